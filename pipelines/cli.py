@@ -1,0 +1,222 @@
+"""The ``duet`` command. Heavy imports wait until a subcommand needs them, so that mistakes are told at once."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .files import check_place, replaced
+
+if TYPE_CHECKING:
+    from .generate import Request
+    from .metrics.bench import Probes
+    from .streams import Clip
+
+EXAMPLE = "a small red ball bounces slowly on the left at night"
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``duet``; mistakes end in one line on stderr and status 2, Ctrl-C in status 130, neither in half a file."""
+    arguments = _parser().parse_args(argv)
+    try:
+        arguments.command(arguments)
+    except (ValueError, OSError) as error:
+        print(f"duet: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nduet: interrupted; nothing unfinished was left behind.", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="duet", description="Joint audio-video generation: one prompt in, one clip out whose sound and picture belong together.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_generate(commands.add_parser("generate", help="render a prompt to an mp4 with sound"))
+    _add_world(commands.add_parser("world", help="render clips of the procedural world with their exact truth"))
+    _add_train(commands.add_parser("train", help="train a part of the pocket model"))
+    _add_bench(commands.add_parser("bench", help="measure synchrony on held-out prompts"))
+    return parser
+
+
+def _add_generate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("prompt", nargs="?", default="", help=f"what is seen and heard, e.g. '{EXAMPLE}'")
+    parser.add_argument("--audio-prompt", help="words for the sound alone (default: the prompt)")
+    parser.add_argument("--negative", default="", help="what to steer away from (default: nothing)")
+    parser.add_argument("--seed", type=int, default=0, help="take k of a run uses seed + k (default 0)")
+    parser.add_argument("--steps", type=int, default=25, help="sampling steps (default 25)")
+    parser.add_argument("--cfg", type=float, default=3.0, help="text guidance scale of both streams; 1 is off (default 3)")
+    parser.add_argument("--seconds", type=float, default=2.0, help="length of the clip; the pocket model was trained on 2 s (default 2)")
+    parser.add_argument("--batch", type=int, default=1, metavar="N", help="takes of each prompt (default 1)")
+    parser.add_argument("--prompts", type=Path, metavar="FILE", help="a text file with one prompt a line, instead of PROMPT")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="the mp4; several clips are numbered, out-0.mp4, out-1.mp4, ...")
+    parser.add_argument("--timeline", type=Path, metavar="PNG", help="also draw frames, spectrogram and detected events on one axis")
+    parser.set_defaults(command=_generate)
+
+
+def _prompts(arguments: argparse.Namespace) -> list[str]:
+    if arguments.prompts is None:
+        return [arguments.prompt] * arguments.batch
+    if arguments.prompt:
+        raise ValueError("Both a prompt and --prompts were given; use one of them.")
+    try:
+        lines = [line.strip() for line in arguments.prompts.read_text(encoding="utf-8").splitlines()]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{arguments.prompts} is not a text file in UTF-8: {error}.") from error
+    prompts = [line for line in lines if line]
+    if not prompts:
+        raise ValueError(f"{arguments.prompts} holds no prompt; write one on each line.")
+    return [prompt for prompt in prompts for _ in range(arguments.batch)]
+
+
+def _numbered(path: Path, count: int) -> list[Path]:
+    return [path] if count == 1 else [path.with_stem(f"{path.stem}-{k}") for k in range(count)]
+
+
+def _generate(arguments: argparse.Namespace) -> None:
+    if not 1 <= arguments.batch <= 256:
+        raise ValueError(f"--batch is {arguments.batch}; it must be from 1 to 256.")
+    prompts = _prompts(arguments)
+    outputs = [check_place(path, suffix=".mp4") for path in _numbered(arguments.output, len(prompts))]
+    timelines = [check_place(path, suffix=".png") for path in _numbered(arguments.timeline, len(prompts))] if arguments.timeline else []
+
+    from tqdm import tqdm
+
+    from .generate import Request, generate
+    from .guidance import PerStreamCFG
+    from .metrics.bench import Probes
+    from .models.pocket.load import PocketModel
+    from .shapes import ClipShape
+
+    audio = None if arguments.audio_prompt is None else [arguments.audio_prompt] * len(prompts)
+    strategy = PerStreamCFG(arguments.cfg, arguments.cfg)
+    request = Request(prompts, audio=audio, negative=arguments.negative, seed=arguments.seed, steps=arguments.steps, strategy=strategy, shape=ClipShape(seconds=arguments.seconds))
+    model, probes = PocketModel.load(), Probes.load()
+    words = dict.fromkeys(str(word) for text in (*prompts, *(audio or ()), arguments.negative) for word in model.text.tokenizer.unknown(text))
+    if words:
+        print(f"duet: unknown words, read as 'something': {'; '.join(words)}", file=sys.stderr)
+    batch = 16
+    with tqdm(total=arguments.steps * -(-len(prompts) // batch), desc="sample", unit="step") as bar:
+        clips = generate(model, request, batch=batch, on_step=bar.update)
+    for k, (clip, output) in enumerate(zip(tqdm(clips, desc="write", unit="clip"), outputs, strict=True)):
+        _deliver(clip, output, timelines[k] if timelines else None, request, k, probes)
+
+
+def _deliver(clip: Clip, output: Path, timeline: Path | None, request: Request, k: int, probes: Probes) -> None:
+    """Write clip ``k`` of ``request`` and its timeline, and say what was measured."""
+    from .media import write_mp4
+    from .metrics.bench import read
+    from .metrics.events import f1
+    from .metrics.sync import offset
+
+    (reading,) = read(probes, clip.frames.permute(0, 3, 1, 2)[None], clip.waveform[None], fps=clip.fps)
+    late = offset(reading.heard, reading.seen)
+    score = f"synchrony F1 {f1(reading.heard, reading.seen):.2f}" + (f", sound {abs(late) * 1000:.0f} ms {'late' if late >= 0 else 'early'}" if late is not None else "")
+    write_mp4(output, clip)
+    if timeline:
+        from .timeline import draw_timeline, write_png
+
+        write_png(timeline, draw_timeline(clip, reading.heard, reading.seen, title=f"{request.prompts[k]}  (seed {request.seed + k})", score=score))
+    print(f"{output}: {score}" + (f"; {timeline}" if timeline else ""))
+
+
+def _add_world(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--count", type=int, default=4, help="how many clips (default 4)")
+    parser.add_argument("--seed", type=int, default=0, help="which list of scenes (default 0)")
+    parser.add_argument("--stratum", default="", help="single, sequential, simultaneous, muted, offscreen or reasoning (default: a mix)")
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("-o", "--output", type=Path, required=True, help="a folder for scene-0.mp4, scene-0.json, ...")
+    parser.set_defaults(command=_world)
+
+
+def _world(arguments: argparse.Namespace) -> None:
+    if not 1 <= arguments.count <= 10_000:
+        raise ValueError(f"--count is {arguments.count}; it must be from 1 to 10000.")
+    from tqdm import tqdm
+
+    from .media import write_mp4
+    from .shapes import ClipShape
+    from .streams import Clip
+    from .world import caption, make_scene, render_picture, render_sound
+
+    shape = ClipShape(seconds=arguments.seconds)
+    scenes = [make_scene(arguments.seed, k, stratum=arguments.stratum, split="any", seconds=arguments.seconds) for k in range(arguments.count)]
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    for k, scene in enumerate(tqdm(scenes, desc="world", unit="clip")):
+        frames = render_picture([scene], shape)[0].permute(0, 2, 3, 1)
+        waveform = render_sound([scene], samples=shape.samples, sample_rate=shape.sample_rate)[0]
+        write_mp4(arguments.output / f"scene-{k}.mp4", Clip(frames, shape.fps, waveform, shape.sample_rate))
+        truth = {"caption": caption(scene), **scene.to_json()}
+        with replaced(arguments.output / f"scene-{k}.json") as temporary:
+            temporary.write_text(json.dumps(truth, indent=1) + "\n", encoding="utf-8")
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("stage", choices=("codecs", "audio-probe", "video-probe", "flow"), help="what to train; each stage needs the ones before it")
+    parser.add_argument("--run", type=Path, default=Path("runs"), help="folder of checkpoints and caches; an interrupted run resumes from it (default runs)")
+    parser.add_argument("--steps", type=int, help="optimizer steps (default: the stage's own)")
+    parser.add_argument("--batch", type=int, help="samples a step and process (default: the stage's own)")
+    parser.add_argument("--lr", type=float, help="peak learning rate (default: the stage's own)")
+    parser.add_argument("--clips", type=int, default=8192, help="rendered clips to learn the flow from (default 8192)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--from-scratch", action="store_true", help="do not start from the weights in weights/")
+    parser.add_argument("--weights", type=Path, help="where to write the result (default: the pack's weights/)")
+    parser.set_defaults(command=_train)
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    for name in ("steps", "batch", "clips"):
+        if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
+            raise ValueError(f"--{name} is {getattr(arguments, name)}; it must be at least 1.")
+    from .training.stages import run_stage
+
+    record = run_stage(
+        arguments.stage,
+        run=arguments.run,
+        folder=arguments.weights,
+        steps=arguments.steps,
+        batch=arguments.batch,
+        lr=arguments.lr,
+        clips=arguments.clips,
+        seed=arguments.seed,
+        from_scratch=arguments.from_scratch,
+    )
+    if record:
+        print(json.dumps(record, indent=1))
+
+
+def _add_bench(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("suite", choices=("single",), help="single: one sounding subject, held-out compositions")
+    parser.add_argument("--prompts", type=int, default=200, metavar="N", help="how many prompts (default 200)")
+    parser.add_argument("--seed", type=int, default=1000, help="list of scenes and noise; 500 is the development set (default 1000)")
+    parser.add_argument("--steps", type=int, default=25)
+    parser.add_argument("--cfg", type=float, nargs="+", default=[3.0], help="guidance scales to compare (default 3)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the table")
+    parser.set_defaults(command=_bench)
+
+
+def _bench(arguments: argparse.Namespace) -> None:
+    if arguments.prompts < 2:
+        raise ValueError(f"--prompts is {arguments.prompts}; an interval needs at least 2.")
+    if arguments.json:
+        check_place(arguments.json, suffix=".json")
+    from tqdm import tqdm
+
+    from .guidance import PerStreamCFG
+    from .metrics.bench import Probes, bench_table, measure
+    from .models.pocket.load import PocketModel
+
+    model, probes, rows = PocketModel.load(), Probes.load(), {}
+    with tqdm(total=arguments.prompts * len(arguments.cfg), desc="bench", unit="prompt") as bar:
+        for scale in arguments.cfg:
+            rows[f"cfg {scale:g}"] = measure(model, probes, prompts=arguments.prompts, seed=arguments.seed, strategy=PerStreamCFG(scale, scale), steps=arguments.steps, on_chunk=bar.update)
+    for name, metrics in rows.items():
+        print(f"{name}: " + ", ".join(f"{metric} {value.mean:.3f} [{value.low:.3f}, {value.high:.3f}]" for metric, value in metrics.items()))
+    if arguments.json:
+        with replaced(arguments.json) as temporary:
+            temporary.write_text(json.dumps(bench_table(arguments.suite, arguments.prompts, arguments.seed, rows), indent=1) + "\n", encoding="utf-8")

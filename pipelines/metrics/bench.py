@@ -1,0 +1,126 @@
+"""The bench: fixed prompts, generated clips, and what the instruments hear and see in them."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ..generate import Request, sample
+from ..guidance import Strategy
+from ..models.pocket.load import FILES, PocketModel
+from ..shapes import ClipShape
+from ..weights import WEIGHTS, fill, load_weights
+from ..world import KINDS, Scene, caption, make_scenes, render_picture, render_sound
+from .events import Events, f1
+from .probes import AudioProbe, VideoProbe
+from .sync import Interval, mean_interval, normalised
+
+AUDIO_PROBE = WEIGHTS / "pocket-audio-probe.safetensors"
+VIDEO_PROBE = WEIGHTS / "pocket-video-probe.safetensors"
+CHUNK = 25
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Both instruments."""
+
+    audio: AudioProbe
+    video: VideoProbe
+
+    @classmethod
+    def load(cls) -> Probes:
+        """The probes that ship with the pack."""
+        audio, video = load_weights(AUDIO_PROBE, "audio-probe"), load_weights(VIDEO_PROBE, "video-probe")
+        return cls(fill(AudioProbe(**audio.config), audio.tensors, source=AUDIO_PROBE), fill(VideoProbe(**video.config), video.tensors, source=VIDEO_PROBE))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was found in one clip: events heard, events seen, and how likely each of ``KINDS`` is in view."""
+
+    heard: Events
+    seen: Events
+    presence: tuple[float, ...]
+
+    @property
+    def kind(self) -> str:
+        """The kind most likely in view."""
+        return KINDS[max(range(len(KINDS)), key=self.presence.__getitem__)]
+
+
+def read(probes: Probes, frames: Tensor, waveforms: Tensor, *, fps: float) -> list[Reading]:
+    """Read frames [b, t, 3, h, w] and waveforms [b, 2, samples]."""
+    heard, seen = probes.audio.events(waveforms), probes.video.events(frames, fps=fps)
+    return [Reading(a, v, tuple(p)) for a, v, p in zip(heard, seen, probes.video.presence(frames).tolist(), strict=True)]
+
+
+def reconstruct(model: PocketModel, scenes: Sequence[Scene], shape: ClipShape) -> tuple[Tensor, Tensor]:
+    """True clips through both codecs: the ceiling."""
+    frames = model.video_codec.decode(model.video_codec.encode(render_picture(scenes, shape)))
+    waveforms = render_sound(scenes, samples=shape.samples, sample_rate=shape.sample_rate)
+    return frames, model.audio_codec.decode(model.audio_codec.encode(waveforms), samples=shape.samples)
+
+
+@torch.inference_mode()
+def measure(
+    model: PocketModel, probes: Probes, *, prompts: int, seed: int, strategy: Strategy, steps: int, on_chunk: Callable[[int], object] | None = None
+) -> dict[str, Interval]:
+    """Single-subject synchrony on ``prompts`` held-out captions: noise of clip k is drawn from its own two seeds.
+
+    ``sync_normalised`` stands between chance (sound of the second take under the picture of the first) and the codecs'
+    ceiling. ``kind_seen`` and ``kind_heard`` are the shares of clips with the captioned kind; ``count_error`` is the mean
+    difference between events seen and heard.
+    """
+    shape = ClipShape(fps=model.network.config.fps, sample_rate=model.network.config.sample_rate)
+    scenes = make_scenes(seed, prompts, mix={"single": 1.0}, split="test")
+    columns: dict[str, list[float]] = {name: [] for name in ("f1", "chance", "ceiling", "kind_seen", "kind_heard", "count_error")}
+    for start in range(0, prompts, CHUNK):
+        part = scenes[start : start + CHUNK]
+        request = Request([caption(scene) for scene in part], seed=seed + start, steps=steps, strategy=strategy, shape=shape)
+        takes = [_generate(model, probes, replace(request, seed=request.seed + shift)) for shift in (0, 1_000_000)]
+        ideal = read(probes, *reconstruct(model, part, shape), fps=shape.fps)
+        for scene, first, second, best in zip(part, *takes, ideal, strict=True):
+            kind = scene.subjects[0].kind
+            columns["f1"].append(f1(first.heard, first.seen))
+            columns["chance"].append(f1(second.heard, first.seen))
+            columns["ceiling"].append(f1(best.heard, best.seen))
+            columns["kind_seen"].append(float(first.kind == kind))
+            columns["kind_heard"].append(float(set(first.heard) == {kind}))
+            columns["count_error"].append(float(abs(_count(first.heard) - _count(first.seen))))
+        if on_chunk:
+            on_chunk(len(part))
+    result = {"sync_normalised": normalised(columns["f1"], columns["chance"], columns["ceiling"])}
+    return result | {name: mean_interval(values) for name, values in columns.items()}
+
+
+def _count(events: Events) -> int:
+    return sum(map(len, events.values()))
+
+
+def _generate(model: PocketModel, probes: Probes, request: Request) -> list[Reading]:
+    latents = sample(model.network, model.text, request)
+    waveforms = model.audio_codec.decode(latents.audio, samples=request.shape.samples)
+    return read(probes, model.video_codec.decode(latents.video), waveforms, fps=request.shape.fps)
+
+
+def bench_table(suite: str, prompts: int, seed: int, rows: dict[str, dict[str, Interval]]) -> dict[str, object]:
+    """The table of record: what was measured, on which weights, at which commit."""
+    return {
+        "suite": suite,
+        "prompts": prompts,
+        "seed": seed,
+        "weights": {name: load_weights(path, name).sha256 for name, path in FILES.items()},
+        "commit": commit(),
+        "rows": [{"variant": name, "stratum": suite, "metrics": {metric: value.to_json() for metric, value in metrics.items()}} for name, metrics in rows.items()],
+    }
+
+
+def commit() -> str:
+    """The pack's git commit, or 'unknown' outside a checkout."""
+    answer = subprocess.run(["git", "rev-parse", "HEAD"], cwd=WEIGHTS, capture_output=True, text=True, check=False)
+    return answer.stdout.strip() or "unknown"

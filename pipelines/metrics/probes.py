@@ -1,0 +1,89 @@
+"""The measuring instruments: small convolutional networks that find events in decoded sound and decoded frames.
+
+They are trained on the world's renders and on their codec reconstructions, never on generated clips.
+Letters: b batch, s channels of sound, m mel bands, t time, k kinds.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..models.pocket.codec import N_MELS, log_mel
+from ..shapes import MEL_HOP
+from ..world.scene import KINDS, SOUNDING
+from .events import Events, pick_peaks
+
+BINS_PER_FRAME = 4  # onset bins behind one video frame: a quarter of the tolerance
+
+
+def _conv1d(inputs: int, outputs: int, *, width: int = 5) -> nn.Sequential:
+    return nn.Sequential(nn.Conv1d(inputs, outputs, width, padding=width // 2), nn.GroupNorm(8, outputs), nn.GELU())
+
+
+class AudioProbe(nn.Module):
+    """Stereo log-mel frames to an onset map for each kind, one bin a mel frame."""
+
+    def __init__(self, *, width: int, sample_rate: int) -> None:
+        super().__init__()
+        self.sample_rate = sample_rate
+        self.net = nn.Sequential(_conv1d(2 * N_MELS, width), *(_conv1d(width, width) for _ in range(3)), nn.Conv1d(width, len(SOUNDING), 1))
+
+    def forward(self, mel: Float[Tensor, "b 2 m t"]) -> Float[Tensor, "b k t"]:
+        """Logits of an onset of each sounding kind in each bin."""
+        return self.net(rearrange(mel, "b s m t -> b (s m) t"))
+
+    @torch.inference_mode()
+    def events(self, waveform: Float[Tensor, "b 2 samples"]) -> list[Events]:
+        """The events heard in each waveform."""
+        onsets = self(log_mel(waveform, sample_rate=self.sample_rate)).sigmoid()
+        return [pick_peaks(row, rate=self.sample_rate / MEL_HOP) for row in onsets]
+
+
+class VideoProbe(nn.Module):
+    """Frames and their differences to an onset map for each kind (four bins a frame) and to the kinds in view."""
+
+    def __init__(self, *, width: int) -> None:
+        super().__init__()
+        sizes = [6, width // 2, width, width, width]
+        layers: list[nn.Module] = []
+        for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+            layers += [nn.Conv2d(inputs, outputs, 3, stride=2, padding=1), nn.GroupNorm(8, outputs), nn.GELU()]
+        self.space = nn.Sequential(*layers)
+        self.time = nn.Sequential(_conv1d(2 * width, 2 * width), _conv1d(2 * width, 2 * width), nn.Conv1d(2 * width, BINS_PER_FRAME * len(SOUNDING), 1))
+        self.kinds = nn.Linear(2 * width, len(KINDS))
+
+    def forward(self, frames: Float[Tensor, "b t 3 h w"]) -> tuple[Float[Tensor, "b k bins"], Float[Tensor, "b kinds"]]:
+        """Logits of onsets and of presence."""
+        change = torch.diff(frames, dim=1, prepend=frames[:, :1])
+        features = self.space(torch.cat([frames, 3 * change], dim=2).flatten(0, 1))
+        # Both means: the largest response finds a small subject, the average counts it.
+        pooled = torch.cat([features.amax((2, 3)), features.mean((2, 3))], dim=1)
+        series = rearrange(pooled, "(b t) c -> b c t", b=frames.shape[0])
+        onsets = rearrange(self.time(series), "b (k p) t -> b k (t p)", p=BINS_PER_FRAME)
+        return onsets, self.kinds(series.mean(2))
+
+    @torch.inference_mode()
+    def events(self, frames: Float[Tensor, "b t 3 h w"], *, fps: float) -> list[Events]:
+        """The events seen in each clip."""
+        return [pick_peaks(row, rate=fps * BINS_PER_FRAME) for row in self(frames)[0].sigmoid()]
+
+    @torch.inference_mode()
+    def presence(self, frames: Float[Tensor, "b t 3 h w"]) -> Float[Tensor, "b kinds"]:
+        """Probability that each of ``KINDS`` is in view."""
+        return self(frames)[1].sigmoid()
+
+
+def onset_target(times: Events, *, bins: int, rate: float) -> Float[Tensor, "k bins"]:
+    """What a probe should answer: a Gaussian bump, one bin wide, at each event."""
+    centres = (torch.arange(bins) + 0.5) / rate
+    rows = [torch.tensor(times.get(kind, ())) for kind in SOUNDING]
+    return torch.stack([torch.exp(-0.5 * ((centres[None] - row[:, None]) * rate) ** 2).amax(0) if len(row) else torch.zeros(bins) for row in rows])
+
+
+def onset_loss(logits: Float[Tensor, "b k t"], target: Float[Tensor, "b k t"]) -> Float[Tensor, ""]:
+    """Cross-entropy with onsets weighted up: without it the probe learns to answer 'never'."""
+    return F.binary_cross_entropy_with_logits(logits.float(), target, pos_weight=logits.new_tensor(3.0).float())

@@ -1,0 +1,123 @@
+"""The half-block of one stream. Both streams are instances of the same classes; the weights differ, the code does not.
+
+Letters: b batch, l tokens, m text tokens, h heads, d head width, n noise levels (one, or one per latent frame).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from ....kernels.context_attention import context_attention
+from ....kernels.rotary import RotaryTable, rotate
+
+Heads = tuple[Tensor, Tensor]  # keys and values, each [b, h, l, d]
+
+
+def modulate(x: Float[Tensor, "b l c"], shift: Float[Tensor, "b #l c"], scale: Float[Tensor, "b #l c"]) -> Float[Tensor, "b l c"]:
+    """Layer norm, then x * (1 + scale) + shift (AdaLN; Peebles and Xie, 2023)."""
+    return F.layer_norm(x, x.shape[-1:]) * (1 + scale) + shift
+
+
+class Attention(nn.Module):
+    """Multi-head attention with RMS-normalised queries and keys; ``source`` None makes it self-attention."""
+
+    def __init__(self, dim: int, heads: int, *, source_dim: int | None = None, operations: Any, **factory: Any) -> None:
+        super().__init__()
+        self.heads = heads
+        self.to_q = operations.Linear(dim, dim, bias=False, **factory)
+        self.to_kv = operations.Linear(source_dim or dim, 2 * dim, bias=False, **factory)
+        self.norm_q = operations.RMSNorm(dim // heads, eps=1e-6, **factory)
+        self.norm_k = operations.RMSNorm(dim // heads, eps=1e-6, **factory)
+        self.to_out = operations.Linear(dim, dim, **factory)
+
+    def queries(self, x: Float[Tensor, "b l c"]) -> Float[Tensor, "b h l d"]:
+        return self.norm_q(rearrange(self.to_q(x), "b l (h d) -> b h l d", h=self.heads))
+
+    def keys_values(self, x: Float[Tensor, "b l c"]) -> Heads:
+        k, v = rearrange(self.to_kv(x), "b l (two h d) -> two b h l d", two=2, h=self.heads)
+        return self.norm_k(k), v
+
+    def merge(self, out: Float[Tensor, "b h l d"]) -> Float[Tensor, "b l c"]:
+        return self.to_out(rearrange(out, "b h l d -> b l (h d)"))
+
+    def forward(
+        self, x: Float[Tensor, "b l c"], source: Float[Tensor, "b m s"] | None = None, *, rotary: RotaryTable | None = None, mask: Bool[Tensor, "b m"] | None = None
+    ) -> Float[Tensor, "b l c"]:
+        """``mask`` marks the source tokens that may be seen; ``rotary`` turns queries and keys alike."""
+        q, (k, v) = self.queries(x), self.keys_values(x if source is None else source)
+        if rotary is not None:
+            q, k = rotate(q, rotary), rotate(k, rotary)
+        return self.merge(F.scaled_dot_product_attention(q, k, v, attn_mask=None if mask is None else mask[:, None, None, :]))
+
+
+class ContextAttention(Attention):
+    """CCL's cross-modal context attention for one direction: queries of this stream, keys ``[C; the other stream]``.
+
+    C is un-rotated and never masked; W_O starts at zero and there is no gate, so that a pretrained stream is left as it
+    was and "nothing to hear" is a value the attention can produce (our reconstruction of CCL's LCT and CCA).
+    """
+
+    def __init__(self, dim: int, heads: int, *, tokens: int, operations: Any, **factory: Any) -> None:
+        super().__init__(dim, heads, operations=operations, **factory)
+        self.context = nn.Parameter(torch.empty(tokens, dim, **factory))
+        self.to_kv_context = operations.Linear(dim, 2 * dim, bias=False, **factory)
+
+    def context_heads(self) -> Heads:
+        """C's keys and values, [h, n, d]."""
+        k, v = rearrange(self.to_kv_context(self.context), "n (two h d) -> two h n d", two=2, h=self.heads)
+        return self.norm_k(k), v
+
+    def exchange(
+        self, x: Float[Tensor, "b l c"], other: Float[Tensor, "b k c"] | None, *, rotary: tuple[RotaryTable, RotaryTable | None], window: Bool[Tensor, "l k"] | None, route: Bool[Tensor, " b"] | None
+    ) -> Float[Tensor, "b l c"]:
+        """What this stream (normed ``x``) takes from ``other`` (normed); ``rotary`` holds both streams' times."""
+        mine, theirs = rotary
+        keys_values = None
+        if other is not None and theirs is not None:
+            k, v = self.keys_values(other)
+            keys_values = rotate(k, theirs), v
+        out = context_attention(rotate(self.queries(x), mine), self.context_heads(), keys_values, window=window, route=route)
+        return self.merge(out)
+
+
+class StreamBlock(nn.Module):
+    """One stream's half of a block: self-attention, text, add-ons (plan, then prior), context attention, feed-forward.
+
+    ``add_ons`` holds the layers of add-on files in the order in which they run; one whose condition is absent is skipped.
+    """
+
+    def __init__(self, dim: int, heads: int, *, text_dim: int, context_tokens: int, operations: Any, **factory: Any) -> None:
+        super().__init__()
+        shared = {"operations": operations, **factory}
+        self.modulation = nn.Parameter(torch.empty(6, dim, **factory))
+        self.self_attention = Attention(dim, heads, **shared)
+        self.norm_text = operations.LayerNorm(dim, **factory)
+        self.text_attention = Attention(dim, heads, source_dim=text_dim, **shared)
+        self.add_ons = nn.ModuleDict()
+        self.norm_context = operations.LayerNorm(dim, **factory)
+        self.context_attention = ContextAttention(dim, heads, tokens=context_tokens, **shared)
+        self.feed_forward = nn.Sequential(operations.Linear(dim, 4 * dim, **factory), nn.GELU(approximate="tanh"), operations.Linear(4 * dim, dim, **factory))
+
+    def modulations(self, noise: Float[Tensor, "b n six_c"]) -> tuple[Tensor, ...]:
+        """Shift, scale and gate of the self-attention, then of the feed-forward: six times [b, n, c]."""
+        return (noise.unflatten(-1, self.modulation.shape) + self.modulation.to(noise.dtype)).unbind(-2)
+
+    def attend(self, x: Tensor, noise: tuple[Tensor, ...], *, rotary: RotaryTable, text: Tensor, text_mask: Tensor, conditions: dict[str, Any]) -> Float[Tensor, "b l c"]:
+        """Everything a stream takes from itself and from the conditions."""
+        shift, scale, gate = noise[:3]
+        x = x + (1 + gate) * self.self_attention(modulate(x, shift, scale), rotary=rotary)
+        x = x + self.text_attention(self.norm_text(x), text, mask=text_mask)
+        for name, layer in self.add_ons.items():
+            if conditions.get(name) is not None:
+                x = x + layer(x, conditions[name])
+        return x
+
+    def feed(self, x: Tensor, noise: tuple[Tensor, ...]) -> Float[Tensor, "b l c"]:
+        shift, scale, gate = noise[3:]
+        return x + (1 + gate) * self.feed_forward(modulate(x, shift, scale))

@@ -1,0 +1,209 @@
+"""The pocket network: a twin-stream rectified flow with cross-modal context attention.
+
+Per block and stream: self-attention, text, add-ons, context attention with the other stream, feed-forward. An absent
+stream is ``None``; timesteps and routes are per stream and sample, so that every task (both, either alone, one from the
+other, first frame given) is the same network with other routes and noise levels.
+
+Letters: b batch, c channels, t/h/w latent frames/rows/columns, l tokens, n noise levels (one, or one per latent frame).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange, repeat
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from ....kernels.context_attention import window_mask
+from ....kernels.rotary import RotaryTable, rotary_table
+from ...shapes import VIDEO_PATCH, audio_latent_seconds, latent_frame_of, latent_times, video_latent_seconds
+from ...streams import Streams
+from .blocks import StreamBlock, modulate
+
+RATE = 16.0  # rotary positions are seconds times this
+SPAN = 8.0  # rotary positions of rows and columns run from 0 to this, whatever the resolution
+TIME_FEATURES = 128
+
+
+@dataclass(frozen=True)
+class PocketConfig:
+    """Sizes of the network and the clock it was trained on; stored in the weights file."""
+
+    dim: int
+    depth: int
+    heads: int
+    text_dim: int
+    video_channels: int
+    audio_channels: int
+    context_tokens: int
+    window: int  # latent frames each side that context attention sees
+    fps: int
+    sample_rate: int
+
+
+POCKET = PocketConfig(dim=192, depth=4, heads=6, text_dim=128, video_channels=16, audio_channels=24, context_tokens=8, window=1, fps=16, sample_rate=16_000)
+
+
+def noise_features(sigma: Float[Tensor, "b n"]) -> Float[Tensor, "b n features"]:
+    """Sines and cosines of the noise level in 0..1 at frequencies from 1 to 1000 (float32)."""
+    frequencies = torch.exp(torch.linspace(0, math.log(1000), TIME_FEATURES // 2, device=sigma.device))
+    angles = sigma.float()[..., None] * frequencies
+    return torch.cat([angles.cos(), angles.sin()], dim=-1)
+
+
+class StreamEnds(nn.Module):
+    """What stands before and after the blocks of one stream: tokens in, noise level, tokens out."""
+
+    def __init__(self, config: PocketConfig, *, channels: int, axes: int, operations: Any, **factory: Any) -> None:
+        super().__init__()
+        dim = config.dim
+        self.axes = axes
+        self.embed = operations.Linear(channels, dim, **factory)
+        # Rotary embedding tells tokens apart only by distance; rows and columns also need to know where they are.
+        self.place = operations.Linear(4 * (axes - 1), dim, **factory) if axes > 1 else None
+        self.noise = nn.Sequential(operations.Linear(TIME_FEATURES, dim, **factory), nn.SiLU(), operations.Linear(dim, dim, **factory))
+        self.pooled_text = operations.Linear(config.text_dim, dim, **factory)
+        self.to_modulation = operations.Linear(dim, 6 * dim, **factory)
+        self.to_last = operations.Linear(dim, 2 * dim, **factory)
+        self.out = operations.Linear(dim, channels, **factory)
+
+    def tokens(self, x: Float[Tensor, "b l p"], positions: Float[Tensor, "l a"]) -> Float[Tensor, "b l c"]:
+        x = self.embed(x)
+        if self.place is not None:
+            angles = positions[:, 1:] / SPAN * math.pi
+            x = x + self.place(torch.cat([f(angles * k) for k in (1, 2) for f in (torch.sin, torch.cos)], dim=-1).to(x.dtype))
+        return x
+
+    def noise_levels(self, sigma: Float[Tensor, "b n"], text: Float[Tensor, "b m s"], mask: Bool[Tensor, "b m"], *, tokens: int) -> Float[Tensor, "b n_or_l c"]:
+        """The embedded noise level and pooled text; one for all tokens, or one for each where levels differ by frame."""
+        pooled = (text * mask[..., None]).sum(1, keepdim=True) / mask.sum(1).clamp_min(1)[:, None, None]
+        level = F.silu(self.noise(noise_features(sigma).to(text.dtype)) + self.pooled_text(pooled))
+        return level if sigma.shape[1] == 1 else level.repeat_interleave(tokens // sigma.shape[1], dim=1)
+
+    def velocity(self, x: Float[Tensor, "b l c"], level: Tensor) -> Float[Tensor, "b l p"]:
+        return self.out(modulate(x, *self.to_last(level).chunk(2, dim=-1)))
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where the tokens of one stream are."""
+
+    positions: Float[Tensor, "l a"]  # seconds * RATE, then rows and columns in 0..SPAN
+    frames: Tensor  # the video latent frame each token falls into, [l]
+    rotary: RotaryTable  # all axes, for self-attention
+    clock: RotaryTable  # time alone, for context attention
+
+
+def _as_patches(latent: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b l p"]:
+    if latent.shape[-1] % VIDEO_PATCH or latent.shape[-2] % VIDEO_PATCH:
+        raise ValueError(f"The video latent is {latent.shape[-2]} x {latent.shape[-1]} cells; both must be multiples of {VIDEO_PATCH}. Use sizes in steps of 32 pixels.")
+    return rearrange(latent, "b c t (h p) (w q) -> b (t h w) (c p q)", p=VIDEO_PATCH, q=VIDEO_PATCH)
+
+
+class TwinStreamDiT(nn.Module):
+    """Velocity v = noise - x0 of both streams' latents at noise levels sigma (x = (1 - sigma) x0 + sigma noise).
+
+    ``operations`` supplies Linear, RMSNorm and LayerNorm: ``torch.nn``, or the host's for offload and casting.
+    """
+
+    def __init__(self, config: PocketConfig, *, operations: Any = nn, **factory: Any) -> None:
+        super().__init__()
+        self.config = config
+        shared = {"operations": operations, **factory}
+        patch = config.video_channels * VIDEO_PATCH**2
+        block = {"dim": config.dim, "heads": config.heads, "text_dim": config.text_dim, "context_tokens": config.context_tokens, **shared}
+        self.ends = nn.ModuleDict({"video": StreamEnds(config, channels=patch, axes=3, **shared), "audio": StreamEnds(config, channels=config.audio_channels, axes=1, **shared)})
+        self.blocks = nn.ModuleDict({name: nn.ModuleList(StreamBlock(**block) for _ in range(config.depth)) for name in ("video", "audio")})
+
+    @torch.no_grad()
+    def init_weights(self) -> None:
+        """Zero for every W_O of context attention, for the modulations and the last layers; N(0, 0.02) for C."""
+        for ends in self.ends.values():
+            for layer in (ends.to_modulation, ends.to_last, ends.out):
+                nn.init.zeros_(layer.weight)
+                nn.init.zeros_(layer.bias)
+        for block in (b for half in self.blocks.values() for b in half):
+            nn.init.zeros_(block.modulation)
+            nn.init.normal_(block.context_attention.context, std=0.02)
+            nn.init.zeros_(block.context_attention.to_out.weight)
+            nn.init.zeros_(block.context_attention.to_out.bias)
+
+    def geometry(self, x: Streams[Tensor]) -> Streams[Geometry]:
+        """Token positions of the streams present; both clocks run in seconds."""
+        config, head = self.config, self.config.dim // self.config.heads
+
+        def make(times: Tensor, space: Tensor | None, frames: Tensor) -> Geometry:
+            clock = times[:, None] * RATE
+            positions = clock if space is None else torch.cat([repeat(clock, "t 1 -> (t s) 1", s=len(space)), space.repeat(len(times), 1)], dim=1)
+            span = len(positions) // len(times)
+            return Geometry(positions, frames.repeat_interleave(span), rotary_table(positions, head_dim=head), rotary_table(positions[:, :1], head_dim=head))
+
+        video = audio = None
+        if x.video is not None:
+            t, h, w = x.video.shape[2:]
+            rows, columns = (latent_times(n // VIDEO_PATCH, VIDEO_PATCH / n) * SPAN for n in (h, w))
+            space = torch.cartesian_prod(rows, columns)
+            video = make(latent_times(t, video_latent_seconds(config.fps)), space, torch.arange(t))
+        if x.audio is not None:
+            count = x.audio.shape[2]
+            frames = x.video.shape[2] if x.video is not None else count
+            audio = make(latent_times(count, audio_latent_seconds(config.sample_rate)), None, latent_frame_of(count, frames))
+        device = x.present()[0].device
+        return Streams(video, audio).map(lambda g: Geometry(*(value.to(device) for value in (g.positions, g.frames, g.rotary, g.clock))))
+
+    def forward(
+        self,
+        x: Streams[Tensor],
+        sigma: Streams[Tensor],
+        text: Streams[Tensor],
+        *,
+        route: Streams[Tensor] | None = None,
+        conditions: dict[str, Any] | None = None,
+    ) -> Streams[Tensor]:
+        """Velocities of the streams present.
+
+        x: video [b, c, t, h, w], audio [b, c, t]. sigma: [b, n] in 0..1, n one or the stream's latent frames; 0 is clean.
+        text: [b, m, text_dim] for each stream, an all-zero row being padding. route: [b] bool for each stream, whether it
+        sees the other (``None``: it does); a closed route leaves the context tokens alone. conditions: name -> what the
+        add-on layer of that name takes.
+        """
+        place, masks = self.geometry(x), text.map(lambda e: e.abs().amax(-1) > 0)
+        ends = Streams(self.ends["video"], self.ends["audio"])
+        tokens = Streams(None if x.video is None else _as_patches(x.video), None if x.audio is None else x.audio.transpose(1, 2))
+        states = tokens.map(lambda z, end, g: end.tokens(z, g.positions), ends, place)
+        level = states.map(lambda h, end, s, e, m: end.noise_levels(s, e, m, tokens=h.shape[1]), ends, sigma, text, masks)
+        noise = level.map(lambda z, end: end.to_modulation(z), ends)
+        for video, audio in zip(self.blocks["video"], self.blocks["audio"], strict=True):
+            block = Streams(video, audio)
+            states, mods = self._attend(block, states, noise, place, text, masks, conditions or {})
+            states = self._exchange(block, states, place, route or Streams())
+            states = states.map(lambda h, half, m: half.feed(h, m), block, mods)
+        out = states.map(lambda h, end, z: end.velocity(h, z), ends, level)
+        if out.video is None or x.video is None:
+            return Streams(None, None if out.audio is None else out.audio.transpose(1, 2))
+        h, w = (n // VIDEO_PATCH for n in x.video.shape[3:])
+        unpatched = rearrange(out.video, "b (t h w) (c p q) -> b c t (h p) (w q)", h=h, w=w, p=VIDEO_PATCH, q=VIDEO_PATCH)
+        return Streams(unpatched, None if out.audio is None else out.audio.transpose(1, 2))
+
+    @staticmethod
+    def _attend(block: Streams, states: Streams, noise: Streams, place: Streams, text: Streams, masks: Streams, conditions: dict[str, Any]) -> tuple[Streams, Streams]:
+        mods = noise.map(lambda z, half: half.modulations(z), block)
+        step = lambda h, half, m, g, e, k: half.attend(h, m, rotary=g.rotary, text=e, text_mask=k, conditions=conditions)  # noqa: E731
+        return states.map(step, block, mods, place, text, masks), mods
+
+    def _exchange(self, block: Streams, states: Streams, place: Streams, route: Streams) -> Streams:
+        """Both directions read the states from before either update, so that their order cannot matter."""
+        normed = states.map(lambda h, half: half.norm_context(h), block)
+
+        def take(h: Tensor, half: StreamBlock, mine: Tensor, theirs: Tensor | None, g: Geometry, other: Geometry | None, open_: Tensor | None) -> Tensor:
+            window = None if other is None else window_mask(g.frames, other.frames, reach=self.config.window)
+            rotary = g.clock, None if other is None else other.clock
+            return h + half.context_attention.exchange(mine, theirs, rotary=rotary, window=window, route=open_)
+
+        swapped, elsewhere = Streams(normed.audio, normed.video), Streams(place.audio, place.video)
+        return states.map(take, block, normed, swapped, place, elsewhere, route)

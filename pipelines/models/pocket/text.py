@@ -1,0 +1,87 @@
+"""The pocket text encoder: a closed vocabulary of words and a small T5 encoder."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformers import T5Config, T5EncoderModel
+
+PAD, END, UNKNOWN = 0, 1, 2
+SPECIAL = ("<pad>", "</s>", "<unk>")
+MAX_TOKENS = 48
+
+
+@dataclass(frozen=True)
+class UnknownWord:
+    """A word outside the vocabulary, with the known ones nearest to it in spelling."""
+
+    word: str
+    nearest: tuple[str, ...]
+
+    def __str__(self) -> str:
+        hint = f" (nearest known: {', '.join(self.nearest)})" if self.nearest else ""
+        return f"'{self.word}'{hint}"
+
+
+class WordTokenizer:
+    """Words to numbers. An unknown word becomes ``<unk>`` and is reported; nothing is dropped."""
+
+    def __init__(self, words: list[str]) -> None:
+        self.words = [*SPECIAL, *words]
+        self.index = {word: i for i, word in enumerate(self.words)}
+
+    @staticmethod
+    def split(text: str) -> list[str]:
+        """Lower-case words; punctuation separates and is not a word."""
+        return re.findall(r"[^\W_]+(?:'[^\W_]+)?", text.lower())
+
+    def unknown(self, text: str) -> list[UnknownWord]:
+        """The words of ``text`` outside the vocabulary, in order, each once."""
+        known = self.words[len(SPECIAL) :]
+        strangers = dict.fromkeys(word for word in self.split(text) if word not in self.index)
+        return [UnknownWord(word, tuple(difflib.get_close_matches(word, known, n=3, cutoff=0.5))) for word in strangers]
+
+    def encode(self, text: str) -> list[int]:
+        """Token numbers with the end mark, unpadded.
+
+        Raises:
+            ValueError: more than ``MAX_TOKENS - 1`` words, or words of which none is known.
+        """
+        words = self.split(text)
+        if len(words) >= MAX_TOKENS:
+            raise ValueError(f"The prompt has {len(words)} words; the pocket text encoder takes at most {MAX_TOKENS - 1}. Shorten it.")
+        ids = [self.index.get(word, UNKNOWN) for word in words]
+        if ids and all(i == UNKNOWN for i in ids):
+            raise ValueError(f"None of the prompt's words is known: {'; '.join(map(str, self.unknown(text)))}. Example: 'a small red ball bounces slowly on the left at night'.")
+        return [*ids, END]
+
+    def batch(self, texts: list[str]) -> Int[Tensor, "b m"]:
+        """Token numbers padded to ``MAX_TOKENS``."""
+        rows = [self.encode(text) for text in texts]
+        return torch.tensor([row + [PAD] * (MAX_TOKENS - len(row)) for row in rows])
+
+
+class TextEncoder(nn.Module):
+    """Token numbers [b, m] -> embeddings [b, m, dim]; padding comes out as all-zero rows, which the networks mask."""
+
+    def __init__(self, *, words: list[str], dim: int, depth: int, heads: int) -> None:
+        super().__init__()
+        self.config = {"words": words, "dim": dim, "depth": depth, "heads": heads}
+        self.tokenizer = WordTokenizer(words)
+        size = len(self.tokenizer.words)
+        config = T5Config(vocab_size=size, d_model=dim, d_kv=dim // heads, d_ff=2 * dim, num_layers=depth, num_heads=heads, dropout_rate=0.0, feed_forward_proj="gated-gelu", pad_token_id=PAD, eos_token_id=END)
+        self.t5 = T5EncoderModel(config)
+
+    def forward(self, tokens: Int[Tensor, "b m"]) -> Float[Tensor, "b m dim"]:
+        mask = tokens != PAD
+        return self.t5(input_ids=tokens, attention_mask=mask).last_hidden_state * mask[..., None]
+
+    @torch.no_grad()
+    def embed(self, texts: list[str]) -> Float[Tensor, "b m dim"]:
+        """Prompts to embeddings, on the encoder's device."""
+        return self(self.tokenizer.batch(texts).to(self.t5.device))

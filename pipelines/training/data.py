@@ -1,0 +1,73 @@
+"""Training data: the world rendered, encoded once, and kept in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from ..metrics.events import Events
+from ..models.pocket.codec import AudioCodec, VideoCodec
+from ..models.pocket.text import WordTokenizer
+from ..shapes import ClipShape
+from ..files import replaced
+from ..world import Scene, caption, make_scenes, render_picture, render_sound
+
+PARAPHRASES = 4
+CHUNK = 32
+
+
+def chunks(items: Sequence[Scene], size: int = CHUNK) -> Iterator[Sequence[Scene]]:
+    return (items[i : i + size] for i in range(0, len(items), size))
+
+
+def render(scenes: Sequence[Scene], shape: ClipShape) -> tuple[Tensor, Tensor]:
+    """Frames [b, t, 3, h, w] and waveforms [b, 2, samples] of ``scenes``."""
+    return render_picture(scenes, shape), render_sound(scenes, samples=shape.samples, sample_rate=shape.sample_rate)
+
+
+def true_events(scene: Scene, *, stream: str) -> Events:
+    """The scene's events in ``stream``: heard ones in 'audio', visible contacts (heard and seen) in 'video'."""
+    events: dict[str, list[float]] = {}
+    for s in scene.subjects:
+        if s.heard and (s.seen or stream == "audio"):
+            events.setdefault(s.kind, []).extend(s.times)
+    return {kind: tuple(sorted(times)) for kind, times in events.items()}
+
+
+@dataclass(frozen=True)
+class LatentCache:
+    """Encoded clips: video [n, c, t, h, w] and audio [n, c, t] in float16, token numbers [n, paraphrases, m]."""
+
+    video: Tensor
+    audio: Tensor
+    tokens: Tensor
+
+    @classmethod
+    def build(cls, path: Path, *, seed: int, count: int, mix: dict[str, float], codecs: tuple[VideoCodec, AudioCodec], tokenizer: WordTokenizer) -> LatentCache:
+        """Render and encode ``count`` scenes, or read them back from ``path`` (one file per seed, count, mix and codec)."""
+        if not path.is_file():
+            scenes = make_scenes(seed, count, mix=mix)
+            parts = [cls._encode(part, codecs, tokenizer) for part in tqdm(list(chunks(scenes)), desc="render", unit=f"x{CHUNK}")]
+            with replaced(path) as temporary:
+                save_file({name: torch.cat([part[name] for part in parts]).contiguous() for name in parts[0]}, temporary)
+        return cls(**load_file(path))
+
+    @staticmethod
+    @torch.inference_mode()
+    def _encode(scenes: Sequence[Scene], codecs: tuple[VideoCodec, AudioCodec], tokenizer: WordTokenizer) -> dict[str, Tensor]:
+        frames, waveform = render(scenes, ClipShape(seconds=scenes[0].seconds))
+        words = torch.stack([tokenizer.batch([caption(s, paraphrase=p) for p in range(PARAPHRASES)]) for s in scenes])
+        return {"video": codecs[0].encode(frames).half(), "audio": codecs[1].encode(waveform).half(), "tokens": words.short()}
+
+
+def fit_codecs(scenes: Sequence[Scene], shape: ClipShape, codecs: tuple[VideoCodec, AudioCodec], mel: Callable[[Tensor], Tensor]) -> None:
+    """Fit both linear codecs to ``scenes``."""
+    rendered = [render(part, shape) for part in chunks(scenes)]
+    codecs[0].pca.fit(torch.cat([VideoCodec.to_patches(frames).flatten(0, 3) for frames, _ in rendered]))
+    codecs[1].pca.fit(torch.cat([AudioCodec.to_patches(mel(waveform)).flatten(0, 1) for _, waveform in rendered]))

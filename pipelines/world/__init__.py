@@ -1,0 +1,8 @@
+"""The procedural audio-video world: clips with exact truth, on which the pocket models are trained and measured."""
+
+from .caption import caption, vocabulary
+from .render import render_picture
+from .scene import KINDS, SOUNDING, STRATA, Scene, Subject, make_scene, make_scenes
+from .sound import render_sound
+
+__all__ = ["KINDS", "SOUNDING", "STRATA", "Scene", "Subject", "caption", "make_scene", "make_scenes", "render_picture", "render_sound", "vocabulary"]

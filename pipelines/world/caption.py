@@ -1,0 +1,57 @@
+"""Captions: a closed grammar with paraphrases. They say what and where and how often, never at which moment."""
+
+from __future__ import annotations
+
+from random import Random
+
+from .scene import SILENT, Scene, Subject
+
+VERBS = {"ball": "bounces", "bell": "rings", "lamp": "flashes", "drum": "beats", "bird": "chirps", "clock": "ticks", "cloud": "drifts", "star": "spins"}
+WHERE = {"left": "on the left", "middle": "in the middle", "right": "on the right"}
+SCENERY = {"night": "at night", "meadow": "in a meadow", "desert": "in the desert"}
+SILENCE = ("silently", "without a sound")
+
+
+def _clause(subject: Subject, rng: Random, *, article: str = "a") -> str:
+    """One subject as a clause, in one of three paraphrases."""
+    where, verb = WHERE[subject.place], VERBS[subject.kind]
+    thing = f"{subject.size} {subject.colour} {subject.kind}"
+    if not subject.seen:
+        return rng.choice((f"an unseen {subject.kind} {verb} {subject.tempo} {where}", f"off screen {where} a {subject.size} {subject.kind} {verb} {subject.tempo}"))
+    manner = verb if subject.kind in SILENT else f"{verb} {subject.tempo}"
+    if not subject.heard and subject.said:
+        manner = f"{manner} {rng.choice(SILENCE)}"
+    return rng.choice((f"{article} {thing} {where} {manner}", f"{article} {thing} {manner} {where}", f"{where} {article} {thing} {manner}"))
+
+
+def _body(scene: Scene, rng: Random) -> str:
+    clauses = [_clause(subject, rng) for subject in scene.subjects]
+    if scene.rule == "then":
+        return f"{clauses[0]} {rng.choice(('then', 'and then', 'before'))} {clauses[1]}"
+    if scene.rule.startswith("after"):
+        drum, other = scene.subjects
+        ordinal = {"1": "first", "2": "second", "3": "third"}[scene.rule.split()[1]]
+        answer = f"a {other.size} {other.colour} {other.kind} {WHERE[other.place]} {VERBS[other.kind]} once"
+        return f"after the {ordinal} beat of a {drum.size} {drum.colour} drum {WHERE[drum.place]} {answer}"
+    if scene.rule:
+        one, two = scene.subjects
+        degree = {"small": "smaller", "large": "larger"}[scene.rule]
+        things = [f"a {s.size} {s.colour} {s.kind} {WHERE[s.place]}" for s in (one, two)]
+        return f"{things[0]} and {things[1]} {rng.choice((f'only the {degree} one sounds', f'the {degree} one alone sounds'))}"
+    return f" {rng.choice(('and', 'while'))} ".join(clauses)
+
+
+def caption(scene: Scene, *, paraphrase: int = 0) -> str:
+    """The scene in words; ``paraphrase`` picks among equivalent wordings."""
+    rng = Random(f"duet caption 1/{scene.seed}/{scene.index}/{paraphrase}")
+    scenery, body = SCENERY[scene.background], _body(scene, rng)
+    return rng.choice((f"{scenery} {body}", f"{body} {scenery}"))
+
+
+def vocabulary() -> list[str]:
+    """Every word the grammar can produce, sorted."""
+    from .scene import BACKGROUNDS, COLOURS, KINDS, PLACES, SIZES, TEMPI
+
+    fixed = "a an the and while then before unseen off screen after first second third beat of only alone one sounds smaller larger"
+    phrases = [fixed, *VERBS.values(), *WHERE.values(), *SCENERY.values(), *SILENCE, *BACKGROUNDS, *COLOURS, *KINDS, *PLACES, *SIZES, *TEMPI]
+    return sorted({word for phrase in phrases for word in phrase.split()})
