@@ -38,7 +38,9 @@ def context_attention(
     return F.scaled_dot_product_attention(q, torch.cat([k, other[0]], 2), torch.cat([v, other[1]], 2), attn_mask=mask)
 
 
-def _allowed(q: Tensor, context: Tensor, other: Tensor, window: Tensor | None, route: Tensor | None) -> Bool[Tensor, "b_or_1 1 q nk"] | None:
+def _allowed(
+    q: Tensor, context: Tensor, other: Tensor, window: Tensor | None, route: Tensor | None
+) -> Bool[Tensor, "b_or_1 1 q nk"] | None:
     if window is None and route is None:
         return None
     columns = torch.ones(q.shape[2], other.shape[2], dtype=torch.bool, device=q.device) if window is None else window
@@ -67,4 +69,6 @@ def context_attention_reference(
     if route is not None:
         to_other = to_other.masked_fill(~route[:, None, None, None], -torch.inf)
     weights = torch.cat([scores, to_other], dim=-1).softmax(-1)
-    return torch.einsum("bhqn,hnd->bhqd", weights[..., : scores.shape[-1]], v_context) + torch.einsum("bhqk,bhkd->bhqd", weights[..., scores.shape[-1] :], v)
+    return torch.einsum("bhqn,hnd->bhqd", weights[..., : scores.shape[-1]], v_context) + torch.einsum(
+        "bhqk,bhkd->bhqd", weights[..., scores.shape[-1] :], v
+    )

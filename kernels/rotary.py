@@ -20,7 +20,9 @@ def rotary_table(positions: Float[Tensor, "l a"], *, head_dim: int, base: float 
     half, axes = head_dim // 2, positions.shape[1]
     each = half // (axes + 1) if axes > 1 else half
     counts = [half - each * (axes - 1)] + [each] * (axes - 1)
-    angles = [positions[:, i, None] * base ** (-torch.arange(n, device=positions.device) / n) for i, n in enumerate(counts)]
+    angles = [
+        positions[:, i, None] * base ** (-torch.arange(n, device=positions.device) / n) for i, n in enumerate(counts)
+    ]
     angle = torch.cat(angles, dim=-1)
     return torch.stack([angle.cos(), angle.sin()])
 

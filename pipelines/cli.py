@@ -35,7 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="duet", description="Joint audio-video generation: one prompt in, one clip out whose sound and picture belong together.")
+    parser = argparse.ArgumentParser(
+        prog="duet",
+        description="Joint audio-video generation: one prompt in, one clip out whose sound and picture belong together.",
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_generate(commands.add_parser("generate", help="render a prompt to an mp4 with sound"))
     _add_world(commands.add_parser("world", help="render clips of the procedural world with their exact truth"))
@@ -50,12 +53,26 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--negative", default="", help="what to steer away from (default: nothing)")
     parser.add_argument("--seed", type=int, default=0, help="take k of a run uses seed + k (default 0)")
     parser.add_argument("--steps", type=int, default=25, help="sampling steps (default 25)")
-    parser.add_argument("--cfg", type=float, default=3.0, help="text guidance scale of both streams; 1 is off (default 3)")
-    parser.add_argument("--seconds", type=float, default=2.0, help="length of the clip; the pocket model was trained on 2 s (default 2)")
+    parser.add_argument(
+        "--cfg", type=float, default=3.0, help="text guidance scale of both streams; 1 is off (default 3)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=2.0, help="length of the clip; the pocket model was trained on 2 s (default 2)"
+    )
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="takes of each prompt (default 1)")
-    parser.add_argument("--prompts", type=Path, metavar="FILE", help="a text file with one prompt a line, instead of PROMPT")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="the mp4; several clips are numbered, out-0.mp4, out-1.mp4, ...")
-    parser.add_argument("--timeline", type=Path, metavar="PNG", help="also draw frames, spectrogram and detected events on one axis")
+    parser.add_argument(
+        "--prompts", type=Path, metavar="FILE", help="a text file with one prompt a line, instead of PROMPT"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        help="the mp4; several clips are numbered, out-0.mp4, out-1.mp4, ...",
+    )
+    parser.add_argument(
+        "--timeline", type=Path, metavar="PNG", help="also draw frames, spectrogram and detected events on one axis"
+    )
     parser.set_defaults(command=_generate)
 
 
@@ -83,7 +100,11 @@ def _generate(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--batch is {arguments.batch}; it must be from 1 to 256.")
     prompts = _prompts(arguments)
     outputs = [check_place(path, suffix=".mp4") for path in _numbered(arguments.output, len(prompts))]
-    timelines = [check_place(path, suffix=".png") for path in _numbered(arguments.timeline, len(prompts))] if arguments.timeline else []
+    timelines = (
+        [check_place(path, suffix=".png") for path in _numbered(arguments.timeline, len(prompts))]
+        if arguments.timeline
+        else []
+    )
 
     from tqdm import tqdm
 
@@ -95,9 +116,21 @@ def _generate(arguments: argparse.Namespace) -> None:
 
     audio = None if arguments.audio_prompt is None else [arguments.audio_prompt] * len(prompts)
     strategy = PerStreamCFG(arguments.cfg, arguments.cfg)
-    request = Request(prompts, audio=audio, negative=arguments.negative, seed=arguments.seed, steps=arguments.steps, strategy=strategy, shape=ClipShape(seconds=arguments.seconds))
+    request = Request(
+        prompts,
+        audio=audio,
+        negative=arguments.negative,
+        seed=arguments.seed,
+        steps=arguments.steps,
+        strategy=strategy,
+        shape=ClipShape(seconds=arguments.seconds),
+    )
     model, probes = PocketModel.load(), Probes.load()
-    words = dict.fromkeys(str(word) for text in (*prompts, *(audio or ()), arguments.negative) for word in model.text.tokenizer.unknown(text))
+    words = dict.fromkeys(
+        str(word)
+        for text in (*prompts, *(audio or ()), arguments.negative)
+        for word in model.text.tokenizer.unknown(text)
+    )
     if words:
         print(f"duet: unknown words, read as 'something': {'; '.join(words)}", file=sys.stderr)
     batch = 16
@@ -114,21 +147,30 @@ def _deliver(clip: Clip, output: Path, timeline: Path | None, request: Request, 
     from .metrics.events import f1
     from .metrics.sync import offset
 
-    (reading,) = read(probes, clip.frames.permute(0, 3, 1, 2)[None], clip.waveform[None], fps=clip.fps)
+    (reading,) = read(probes, [clip])
     late = offset(reading.heard, reading.seen)
-    score = f"synchrony F1 {f1(reading.heard, reading.seen):.2f}" + (f", sound {abs(late) * 1000:.0f} ms {'late' if late >= 0 else 'early'}" if late is not None else "")
+    score = f"synchrony F1 {f1(reading.heard, reading.seen):.2f}" + (
+        f", sound {abs(late) * 1000:.0f} ms {'late' if late >= 0 else 'early'}" if late is not None else ""
+    )
     write_mp4(output, clip)
     if timeline:
         from .timeline import draw_timeline, write_png
 
-        write_png(timeline, draw_timeline(clip, reading.heard, reading.seen, title=f"{request.prompts[k]}  (seed {request.seed + k})", score=score))
+        write_png(
+            timeline,
+            draw_timeline(
+                clip, reading.heard, reading.seen, title=f"{request.prompts[k]}  (seed {request.seed + k})", score=score
+            ),
+        )
     print(f"{output}: {score}" + (f"; {timeline}" if timeline else ""))
 
 
 def _add_world(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--count", type=int, default=4, help="how many clips (default 4)")
     parser.add_argument("--seed", type=int, default=0, help="which list of scenes (default 0)")
-    parser.add_argument("--stratum", default="", help="single, sequential, simultaneous, muted, offscreen or reasoning (default: a mix)")
+    parser.add_argument(
+        "--stratum", default="", help="single, sequential, simultaneous, muted, offscreen or reasoning (default: a mix)"
+    )
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("-o", "--output", type=Path, required=True, help="a folder for scene-0.mp4, scene-0.json, ...")
     parser.set_defaults(command=_world)
@@ -145,20 +187,32 @@ def _world(arguments: argparse.Namespace) -> None:
     from .world import caption, make_scene, render_picture, render_sound
 
     shape = ClipShape(seconds=arguments.seconds)
-    scenes = [make_scene(arguments.seed, k, stratum=arguments.stratum, split="any", seconds=arguments.seconds) for k in range(arguments.count)]
+    scenes = [
+        make_scene(arguments.seed, k, stratum=arguments.stratum, split="any", seconds=arguments.seconds)
+        for k in range(arguments.count)
+    ]
     arguments.output.mkdir(parents=True, exist_ok=True)
     for k, scene in enumerate(tqdm(scenes, desc="world", unit="clip")):
         frames = render_picture([scene], shape)[0].permute(0, 2, 3, 1)
         waveform = render_sound([scene], samples=shape.samples, sample_rate=shape.sample_rate)[0]
-        write_mp4(arguments.output / f"scene-{k}.mp4", Clip(frames, shape.fps, waveform, shape.sample_rate))
+        write_mp4(arguments.output / f"scene-{k}.mp4", Clip(frames, float(shape.fps), waveform, shape.sample_rate))
         truth = {"caption": caption(scene), **scene.to_json()}
         with replaced(arguments.output / f"scene-{k}.json") as temporary:
             temporary.write_text(json.dumps(truth, indent=1) + "\n", encoding="utf-8")
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("stage", choices=("codecs", "audio-probe", "video-probe", "flow"), help="what to train; each stage needs the ones before it")
-    parser.add_argument("--run", type=Path, default=Path("runs"), help="folder of checkpoints and caches; an interrupted run resumes from it (default runs)")
+    parser.add_argument(
+        "stage",
+        choices=("codecs", "audio-probe", "video-probe", "flow"),
+        help="what to train; each stage needs the ones before it",
+    )
+    parser.add_argument(
+        "--run",
+        type=Path,
+        default=Path("runs"),
+        help="folder of checkpoints and caches; an interrupted run resumes from it (default runs)",
+    )
     parser.add_argument("--steps", type=int, help="optimizer steps (default: the stage's own)")
     parser.add_argument("--batch", type=int, help="samples a step and process (default: the stage's own)")
     parser.add_argument("--lr", type=float, help="peak learning rate (default: the stage's own)")
@@ -193,7 +247,9 @@ def _train(arguments: argparse.Namespace) -> None:
 def _add_bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("suite", choices=("single",), help="single: one sounding subject, held-out compositions")
     parser.add_argument("--prompts", type=int, default=200, metavar="N", help="how many prompts (default 200)")
-    parser.add_argument("--seed", type=int, default=1000, help="list of scenes and noise; 500 is the development set (default 1000)")
+    parser.add_argument(
+        "--seed", type=int, default=1000, help="list of scenes and noise; 500 is the development set (default 1000)"
+    )
     parser.add_argument("--steps", type=int, default=25)
     parser.add_argument("--cfg", type=float, nargs="+", default=[3.0], help="guidance scales to compare (default 3)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the table")
@@ -214,9 +270,25 @@ def _bench(arguments: argparse.Namespace) -> None:
     model, probes, rows = PocketModel.load(), Probes.load(), {}
     with tqdm(total=arguments.prompts * len(arguments.cfg), desc="bench", unit="prompt") as bar:
         for scale in arguments.cfg:
-            rows[f"cfg {scale:g}"] = measure(model, probes, prompts=arguments.prompts, seed=arguments.seed, strategy=PerStreamCFG(scale, scale), steps=arguments.steps, on_chunk=bar.update)
+            rows[f"cfg {scale:g}"] = measure(
+                model,
+                probes,
+                prompts=arguments.prompts,
+                seed=arguments.seed,
+                strategy=PerStreamCFG(scale, scale),
+                steps=arguments.steps,
+                on_chunk=bar.update,
+            )
     for name, metrics in rows.items():
-        print(f"{name}: " + ", ".join(f"{metric} {value.mean:.3f} [{value.low:.3f}, {value.high:.3f}]" for metric, value in metrics.items()))
+        print(
+            f"{name}: "
+            + ", ".join(
+                f"{metric} {value.mean:.3f} [{value.low:.3f}, {value.high:.3f}]" for metric, value in metrics.items()
+            )
+        )
     if arguments.json:
         with replaced(arguments.json) as temporary:
-            temporary.write_text(json.dumps(bench_table(arguments.suite, arguments.prompts, arguments.seed, rows), indent=1) + "\n", encoding="utf-8")
+            temporary.write_text(
+                json.dumps(bench_table(arguments.suite, arguments.prompts, arguments.seed, rows), indent=1) + "\n",
+                encoding="utf-8",
+            )

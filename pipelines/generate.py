@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from .guidance import Latents, PerStreamCFG, Strategy, guided
 from .models.pocket.denoiser import PocketDenoiser
 from .models.pocket.load import PocketModel
-from .models.pocket.network import TwinStreamDiT
+from .models.pocket.network import PocketConfig, TwinStreamDiT
 from .models.pocket.text import TextEncoder
 from .sampling import SAMPLERS, SHIFT, Progress, flow_sigmas, initial_noise
 from .shapes import ClipShape
@@ -35,36 +37,42 @@ class Request:
 
     def __post_init__(self) -> None:
         if not self.prompts or not all(prompt.strip() for prompt in self.prompts):
-            raise ValueError("The prompt is empty. Say what should be seen and heard, e.g. 'a small red ball bounces slowly on the left at night'.")
+            raise ValueError(
+                "The prompt is empty. Say what should be seen and heard, e.g. 'a small red ball bounces slowly on the left at night'."
+            )
         if self.audio is not None and len(self.audio) != len(self.prompts):
-            raise ValueError(f"There are {len(self.audio)} audio prompts for {len(self.prompts)} prompts; give one for each, or none.")
+            raise ValueError(
+                f"There are {len(self.audio)} audio prompts for {len(self.prompts)} prompts; give one for each, or none."
+            )
         if self.sampler not in SAMPLERS:
             raise ValueError(f"sampler is {self.sampler!r}; it must be one of {', '.join(SAMPLERS)}.")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed is {self.seed}; it must be from 0 to 2^63 - 1.")
 
 
-def check_clock(network: TwinStreamDiT, shape: ClipShape) -> None:
+def check_clock(config: PocketConfig, shape: ClipShape) -> None:
     """The network knows one frame rate and one sample rate: refuse others before anything is sampled."""
-    config = network.config
     if (shape.fps, shape.sample_rate) != (config.fps, config.sample_rate):
-        raise ValueError(f"The clip is at {shape.fps} fps and {shape.sample_rate} Hz; this model works at {config.fps} fps and {config.sample_rate} Hz.")
+        raise ValueError(
+            f"The clip is at {shape.fps} fps and {shape.sample_rate} Hz; "
+            f"this model works at {config.fps} fps and {config.sample_rate} Hz. Ask for those."
+        )
 
 
-def latent_sizes(network: TwinStreamDiT, shape: ClipShape) -> Streams[tuple[int, ...]]:
+def latent_sizes(config: PocketConfig, shape: ClipShape) -> Streams[tuple[int, ...]]:
     """Channels and extent of both latents of one clip."""
-    return Streams((network.config.video_channels, *shape.video_latent), (network.config.audio_channels, shape.audio_latent))
+    return Streams((config.video_channels, *shape.video_latent), (config.audio_channels, shape.audio_latent))
 
 
 def sample(network: TwinStreamDiT, text: TextEncoder, request: Request, *, progress: Progress | None = None) -> Latents:
     """Latents of both streams: video [b, c, t, h, w] and audio [b, c, t]."""
-    check_clock(network, request.shape)
+    check_clock(network.config, request.shape)
     sigmas = flow_sigmas(request.steps, shift=request.shift)
     prompts, count = list(request.prompts), len(request.prompts)
     video = text.embed(prompts)
     null = text.embed([request.negative] * count)
     conditions = Streams(video, video if request.audio is None else text.embed(list(request.audio)))
-    noise = initial_noise(latent_sizes(network, request.shape), range(request.seed, request.seed + count))
+    noise = initial_noise(latent_sizes(network.config, request.shape), range(request.seed, request.seed + count))
     denoise = guided(PocketDenoiser(network, conditions, Streams(null, null)), request.strategy)
     return SAMPLERS[request.sampler](denoise, noise, sigmas, progress=progress)
 
@@ -74,16 +82,27 @@ def decode(model: PocketModel, latents: Latents, shape: ClipShape) -> list[Clip]
     """One clip for each row of ``latents``; both streams last ``shape.duration``."""
     if latents.video is None or latents.audio is None:
         raise ValueError("A clip needs both streams; one latent is missing.")
-    frames = model.video_codec.decode(latents.video).permute(0, 1, 3, 4, 2)
-    waveforms = model.audio_codec.decode(latents.audio, samples=shape.samples)
-    return [Clip(f, shape.fps, w, shape.sample_rate) for f, w in zip(frames, waveforms, strict=True)]
+    frames = model.video_codec.decode(latents.video)
+    return as_clips(frames, model.audio_codec.decode(latents.audio, samples=shape.samples), shape)
 
 
-def generate(model: PocketModel, request: Request, *, batch: int = 16, on_step: Callable[[], None] | None = None) -> list[Clip]:
+def as_clips(
+    frames: Float[Tensor, "b t 3 h w"], waveforms: Float[Tensor, "b channels samples"], shape: ClipShape
+) -> list[Clip]:
+    """Batched frames and waveforms as clips."""
+    pictures = frames.permute(0, 1, 3, 4, 2)
+    return [Clip(f, float(shape.fps), w, shape.sample_rate) for f, w in zip(pictures, waveforms, strict=True)]
+
+
+def generate(
+    model: PocketModel, request: Request, *, batch: int = 16, on_step: Callable[[], object] | None = None
+) -> list[Clip]:
     """Clips of ``request``, at most ``batch`` of them sampled at once; ``on_step`` is called after every step."""
+    progress = None if on_step is None else lambda _step, _x0: on_step()
     clips: list[Clip] = []
     for start in range(0, len(request.prompts), batch):
-        part = Request(**{**vars(request), "prompts": request.prompts[start : start + batch], "audio": request.audio and request.audio[start : start + batch], "seed": request.seed + start})
-        latents = sample(model.network, model.text, part, progress=(lambda _i, _x0: on_step()) if on_step else None)
-        clips += decode(model, latents, request.shape)
+        rows = slice(start, start + batch)
+        audio = None if request.audio is None else request.audio[rows]
+        part = replace(request, prompts=request.prompts[rows], audio=audio, seed=request.seed + start)
+        clips += decode(model, sample(model.network, model.text, part, progress=progress), request.shape)
     return clips

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -30,6 +30,7 @@ class Branch:
 Terms = dict[Branch, tuple[float, float]]  # weights for video and for audio; each column sums to 1
 
 
+@runtime_checkable
 class Strategy(Protocol):
     """A linear guidance rule over x0 predictions."""
 
@@ -45,7 +46,7 @@ class PerStreamCFG:
     video: float = 3.0
     audio: float = 3.0
 
-    def terms(self, sigma: float) -> Terms:  # noqa: ARG002 - this strategy is the same at every level
+    def terms(self, sigma: float) -> Terms:
         return {Branch(): (self.video, self.audio), Branch(text=False): (1 - self.video, 1 - self.audio)}
 
 
@@ -58,7 +59,11 @@ def combine(outputs: Sequence[Latents], weights: Sequence[tuple[float, float]]) 
     """The weighted sum of the branches' predictions, for each stream with its own weights."""
     sums: list[Tensor | None] = []
     for stream, column in zip(("video", "audio"), zip(*weights, strict=True), strict=True):
-        parts = [(w, getattr(out, stream)) for w, out in zip(column, outputs, strict=True) if w and getattr(out, stream) is not None]
+        parts = [
+            (w, getattr(out, stream))
+            for w, out in zip(column, outputs, strict=True)
+            if w and getattr(out, stream) is not None
+        ]
         total = None
         for w, value in parts:
             total = w * value if total is None else total + w * value

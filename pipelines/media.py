@@ -7,6 +7,7 @@ from pathlib import Path
 
 import av
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from .files import replaced
@@ -23,6 +24,15 @@ def upscaled(frames: Tensor) -> Tensor:
     return frames.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
 
 
+def fit_sound(
+    waveform: Float[Tensor, "channels samples"], *, seconds: float, sample_rate: int
+) -> Float[Tensor, "channels fitted"]:
+    """``waveform`` cut or padded with silence to ``seconds``, and scaled down if it would clip."""
+    wanted = round(seconds * sample_rate)
+    fitted = torch.nn.functional.pad(waveform[:, :wanted].float(), (0, max(0, wanted - waveform.shape[1])))
+    return fitted / fitted.abs().amax().clamp_min(1.0)
+
+
 def write_mp4(path: Path, clip: Clip) -> None:
     """H.264 yuv420p and AAC at the clip's own rates; the file appears whole or not at all.
 
@@ -33,8 +43,13 @@ def write_mp4(path: Path, clip: Clip) -> None:
         OSError: the disk is full.
     """
     if not (torch.isfinite(clip.frames).all() and torch.isfinite(clip.waveform).all()):
-        raise ValueError("The clip holds values that are not finite numbers; it was not written. Sample it again with a lower guidance scale.")
-    with replaced(path) as temporary, av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+        raise ValueError(
+            "The clip holds values that are not finite numbers; it was not written. Sample it again with a lower guidance scale."
+        )
+    with (
+        replaced(path) as temporary,
+        av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"}) as container,
+    ):
         _write_streams(container, clip)
 
 
@@ -50,9 +65,12 @@ def _write_streams(container: av.container.OutputContainer, clip: Clip) -> None:
     for picture in pixels:
         container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
     container.mux(video.encode(None))
-    wanted = round(len(pixels) / clip.fps * clip.sample_rate)
-    sound = torch.nn.functional.pad(clip.waveform[:, :wanted], (0, max(0, wanted - clip.waveform.shape[1])))
-    frame = av.AudioFrame.from_ndarray(sound.float().clamp(-1, 1).cpu().contiguous().numpy(), format="fltp", layout="stereo" if channels == 2 else "mono")
+    sound = fit_sound(clip.waveform, seconds=len(pixels) / clip.fps, sample_rate=clip.sample_rate)
+    frame = av.AudioFrame.from_ndarray(
+        sound.cpu().contiguous().numpy(),
+        format="fltp",
+        layout="stereo" if channels == 2 else "mono",
+    )
     frame.sample_rate, frame.pts = clip.sample_rate, 0
     container.mux(audio.encode(frame))
     container.mux(audio.encode(None))
@@ -67,7 +85,9 @@ def read_mp4(path: Path) -> Clip:
     try:
         with av.open(str(path)) as container:
             if not container.streams.video or not container.streams.audio:
-                raise ValueError(f"{path} needs a video and an audio stream; it has {len(container.streams.video)} and {len(container.streams.audio)}.")
+                raise ValueError(
+                    f"{path} needs a video and an audio stream; it has {len(container.streams.video)} and {len(container.streams.audio)}."
+                )
             fps, rate = float(container.streams.video[0].average_rate), container.streams.audio[0].rate
             pictures: list[Tensor] = []
             sounds: list[Tensor] = []

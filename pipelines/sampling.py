@@ -6,6 +6,7 @@ x = (1 - sigma) x0 + sigma noise, so dx/dsigma = (x - x0) / sigma.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -14,11 +15,11 @@ from torch import Tensor
 from .guidance import Denoise, Latents
 from .streams import Streams
 
-Progress = Callable[[int, Latents], None]
+Progress = Callable[[int, Latents], object]
 SHIFT = 3.0
 
 
-def flow_sigmas(steps: int, *, shift: float = SHIFT) -> Float[Tensor, " steps+1"]:
+def flow_sigmas(steps: int, *, shift: float = SHIFT) -> Float[Tensor, " levels"]:
     """Noise levels from 1 down to 0, moved towards 1 by s' = shift s / (1 + (shift - 1) s) (Esser et al., 2024, eq. 23)."""
     if not 1 <= steps <= 1000:
         raise ValueError(f"steps is {steps}; it must be from 1 to 1000.")
@@ -35,7 +36,12 @@ def initial_noise(sizes: Streams[tuple[int, ...]], seeds: Sequence[int]) -> Late
     for seed in seeds:
         generator = torch.Generator().manual_seed(seed)
         rows.append(sizes.map(lambda size, g=generator: torch.randn(1, *size, generator=g)))
-    return Streams(*(None if first is None else torch.cat([getattr(row, name) for row in rows]) for name, first in zip(("video", "audio"), rows[0], strict=True)))
+    return Streams(
+        *(
+            None if first is None else torch.cat([getattr(row, name) for row in rows])
+            for name, first in zip(("video", "audio"), rows[0], strict=True)
+        )
+    )
 
 
 def _slope(x: Latents, x0: Latents, sigma: float) -> Latents:
@@ -49,7 +55,7 @@ def _move(x: Latents, slope: Latents, delta: float) -> Latents:
 def euler(denoise: Denoise, x: Latents, sigmas: Tensor, *, progress: Progress | None = None) -> Latents:
     """Euler's method: one evaluation a step, order 1."""
     levels = sigmas.tolist()
-    for i, (sigma, following) in enumerate(zip(levels, levels[1:], strict=False)):
+    for i, (sigma, following) in enumerate(pairwise(levels)):
         x0 = denoise(x, sigma)
         x = _move(x, _slope(x, x0, sigma), following - sigma)
         if progress:
@@ -60,7 +66,7 @@ def euler(denoise: Denoise, x: Latents, sigmas: Tensor, *, progress: Progress | 
 def heun(denoise: Denoise, x: Latents, sigmas: Tensor, *, progress: Progress | None = None) -> Latents:
     """Heun's method: the mean of the slopes at both ends, order 2; the last step to 0 is Euler's."""
     levels = sigmas.tolist()
-    for i, (sigma, following) in enumerate(zip(levels, levels[1:], strict=False)):
+    for i, (sigma, following) in enumerate(pairwise(levels)):
         x0 = denoise(x, sigma)
         slope = _slope(x, x0, sigma)
         ahead = _move(x, slope, following - sigma)

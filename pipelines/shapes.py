@@ -39,9 +39,13 @@ class ClipShape:
             raise ValueError(f"fps is {self.fps} and sample_rate {self.sample_rate}; both must be at least 1.")
         for name, value in (("height", self.height), ("width", self.width)):
             if value % PIXEL_STEP or not PIXEL_STEP <= value <= MAX_PIXELS:
-                raise ValueError(f"{name} is {value}; it must be a multiple of {PIXEL_STEP} from {PIXEL_STEP} to {MAX_PIXELS}.")
+                raise ValueError(
+                    f"{name} is {value}; it must be a multiple of {PIXEL_STEP} from {PIXEL_STEP} to {MAX_PIXELS}."
+                )
         if self.frames < frames:
-            raise ValueError(f"seconds is {self.seconds}; at {self.fps} fps a clip needs at least {frames / self.fps:g} s.")
+            raise ValueError(
+                f"seconds is {self.seconds}; at {self.fps} fps a clip needs at least {frames / self.fps:g} s."
+            )
 
     @property
     def frames(self) -> int:
@@ -75,7 +79,7 @@ def latent_times(count: int, seconds_each: float) -> Float[Tensor, " count"]:
     return (torch.arange(count, dtype=torch.float32) + 0.5) * seconds_each
 
 
-def video_latent_seconds(fps: float) -> float:
+def video_latent_seconds(fps: int) -> float:
     """Seconds one video latent frame lasts."""
     return VIDEO_STRIDE[0] / fps
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from .files import replaced
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
+M = TypeVar("M", bound=nn.Module)
 KEY = "duet"  # the metadata entry that makes a file ours
 
 
@@ -23,6 +24,7 @@ KEY = "duet"  # the metadata entry that makes a file ours
 class WeightsFile:
     """An opened file: its ``kind``, the configuration its module is built from, how it was made, and its tensors."""
 
+    path: Path
     kind: str
     config: dict[str, Any]
     record: dict[str, Any]
@@ -30,7 +32,9 @@ class WeightsFile:
     sha256: str
 
 
-def save_weights(path: Path, tensors: dict[str, Tensor], *, kind: str, config: dict[str, Any], record: dict[str, Any]) -> None:
+def save_weights(
+    path: Path, tensors: dict[str, Tensor], *, kind: str, config: dict[str, Any], record: dict[str, Any]
+) -> None:
     """Write ``tensors`` with what is needed to read them back."""
     metadata = {KEY: json.dumps({"kind": kind, "config": config, "record": record}, sort_keys=True)}
     with replaced(path) as temporary:
@@ -45,7 +49,9 @@ def load_weights(path: Path, kind: str) -> WeightsFile:
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"{path} does not exist. The pocket weights ship in the pack's 'weights' folder: restore it, or name another file.")
+        raise ValueError(
+            f"{path} does not exist. The pocket weights ship in the pack's 'weights' folder: restore it, or name another file."
+        )
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get(KEY, "null"))
@@ -53,14 +59,23 @@ def load_weights(path: Path, kind: str) -> WeightsFile:
     except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a whole safetensors file ({error}). Copy or download it again.") from error
     if not isinstance(header, dict) or not {"kind", "config"} <= header.keys():
-        raise ValueError(f"{path} is a safetensors file, but not one of Duet's: its metadata has no '{KEY}' entry. Choose a Duet '{kind}' file.")
+        raise ValueError(
+            f"{path} is a safetensors file, but not one of Duet's: its metadata has no '{KEY}' entry. Choose a Duet '{kind}' file."
+        )
     if header["kind"] != kind:
         raise ValueError(f"{path} holds '{header['kind']}' weights where '{kind}' weights are needed.")
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    return WeightsFile(kind, header["config"], header.get("record", {}), {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}, sha256)
+    return WeightsFile(
+        path,
+        kind,
+        header["config"],
+        header.get("record", {}),
+        {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()},
+        sha256,
+    )
 
 
-def fill(module: nn.Module, tensors: dict[str, Tensor], *, source: Path) -> nn.Module:
+def fill(module: M, tensors: dict[str, Tensor], *, source: Path) -> M:
     """Load ``tensors`` into ``module``, every key once and nothing left over."""
     try:
         module.load_state_dict(tensors, strict=True)
@@ -71,4 +86,7 @@ def fill(module: nn.Module, tensors: dict[str, Tensor], *, source: Path) -> nn.M
 
 def halved(module: nn.Module) -> dict[str, Tensor]:
     """A module's state as float16, the form in which pocket weights are stored."""
-    return {name: value.detach().to("cpu", torch.float16) if value.is_floating_point() else value.cpu() for name, value in module.state_dict().items()}
+    return {
+        name: value.detach().to("cpu", torch.float16) if value.is_floating_point() else value.cpu()
+        for name, value in module.state_dict().items()
+    }

@@ -10,7 +10,9 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 
 if "duet_av" not in sys.modules:
-    spec = importlib.util.spec_from_file_location("duet_av", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
+    spec = importlib.util.spec_from_file_location(
+        "duet_av", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
+    )
     module = importlib.util.module_from_spec(spec)
     sys.modules["duet_av"] = module
     spec.loader.exec_module(module)

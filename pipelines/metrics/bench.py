@@ -7,13 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
-from tqdm import tqdm
 
-from ..generate import Request, sample
+from ..generate import Request, decode, generate
 from ..guidance import Strategy
 from ..models.pocket.load import FILES, PocketModel
 from ..shapes import ClipShape
+from ..streams import Clip, Streams
 from ..weights import WEIGHTS, fill, load_weights
 from ..world import KINDS, Scene, caption, make_scenes, render_picture, render_sound
 from .events import Events, f1
@@ -23,6 +22,7 @@ from .sync import Interval, mean_interval, normalised
 AUDIO_PROBE = WEIGHTS / "pocket-audio-probe.safetensors"
 VIDEO_PROBE = WEIGHTS / "pocket-video-probe.safetensors"
 CHUNK = 25
+SECOND_TAKE = 1_000_000  # added to the seed of the takes that measure chance
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,10 @@ class Probes:
     def load(cls) -> Probes:
         """The probes that ship with the pack."""
         audio, video = load_weights(AUDIO_PROBE, "audio-probe"), load_weights(VIDEO_PROBE, "video-probe")
-        return cls(fill(AudioProbe(**audio.config), audio.tensors, source=AUDIO_PROBE), fill(VideoProbe(**video.config), video.tensors, source=VIDEO_PROBE))
+        return cls(
+            fill(AudioProbe(**audio.config), audio.tensors, source=AUDIO_PROBE),
+            fill(VideoProbe(**video.config), video.tensors, source=VIDEO_PROBE),
+        )
 
 
 @dataclass(frozen=True)
@@ -53,22 +56,31 @@ class Reading:
         return KINDS[max(range(len(KINDS)), key=self.presence.__getitem__)]
 
 
-def read(probes: Probes, frames: Tensor, waveforms: Tensor, *, fps: float) -> list[Reading]:
-    """Read frames [b, t, 3, h, w] and waveforms [b, 2, samples]."""
-    heard, seen = probes.audio.events(waveforms), probes.video.events(frames, fps=fps)
-    return [Reading(a, v, tuple(p)) for a, v, p in zip(heard, seen, probes.video.presence(frames).tolist(), strict=True)]
+def read(probes: Probes, clips: Sequence[Clip]) -> list[Reading]:
+    """Read clips of one size and rate."""
+    frames = torch.stack([clip.frames for clip in clips]).permute(0, 1, 4, 2, 3)
+    heard = probes.audio.events(torch.stack([clip.waveform for clip in clips]))
+    seen, presence = probes.video.events(frames, fps=clips[0].fps), probes.video.presence(frames)
+    return [Reading(a, v, tuple(p)) for a, v, p in zip(heard, seen, presence.tolist(), strict=True)]
 
 
-def reconstruct(model: PocketModel, scenes: Sequence[Scene], shape: ClipShape) -> tuple[Tensor, Tensor]:
+def reconstruct(model: PocketModel, scenes: Sequence[Scene], shape: ClipShape) -> list[Clip]:
     """True clips through both codecs: the ceiling."""
-    frames = model.video_codec.decode(model.video_codec.encode(render_picture(scenes, shape)))
     waveforms = render_sound(scenes, samples=shape.samples, sample_rate=shape.sample_rate)
-    return frames, model.audio_codec.decode(model.audio_codec.encode(waveforms), samples=shape.samples)
+    latents = Streams(model.video_codec.encode(render_picture(scenes, shape)), model.audio_codec.encode(waveforms))
+    return decode(model, latents, shape)
 
 
 @torch.inference_mode()
 def measure(
-    model: PocketModel, probes: Probes, *, prompts: int, seed: int, strategy: Strategy, steps: int, on_chunk: Callable[[int], object] | None = None
+    model: PocketModel,
+    probes: Probes,
+    *,
+    prompts: int,
+    seed: int,
+    strategy: Strategy,
+    steps: int,
+    on_chunk: Callable[[int], object] | None = None,
 ) -> dict[str, Interval]:
     """Single-subject synchrony on ``prompts`` held-out captions: noise of clip k is drawn from its own two seeds.
 
@@ -78,12 +90,18 @@ def measure(
     """
     shape = ClipShape(fps=model.network.config.fps, sample_rate=model.network.config.sample_rate)
     scenes = make_scenes(seed, prompts, mix={"single": 1.0}, split="test")
-    columns: dict[str, list[float]] = {name: [] for name in ("f1", "chance", "ceiling", "kind_seen", "kind_heard", "count_error")}
+    columns: dict[str, list[float]] = {
+        name: [] for name in ("f1", "chance", "ceiling", "kind_seen", "kind_heard", "count_error")
+    }
     for start in range(0, prompts, CHUNK):
         part = scenes[start : start + CHUNK]
-        request = Request([caption(scene) for scene in part], seed=seed + start, steps=steps, strategy=strategy, shape=shape)
-        takes = [_generate(model, probes, replace(request, seed=request.seed + shift)) for shift in (0, 1_000_000)]
-        ideal = read(probes, *reconstruct(model, part, shape), fps=shape.fps)
+        request = Request(
+            [caption(scene) for scene in part], seed=seed + start, steps=steps, strategy=strategy, shape=shape
+        )
+        takes = [
+            read(probes, generate(model, replace(request, seed=request.seed + shift))) for shift in (0, SECOND_TAKE)
+        ]
+        ideal = read(probes, reconstruct(model, part, shape))
         for scene, first, second, best in zip(part, *takes, ideal, strict=True):
             kind = scene.subjects[0].kind
             columns["f1"].append(f1(first.heard, first.seen))
@@ -102,12 +120,6 @@ def _count(events: Events) -> int:
     return sum(map(len, events.values()))
 
 
-def _generate(model: PocketModel, probes: Probes, request: Request) -> list[Reading]:
-    latents = sample(model.network, model.text, request)
-    waveforms = model.audio_codec.decode(latents.audio, samples=request.shape.samples)
-    return read(probes, model.video_codec.decode(latents.video), waveforms, fps=request.shape.fps)
-
-
 def bench_table(suite: str, prompts: int, seed: int, rows: dict[str, dict[str, Interval]]) -> dict[str, object]:
     """The table of record: what was measured, on which weights, at which commit."""
     return {
@@ -116,7 +128,14 @@ def bench_table(suite: str, prompts: int, seed: int, rows: dict[str, dict[str, I
         "seed": seed,
         "weights": {name: load_weights(path, name).sha256 for name, path in FILES.items()},
         "commit": commit(),
-        "rows": [{"variant": name, "stratum": suite, "metrics": {metric: value.to_json() for metric, value in metrics.items()}} for name, metrics in rows.items()],
+        "rows": [
+            {
+                "variant": name,
+                "stratum": suite,
+                "metrics": {metric: value.to_json() for metric, value in metrics.items()},
+            }
+            for name, metrics in rows.items()
+        ],
     }
 
 

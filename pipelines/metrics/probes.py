@@ -6,6 +6,8 @@ Letters: b batch, s channels of sound, m mel bands, t time, k kinds.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -30,7 +32,9 @@ class AudioProbe(nn.Module):
     def __init__(self, *, width: int, sample_rate: int) -> None:
         super().__init__()
         self.sample_rate = sample_rate
-        self.net = nn.Sequential(_conv1d(2 * N_MELS, width), *(_conv1d(width, width) for _ in range(3)), nn.Conv1d(width, len(SOUNDING), 1))
+        self.net = nn.Sequential(
+            _conv1d(2 * N_MELS, width), *(_conv1d(width, width) for _ in range(3)), nn.Conv1d(width, len(SOUNDING), 1)
+        )
 
     def forward(self, mel: Float[Tensor, "b 2 m t"]) -> Float[Tensor, "b k t"]:
         """Logits of an onset of each sounding kind in each bin."""
@@ -50,10 +54,14 @@ class VideoProbe(nn.Module):
         super().__init__()
         sizes = [6, width // 2, width, width, width]
         layers: list[nn.Module] = []
-        for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+        for inputs, outputs in pairwise(sizes):
             layers += [nn.Conv2d(inputs, outputs, 3, stride=2, padding=1), nn.GroupNorm(8, outputs), nn.GELU()]
         self.space = nn.Sequential(*layers)
-        self.time = nn.Sequential(_conv1d(2 * width, 2 * width), _conv1d(2 * width, 2 * width), nn.Conv1d(2 * width, BINS_PER_FRAME * len(SOUNDING), 1))
+        self.time = nn.Sequential(
+            _conv1d(2 * width, 2 * width),
+            _conv1d(2 * width, 2 * width),
+            nn.Conv1d(2 * width, BINS_PER_FRAME * len(SOUNDING), 1),
+        )
         self.kinds = nn.Linear(2 * width, len(KINDS))
 
     def forward(self, frames: Float[Tensor, "b t 3 h w"]) -> tuple[Float[Tensor, "b k bins"], Float[Tensor, "b kinds"]]:
@@ -81,7 +89,12 @@ def onset_target(times: Events, *, bins: int, rate: float) -> Float[Tensor, "k b
     """What a probe should answer: a Gaussian bump, one bin wide, at each event."""
     centres = (torch.arange(bins) + 0.5) / rate
     rows = [torch.tensor(times.get(kind, ())) for kind in SOUNDING]
-    return torch.stack([torch.exp(-0.5 * ((centres[None] - row[:, None]) * rate) ** 2).amax(0) if len(row) else torch.zeros(bins) for row in rows])
+    return torch.stack(
+        [
+            torch.exp(-0.5 * ((centres[None] - row[:, None]) * rate) ** 2).amax(0) if len(row) else torch.zeros(bins)
+            for row in rows
+        ]
+    )
 
 
 def onset_loss(logits: Float[Tensor, "b k t"], target: Float[Tensor, "b k t"]) -> Float[Tensor, ""]:

@@ -11,11 +11,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
+from ..files import replaced
 from ..metrics.events import Events
 from ..models.pocket.codec import AudioCodec, VideoCodec
 from ..models.pocket.text import WordTokenizer
 from ..shapes import ClipShape
-from ..files import replaced
 from ..world import Scene, caption, make_scenes, render_picture, render_sound
 
 PARAPHRASES = 4
@@ -49,24 +49,46 @@ class LatentCache:
     tokens: Tensor
 
     @classmethod
-    def build(cls, path: Path, *, seed: int, count: int, mix: dict[str, float], codecs: tuple[VideoCodec, AudioCodec], tokenizer: WordTokenizer) -> LatentCache:
+    def build(
+        cls,
+        path: Path,
+        *,
+        seed: int,
+        count: int,
+        mix: dict[str, float],
+        codecs: tuple[VideoCodec, AudioCodec],
+        tokenizer: WordTokenizer,
+    ) -> LatentCache:
         """Render and encode ``count`` scenes, or read them back from ``path`` (one file per seed, count, mix and codec)."""
         if not path.is_file():
             scenes = make_scenes(seed, count, mix=mix)
-            parts = [cls._encode(part, codecs, tokenizer) for part in tqdm(list(chunks(scenes)), desc="render", unit=f"x{CHUNK}")]
+            parts = [
+                cls._encode(part, codecs, tokenizer)
+                for part in tqdm(list(chunks(scenes)), desc="render", unit=f"x{CHUNK}")
+            ]
             with replaced(path) as temporary:
-                save_file({name: torch.cat([part[name] for part in parts]).contiguous() for name in parts[0]}, temporary)
+                save_file(
+                    {name: torch.cat([part[name] for part in parts]).contiguous() for name in parts[0]}, temporary
+                )
         return cls(**load_file(path))
 
     @staticmethod
     @torch.inference_mode()
-    def _encode(scenes: Sequence[Scene], codecs: tuple[VideoCodec, AudioCodec], tokenizer: WordTokenizer) -> dict[str, Tensor]:
+    def _encode(
+        scenes: Sequence[Scene], codecs: tuple[VideoCodec, AudioCodec], tokenizer: WordTokenizer
+    ) -> dict[str, Tensor]:
         frames, waveform = render(scenes, ClipShape(seconds=scenes[0].seconds))
         words = torch.stack([tokenizer.batch([caption(s, paraphrase=p) for p in range(PARAPHRASES)]) for s in scenes])
-        return {"video": codecs[0].encode(frames).half(), "audio": codecs[1].encode(waveform).half(), "tokens": words.short()}
+        return {
+            "video": codecs[0].encode(frames).half(),
+            "audio": codecs[1].encode(waveform).half(),
+            "tokens": words.short(),
+        }
 
 
-def fit_codecs(scenes: Sequence[Scene], shape: ClipShape, codecs: tuple[VideoCodec, AudioCodec], mel: Callable[[Tensor], Tensor]) -> None:
+def fit_codecs(
+    scenes: Sequence[Scene], shape: ClipShape, codecs: tuple[VideoCodec, AudioCodec], mel: Callable[[Tensor], Tensor]
+) -> None:
     """Fit both linear codecs to ``scenes``."""
     rendered = [render(part, shape) for part in chunks(scenes)]
     codecs[0].pca.fit(torch.cat([VideoCodec.to_patches(frames).flatten(0, 3) for frames, _ in rendered]))

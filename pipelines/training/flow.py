@@ -64,7 +64,10 @@ class FlowBatch:
 def draw_levels(task: Tensor, *, frames: int, generator: torch.Generator) -> Streams[Tensor]:
     """Logit-normal noise levels: video [b, frames], audio [b, 1]; shared by both streams in part of the joint samples."""
     tasks, count = list(TASKS.values()), len(task)
-    flags = {name: torch.tensor([getattr(t, name) for t in tasks])[task] for name in ("a2v", "v2a", "clean_video", "clean_audio", "first")}
+    flags = {
+        name: torch.tensor([getattr(t, name) for t in tasks])[task]
+        for name in ("a2v", "v2a", "clean_video", "clean_audio", "first")
+    }
     video, audio = torch.randn(2, count, generator=generator).sigmoid()
     together = flags["a2v"] & flags["v2a"] & (torch.rand(count, generator=generator) < SHARED_LEVEL)
     audio = torch.where(together, video, audio)
@@ -86,7 +89,7 @@ def make_batch(cache: LatentCache, size: int, null: Tensor, generator: torch.Gen
     return FlowBatch(
         x0=x0,
         noise=x0.map(lambda z: torch.randn(z.shape, generator=generator)),
-        sigma=draw_levels(task, frames=x0.video.shape[2], generator=generator),
+        sigma=draw_levels(task, frames=cache.video.shape[2], generator=generator),
         route=Streams(table("a2v"), table("v2a")),
         weight=Streams(table("learn_video").float(), table("learn_audio").float()),
         tokens=Streams(*tokens),
@@ -125,7 +128,15 @@ class FlowStage:
 
     name = "flow"
 
-    def __init__(self, cache: LatentCache, network: TwinStreamDiT, encoder: TextEncoder, folder: Path, *, judge: Callable[[TwinStreamDiT, TextEncoder], dict[str, float]]) -> None:
+    def __init__(
+        self,
+        cache: LatentCache,
+        network: TwinStreamDiT,
+        encoder: TextEncoder,
+        folder: Path,
+        *,
+        judge: Callable[[TwinStreamDiT, TextEncoder], dict[str, float]],
+    ) -> None:
         self.cache, self.folder, self.judge = cache, folder, judge
         self.objective = FlowObjective(network, encoder)
         self.null = encoder.tokenizer.batch([""])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from accelerate import Accelerator
@@ -20,11 +21,16 @@ from tqdm import tqdm
 from ..files import replaced
 
 
+@runtime_checkable
 class Stage(Protocol):
     """What is trained: a module whose forward turns a batch into losses ('loss' is minimised), and how it is judged."""
 
     name: str
-    objective: nn.Module
+
+    @property
+    def objective(self) -> nn.Module:
+        """The module that is trained."""
+        ...
 
     def batch(self, generator: torch.Generator, size: int) -> Any:
         """A batch drawn with ``generator``."""
@@ -97,7 +103,9 @@ def weights_of(module: nn.Module, values: dict[str, Tensor]) -> Iterator[None]:
 
 def _write(path: Path, state: State, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     with replaced(path) as temporary:
-        torch.save({"state": vars(state), "module": module.state_dict(), "optimizer": optimizer.state_dict()}, temporary)
+        torch.save(
+            {"state": vars(state), "module": module.state_dict(), "optimizer": optimizer.state_dict()}, temporary
+        )
 
 
 def _read(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> State:
@@ -124,13 +132,22 @@ def train(stage: Stage, settings: Settings) -> dict[str, Any]:
     wrapped, optimizer = accelerator.prepare(objective, optimizer)
     # At pocket lengths the fused CPU kernel's backward takes five times as long as plain products.
     attention = partial(sdpa_kernel, SDPBackend.MATH) if accelerator.device.type == "cpu" else nullcontext
-    bar = tqdm(total=settings.steps, initial=state.step, desc=stage.name, unit="step", disable=not accelerator.is_main_process, mininterval=2)
+    bar = tqdm(
+        total=settings.steps,
+        initial=state.step,
+        desc=stage.name,
+        unit="step",
+        disable=not accelerator.is_main_process,
+        mininterval=2,
+    )
     saved_at = time.monotonic()
     while state.step < settings.steps:
         begun = time.monotonic()
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(state.step, settings)
-        generator = torch.Generator().manual_seed((settings.seed * 1_000_003 + state.step) * 64 + accelerator.process_index)
+        generator = torch.Generator().manual_seed(
+            (settings.seed * 1_000_003 + state.step) * 64 + accelerator.process_index
+        )
         with accelerator.autocast(), attention():
             losses = wrapped(stage.batch(generator, settings.batch))
         accelerator.backward(losses["loss"])
@@ -157,7 +174,10 @@ def _judge(stage: Stage, state: State, bar: tqdm[Any]) -> None:
     """Score the averaged weights and keep them if they are the best so far; never chosen by the loss."""
     with weights_of(stage.objective, state.ema):
         scores = stage.score()
-    bar.write(f"{stage.name} step {state.step} ({state.seconds:.0f} s): {json.dumps({k: round(v, 4) for k, v in scores.items()})}")
+    bar.write(
+        f"{stage.name} step {state.step} ({state.seconds:.0f} s): {json.dumps({k: round(v, 4) for k, v in scores.items()})}",
+        file=sys.stderr,
+    )
     if scores["score"] >= state.best:
         state.best, state.best_step = scores["score"], state.step
         state.best_weights = {name: value.clone() for name, value in state.ema.items()}

@@ -49,12 +49,21 @@ class AudioProbeStage:
     @torch.no_grad()
     def batch(self, generator: torch.Generator, size: int) -> tuple[Tensor, Tensor]:
         scenes = _scenes(generator, size)
-        mel = log_mel(render_sound(scenes, samples=self.shape.samples, sample_rate=self.shape.sample_rate), sample_rate=self.shape.sample_rate)
-        rebuilt = self.codec.decode_mel(self.codec.pca.encode(self.codec.to_patches(mel)).transpose(1, 2))[..., : mel.shape[-1]]
+        mel = log_mel(
+            render_sound(scenes, samples=self.shape.samples, sample_rate=self.shape.sample_rate),
+            sample_rate=self.shape.sample_rate,
+        )
+        rebuilt = self.codec.decode_mel(self.codec.pca.encode(self.codec.to_patches(mel)).transpose(1, 2))[
+            ..., : mel.shape[-1]
+        ]
         chosen = torch.rand(size, generator=generator) < RECONSTRUCTED
-        mel = torch.where(chosen[:, None, None, None], rebuilt, mel) + 0.05 * torch.randn(mel.shape, generator=generator)
+        mel = torch.where(chosen[:, None, None, None], rebuilt, mel) + 0.05 * torch.randn(
+            mel.shape, generator=generator
+        )
         rate = mel.shape[-1] / self.shape.duration
-        return mel, torch.stack([onset_target(true_events(s, stream="audio"), bins=mel.shape[-1], rate=rate) for s in scenes])
+        return mel, torch.stack(
+            [onset_target(true_events(s, stream="audio"), bins=mel.shape[-1], rate=rate) for s in scenes]
+        )
 
     def score(self) -> dict[str, float]:
         """Mean F1 of heard against true events, after the codec and Griffin-Lim, on held-out compositions."""
@@ -101,8 +110,15 @@ class VideoProbeStage:
         chosen = torch.rand(size, generator=generator) < RECONSTRUCTED
         frames[chosen] = self.codec.decode(self.codec.encode(frames[chosen]))
         rate = self.shape.fps * BINS_PER_FRAME
-        onsets = torch.stack([onset_target(true_events(s, stream="video"), bins=self.shape.frames * BINS_PER_FRAME, rate=rate) for s in scenes])
-        kinds = torch.tensor([[float(any(s.kind == kind and s.seen for s in scene.subjects)) for kind in KINDS] for scene in scenes])
+        onsets = torch.stack(
+            [
+                onset_target(true_events(s, stream="video"), bins=self.shape.frames * BINS_PER_FRAME, rate=rate)
+                for s in scenes
+            ]
+        )
+        kinds = torch.tensor(
+            [[float(any(s.kind == kind and s.seen for s in scene.subjects)) for kind in KINDS] for scene in scenes]
+        )
         return frames, onsets, kinds
 
     def score(self) -> dict[str, float]:
@@ -110,12 +126,24 @@ class VideoProbeStage:
         scenes = make_scenes(7_002, HELD_OUT, split="test")
         frames = self.codec.decode(self.codec.encode(render_picture(scenes, self.shape)))
         probe = self.objective.probe
-        pairs = [(a, true_events(s, stream="video")) for a, s in zip(probe.events(frames, fps=self.shape.fps), scenes, strict=True)]
+        pairs = [
+            (a, true_events(s, stream="video"))
+            for a, s in zip(probe.events(frames, fps=float(self.shape.fps)), scenes, strict=True)
+        ]
         right = [
-            float(all((p > 0.5) == any(s.kind == kind and s.seen for s in scene.subjects) for kind, p in zip(KINDS, row, strict=True)))
+            float(
+                all(
+                    (p > 0.5) == any(s.kind == kind and s.seen for s in scene.subjects)
+                    for kind, p in zip(KINDS, row, strict=True)
+                )
+            )
             for row, scene in zip(probe.presence(frames).tolist(), scenes, strict=True)
         ]
-        return {"score": _mean([f1(a, b) for a, b in pairs if b]), "kinds": _mean(right), "false_alarms": _mean([float(bool(a)) for a, b in pairs if not b])}
+        return {
+            "score": _mean([f1(a, b) for a, b in pairs if b]),
+            "kinds": _mean(right),
+            "false_alarms": _mean([float(bool(a)) for a, b in pairs if not b]),
+        }
 
     def save(self, record: dict[str, Any]) -> list[Path]:
         save_weights(self.path, halved(self.objective.probe), kind="video-probe", config=self.config, record=record)

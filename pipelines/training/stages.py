@@ -49,7 +49,16 @@ PRESETS = {
 
 
 def run_stage(
-    name: str, *, run: Path, folder: Path | None, steps: int | None, batch: int | None, lr: float | None, clips: int, seed: int, from_scratch: bool
+    name: str,
+    *,
+    run: Path,
+    folder: Path | None,
+    steps: int | None,
+    batch: int | None,
+    lr: float | None,
+    clips: int,
+    seed: int,
+    from_scratch: bool,
 ) -> dict[str, Any]:
     """Train stage ``name`` and write its weights to ``folder`` (default: the pack's own); returns its record."""
     folder = folder or WEIGHTS
@@ -57,7 +66,14 @@ def run_stage(
     if name == "codecs":
         return _fit_codecs(folder, seed=seed)
     preset = PRESETS[name]
-    settings = Settings(steps=steps or preset.steps, batch=batch or preset.batch, lr=lr or preset.lr, run=run, seed=seed, score_every=preset.score_every)
+    settings = Settings(
+        steps=steps or preset.steps,
+        batch=batch or preset.batch,
+        lr=lr or preset.lr,
+        run=run,
+        seed=seed,
+        score_every=preset.score_every,
+    )
     run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     stage: Stage
@@ -71,11 +87,31 @@ def run_stage(
 
 
 def _fit_codecs(folder: Path, *, seed: int) -> dict[str, Any]:
-    video, audio = VideoCodec(channels=POCKET.video_channels), AudioCodec(channels=POCKET.audio_channels, sample_rate=POCKET.sample_rate)
-    fit_codecs(make_scenes(seed + 1, CODEC_CLIPS), ClipShape(), (video, audio), lambda w: log_mel(w, sample_rate=POCKET.sample_rate))
+    video, audio = (
+        VideoCodec(channels=POCKET.video_channels),
+        AudioCodec(channels=POCKET.audio_channels, sample_rate=POCKET.sample_rate),
+    )
+    fit_codecs(
+        make_scenes(seed + 1, CODEC_CLIPS),
+        ClipShape(),
+        (video, audio),
+        lambda w: log_mel(w, sample_rate=POCKET.sample_rate),
+    )
     record = {"stage": "codecs", "clips": CODEC_CLIPS, "seed": seed}
-    save_weights(folder / FILES["video-codec"].name, halved(video), kind="video-codec", config={"channels": video.channels}, record=record)
-    save_weights(folder / FILES["audio-codec"].name, halved(audio), kind="audio-codec", config={"channels": audio.channels, "sample_rate": audio.sample_rate}, record=record)
+    save_weights(
+        folder / FILES["video-codec"].name,
+        halved(video),
+        kind="video-codec",
+        config={"channels": video.channels},
+        record=record,
+    )
+    save_weights(
+        folder / FILES["audio-codec"].name,
+        halved(audio),
+        kind="audio-codec",
+        config={"channels": audio.channels, "sample_rate": audio.sample_rate},
+        record=record,
+    )
     return record
 
 
@@ -85,13 +121,22 @@ def _flow(folder: Path, run: Path, *, clips: int, seed: int, from_scratch: bool)
         network, encoder = TwinStreamDiT(POCKET), TextEncoder(words=vocabulary(), **TEXT)
         network.init_weights()
     else:
-        network, encoder = (module.train().requires_grad_(True) for module in (load_network(), load_text_encoder()))
+        network, encoder = load_network().requires_grad_(True), load_text_encoder().requires_grad_(True)
     mark = zlib.crc32(repr((seed, clips, FLOW_MIX, FILES["video-codec"].stat().st_size)).encode())
-    cache = LatentCache.build(run / f"latents-{mark:08x}.safetensors", seed=seed + 1, count=clips, mix=FLOW_MIX, codecs=codecs, tokenizer=encoder.tokenizer)
+    cache = LatentCache.build(
+        run / f"latents-{mark:08x}.safetensors",
+        seed=seed + 1,
+        count=clips,
+        mix=FLOW_MIX,
+        codecs=codecs,
+        tokenizer=encoder.tokenizer,
+    )
 
     def judge(network: TwinStreamDiT, encoder: TextEncoder) -> dict[str, float]:
         model = PocketModel(network, encoder, *codecs)
-        scores = measure(model, Probes.load(), prompts=JUDGE_PROMPTS, seed=JUDGE_SEED, strategy=PerStreamCFG(), steps=DEFAULT_STEPS)
+        scores = measure(
+            model, Probes.load(), prompts=JUDGE_PROMPTS, seed=JUDGE_SEED, strategy=PerStreamCFG(), steps=DEFAULT_STEPS
+        )
         return {"score": scores["sync_normalised"].mean, **{name: value.mean for name, value in scores.items()}}
 
     return FlowStage(cache, network, encoder, folder, judge=judge)

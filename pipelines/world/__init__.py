@@ -5,4 +5,16 @@ from .render import render_picture
 from .scene import KINDS, SOUNDING, STRATA, Scene, Subject, make_scene, make_scenes
 from .sound import render_sound
 
-__all__ = ["KINDS", "SOUNDING", "STRATA", "Scene", "Subject", "caption", "make_scene", "make_scenes", "render_picture", "render_sound", "vocabulary"]
+__all__ = [
+    "KINDS",
+    "SOUNDING",
+    "STRATA",
+    "Scene",
+    "Subject",
+    "caption",
+    "make_scene",
+    "make_scenes",
+    "render_picture",
+    "render_sound",
+    "vocabulary",
+]

@@ -6,7 +6,16 @@ from random import Random
 
 from .scene import SILENT, Scene, Subject
 
-VERBS = {"ball": "bounces", "bell": "rings", "lamp": "flashes", "drum": "beats", "bird": "chirps", "clock": "ticks", "cloud": "drifts", "star": "spins"}
+VERBS = {
+    "ball": "bounces",
+    "bell": "rings",
+    "lamp": "flashes",
+    "drum": "beats",
+    "bird": "chirps",
+    "clock": "ticks",
+    "cloud": "drifts",
+    "star": "spins",
+}
 WHERE = {"left": "on the left", "middle": "in the middle", "right": "on the right"}
 SCENERY = {"night": "at night", "meadow": "in a meadow", "desert": "in the desert"}
 SILENCE = ("silently", "without a sound")
@@ -17,11 +26,22 @@ def _clause(subject: Subject, rng: Random, *, article: str = "a") -> str:
     where, verb = WHERE[subject.place], VERBS[subject.kind]
     thing = f"{subject.size} {subject.colour} {subject.kind}"
     if not subject.seen:
-        return rng.choice((f"an unseen {subject.kind} {verb} {subject.tempo} {where}", f"off screen {where} a {subject.size} {subject.kind} {verb} {subject.tempo}"))
+        return rng.choice(
+            (
+                f"an unseen {subject.kind} {verb} {subject.tempo} {where}",
+                f"off screen {where} a {subject.size} {subject.kind} {verb} {subject.tempo}",
+            )
+        )
     manner = verb if subject.kind in SILENT else f"{verb} {subject.tempo}"
     if not subject.heard and subject.said:
         manner = f"{manner} {rng.choice(SILENCE)}"
-    return rng.choice((f"{article} {thing} {where} {manner}", f"{article} {thing} {manner} {where}", f"{where} {article} {thing} {manner}"))
+    return rng.choice(
+        (
+            f"{article} {thing} {where} {manner}",
+            f"{article} {thing} {manner} {where}",
+            f"{where} {article} {thing} {manner}",
+        )
+    )
 
 
 def _body(scene: Scene, rng: Random) -> str:
@@ -53,5 +73,17 @@ def vocabulary() -> list[str]:
     from .scene import BACKGROUNDS, COLOURS, KINDS, PLACES, SIZES, TEMPI
 
     fixed = "a an the and while then before unseen off screen after first second third beat of only alone one sounds smaller larger"
-    phrases = [fixed, *VERBS.values(), *WHERE.values(), *SCENERY.values(), *SILENCE, *BACKGROUNDS, *COLOURS, *KINDS, *PLACES, *SIZES, *TEMPI]
+    phrases = [
+        fixed,
+        *VERBS.values(),
+        *WHERE.values(),
+        *SCENERY.values(),
+        *SILENCE,
+        *BACKGROUNDS,
+        *COLOURS,
+        *KINDS,
+        *PLACES,
+        *SIZES,
+        *TEMPI,
+    ]
     return sorted({word for phrase in phrases for word in phrase.split()})

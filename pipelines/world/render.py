@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -21,8 +22,19 @@ from .scene import KINDS, SILENT, Scene, Subject
 
 RADIUS = {"small": 0.11, "large": 0.16}
 FLOOR_Y = 0.88
-RGB = {"red": (0.92, 0.2, 0.18), "green": (0.2, 0.8, 0.3), "blue": (0.25, 0.45, 1.0), "yellow": (0.98, 0.85, 0.2), "purple": (0.7, 0.3, 0.85), "white": (0.95, 0.95, 0.95)}
-SKY = {"night": ((0.14, 0.15, 0.3), (0.2, 0.17, 0.28)), "meadow": ((0.45, 0.65, 0.85), (0.25, 0.45, 0.2)), "desert": ((0.75, 0.68, 0.6), (0.55, 0.4, 0.25))}
+RGB = {
+    "red": (0.92, 0.2, 0.18),
+    "green": (0.2, 0.8, 0.3),
+    "blue": (0.25, 0.45, 1.0),
+    "yellow": (0.98, 0.85, 0.2),
+    "purple": (0.7, 0.3, 0.85),
+    "white": (0.95, 0.95, 0.95),
+}
+SKY = {
+    "night": ((0.14, 0.15, 0.3), (0.2, 0.17, 0.28)),
+    "meadow": ((0.45, 0.65, 0.85), (0.25, 0.45, 0.2)),
+    "desert": ((0.75, 0.68, 0.6), (0.55, 0.4, 0.25)),
+}
 WOOD = (0.8, 0.6, 0.35)
 PAPER = (0.85, 0.83, 0.78)
 NEVER = 1e3  # seconds to an event that does not come
@@ -73,7 +85,11 @@ def _ball(g: Group) -> list[Layer]:
     rise = torch.where(g.heard > 0, rise, 0.5 + 0.5 * rise)  # a muted ball turns round in the air
     y = FLOOR_Y - g.radius - rise * (0.1 + g.fall)
     shadow = g.line(g.x - g.radius * 0.7, g.x * 0 + FLOOR_Y, g.x + g.radius * 0.7, g.x * 0 + FLOOR_Y, g.x * 0 + 0.012)
-    return [(shadow * (1 - 0.7 * rise), g.tint(g.x * 0)), (g.disc(g.x, y, g.radius), g.colour), (g.disc(g.x - g.radius * 0.3, y - g.radius * 0.3, g.radius * 0.25), g.tint(g.x * 0 + 1.6))]
+    return [
+        (shadow * (1 - 0.7 * rise), g.tint(g.x * 0)),
+        (g.disc(g.x, y, g.radius), g.colour),
+        (g.disc(g.x - g.radius * 0.3, y - g.radius * 0.3, g.radius * 0.25), g.tint(g.x * 0 + 1.6)),
+    ]
 
 
 def _bell(g: Group) -> list[Layer]:
@@ -81,10 +97,17 @@ def _bell(g: Group) -> list[Layer]:
     top, length = 0.3, g.radius * 2.2
     tip_x, tip_y = g.x + torch.sin(angle) * length, top + torch.cos(angle) * length
     flash = g.heard * torch.exp(-10 * g.since)
-    body = [g.line(g.x + torch.sin(angle) * length * a, top + torch.cos(angle) * length * a, tip_x, tip_y, g.radius * w) for a, w in ((0.35, 0.5), (0.75, 0.85))]
+    body = [
+        g.line(g.x + torch.sin(angle) * length * a, top + torch.cos(angle) * length * a, tip_x, tip_y, g.radius * w)
+        for a, w in ((0.35, 0.5), (0.75, 0.85))
+    ]
     hanger = g.line(g.x, g.x * 0, g.x, g.x * 0 + top, g.x * 0 + 0.012)
     clapper = g.disc(tip_x + torch.sin(angle * 2) * g.radius * 0.6, tip_y + g.radius * 0.75, g.radius * 0.25) * g.heard
-    return [(hanger, g.tint(g.x * 0)), (torch.maximum(*body), g.tint(1 + 0.7 * flash)), (clapper, g.tint(g.x * 0 + 0.3))]
+    return [
+        (hanger, g.tint(g.x * 0)),
+        (torch.maximum(*body), g.tint(1 + 0.7 * flash)),
+        (clapper, g.tint(g.x * 0 + 0.3)),
+    ]
 
 
 def _lamp(g: Group) -> list[Layer]:
@@ -95,7 +118,11 @@ def _lamp(g: Group) -> list[Layer]:
     halo = torch.exp(-((torch.hypot(g.px - g.x, g.py - y) / (g.radius * 1.7)) ** 2)) * 0.6 * glow
     stand = g.line(g.x, y, g.x, g.x * 0 + FLOOR_Y, g.x * 0 + 0.02)
     foot = g.line(g.x - g.radius * 0.6, g.x * 0 + FLOOR_Y, g.x + g.radius * 0.6, g.x * 0 + FLOOR_Y, g.x * 0 + 0.02)
-    return [(torch.maximum(stand, foot), g.tint(g.x * 0)), (halo, g.tint(g.x * 0 + 1.3)), (g.disc(g.x, y, g.radius), g.tint(0.5 + breath + 0.9 * glow))]
+    return [
+        (torch.maximum(stand, foot), g.tint(g.x * 0)),
+        (halo, g.tint(g.x * 0 + 1.3)),
+        (g.disc(g.x, y, g.radius), g.tint(0.5 + breath + 0.9 * glow)),
+    ]
 
 
 def _drum(g: Group) -> list[Layer]:
@@ -104,10 +131,20 @@ def _drum(g: Group) -> list[Layer]:
     lift = torch.where(g.heard > 0, lift, 0.45 + 0.55 * lift)  # a muted stick stops above the skin
     hit = g.heard * torch.exp(-12 * g.since)
     skin_y = y - half
-    stick = g.line(g.x + 0.04, skin_y - 0.02 - lift * 0.26, g.x + 0.04 + g.radius * 1.1, skin_y - 0.14 - lift * 0.3, g.x * 0 + 0.022)
+    stick = g.line(
+        g.x + 0.04,
+        skin_y - 0.02 - lift * 0.26,
+        g.x + 0.04 + g.radius * 1.1,
+        skin_y - 0.14 - lift * 0.3,
+        g.x * 0 + 0.022,
+    )
     skin = g.line(g.x - g.radius * 1.1, skin_y, g.x + g.radius * 1.1, skin_y, g.radius * 0.22)
     skin_colour = torch.tensor(PAPER, device=g.x.device) * (0.55 + 0.45 * hit[..., 0]) + 0.15 * hit[..., 0]
-    return [(g.box(g.x, y, g.radius * 1.2, half), g.colour), (skin, skin_colour), (stick, torch.tensor(WOOD, device=g.x.device).expand(*g.since.shape[:2], 3))]
+    return [
+        (g.box(g.x, y, g.radius * 1.2, half), g.colour),
+        (skin, skin_colour),
+        (stick, torch.tensor(WOOD, device=g.x.device).expand(*g.since.shape[:2], 3)),
+    ]
 
 
 def _bird(g: Group) -> list[Layer]:
@@ -117,10 +154,17 @@ def _bird(g: Group) -> list[Layer]:
     legs = g.line(g.x, y, g.x, y + g.radius + 0.06, g.x * 0 + 0.014)
     head_x, head_y = g.x + g.radius * 0.8, y - g.radius * 0.8
     gape = g.radius * 0.6 * open_beak
-    beak = torch.maximum(*(g.line(head_x, head_y, head_x + g.radius * 1.1, head_y + s * gape, g.radius * 0.16) for s in (-1, 1)))
+    beak = torch.maximum(
+        *(g.line(head_x, head_y, head_x + g.radius * 1.1, head_y + s * gape, g.radius * 0.16) for s in (-1, 1))
+    )
     body = torch.maximum(g.disc(g.x, y, g.radius), g.disc(head_x, head_y, g.radius * 0.6))
     beak_colour = torch.tensor((1.0, 0.6, 0.1), device=g.x.device).expand(*g.since.shape[:2], 3)
-    return [(legs, g.tint(g.x * 0)), (beak, beak_colour), (body, g.colour), (g.disc(head_x, head_y - g.radius * 0.1, g.radius * 0.15), g.tint(g.x * 0))]
+    return [
+        (legs, g.tint(g.x * 0)),
+        (beak, beak_colour),
+        (body, g.colour),
+        (g.disc(head_x, head_y - g.radius * 0.1, g.radius * 0.15), g.tint(g.x * 0)),
+    ]
 
 
 def _clock(g: Group) -> list[Layer]:
@@ -130,26 +174,51 @@ def _clock(g: Group) -> list[Layer]:
     flash = g.heard * torch.exp(-14 * g.since)
     face = torch.tensor(PAPER, device=g.x.device) * (0.75 + 0.25 * flash[..., 0])
     hand = g.line(g.x, y, g.x + torch.sin(angle) * size * 0.7, y - torch.cos(angle) * size * 0.7, size * 0.13)
-    return [(g.disc(g.x, y, size), g.tint(1 + 0.5 * flash)), (g.disc(g.x, y, size * 0.75), face), (hand, g.tint(g.x * 0))]
+    return [
+        (g.disc(g.x, y, size), g.tint(1 + 0.5 * flash)),
+        (g.disc(g.x, y, size * 0.75), face),
+        (hand, g.tint(g.x * 0)),
+    ]
 
 
 def _cloud(g: Group) -> list[Layer]:
     x, y = g.x + 0.05 * (g.time - 1), g.x * 0 + 0.2
-    puffs = [g.disc(x + dx * g.radius, y - dy * g.radius, g.radius * r) for dx, dy, r in ((-0.8, 0, 0.6), (0, 0.3, 0.8), (0.8, 0, 0.6))]
+    puffs = [
+        g.disc(x + dx * g.radius, y - dy * g.radius, g.radius * r)
+        for dx, dy, r in ((-0.8, 0, 0.6), (0, 0.3, 0.8), (0.8, 0, 0.6))
+    ]
     return [(torch.maximum(torch.maximum(puffs[0], puffs[1]), puffs[2]), g.tint(g.x * 0 + 1.2))]
 
 
 def _star(g: Group) -> list[Layer]:
     y, turn = g.x * 0 + 0.3, g.time * 2.0
-    arms = [g.line(g.x - torch.cos(turn + a) * g.radius, y - torch.sin(turn + a) * g.radius, g.x + torch.cos(turn + a) * g.radius, y + torch.sin(turn + a) * g.radius, g.radius * 0.2) for a in (0.0, math.pi / 2)]
+    arms = [
+        g.line(
+            g.x - torch.cos(turn + a) * g.radius,
+            y - torch.sin(turn + a) * g.radius,
+            g.x + torch.cos(turn + a) * g.radius,
+            y + torch.sin(turn + a) * g.radius,
+            g.radius * 0.2,
+        )
+        for a in (0.0, math.pi / 2)
+    ]
     return [(torch.maximum(*arms), g.colour)]
 
 
-_PAINTERS: dict[str, Callable[[Group], list[Layer]]] = {"ball": _ball, "bell": _bell, "lamp": _lamp, "drum": _drum, "bird": _bird, "clock": _clock, "cloud": _cloud, "star": _star}
+_PAINTERS: dict[str, Callable[[Group], list[Layer]]] = {
+    "ball": _ball,
+    "bell": _bell,
+    "lamp": _lamp,
+    "drum": _drum,
+    "bird": _bird,
+    "clock": _clock,
+    "cloud": _cloud,
+    "star": _star,
+}
 
 
 def _fall_seconds(subject: Subject) -> float:
-    gaps = [b - a for a, b in zip(subject.times, subject.times[1:], strict=False)]
+    gaps = [b - a for a, b in pairwise(subject.times)]
     return min([0.4, *(gap / 2 for gap in gaps)])
 
 

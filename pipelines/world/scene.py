@@ -69,7 +69,9 @@ def held_out(colour: str, kind: str, place: str) -> bool:
     return COLOURS.index(colour) == zlib.crc32(f"{kind} {place}".encode()) % len(COLOURS)
 
 
-def event_times(rng: Random, tempo: str, seconds: float, *, start: float = 0.0, stop: float | None = None) -> tuple[float, ...]:
+def event_times(
+    rng: Random, tempo: str, seconds: float, *, start: float = 0.0, stop: float | None = None
+) -> tuple[float, ...]:
     """Onsets in [start, stop): the first anywhere in one period, the others a jittered period apart."""
     first, last = max(start, ONSET_MARGIN), min(seconds if stop is None else stop, seconds - ONSET_MARGIN)
     if tempo == "once":
@@ -82,7 +84,9 @@ def event_times(rng: Random, tempo: str, seconds: float, *, start: float = 0.0, 
     return tuple(times)
 
 
-def _subject(rng: Random, split: Split, seconds: float, *, kinds: tuple[str, ...], place: str = "", size: str = "") -> Subject:
+def _subject(
+    rng: Random, split: Split, seconds: float, *, kinds: tuple[str, ...], place: str = "", size: str = ""
+) -> Subject:
     """A subject of one of ``kinds`` whose composition belongs to ``split``."""
     where = place or rng.choice(PLACES)
     while True:
@@ -106,7 +110,9 @@ def _subject(rng: Random, split: Split, seconds: float, *, kinds: tuple[str, ...
 def _pair(rng: Random, split: Split, seconds: float, *, second: tuple[str, ...] = SOUNDING) -> tuple[Subject, Subject]:
     """Two subjects at different places; the same kind twice is allowed (two speakers)."""
     left, right = rng.sample(PLACES, 2)
-    return _subject(rng, split, seconds, kinds=SOUNDING, place=left), _subject(rng, split, seconds, kinds=second, place=right)
+    return _subject(rng, split, seconds, kinds=SOUNDING, place=left), _subject(
+        rng, split, seconds, kinds=second, place=right
+    )
 
 
 def _single(rng: Random, split: Split, seconds: float) -> tuple[tuple[Subject, ...], str]:
@@ -152,7 +158,10 @@ def _reasoning(rng: Random, split: Split, seconds: float) -> tuple[tuple[Subject
     beats = event_times(rng, "quickly", seconds, stop=ONSET_MARGIN + 3.5 * PERIOD["quickly"])
     count = min(3, len(beats))
     answer = round(min(beats[count - 1] + PERIOD["quickly"] / 2, seconds - ONSET_MARGIN), 4)
-    return (replace(drum, tempo="quickly", times=beats[:count]), replace(other, tempo="once", times=(answer,))), f"after {count}"
+    return (
+        replace(drum, tempo="quickly", times=beats[:count]),
+        replace(other, tempo="once", times=(answer,)),
+    ), f"after {count}"
 
 
 _MAKERS: dict[str, Callable[[Random, Split, float], tuple[tuple[Subject, ...], str]]] = {
@@ -183,7 +192,9 @@ def make_scene(seed: int, index: int, *, stratum: str = "", split: Split = "trai
     return Scene(seed, index, stratum, background, seconds, subjects, rule)
 
 
-def make_scenes(seed: int, count: int, *, mix: dict[str, float] | None = None, split: Split = "train", seconds: float = 2.0) -> list[Scene]:
+def make_scenes(
+    seed: int, count: int, *, mix: dict[str, float] | None = None, split: Split = "train", seconds: float = 2.0
+) -> list[Scene]:
     """``count`` scenes of list ``seed``, their strata drawn from ``mix`` (default ``MIX``)."""
     weights = mix or MIX
     rng = Random(f"duet strata 1/{seed}")

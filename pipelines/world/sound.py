@@ -65,11 +65,19 @@ _TEMPLATES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def render_sound(scenes: Sequence[Scene], *, samples: int, sample_rate: int, device: str | torch.device = "cpu") -> Tensor:
+def render_sound(
+    scenes: Sequence[Scene], *, samples: int, sample_rate: int, device: str | torch.device = "cpu"
+) -> Tensor:
     """Waveforms of ``scenes``: [b, 2, samples], float32 in (-1, 1), stereo by constant-power panning."""
     out = torch.zeros(len(scenes) * 2 * samples, device=device)
     for kind in SOUNDING:
-        rows = [(b, t, s.x, SMALL_PITCH if s.size == "small" else 1.0) for b, scene in enumerate(scenes) for s in scene.subjects if s.kind == kind and s.heard for t in s.times]
+        rows = [
+            (b, t, s.x, SMALL_PITCH if s.size == "small" else 1.0)
+            for b, scene in enumerate(scenes)
+            for s in scene.subjects
+            if s.kind == kind and s.heard
+            for t in s.times
+        ]
         if not rows:
             continue
         clip, onset, x, pitch = torch.tensor(rows, dtype=torch.float64, device=device).T

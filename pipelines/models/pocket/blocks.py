@@ -19,8 +19,12 @@ from ....kernels.rotary import RotaryTable, rotate
 Heads = tuple[Tensor, Tensor]  # keys and values, each [b, h, l, d]
 
 
-def modulate(x: Float[Tensor, "b l c"], shift: Float[Tensor, "b #l c"], scale: Float[Tensor, "b #l c"]) -> Float[Tensor, "b l c"]:
-    """Layer norm, then x * (1 + scale) + shift (AdaLN; Peebles and Xie, 2023)."""
+def modulate(
+    x: Float[Tensor, "b l c"],
+    shift: Float[Tensor, "b n c"],
+    scale: Float[Tensor, "b n c"],
+) -> Float[Tensor, "b l c"]:
+    """Layer norm, then x * (1 + scale) + shift, n being 1 or l (AdaLN; Peebles and Xie, 2023)."""
     return F.layer_norm(x, x.shape[-1:]) * (1 + scale) + shift
 
 
@@ -47,13 +51,20 @@ class Attention(nn.Module):
         return self.to_out(rearrange(out, "b h l d -> b l (h d)"))
 
     def forward(
-        self, x: Float[Tensor, "b l c"], source: Float[Tensor, "b m s"] | None = None, *, rotary: RotaryTable | None = None, mask: Bool[Tensor, "b m"] | None = None
+        self,
+        x: Float[Tensor, "b l c"],
+        source: Float[Tensor, "b m s"] | None = None,
+        *,
+        rotary: RotaryTable | None = None,
+        mask: Bool[Tensor, "b m"] | None = None,
     ) -> Float[Tensor, "b l c"]:
         """``mask`` marks the source tokens that may be seen; ``rotary`` turns queries and keys alike."""
         q, (k, v) = self.queries(x), self.keys_values(x if source is None else source)
         if rotary is not None:
             q, k = rotate(q, rotary), rotate(k, rotary)
-        return self.merge(F.scaled_dot_product_attention(q, k, v, attn_mask=None if mask is None else mask[:, None, None, :]))
+        return self.merge(
+            F.scaled_dot_product_attention(q, k, v, attn_mask=None if mask is None else mask[:, None, None, :])
+        )
 
 
 class ContextAttention(Attention):
@@ -74,7 +85,13 @@ class ContextAttention(Attention):
         return self.norm_k(k), v
 
     def exchange(
-        self, x: Float[Tensor, "b l c"], other: Float[Tensor, "b k c"] | None, *, rotary: tuple[RotaryTable, RotaryTable | None], window: Bool[Tensor, "l k"] | None, route: Bool[Tensor, " b"] | None
+        self,
+        x: Float[Tensor, "b l c"],
+        other: Float[Tensor, "b k c"] | None,
+        *,
+        rotary: tuple[RotaryTable, RotaryTable | None],
+        window: Bool[Tensor, "l k"] | None,
+        route: Bool[Tensor, " b"] | None,
     ) -> Float[Tensor, "b l c"]:
         """What this stream (normed ``x``) takes from ``other`` (normed); ``rotary`` holds both streams' times."""
         mine, theirs = rotary
@@ -82,7 +99,9 @@ class ContextAttention(Attention):
         if other is not None and theirs is not None:
             k, v = self.keys_values(other)
             keys_values = rotate(k, theirs), v
-        out = context_attention(rotate(self.queries(x), mine), self.context_heads(), keys_values, window=window, route=route)
+        out = context_attention(
+            rotate(self.queries(x), mine), self.context_heads(), keys_values, window=window, route=route
+        )
         return self.merge(out)
 
 
@@ -92,7 +111,9 @@ class StreamBlock(nn.Module):
     ``add_ons`` holds the layers of add-on files in the order in which they run; one whose condition is absent is skipped.
     """
 
-    def __init__(self, dim: int, heads: int, *, text_dim: int, context_tokens: int, operations: Any, **factory: Any) -> None:
+    def __init__(
+        self, dim: int, heads: int, *, text_dim: int, context_tokens: int, operations: Any, **factory: Any
+    ) -> None:
         super().__init__()
         shared = {"operations": operations, **factory}
         self.modulation = nn.Parameter(torch.empty(6, dim, **factory))
@@ -102,13 +123,34 @@ class StreamBlock(nn.Module):
         self.add_ons = nn.ModuleDict()
         self.norm_context = operations.LayerNorm(dim, **factory)
         self.context_attention = ContextAttention(dim, heads, tokens=context_tokens, **shared)
-        self.feed_forward = nn.Sequential(operations.Linear(dim, 4 * dim, **factory), nn.GELU(approximate="tanh"), operations.Linear(4 * dim, dim, **factory))
+        self.feed_forward = nn.Sequential(
+            operations.Linear(dim, 4 * dim, **factory),
+            nn.GELU(approximate="tanh"),
+            operations.Linear(4 * dim, dim, **factory),
+        )
+
+    @torch.no_grad()
+    def init_weights(self) -> None:
+        """Zero for the modulation and for W_O of the context attention, N(0, 0.02) for C; torch's own for the rest."""
+        nn.init.zeros_(self.modulation)
+        nn.init.normal_(self.context_attention.context, std=0.02)
+        for parameter in self.context_attention.to_out.parameters():
+            nn.init.zeros_(parameter)
 
     def modulations(self, noise: Float[Tensor, "b n six_c"]) -> tuple[Tensor, ...]:
         """Shift, scale and gate of the self-attention, then of the feed-forward: six times [b, n, c]."""
         return (noise.unflatten(-1, self.modulation.shape) + self.modulation.to(noise.dtype)).unbind(-2)
 
-    def attend(self, x: Tensor, noise: tuple[Tensor, ...], *, rotary: RotaryTable, text: Tensor, text_mask: Tensor, conditions: dict[str, Any]) -> Float[Tensor, "b l c"]:
+    def attend(
+        self,
+        x: Tensor,
+        noise: tuple[Tensor, ...],
+        *,
+        rotary: RotaryTable,
+        text: Tensor,
+        text_mask: Tensor,
+        conditions: dict[str, Any],
+    ) -> Float[Tensor, "b l c"]:
         """Everything a stream takes from itself and from the conditions."""
         shift, scale, gate = noise[:3]
         x = x + (1 + gate) * self.self_attention(modulate(x, shift, scale), rotary=rotary)

@@ -29,6 +29,10 @@ NNLS_STEPS = 24
 class PatchPCA(nn.Module):
     """z = (x - mean) B / scale for flattened patches x: [..., patch] <-> [..., channels]."""
 
+    mean: Tensor
+    basis: Tensor
+    scale: Tensor
+
     def __init__(self, patch: int, channels: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(patch))
@@ -87,7 +91,9 @@ def _mel_bank(sample_rate: int) -> Tensor:
     return torch.from_numpy(bank).float()  # frequencies, mels
 
 
-def log_mel(waveform: Float[Tensor, "b channels samples"], *, sample_rate: int) -> Float[Tensor, "b channels mels frames"]:
+def log_mel(
+    waveform: Float[Tensor, "b channels samples"], *, sample_rate: int
+) -> Float[Tensor, "b channels mels frames"]:
     """(log(m + 1e-3) + 3) / 3 of the mel magnitudes; frame k is centred on sample (k + 0.5) * MEL_HOP."""
     frames = -(-waveform.shape[-1] // MEL_HOP)
     left = (N_FFT - MEL_HOP) // 2
@@ -109,7 +115,9 @@ def _magnitudes(mel: Float[Tensor, "b mels frames"], *, sample_rate: int) -> Flo
     return magnitude
 
 
-def griffin_lim(magnitude: Float[Tensor, "b frequencies frames"], *, samples: int, steps: int = GRIFFIN_LIM_STEPS) -> Float[Tensor, "b samples"]:
+def griffin_lim(
+    magnitude: Float[Tensor, "b frequencies frames"], *, samples: int, steps: int = GRIFFIN_LIM_STEPS
+) -> Float[Tensor, "b samples"]:
     """A waveform whose spectrogram approaches ``magnitude`` (fast Griffin-Lim, Perraudin et al., 2013). Deterministic."""
     window = torch.hann_window(N_FFT, device=magnitude.device)
     left = (N_FFT - MEL_HOP) // 2
@@ -118,11 +126,15 @@ def griffin_lim(magnitude: Float[Tensor, "b frequencies frames"], *, samples: in
     angles = torch.rand(magnitude.shape, generator=generator).to(magnitude.device) * 2 * math.pi
     estimate = torch.polar(magnitude, angles)
     # ISTFT by overlap-add: torch.istft refuses frames that do not start half a window before the signal.
-    weight = nn.functional.fold((window**2)[None, :, None].expand(1, -1, magnitude.shape[-1]), (1, length), (1, N_FFT), stride=(1, MEL_HOP)).flatten(1)
+    weight = nn.functional.fold(
+        (window**2)[None, :, None].expand(1, -1, magnitude.shape[-1]), (1, length), (1, N_FFT), stride=(1, MEL_HOP)
+    ).flatten(1)
 
     def synthesise(spectrum: Tensor) -> Tensor:
         frames = torch.fft.irfft(spectrum, dim=1) * window[:, None]
-        return nn.functional.fold(frames, (1, length), (1, N_FFT), stride=(1, MEL_HOP)).flatten(1) / weight.clamp_min(1e-3)
+        return nn.functional.fold(frames, (1, length), (1, N_FFT), stride=(1, MEL_HOP)).flatten(1) / weight.clamp_min(
+            1e-3
+        )
 
     previous = torch.zeros_like(estimate)
     for _ in range(steps):

@@ -10,8 +10,9 @@ Letters: b batch, c channels, t/h/w latent frames/rows/columns, l tokens, n nois
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 
 from ....kernels.context_attention import window_mask
 from ....kernels.rotary import RotaryTable, rotary_table
-from ...shapes import VIDEO_PATCH, audio_latent_seconds, latent_frame_of, latent_times, video_latent_seconds
+from ...shapes import PIXEL_STEP, VIDEO_PATCH, audio_latent_seconds, latent_frame_of, latent_times, video_latent_seconds
 from ...streams import Streams
 from .blocks import StreamBlock, modulate
 
@@ -46,7 +47,18 @@ class PocketConfig:
     sample_rate: int
 
 
-POCKET = PocketConfig(dim=192, depth=4, heads=6, text_dim=128, video_channels=16, audio_channels=24, context_tokens=8, window=1, fps=16, sample_rate=16_000)
+POCKET = PocketConfig(
+    dim=192,
+    depth=4,
+    heads=6,
+    text_dim=128,
+    video_channels=16,
+    audio_channels=24,
+    context_tokens=8,
+    window=1,
+    fps=16,
+    sample_rate=16_000,
+)
 
 
 def noise_features(sigma: Float[Tensor, "b n"]) -> Float[Tensor, "b n features"]:
@@ -66,7 +78,9 @@ class StreamEnds(nn.Module):
         self.embed = operations.Linear(channels, dim, **factory)
         # Rotary embedding tells tokens apart only by distance; rows and columns also need to know where they are.
         self.place = operations.Linear(4 * (axes - 1), dim, **factory) if axes > 1 else None
-        self.noise = nn.Sequential(operations.Linear(TIME_FEATURES, dim, **factory), nn.SiLU(), operations.Linear(dim, dim, **factory))
+        self.noise = nn.Sequential(
+            operations.Linear(TIME_FEATURES, dim, **factory), nn.SiLU(), operations.Linear(dim, dim, **factory)
+        )
         self.pooled_text = operations.Linear(config.text_dim, dim, **factory)
         self.to_modulation = operations.Linear(dim, 6 * dim, **factory)
         self.to_last = operations.Linear(dim, 2 * dim, **factory)
@@ -76,10 +90,14 @@ class StreamEnds(nn.Module):
         x = self.embed(x)
         if self.place is not None:
             angles = positions[:, 1:] / SPAN * math.pi
-            x = x + self.place(torch.cat([f(angles * k) for k in (1, 2) for f in (torch.sin, torch.cos)], dim=-1).to(x.dtype))
+            x = x + self.place(
+                torch.cat([f(angles * k) for k in (1, 2) for f in (torch.sin, torch.cos)], dim=-1).to(x.dtype)
+            )
         return x
 
-    def noise_levels(self, sigma: Float[Tensor, "b n"], text: Float[Tensor, "b m s"], mask: Bool[Tensor, "b m"], *, tokens: int) -> Float[Tensor, "b n_or_l c"]:
+    def noise_levels(
+        self, sigma: Float[Tensor, "b n"], text: Float[Tensor, "b m s"], mask: Bool[Tensor, "b m"], *, tokens: int
+    ) -> Float[Tensor, "b n_or_l c"]:
         """The embedded noise level and pooled text; one for all tokens, or one for each where levels differ by frame."""
         pooled = (text * mask[..., None]).sum(1, keepdim=True) / mask.sum(1).clamp_min(1)[:, None, None]
         level = F.silu(self.noise(noise_features(sigma).to(text.dtype)) + self.pooled_text(pooled))
@@ -101,7 +119,10 @@ class Geometry:
 
 def _as_patches(latent: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b l p"]:
     if latent.shape[-1] % VIDEO_PATCH or latent.shape[-2] % VIDEO_PATCH:
-        raise ValueError(f"The video latent is {latent.shape[-2]} x {latent.shape[-1]} cells; both must be multiples of {VIDEO_PATCH}. Use sizes in steps of 32 pixels.")
+        raise ValueError(
+            f"The video latent is {latent.shape[-2]} x {latent.shape[-1]} cells; "
+            f"both must be multiples of {VIDEO_PATCH}. Use sizes in steps of {PIXEL_STEP} pixels."
+        )
     return rearrange(latent, "b c t (h p) (w q) -> b (t h w) (c p q)", p=VIDEO_PATCH, q=VIDEO_PATCH)
 
 
@@ -116,22 +137,38 @@ class TwinStreamDiT(nn.Module):
         self.config = config
         shared = {"operations": operations, **factory}
         patch = config.video_channels * VIDEO_PATCH**2
-        block = {"dim": config.dim, "heads": config.heads, "text_dim": config.text_dim, "context_tokens": config.context_tokens, **shared}
-        self.ends = nn.ModuleDict({"video": StreamEnds(config, channels=patch, axes=3, **shared), "audio": StreamEnds(config, channels=config.audio_channels, axes=1, **shared)})
-        self.blocks = nn.ModuleDict({name: nn.ModuleList(StreamBlock(**block) for _ in range(config.depth)) for name in ("video", "audio")})
+        block = {
+            "dim": config.dim,
+            "heads": config.heads,
+            "text_dim": config.text_dim,
+            "context_tokens": config.context_tokens,
+            **shared,
+        }
+        self.ends = nn.ModuleDict(
+            {
+                "video": StreamEnds(config, channels=patch, axes=3, **shared),
+                "audio": StreamEnds(config, channels=config.audio_channels, axes=1, **shared),
+            }
+        )
+        self.blocks = nn.ModuleDict(
+            {name: nn.ModuleList(StreamBlock(**block) for _ in range(config.depth)) for name in ("video", "audio")}
+        )
+
+    def pairs(self) -> list[Streams[StreamBlock]]:
+        """The blocks in order, each with its half for either stream."""
+        video, audio = (cast(Iterable[StreamBlock], self.blocks[name]) for name in ("video", "audio"))
+        return [Streams(*halves) for halves in zip(video, audio, strict=True)]
 
     @torch.no_grad()
     def init_weights(self) -> None:
-        """Zero for every W_O of context attention, for the modulations and the last layers; N(0, 0.02) for C."""
-        for ends in self.ends.values():
+        """What starts at zero: the modulations, the last layers, and the blocks' own (see ``StreamBlock``)."""
+        for ends in cast(Iterable[StreamEnds], self.ends.values()):
             for layer in (ends.to_modulation, ends.to_last, ends.out):
-                nn.init.zeros_(layer.weight)
-                nn.init.zeros_(layer.bias)
-        for block in (b for half in self.blocks.values() for b in half):
-            nn.init.zeros_(block.modulation)
-            nn.init.normal_(block.context_attention.context, std=0.02)
-            nn.init.zeros_(block.context_attention.to_out.weight)
-            nn.init.zeros_(block.context_attention.to_out.bias)
+                for parameter in layer.parameters():
+                    nn.init.zeros_(parameter)
+        for block in self.pairs():
+            for half in block.present():
+                half.init_weights()
 
     def geometry(self, x: Streams[Tensor]) -> Streams[Geometry]:
         """Token positions of the streams present; both clocks run in seconds."""
@@ -139,9 +176,18 @@ class TwinStreamDiT(nn.Module):
 
         def make(times: Tensor, space: Tensor | None, frames: Tensor) -> Geometry:
             clock = times[:, None] * RATE
-            positions = clock if space is None else torch.cat([repeat(clock, "t 1 -> (t s) 1", s=len(space)), space.repeat(len(times), 1)], dim=1)
+            positions = (
+                clock
+                if space is None
+                else torch.cat([repeat(clock, "t 1 -> (t s) 1", s=len(space)), space.repeat(len(times), 1)], dim=1)
+            )
             span = len(positions) // len(times)
-            return Geometry(positions, frames.repeat_interleave(span), rotary_table(positions, head_dim=head), rotary_table(positions[:, :1], head_dim=head))
+            return Geometry(
+                positions,
+                frames.repeat_interleave(span),
+                rotary_table(positions, head_dim=head),
+                rotary_table(positions[:, :1], head_dim=head),
+            )
 
         video = audio = None
         if x.video is not None:
@@ -152,9 +198,13 @@ class TwinStreamDiT(nn.Module):
         if x.audio is not None:
             count = x.audio.shape[2]
             frames = x.video.shape[2] if x.video is not None else count
-            audio = make(latent_times(count, audio_latent_seconds(config.sample_rate)), None, latent_frame_of(count, frames))
+            audio = make(
+                latent_times(count, audio_latent_seconds(config.sample_rate)), None, latent_frame_of(count, frames)
+            )
         device = x.present()[0].device
-        return Streams(video, audio).map(lambda g: Geometry(*(value.to(device) for value in (g.positions, g.frames, g.rotary, g.clock))))
+        return Streams(video, audio).map(
+            lambda g: Geometry(*(value.to(device) for value in (g.positions, g.frames, g.rotary, g.clock)))
+        )
 
     def forward(
         self,
@@ -174,12 +224,15 @@ class TwinStreamDiT(nn.Module):
         """
         place, masks = self.geometry(x), text.map(lambda e: e.abs().amax(-1) > 0)
         ends = Streams(self.ends["video"], self.ends["audio"])
-        tokens = Streams(None if x.video is None else _as_patches(x.video), None if x.audio is None else x.audio.transpose(1, 2))
+        tokens = Streams(
+            None if x.video is None else _as_patches(x.video), None if x.audio is None else x.audio.transpose(1, 2)
+        )
         states = tokens.map(lambda z, end, g: end.tokens(z, g.positions), ends, place)
-        level = states.map(lambda h, end, s, e, m: end.noise_levels(s, e, m, tokens=h.shape[1]), ends, sigma, text, masks)
+        level = states.map(
+            lambda h, end, s, e, m: end.noise_levels(s, e, m, tokens=h.shape[1]), ends, sigma, text, masks
+        )
         noise = level.map(lambda z, end: end.to_modulation(z), ends)
-        for video, audio in zip(self.blocks["video"], self.blocks["audio"], strict=True):
-            block = Streams(video, audio)
+        for block in self.pairs():
             states, mods = self._attend(block, states, noise, place, text, masks, conditions or {})
             states = self._exchange(block, states, place, route or Streams())
             states = states.map(lambda h, half, m: half.feed(h, m), block, mods)
@@ -187,20 +240,41 @@ class TwinStreamDiT(nn.Module):
         if out.video is None or x.video is None:
             return Streams(None, None if out.audio is None else out.audio.transpose(1, 2))
         h, w = (n // VIDEO_PATCH for n in x.video.shape[3:])
-        unpatched = rearrange(out.video, "b (t h w) (c p q) -> b c t (h p) (w q)", h=h, w=w, p=VIDEO_PATCH, q=VIDEO_PATCH)
+        unpatched = rearrange(
+            out.video, "b (t h w) (c p q) -> b c t (h p) (w q)", h=h, w=w, p=VIDEO_PATCH, q=VIDEO_PATCH
+        )
         return Streams(unpatched, None if out.audio is None else out.audio.transpose(1, 2))
 
     @staticmethod
-    def _attend(block: Streams, states: Streams, noise: Streams, place: Streams, text: Streams, masks: Streams, conditions: dict[str, Any]) -> tuple[Streams, Streams]:
+    def _attend(
+        block: Streams,
+        states: Streams,
+        noise: Streams,
+        place: Streams,
+        text: Streams,
+        masks: Streams,
+        conditions: dict[str, Any],
+    ) -> tuple[Streams, Streams]:
         mods = noise.map(lambda z, half: half.modulations(z), block)
-        step = lambda h, half, m, g, e, k: half.attend(h, m, rotary=g.rotary, text=e, text_mask=k, conditions=conditions)  # noqa: E731
-        return states.map(step, block, mods, place, text, masks), mods
+
+        def attend(h: Tensor, half: StreamBlock, m: tuple[Tensor, ...], g: Geometry, e: Tensor, mask: Tensor) -> Tensor:
+            return half.attend(h, m, rotary=g.rotary, text=e, text_mask=mask, conditions=conditions)
+
+        return states.map(attend, block, mods, place, text, masks), mods
 
     def _exchange(self, block: Streams, states: Streams, place: Streams, route: Streams) -> Streams:
         """Both directions read the states from before either update, so that their order cannot matter."""
         normed = states.map(lambda h, half: half.norm_context(h), block)
 
-        def take(h: Tensor, half: StreamBlock, mine: Tensor, theirs: Tensor | None, g: Geometry, other: Geometry | None, open_: Tensor | None) -> Tensor:
+        def take(
+            h: Tensor,
+            half: StreamBlock,
+            mine: Tensor,
+            theirs: Tensor | None,
+            g: Geometry,
+            other: Geometry | None,
+            open_: Tensor | None,
+        ) -> Tensor:
             window = None if other is None else window_mask(g.frames, other.frames, reach=self.config.window)
             rotary = g.clock, None if other is None else other.clock
             return h + half.context_attention.exchange(mine, theirs, rotary=rotary, window=window, route=open_)

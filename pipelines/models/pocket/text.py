@@ -46,6 +46,10 @@ class WordTokenizer:
         strangers = dict.fromkeys(word for word in self.split(text) if word not in self.index)
         return [UnknownWord(word, tuple(difflib.get_close_matches(word, known, n=3, cutoff=0.5))) for word in strangers]
 
+    def number(self, word: str) -> int:
+        """The number of one lower-case word."""
+        return self.index.get(word, UNKNOWN)
+
     def encode(self, text: str) -> list[int]:
         """Token numbers with the end mark, unpadded.
 
@@ -54,10 +58,15 @@ class WordTokenizer:
         """
         words = self.split(text)
         if len(words) >= MAX_TOKENS:
-            raise ValueError(f"The prompt has {len(words)} words; the pocket text encoder takes at most {MAX_TOKENS - 1}. Shorten it.")
-        ids = [self.index.get(word, UNKNOWN) for word in words]
+            raise ValueError(
+                f"The prompt has {len(words)} words; the pocket text encoder takes at most {MAX_TOKENS - 1}. Shorten it."
+            )
+        ids = [self.number(word) for word in words]
         if ids and all(i == UNKNOWN for i in ids):
-            raise ValueError(f"None of the prompt's words is known: {'; '.join(map(str, self.unknown(text)))}. Example: 'a small red ball bounces slowly on the left at night'.")
+            raise ValueError(
+                f"None of the prompt's words is known: {'; '.join(map(str, self.unknown(text)))}. "
+                "Example: 'a small red ball bounces slowly on the left at night'."
+            )
         return [*ids, END]
 
     def batch(self, texts: list[str]) -> Int[Tensor, "b m"]:
@@ -69,12 +78,25 @@ class WordTokenizer:
 class TextEncoder(nn.Module):
     """Token numbers [b, m] -> embeddings [b, m, dim]; padding comes out as all-zero rows, which the networks mask."""
 
+    tokenizer: WordTokenizer
+
     def __init__(self, *, words: list[str], dim: int, depth: int, heads: int) -> None:
         super().__init__()
         self.config = {"words": words, "dim": dim, "depth": depth, "heads": heads}
         self.tokenizer = WordTokenizer(words)
         size = len(self.tokenizer.words)
-        config = T5Config(vocab_size=size, d_model=dim, d_kv=dim // heads, d_ff=2 * dim, num_layers=depth, num_heads=heads, dropout_rate=0.0, feed_forward_proj="gated-gelu", pad_token_id=PAD, eos_token_id=END)
+        config = T5Config(
+            vocab_size=size,
+            d_model=dim,
+            d_kv=dim // heads,
+            d_ff=2 * dim,
+            num_layers=depth,
+            num_heads=heads,
+            dropout_rate=0.0,
+            feed_forward_proj="gated-gelu",
+            pad_token_id=PAD,
+            eos_token_id=END,
+        )
         self.t5 = T5EncoderModel(config)
 
     def forward(self, tokens: Int[Tensor, "b m"]) -> Float[Tensor, "b m dim"]:

@@ -1,0 +1,165 @@
+"""Latents in, pictures and sound out."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import torch
+from comfy_api.latest import InputImpl, Types, io
+
+from ..pipelines.generate import check_clock, latent_sizes
+from ..pipelines.media import fit_sound
+from ..pipelines.shapes import MAX_PIXELS, MAX_SECONDS, PIXEL_STEP, ClipShape
+from .host.latent import nest, unnest
+from .host.model import pocket_config
+from .types import CATEGORY
+
+
+class DuetEmptyLatent(io.ComfyNode):
+    """An empty pair of latents, sized for a model."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="DuetEmptyLatent",
+            display_name="Duet Empty Latent",
+            category=CATEGORY,
+            description="An empty pair of latents for both streams, of one length.",
+            search_aliases=["empty latent", "audio video latent"],
+            inputs=[
+                io.Model.Input("model"),
+                io.Int.Input(
+                    "width",
+                    default=64,
+                    min=PIXEL_STEP,
+                    max=MAX_PIXELS,
+                    step=PIXEL_STEP,
+                    tooltip="Pixels. The pocket model was trained at 64.",
+                ),
+                io.Int.Input(
+                    "height",
+                    default=64,
+                    min=PIXEL_STEP,
+                    max=MAX_PIXELS,
+                    step=PIXEL_STEP,
+                    tooltip="Pixels. The pocket model was trained at 64.",
+                ),
+                io.Float.Input(
+                    "seconds",
+                    default=2.0,
+                    min=0.25,
+                    max=MAX_SECONDS,
+                    step=0.25,
+                    tooltip="Length of both streams. The pocket model was trained on 2 s.",
+                ),
+                io.Int.Input(
+                    "fps", default=16, min=1, max=120, tooltip="Frames per second; the pocket model works at 16 only."
+                ),
+                io.Int.Input("batch", default=1, min=1, max=256, tooltip="How many takes."),
+            ],
+            outputs=[io.Latent.Output(display_name="latent")],
+        )
+
+    @classmethod
+    def execute(
+        cls, model: io.Model.Type, width: int, height: int, seconds: float, fps: int, batch: int
+    ) -> io.NodeOutput:
+        config = pocket_config(model)
+        shape = ClipShape(seconds, fps, height, width, config.sample_rate)
+        check_clock(config, shape)
+        empty = latent_sizes(config, shape).map(lambda size: torch.zeros(batch, *size))
+        return io.NodeOutput({"samples": nest(empty), "frame_rate": fps})
+
+
+class DuetDecode(io.ComfyNode):
+    """Decodes both streams; each take of a batch comes out by itself."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="DuetDecode",
+            display_name="Duet Decode",
+            category=CATEGORY,
+            description="Decodes both streams of a latent. A batch comes out as a list, take by take.",
+            search_aliases=["vae decode", "audio video decode"],
+            inputs=[
+                io.Latent.Input("latent"),
+                io.Vae.Input("video_vae"),
+                io.Vae.Input("audio_vae"),
+                io.Boolean.Input(
+                    "tiling",
+                    default=False,
+                    advanced=True,
+                    tooltip="Decode the picture in tiles: slower, for large sizes and little memory.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output(display_name="images", is_output_list=True),
+                io.Audio.Output(display_name="audio", is_output_list=True),
+                io.Float.Output(display_name="fps"),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, latent: dict, video_vae: io.Vae.Type, audio_vae: io.Vae.Type, tiling: bool) -> io.NodeOutput:
+        streams = unnest(latent)
+        clips = (video_vae.decode_tiled if tiling else video_vae.decode)(streams.video)
+        waveforms = audio_vae.decode(streams.audio).movedim(-1, 1)
+        fps = float(latent.get("frame_rate", getattr(video_vae, "fps", 16)))
+        sounds = [
+            {
+                "waveform": fit_sound(w, seconds=len(c) / fps, sample_rate=audio_vae.audio_sample_rate)[None],
+                "sample_rate": audio_vae.audio_sample_rate,
+            }
+            for w, c in zip(waveforms, clips, strict=True)
+        ]
+        return io.NodeOutput(list(clips), sounds, fps)
+
+
+class DuetMux(io.ComfyNode):
+    """Puts pictures and sound into one video."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="DuetMux",
+            display_name="Duet Mux",
+            category=CATEGORY,
+            description="Puts pictures and sound into one video of the pictures' length, at the sound's own rate, without clipping.",
+            search_aliases=["create video", "combine audio video", "mux"],
+            inputs=[
+                io.Image.Input("images"),
+                io.Audio.Input("audio"),
+                io.Float.Input(
+                    "fps", default=16.0, min=0.1, max=240.0, step=0.01, tooltip="Frames per second of the pictures."
+                ),
+                io.Int.Input(
+                    "enlarge",
+                    default=8,
+                    min=1,
+                    max=16,
+                    tooltip="Whole factor by which the pictures are enlarged, pixels kept square; 1 leaves them.",
+                ),
+                io.Audio.Input(
+                    "original",
+                    optional=True,
+                    tooltip="A waveform to carry instead of the decoded one, e.g. the one a video was made for.",
+                ),
+            ],
+            outputs=[io.Video.Output(display_name="video")],
+        )
+
+    @classmethod
+    def execute(
+        cls, images: torch.Tensor, audio: dict, fps: float, enlarge: int, original: dict | None = None
+    ) -> io.NodeOutput:
+        source = original or audio
+        rate = source["sample_rate"]
+        waveform = fit_sound(source["waveform"][0], seconds=len(images) / fps, sample_rate=rate)
+        frames = images.repeat_interleave(enlarge, 1).repeat_interleave(enlarge, 2)
+        components = Types.VideoComponents(
+            images=frames,
+            audio={"waveform": waveform[None], "sample_rate": rate},
+            frame_rate=Fraction(fps).limit_denominator(1001),
+        )
+        return io.NodeOutput(InputImpl.VideoFromComponents(components))
