@@ -14,6 +14,7 @@ from .files import check_place, replaced
 if TYPE_CHECKING:
     from .generate import Request
     from .metrics.bench import Probes
+    from .models.pocket.text import WordTokenizer
     from .streams import Clip
 
 EXAMPLE = "a small red ball bounces slowly on the left at night"
@@ -126,18 +127,21 @@ def _generate(arguments: argparse.Namespace) -> None:
         shape=ClipShape(seconds=arguments.seconds),
     )
     model, probes = PocketModel.load(), Probes.load()
-    words = dict.fromkeys(
-        str(word)
-        for text in (*prompts, *(audio or ()), arguments.negative)
-        for word in model.text.tokenizer.unknown(text)
-    )
-    if words:
-        print(f"duet: unknown words, read as 'something': {'; '.join(words)}", file=sys.stderr)
+    _report_unknown(model.text.tokenizer, [*prompts, *(audio or ()), arguments.negative])
     batch = 16
     with tqdm(total=arguments.steps * -(-len(prompts) // batch), desc="sample", unit="step") as bar:
         clips = generate(model, request, batch=batch, on_step=bar.update)
     for k, (clip, output) in enumerate(zip(tqdm(clips, desc="write", unit="clip"), outputs, strict=True)):
         _deliver(clip, output, timelines[k] if timelines else None, request, k, probes)
+
+
+def _report_unknown(tokenizer: WordTokenizer, texts: Sequence[str]) -> None:
+    """Refuse texts that cannot be encoded, then name the words that are not known."""
+    for text in texts:
+        tokenizer.encode(text)
+    words = dict.fromkeys(str(word) for text in texts for word in tokenizer.unknown(text))
+    if words:
+        print(f"duet: unknown words, read as 'something': {'; '.join(words)}", file=sys.stderr)
 
 
 def _deliver(clip: Clip, output: Path, timeline: Path | None, request: Request, k: int, probes: Probes) -> None:
@@ -292,3 +296,7 @@ def _bench(arguments: argparse.Namespace) -> None:
                 json.dumps(bench_table(arguments.suite, arguments.prompts, arguments.seed, rows), indent=1) + "\n",
                 encoding="utf-8",
             )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -46,6 +46,7 @@ class Request:
             )
         if self.sampler not in SAMPLERS:
             raise ValueError(f"sampler is {self.sampler!r}; it must be one of {', '.join(SAMPLERS)}.")
+        flow_sigmas(self.steps, shift=self.shift)  # refuses a number of steps that cannot be
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed is {self.seed}; it must be from 0 to 2^63 - 1.")
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .streams import Streams
 
+MAX_SCALE = 100.0
 Latents = Streams[Tensor]
 Denoise = Callable[[Latents, float], Latents]
 
@@ -45,6 +46,13 @@ class PerStreamCFG:
 
     video: float = 3.0
     audio: float = 3.0
+
+    def __post_init__(self) -> None:
+        for name, scale in (("video", self.video), ("audio", self.audio)):
+            if not 0 <= scale <= MAX_SCALE:
+                raise ValueError(
+                    f"The {name} guidance scale is {scale}; it must be from 0 to {MAX_SCALE:g}. 2 to 4 is usual."
+                )
 
     def terms(self, sigma: float) -> Terms:
         return {Branch(): (self.video, self.audio), Branch(text=False): (1 - self.video, 1 - self.audio)}

@@ -19,6 +19,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
 from ..files import replaced
+from .card import write_card
 
 
 @runtime_checkable
@@ -196,5 +197,6 @@ def _finish(stage: Stage, settings: Settings, state: State, *, processes: int) -
             "threads": torch.get_num_threads(),
             "scores": {name: round(value, 4) for name, value in stage.score().items()},
         }
-        stage.save(record)
+        for path in stage.save(record):
+            write_card(path)
     return record

@@ -19,6 +19,7 @@ from ..models.pocket.text import TextEncoder
 from ..shapes import ClipShape
 from ..weights import WEIGHTS, halved, save_weights
 from ..world import make_scenes, vocabulary
+from .card import write_card
 from .data import LatentCache, fit_codecs
 from .flow import FlowStage
 from .loop import Settings, Stage, train
@@ -44,7 +45,7 @@ class Preset:
 PRESETS = {
     "audio-probe": Preset(steps=900, batch=32, lr=2e-3, score_every=150),
     "video-probe": Preset(steps=1200, batch=16, lr=2e-3, score_every=150),
-    "flow": Preset(steps=4000, batch=64, lr=1.2e-3, score_every=1000),
+    "flow": Preset(steps=4600, batch=64, lr=1.2e-3, score_every=1150),
 }
 
 
@@ -98,20 +99,14 @@ def _fit_codecs(folder: Path, *, seed: int) -> dict[str, Any]:
         lambda w: log_mel(w, sample_rate=POCKET.sample_rate),
     )
     record = {"stage": "codecs", "clips": CODEC_CLIPS, "seed": seed}
-    save_weights(
-        folder / FILES["video-codec"].name,
-        halved(video),
-        kind="video-codec",
-        config={"channels": video.channels},
-        record=record,
+    parts = (
+        ("video-codec", video, {"channels": video.channels}),
+        ("audio-codec", audio, {"channels": audio.channels, "sample_rate": audio.sample_rate}),
     )
-    save_weights(
-        folder / FILES["audio-codec"].name,
-        halved(audio),
-        kind="audio-codec",
-        config={"channels": audio.channels, "sample_rate": audio.sample_rate},
-        record=record,
-    )
+    for kind, codec, config in parts:
+        path = folder / FILES[kind].name
+        save_weights(path, halved(codec), kind=kind, config=config, record=record)
+        write_card(path)
     return record
 
 

@@ -30,19 +30,19 @@ def _ball(t: Tensor, pitch: Tensor) -> Tensor:
 
 
 def _bell(t: Tensor, pitch: Tensor) -> Tensor:
-    partials = ((700, 0.5, 5), (1680, 0.3, 7), (2870, 0.15, 9))
+    partials = ((700.0, 0.5, 5), (1680.0, 0.3, 7), (2870.0, 0.15, 9))
     return sum((a * _sine(f, t, pitch) * torch.exp(-d * t) for f, a, d in partials), torch.zeros_like(t))
 
 
 def _lamp(t: Tensor, pitch: Tensor) -> Tensor:
     fade = ((TEMPLATE_SECONDS["lamp"] - t) / 0.02).clamp(0, 1)
-    return 0.6 * torch.tanh(3 * _sine(440, t, pitch)) * fade
+    return 0.6 * torch.tanh(3 * _sine(440.0, t, pitch)) * fade
 
 
 def _drum(t: Tensor, pitch: Tensor) -> Tensor:
     # A hash of the template's own time stands in for noise, so that no generator is involved.
     noise = torch.frac(torch.sin((t * 16_000).round() * 12.9898) * 43758.5453) * 2 - 1
-    return 0.5 * noise * torch.exp(-40 * t) + 0.8 * _sine(190, t, pitch) * torch.exp(-22 * t)
+    return 0.5 * noise * torch.exp(-40 * t) + 0.8 * _sine(190.0, t, pitch) * torch.exp(-22 * t)
 
 
 def _bird(t: Tensor, pitch: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ def _bird(t: Tensor, pitch: Tensor) -> Tensor:
 
 
 def _clock(t: Tensor, pitch: Tensor) -> Tensor:
-    return 0.5 * (_sine(2200, t, pitch) + _sine(1270, t, pitch)) * torch.exp(-70 * t)
+    return 0.5 * (_sine(2200.0, t, pitch) + _sine(1270.0, t, pitch)) * torch.exp(-70 * t)
 
 
 _TEMPLATES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

@@ -1,6 +1,7 @@
 """The host as a library: a real ComfyUI at COMFYUI_PATH, no server. Without it these tests are skipped, visibly."""
 
 import asyncio
+import importlib
 import os
 import sys
 from types import SimpleNamespace
@@ -35,7 +36,6 @@ def comfy():
         args.cpu = True
         import comfy.nested_tensor
         import comfy.samplers
-        import nodes as host_nodes
         from comfy_extras import nodes_audio, nodes_custom_sampler
 
         import duet_av
@@ -49,7 +49,7 @@ def comfy():
         pack=pack,
         nested=comfy.nested_tensor.NestedTensor,
         samplers=comfy.samplers,
-        core=host_nodes,
+        core=importlib.import_module("nodes"),
         audio=nodes_audio,
         custom=nodes_custom_sampler,
     )

@@ -76,7 +76,9 @@ def test_neutral_scales_cost_one_pass(comfy, run, loaded, conditioned, empty, mo
     guider, cost = run("DuetGuider", loaded[0], positive, PerStreamCFG(1.0, 1.0), negative)
     counted = []
     original = comfy.samplers.calc_cond_batch
-    monkeypatch.setattr(comfy.samplers, "calc_cond_batch", lambda m, conds, *a: counted.append(len(conds)) or original(m, conds, *a))
+    monkeypatch.setattr(
+        comfy.samplers, "calc_cond_batch", lambda m, conds, *a: counted.append(len(conds)) or original(m, conds, *a)
+    )
     run("DuetSampler", guider, empty, 0, 3)
     assert (cost, counted) == ("1 pass per step", [1, 1, 1])
 
@@ -105,7 +107,10 @@ def test_a_closed_branch_reaches_the_network(comfy, run, loaded, conditioned, em
 def test_a_given_stream_is_kept_and_heard(comfy, run, guider, sampled):
     video, audio = sampled["samples"].unbind()
     keep = comfy.nested((torch.ones(1, 1, 8, 8, 8), torch.zeros(1, 1, 32)))
-    noises = [run("DuetSampler", guider, {"samples": comfy.nested((video, a)), "noise_mask": keep}, 5, 3)[0] for a in (audio, audio.flip(-1))]
+    noises = [
+        run("DuetSampler", guider, {"samples": comfy.nested((video, a)), "noise_mask": keep}, 5, 3)[0]
+        for a in (audio, audio.flip(-1))
+    ]
     (first, kept), (second, _) = (n["samples"].unbind() for n in noises)
     assert difference([kept], [audio]) < 1e-5
     assert difference([first], [second]) > 1e-2
@@ -177,7 +182,9 @@ def test_previews_show_the_mean_colour_of_the_decoded_cells(loaded):
     model, _, video_vae, _ = loaded
     latent = torch.randn(1, 16, 1, 4, 4) * 0.3
     form = model.model.latent_format
-    preview = torch.einsum("bcthw,cr->bthwr", latent, torch.tensor(form.latent_rgb_factors)) + torch.tensor(form.latent_rgb_factors_bias)
+    preview = torch.einsum("bcthw,cr->bthwr", latent, torch.tensor(form.latent_rgb_factors)) + torch.tensor(
+        form.latent_rgb_factors_bias
+    )
     patches = video_vae.first_stage_model.codec.pca.decode(latent.movedim(1, -1)).unflatten(-1, (3, -1)).mean(-1)
     assert torch.allclose((preview + 1) / 2, patches, atol=1e-5)
 
@@ -236,5 +243,3 @@ def test_node_ids_and_inputs_stay(comfy):
         "DuetMux": ["images", "audio", "fps", "enlarge", "original"],
     }
     assert {name: [field.id for field in node.GET_SCHEMA().inputs] for name, node in comfy.pack.items()} == frozen
-
-

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from transformers import T5Config, T5EncoderModel
 
 PAD, END, UNKNOWN = 0, 1, 2
 SPECIAL = ("<pad>", "</s>", "<unk>")
@@ -82,6 +81,9 @@ class TextEncoder(nn.Module):
 
     def __init__(self, *, words: list[str], dim: int, depth: int, heads: int) -> None:
         super().__init__()
+        # Importing T5 takes a second, which a start of ComfyUI should not pay before a model is loaded.
+        from transformers import T5Config, T5EncoderModel
+
         self.config = {"words": words, "dim": dim, "depth": depth, "heads": heads}
         self.tokenizer = WordTokenizer(words)
         size = len(self.tokenizer.words)

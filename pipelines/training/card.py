@@ -1,0 +1,58 @@
+"""The card beside each weights file: what it is, how it was made, how good it is. Written from the file itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from safetensors import safe_open
+
+from ..files import replaced
+from ..models.pocket.load import LICENCE
+from ..weights import KEY, load_weights
+
+WORLD = "Trained from scratch on Duet's own procedural world; no third-party data or weights."
+PARTS = {
+    "pocket-av": (
+        "Pocket network",
+        "Twin-stream rectified flow with cross-modal context attention (CCL, our reconstruction).",
+    ),
+    "pocket-text": (
+        "Pocket text encoder",
+        "A small T5 encoder over a closed vocabulary, trained together with the network.",
+    ),
+    "video-codec": ("Pocket video codec", "Principal components of 4 x 8 x 8 pixel cells."),
+    "audio-codec": (
+        "Pocket audio codec",
+        "Principal components of stereo log-mel blocks; Griffin-Lim makes them sound.",
+    ),
+    "audio-probe": ("Audio probe", "The instrument that hears events: onset maps of six kinds from log-mel frames."),
+    "video-probe": ("Video probe", "The instrument that sees events: onset maps and kinds in view from frames."),
+}
+
+
+def card(path: Path) -> str:
+    """The card of the weights file at ``path``."""
+    with safe_open(path, framework="pt") as opened:
+        kind = json.loads(opened.metadata()[KEY])["kind"]
+    file = load_weights(path, kind)
+    title, what = PARTS[kind]
+    count = sum(value.numel() for value in file.tensors.values())
+    size = path.stat().st_size
+    made = "".join(f"| {name} | {value} |\n" for name, value in file.record.items() if name != "scores")
+    scores = "".join(f"| {name} | {value} |\n" for name, value in file.record.get("scores", {}).items())
+    return (
+        f"# {title}\n\n{what} {WORLD}\n\n"
+        f"| | |\n|---|---|\n| file | {path.name} |\n| sha256 | {file.sha256} |\n| licence | {LICENCE} |\n"
+        f"| numbers | {count:,} |\n| size on disk | {size / 1e6:.2f} MB (float16) |\n| memory in float32 | {count * 4 / 1e6:.1f} MB |\n\n"
+        f"## Training\n\n| | |\n|---|---|\n{made}\n"
+        + (f"## Scores when chosen (development prompts)\n\n| | |\n|---|---|\n{scores}" if scores else "")
+    ).rstrip() + "\n"
+
+
+def write_card(path: Path) -> Path:
+    """Write the card of ``path`` beside it."""
+    target = path.with_suffix(".md")
+    with replaced(target) as temporary:
+        temporary.write_text(card(path), encoding="utf-8")
+    return target

@@ -1,0 +1,50 @@
+"""The example graphs: their two forms agree, and everything they name exists."""
+
+import ast
+import json
+
+import pytest
+
+WORKFLOWS = ["text_to_av"]
+
+
+@pytest.fixture(params=WORKFLOWS)
+def name(request):
+    return request.param
+
+
+def api(root, name):
+    return json.loads((root / "workflows" / "api" / f"{name}.json").read_text())
+
+
+def node_ids(root):
+    """Ids the pack declares, read from the source: the host is not needed."""
+    trees = [ast.parse(path.read_text()) for path in (root / "nodes").glob("*.py")]
+    keywords = [n for tree in trees for n in ast.walk(tree) if isinstance(n, ast.keyword) and n.arg == "node_id"]
+    return {n.value.value for n in keywords}
+
+
+def test_every_example_has_a_graph_a_picture_and_an_api_form(root):
+    found = {path.stem for path in (root / "workflows").glob("*.json")}
+    assert found == set(WORKFLOWS)
+    assert found == {path.stem for path in (root / "workflows").glob("*.jpg")}
+    assert found == {path.stem for path in (root / "workflows" / "api").glob("*.json")}
+
+
+def test_both_forms_hold_the_same_nodes(root, name):
+    graph = json.loads((root / "workflows" / f"{name}.json").read_text())
+    assert sorted(node["type"] for node in graph["nodes"]) == sorted(
+        node["class_type"] for node in api(root, name).values()
+    )
+
+
+def test_every_duet_node_exists_and_every_link_has_a_source(root, name):
+    graph = api(root, name)
+    ours = {node["class_type"] for node in graph.values() if node["class_type"].startswith("Duet")}
+    assert ours <= node_ids(root)
+    links = [value for node in graph.values() for value in node["inputs"].values() if isinstance(value, list)]
+    assert all(source in graph for source, _ in links)
+
+
+def test_every_node_has_a_help_page(root):
+    assert {path.stem for path in (root / "web" / "docs").glob("*.md")} == node_ids(root)
