@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-RotaryTable = Float[Tensor, "2 l half"]  # cosines, then sines
+RotaryTable = Float[Tensor, "2 _ half"]  # cosines, then sines
 
 
 def rotary_table(positions: Float[Tensor, "l a"], *, head_dim: int, base: float = 100.0) -> RotaryTable:

@@ -1,0 +1,83 @@
+"""Each operator against its readable twin, and what it must never do."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from duet_av.kernels.context_attention import context_attention, context_attention_reference, window_mask
+from duet_av.kernels.rotary import rotary_table, rotate, rotate_reference
+from duet_av.pipelines.shapes import latent_frame_of
+
+
+def heads(*shape):
+    return torch.randn(*shape, requires_grad=True)
+
+
+@pytest.mark.parametrize("queries", [1, 7, 63])
+@pytest.mark.parametrize("windowed", [False, True])
+@pytest.mark.parametrize("routed", [False, True])
+@pytest.mark.parametrize("present", [False, True])
+def test_context_attention_is_its_reference(queries, windowed, routed, present):
+    q, context = heads(3, 2, queries, 12), (heads(2, 5, 12), heads(2, 5, 12))
+    other = (heads(3, 2, 9, 12), heads(3, 2, 9, 12)) if present else None
+    window = torch.rand(queries, 9) < 0.4 if windowed else None
+    route = torch.tensor([True, False, True]) if routed else None
+    fast = context_attention(q, context, other, window=window, route=route)
+    slow = context_attention_reference(q, context, other, window=window, route=route)
+    assert torch.allclose(fast, slow, atol=1e-6)
+    leaves = [q, *context, *(other or ())]
+    for a, b in zip(torch.autograd.grad(fast.sum(), leaves), torch.autograd.grad(slow.sum(), leaves), strict=True):
+        assert torch.allclose(a, b, atol=1e-5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    video=st.integers(1, 9),
+    audio=st.integers(1, 40),
+    reach=st.integers(-1, 3),
+    space=st.integers(1, 3),
+    routes=st.lists(st.booleans(), min_size=1, max_size=3),
+)
+def test_no_route_and_window_leaves_a_row_empty(video, audio, reach, space, routes):
+    frames = torch.arange(video).repeat_interleave(space)
+    window = window_mask(frames, latent_frame_of(audio, video), reach=reach)
+    for mask in (window, window.T):
+        q, k = torch.randn(len(routes), 1, mask.shape[0], 4), torch.randn(len(routes), 1, mask.shape[1], 4)
+        context = torch.randn(1, 2, 4), torch.ones(1, 2, 4)
+        out = context_attention(q, context, (k, torch.ones_like(k)), window=mask, route=torch.tensor(routes))
+        # Where all values are one, the weights' sum is what comes out.
+        assert torch.allclose(out, torch.ones_like(out), atol=1e-6)
+
+
+def test_windows_are_one_latent_frame_each_side_and_clipped_at_the_ends():
+    mask = window_mask(torch.arange(8), latent_frame_of(32, 8), reach=1)
+    assert mask[0].nonzero().flatten().tolist() == list(range(8))
+    assert mask[3].nonzero().flatten().tolist() == list(range(8, 20))
+    assert mask[7].nonzero().flatten().tolist() == list(range(24, 32))
+
+
+def test_lengths_that_do_not_divide_follow_the_floor():
+    assert latent_frame_of(7, 3).tolist() == [0, 0, 0, 1, 1, 2, 2]
+    assert latent_frame_of(157, 31)[-1] == 30
+
+
+@pytest.mark.parametrize(("length", "axes", "dim"), [(1, 1, 2), (63, 1, 32), (17, 3, 32), (5, 3, 60)])
+def test_rotate_is_its_reference(length, axes, dim):
+    table = rotary_table(torch.randn(length, axes) * 10, head_dim=dim)
+    x = torch.randn(2, 3, length, dim)
+    assert torch.allclose(rotate(x, table), rotate_reference(x, table), atol=1e-5)
+
+
+def test_rotated_products_depend_on_the_displacement_alone():
+    q, k = torch.randn(1, 1, 1, 32), torch.randn(1, 1, 1, 32)
+
+    def product(a, b):
+        return (
+            rotate(q, rotary_table(torch.tensor([a]), head_dim=32))
+            * rotate(k, rotary_table(torch.tensor([b]), head_dim=32))
+        ).sum()
+
+    near, far = product([3.0, 1.0, 2.0], [5.0, 0.0, 2.5]), product([13.0, 4.0, 7.0], [15.0, 3.0, 7.5])
+    assert torch.allclose(near, far, atol=1e-4)
+    assert not torch.allclose(near, product([3.0, 1.0, 2.0], [6.0, 0.0, 2.5]), atol=1e-3)
