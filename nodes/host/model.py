@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ...pipelines.models.pocket.codec import VideoCodec
-from ...pipelines.models.pocket.load import network_config
+from ...pipelines.models.pocket.load import configured
 from ...pipelines.models.pocket.network import PocketConfig, TwinStreamDiT
 from ...pipelines.sampling import SHIFT
 from ...pipelines.shapes import VIDEO_STRIDE
@@ -135,7 +135,7 @@ class PocketModelConfig(comfy.supported_models_base.BASE):
 
 def build_model(file: WeightsFile, codec: VideoCodec) -> comfy.model_patcher.ModelPatcher:
     """The pocket network as a MODEL; ``codec`` gives the colours of its previews."""
-    config = PocketModelConfig({"image_model": "duet_pocket", **vars(network_config(file))})
+    config = PocketModelConfig({"image_model": "duet_pocket", **vars(configured(PocketConfig, file))})
     load_device, offload_device = (
         comfy.model_management.get_torch_device(),
         comfy.model_management.unet_offload_device(),

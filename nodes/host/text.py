@@ -13,6 +13,7 @@ import comfy.sd1_clip
 import torch
 from torch import Tensor, nn
 
+from ...pipelines.models.pocket.load import configured
 from ...pipelines.models.pocket.text import END, MAX_TOKENS, PAD, TextEncoder, UnknownWord, WordTokenizer
 from ...pipelines.weights import WeightsFile, fill
 
@@ -53,7 +54,9 @@ class HostTextEncoder(nn.Module):
 
     def __init__(self, file: WeightsFile, *, dtype: torch.dtype, device: Any, **_kwargs: Any) -> None:
         super().__init__()
-        self.encoder = fill(TextEncoder(**file.config), file.tensors, source=file.path).to(device=device, dtype=dtype)
+        self.encoder = fill(configured(TextEncoder, file), file.tensors, source=file.path).to(
+            device=device, dtype=dtype
+        )
         self.dtypes = {dtype}
         self.device = device
 

@@ -109,7 +109,7 @@ class VideoProbeStage:
         frames = render_picture(scenes, self.shape)
         chosen = torch.rand(size, generator=generator) < RECONSTRUCTED
         frames[chosen] = self.codec.decode(self.codec.encode(frames[chosen]))
-        rate = self.shape.fps * BINS_PER_FRAME
+        rate = float(self.shape.fps * BINS_PER_FRAME)
         onsets = torch.stack(
             [
                 onset_target(true_events(s, stream="video"), bins=self.shape.frames * BINS_PER_FRAME, rate=rate)

@@ -33,7 +33,9 @@ def test_the_weights_of_each_stream_sum_to_one(video, audio):
 @pytest.mark.parametrize(("scales", "passes"), [((1.0, 1.0), 1), ((0.0, 0.0), 1), ((1.0, 3.0), 2), ((3.0, 3.0), 2)])
 def test_a_branch_without_weight_is_not_evaluated(scales, passes):
     counted = []
-    guided(lambda branches, x, s: counted.append(len(branches)) or answer(branches, x, s), PerStreamCFG(*scales))(X, 0.5)
+    guided(lambda branches, x, s: counted.append(len(branches)) or answer(branches, x, s), PerStreamCFG(*scales))(
+        X, 0.5
+    )
     assert counted == [passes]
     assert passes_per_step(PerStreamCFG(*scales)) == passes
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+
+from torch import nn
 
 from ...weights import WEIGHTS, WeightsFile, fill, load_weights
 from .codec import AudioCodec, VideoCodec
 from .network import PocketConfig, TwinStreamDiT
 from .text import TextEncoder
 
+M = TypeVar("M", bound=nn.Module)
+T = TypeVar("T")
 FILES = {
     "pocket-av": WEIGHTS / "pocket-av.safetensors",
     "pocket-text": WEIGHTS / "pocket-text.safetensors",
@@ -19,36 +25,43 @@ FILES = {
 LICENCE = "Apache-2.0"
 
 
+def configured(make: Callable[..., T], file: WeightsFile) -> T:
+    """What ``file``'s configuration describes.
+
+    Raises:
+        ValueError: an entry is missing or unknown.
+    """
+    try:
+        return make(**file.config)
+    except TypeError as error:
+        raise ValueError(
+            f"The '{file.kind}' file's configuration does not fit this version of Duet: {error}."
+        ) from error
+
+
+def _load(path: Path, kind: str, make: Callable[..., M]) -> M:
+    file = load_weights(path, kind)
+    return fill(configured(make, file), file.tensors, source=path)
+
+
 def load_network(path: Path = FILES["pocket-av"]) -> TwinStreamDiT:
     """The twin-stream network."""
-    file = load_weights(path, "pocket-av")
-    return fill(TwinStreamDiT(network_config(file)), file.tensors, source=path)
-
-
-def network_config(file: WeightsFile) -> PocketConfig:
-    """The configuration in a 'pocket-av' file; a missing or unknown entry is an error."""
-    try:
-        return PocketConfig(**file.config)
-    except TypeError as error:
-        raise ValueError(f"The 'pocket-av' file's configuration does not fit this version of Duet: {error}.") from error
+    return _load(path, "pocket-av", lambda **config: TwinStreamDiT(PocketConfig(**config)))
 
 
 def load_text_encoder(path: Path = FILES["pocket-text"]) -> TextEncoder:
     """The word-level T5 encoder."""
-    file = load_weights(path, "pocket-text")
-    return fill(TextEncoder(**file.config), file.tensors, source=path)
+    return _load(path, "pocket-text", TextEncoder)
 
 
 def load_video_codec(path: Path = FILES["video-codec"]) -> VideoCodec:
     """The linear video codec."""
-    file = load_weights(path, "video-codec")
-    return fill(VideoCodec(**file.config), file.tensors, source=path)
+    return _load(path, "video-codec", VideoCodec)
 
 
 def load_audio_codec(path: Path = FILES["audio-codec"]) -> AudioCodec:
     """The linear log-mel codec with Griffin-Lim."""
-    file = load_weights(path, "audio-codec")
-    return fill(AudioCodec(**file.config), file.tensors, source=path)
+    return _load(path, "audio-codec", AudioCodec)
 
 
 @dataclass(frozen=True)
