@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 
 from ..generate import DEFAULT_STEPS
 from ..guidance import PerStreamCFG
@@ -118,14 +119,15 @@ def _flow(folder: Path, run: Path, *, clips: int, seed: int, from_scratch: bool)
     else:
         network, encoder = load_network().requires_grad_(True), load_text_encoder().requires_grad_(True)
     mark = zlib.crc32(repr((seed, clips, FLOW_MIX, FILES["video-codec"].stat().st_size)).encode())
-    cache = LatentCache.build(
-        run / f"latents-{mark:08x}.safetensors",
-        seed=seed + 1,
-        count=clips,
-        mix=FLOW_MIX,
-        codecs=codecs,
-        tokenizer=encoder.tokenizer,
-    )
+    with PartialState().main_process_first():
+        cache = LatentCache.build(
+            run / f"latents-{mark:08x}.safetensors",
+            seed=seed + 1,
+            count=clips,
+            mix=FLOW_MIX,
+            codecs=codecs,
+            tokenizer=encoder.tokenizer,
+        )
 
     def judge(network: TwinStreamDiT, encoder: TextEncoder) -> dict[str, float]:
         model = PocketModel(network, encoder, *codecs)

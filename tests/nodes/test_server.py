@@ -1,0 +1,127 @@
+"""The real server: the example graph runs, its mp4 is whole, and the browser shows the graph. Slow; needs COMFYUI_PATH."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+from duet_av.pipelines.media import read_mp4
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif("COMFYUI_PATH" not in os.environ, reason="COMFYUI_PATH is not set: the server was not run"),
+]
+STARTED, DONE = 120, 120  # seconds
+CHROMIUM = shutil.which("chromium")
+
+
+def fetch(url, data=None):
+    body = None if data is None else json.dumps(data).encode()
+    request = urllib.request.Request(url, data=body, headers={"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.loads(answer.read())
+
+
+def wait(condition, seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if answer := condition():
+                return answer
+        except OSError:
+            pass
+        time.sleep(0.5)
+    raise TimeoutError(f"nothing within {seconds} s")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A server of its own with nothing but this pack: its address and its output folder."""
+    from pathlib import Path
+
+    base = tmp_path_factory.mktemp("comfy")
+    (base / "custom_nodes").mkdir()
+    (base / "custom_nodes" / "duet").symlink_to(Path(__file__).resolve().parents[2])
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    main = str(Path(os.environ["COMFYUI_PATH"]) / "main.py")
+    command = [
+        sys.executable,
+        main,
+        "--cpu",
+        "--port",
+        str(port),
+        "--base-directory",
+        str(base),
+        "--preview-method",
+        "latent2rgb",
+    ]
+    with (base / "log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=base)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        wait(lambda: fetch(f"{address}/system_stats"), STARTED)
+        yield address, base / "output"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def test_the_example_runs_and_its_clip_is_whole(server, root):
+    address, output = server
+    graph = json.loads((root / "workflows" / "api" / "text_to_av.json").read_text())
+    prompt = fetch(f"{address}/prompt", {"prompt": graph})["prompt_id"]
+    history = wait(lambda: fetch(f"{address}/history/{prompt}").get(prompt), DONE)
+    assert history["status"]["status_str"] == "success"
+    (file,) = output.rglob("*.mp4")
+    clip = read_mp4(file)
+    assert (clip.frames.shape, clip.fps, clip.sample_rate) == ((32, 512, 512, 3), 16.0, 16_000)
+    assert abs(clip.waveform.shape[1] / clip.sample_rate - 2.0) <= 1024 / 16_000
+
+
+def test_an_empty_prompt_is_refused_before_anything_runs(server, root):
+    address, _ = server
+    graph = json.loads((root / "workflows" / "api" / "text_to_av.json").read_text())
+    graph["2"]["inputs"]["video"] = " "
+    with pytest.raises(urllib.error.HTTPError) as refusal:
+        fetch(f"{address}/prompt", {"prompt": graph})
+    assert "video prompt is empty" in refusal.value.read().decode()
+
+
+def test_the_help_pages_are_served(server):
+    address, _ = server
+    with urllib.request.urlopen(f"{address}/extensions/duet/docs/DuetGuider.md", timeout=10) as page:
+        assert page.read().decode().startswith("# Duet Guider")
+
+
+def test_the_browser_shows_the_example_and_runs_it(server, tmp_path):
+    address, output = server
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: the browser was not opened"
+    )
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed: the browser was not opened")
+    before = set(output.rglob("*.mp4"))
+    with playwright.sync_playwright() as play:
+        browser = play.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--use-gl=swiftshader", "--disable-background-networking"]
+        )
+        page = browser.new_page(viewport={"width": 1900, "height": 1000})
+        page.goto(f"{address}/?template=text_to_av&source=duet", wait_until="domcontentloaded")
+        page.wait_for_function("() => window.app?.graph?._nodes?.length === 9", timeout=90_000)
+        unknown = page.evaluate(
+            "() => window.app.graph._nodes.filter(n => n.has_errors || !n.constructor.nodeData).map(n => n.type)"
+        )
+        page.evaluate("async () => { await window.app.queuePrompt(0, 1) }")
+        wait(lambda: set(output.rglob("*.mp4")) - before, DONE)
+        page.screenshot(path=str(tmp_path / "graph.png"))
+        browser.close()
+    assert unknown == []
