@@ -87,8 +87,10 @@ class HostTwinStreamDiT(TwinStreamDiT):
             for flag in (torch.ones_like(timestep)[:, None].expand(-1, 2) if route is None else route).unbind(1)
         ]
         open_ = [flag if mask is None else flag & (mask.amax(1) > 0) for flag, mask in zip(open_, noisy, strict=True)]
-        velocity = super().forward(Streams(*x), Streams(*levels), text, route=Streams(*open_))
-        return velocity.present()
+        streams = Streams(*x)
+        x0 = super().forward(streams, Streams(*levels), text, route=Streams(*open_))
+        # The host's flow models answer with the velocity at its one noise level.
+        return streams.map(lambda z, clean: (z - clean) / timestep.view(-1, *[1] * (z.ndim - 1)), x0).present()
 
 
 class PocketBaseModel(comfy.model_base.BaseModel):

@@ -22,6 +22,7 @@ from ..weights import halved, save_weights
 from .data import LatentCache
 
 TEXT_DROP = 0.1
+LEAST_SIGMA = 0.05  # below it the error of x0 is not weighted up further
 SHARED_LEVEL = 0.6  # share of joint samples in which both streams have the same noise level
 
 
@@ -102,7 +103,10 @@ def _spread(sigma: Tensor, like: Tensor) -> Tensor:
 
 
 class FlowObjective(nn.Module):
-    """Flow-matching loss (Lipman et al., 2023) of the network and its text encoder."""
+    """Flow-matching loss (Lipman et al., 2023) of the network and its text encoder.
+
+    The velocity is (x - x0) / sigma, so its squared error is that of x0 over sigma^2.
+    """
 
     def __init__(self, network: TwinStreamDiT, encoder: TextEncoder) -> None:
         super().__init__()
@@ -110,14 +114,16 @@ class FlowObjective(nn.Module):
 
     def forward(self, batch: FlowBatch) -> dict[str, Tensor]:
         x = batch.x0.map(lambda z, n, s: torch.lerp(z, n, _spread(s, z)), batch.noise, batch.sigma)
-        velocity = self.network(x, batch.sigma, batch.tokens.map(self.encoder), route=batch.route)
-        losses = velocity.map(self._loss, batch.x0, batch.noise, batch.sigma, batch.weight)
+        clean = self.network(x, batch.sigma, batch.tokens.map(self.encoder), route=batch.route)
+        losses = clean.map(self._loss, batch.x0, batch.sigma, batch.weight)
         return {"loss": losses.video + losses.audio, "video": losses.video.detach(), "audio": losses.audio.detach()}
 
     @staticmethod
-    def _loss(velocity: Tensor, x0: Tensor, noise: Tensor, sigma: Tensor, weight: Tensor) -> Tensor:
-        """Squared error over what is noisy (a given frame is not learnt from), averaged over the samples that count."""
-        error = reduce((velocity.float() - (noise - x0)).square(), "b c t ... -> b t", "mean")
+    def _loss(clean: Tensor, x0: Tensor, sigma: Tensor, weight: Tensor) -> Tensor:
+        """Squared error of the velocity over what is noisy (a given frame teaches nothing), over the samples that count."""
+        error = (
+            reduce((clean.float() - x0).square(), "b c t ... -> b t", "mean") / sigma.clamp_min(LEAST_SIGMA).square()
+        )
         noisy = (sigma > 0).float().expand_as(error)
         each = (error * noisy).sum(1) / noisy.sum(1).clamp_min(1)
         return (each * weight).sum() / weight.sum().clamp_min(1)

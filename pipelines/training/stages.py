@@ -46,7 +46,7 @@ class Preset:
 PRESETS = {
     "audio-probe": Preset(steps=900, batch=32, lr=2e-3, score_every=150),
     "video-probe": Preset(steps=1200, batch=16, lr=2e-3, score_every=150),
-    "flow": Preset(steps=4600, batch=64, lr=1.2e-3, score_every=1150),
+    "flow": Preset(steps=1800, batch=64, lr=1.2e-3, score_every=900),
 }
 
 

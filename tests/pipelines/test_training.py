@@ -181,10 +181,10 @@ def test_a_stream_that_is_given_teaches_nothing(stage):
 
 
 def test_a_given_first_frame_is_left_out_of_the_loss():
-    velocity, x0, noise = torch.zeros(1, 1, 2, 1, 1), torch.zeros(1, 1, 2, 1, 1), torch.ones(1, 1, 2, 1, 1)
-    noise[:, :, 0] = 100
-    loss = FlowObjective._loss(velocity, x0, noise, torch.tensor([[0.0, 0.5]]), torch.ones(1))
-    assert loss.item() == 1.0
+    x0, clean = torch.zeros(1, 1, 2, 1, 1), torch.ones(1, 1, 2, 1, 1)
+    clean[:, :, 0] = 100
+    loss = FlowObjective._loss(clean, x0, torch.tensor([[0.0, 0.5]]), torch.ones(1))
+    assert loss.item() == 4.0  # 1 / 0.5^2, of the second frame alone
 
 
 def test_the_learning_rate_warms_up_stays_and_falls_to_nought(tmp_path):

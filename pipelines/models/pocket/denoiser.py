@@ -1,4 +1,4 @@
-"""From the pocket network's velocity to x0 predictions, branch by branch in one pass."""
+"""x0 predictions of the pocket network for several branches in one pass."""
 
 from __future__ import annotations
 
@@ -35,6 +35,5 @@ class PocketDenoiser:
         flags = partial(torch.tensor, device=x.present()[0].device)
         route = Streams(*(flags([getattr(b, way) for b in branches for _ in range(batch)]) for way in ("a2v", "v2a")))
         level = x.map(lambda z: z.new_full((count * batch, 1), sigma))
-        velocity = self.network(stacked, level, text, route=route)
-        x0 = stacked.map(lambda z, v: z.float() - sigma * v.float(), velocity)
+        x0 = self.network(stacked, level, text, route=route).map(Tensor.float)
         return [x0.map(lambda z, i=i: z[i * batch : (i + 1) * batch]) for i in range(count)]

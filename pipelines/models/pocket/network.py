@@ -103,7 +103,7 @@ class StreamEnds(nn.Module):
         level = F.silu(self.noise(noise_features(sigma).to(text.dtype)) + self.pooled_text(pooled))
         return level if sigma.shape[1] == 1 else level.repeat_interleave(tokens // sigma.shape[1], dim=1)
 
-    def velocity(self, x: Float[Tensor, "b l c"], level: Tensor) -> Float[Tensor, "b l p"]:
+    def clean(self, x: Float[Tensor, "b l c"], level: Tensor) -> Float[Tensor, "b l p"]:
         return self.out(modulate(x, *self.to_last(level).chunk(2, dim=-1)))
 
 
@@ -127,7 +127,10 @@ def _as_patches(latent: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b l p"]:
 
 
 class TwinStreamDiT(nn.Module):
-    """Velocity v = noise - x0 of both streams' latents at noise levels sigma (x = (1 - sigma) x0 + sigma noise).
+    """Estimates of both streams' clean latents x0 at noise levels sigma (x = (1 - sigma) x0 + sigma noise).
+
+    It predicts x0 and not the velocity: a token has more numbers (256 for video) than the network is wide, so that the
+    noise could not pass through it, but the clean picture can (Li and He, "Back to Basics", arXiv 2511.13720).
 
     ``operations`` supplies Linear, RMSNorm and LayerNorm: ``torch.nn``, or the host's for offload and casting.
     """
@@ -215,7 +218,7 @@ class TwinStreamDiT(nn.Module):
         route: Streams[Tensor] | None = None,
         conditions: dict[str, Any] | None = None,
     ) -> Streams[Tensor]:
-        """Velocities of the streams present.
+        """x0 of the streams present.
 
         x: video [b, c, t, h, w], audio [b, c, t]. sigma: [b, n] in 0..1, n one or the stream's latent frames; 0 is clean.
         text: [b, m, text_dim] for each stream, an all-zero row being padding. route: [b] bool for each stream, whether it
@@ -236,7 +239,7 @@ class TwinStreamDiT(nn.Module):
             states, mods = self._attend(block, states, noise, place, text, masks, conditions or {})
             states = self._exchange(block, states, place, route or Streams())
             states = states.map(lambda h, half, m: half.feed(h, m), block, mods)
-        out = states.map(lambda h, end, z: end.velocity(h, z), ends, level)
+        out = states.map(lambda h, end, z: end.clean(h, z), ends, level)
         if out.video is None or x.video is None:
             return Streams(None, None if out.audio is None else out.audio.transpose(1, 2))
         h, w = (n // VIDEO_PATCH for n in x.video.shape[3:])
