@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,8 +15,8 @@ from ..models.pocket.load import FILES, PocketModel
 from ..shapes import ClipShape
 from ..streams import Clip, Streams
 from ..weights import WEIGHTS, fill, load_weights
-from ..world import KINDS, Scene, caption, make_scenes, render_picture, render_sound
-from .events import Events, f1
+from ..world import KINDS, SOUNDING, Scene, caption, make_scenes, render_picture, render_sound
+from .events import Events, f1, only
 from .probes import AudioProbe, VideoProbe
 from .sync import Interval, mean_interval, normalised
 
@@ -85,35 +86,34 @@ def measure(
     """Single-subject synchrony on ``prompts`` held-out captions: noise of clip k is drawn from its own two seeds.
 
     ``sync_normalised`` stands between chance (sound of the second take under the picture of the first) and the codecs'
-    ceiling. ``kind_seen`` and ``kind_heard`` are the shares of clips with the captioned kind; ``count_error`` is the mean
-    difference between events seen and heard.
+    ceiling; ``sync_captioned`` counts the events of the captioned kind alone. ``kind_seen`` and ``kind_heard`` are the
+    shares of clips with the captioned kind; ``count_error`` is the mean difference between events seen and heard.
     """
     shape = ClipShape(fps=model.network.config.fps, sample_rate=model.network.config.sample_rate)
     scenes = make_scenes(seed, prompts, mix={"single": 1.0}, split="test")
-    columns: dict[str, list[float]] = {
-        name: [] for name in ("f1", "chance", "ceiling", "kind_seen", "kind_heard", "count_error")
-    }
+    columns: defaultdict[str, list[float]] = defaultdict(list)
     for start in range(0, prompts, CHUNK):
         part = scenes[start : start + CHUNK]
-        request = Request(
-            [caption(scene) for scene in part], seed=seed + start, steps=steps, strategy=strategy, shape=shape
-        )
-        takes = [
-            read(probes, generate(model, replace(request, seed=request.seed + shift))) for shift in (0, SECOND_TAKE)
-        ]
+        request = Request([caption(s) for s in part], seed=seed + start, steps=steps, strategy=strategy, shape=shape)
+        second_request = replace(request, seed=request.seed + SECOND_TAKE)
+        takes = [read(probes, generate(model, wanted)) for wanted in (request, second_request)]
         ideal = read(probes, reconstruct(model, part, shape))
         for scene, first, second, best in zip(part, *takes, ideal, strict=True):
             kind = scene.subjects[0].kind
-            columns["f1"].append(f1(first.heard, first.seen))
-            columns["chance"].append(f1(second.heard, first.seen))
-            columns["ceiling"].append(f1(best.heard, best.seen))
+            for suffix, kinds in (("", SOUNDING), ("_captioned", (kind,))):
+                columns["f1" + suffix].append(f1(only(first.heard, kinds), only(first.seen, kinds)))
+                columns["chance" + suffix].append(f1(only(second.heard, kinds), only(first.seen, kinds)))
+                columns["ceiling" + suffix].append(f1(only(best.heard, kinds), only(best.seen, kinds)))
             columns["kind_seen"].append(float(first.kind == kind))
             columns["kind_heard"].append(float(set(first.heard) == {kind}))
             columns["count_error"].append(float(abs(_count(first.heard) - _count(first.seen))))
         if on_chunk:
             on_chunk(len(part))
-    result = {"sync_normalised": normalised(columns["f1"], columns["chance"], columns["ceiling"])}
-    return result | {name: mean_interval(values) for name, values in columns.items()}
+    sync = {
+        "sync" + name: normalised(*(columns[part + suffix] for part in ("f1", "chance", "ceiling")))
+        for name, suffix in (("_normalised", ""), ("_captioned", "_captioned"))
+    }
+    return sync | {name: mean_interval(values) for name, values in columns.items()}
 
 
 def _count(events: Events) -> int:

@@ -54,3 +54,8 @@ def f1(a: Events, b: Events, *, tolerance: float = TOLERANCE) -> float:
     hits = sum(len(match(a.get(kind, ()), b.get(kind, ()), tolerance=tolerance)) for kind in SOUNDING)
     total = sum(len(times) for events in (a, b) for times in events.values())
     return 2 * hits / total if total else 0.0
+
+
+def only(events: Events, kinds: Sequence[str]) -> Events:
+    """The events of ``kinds``."""
+    return {kind: times for kind, times in events.items() if kind in kinds}

@@ -22,7 +22,9 @@ from ..weights import halved, save_weights
 from .data import LatentCache
 
 TEXT_DROP = 0.1
-LEAST_SIGMA = 0.05  # below it the error of x0 is not weighted up further
+LEAST_SIGMA = (
+    0.2  # below it the error of x0 is not weighted up further: a few nearly clean samples would rule the batch
+)
 SHARED_LEVEL = 0.6  # share of joint samples in which both streams have the same noise level
 
 
