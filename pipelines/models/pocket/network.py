@@ -29,6 +29,7 @@ from .blocks import StreamBlock, modulate
 RATE = 16.0  # rotary positions are seconds times this
 SPAN = 8.0  # rotary positions of rows and columns run from 0 to this, whatever the resolution
 TIME_FEATURES = 128
+PATCHES = "b (t h w) (c p q)"
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,6 @@ class StreamEnds(nn.Module):
     def __init__(self, config: PocketConfig, *, channels: int, axes: int, operations: Any, **factory: Any) -> None:
         super().__init__()
         dim = config.dim
-        self.axes = axes
         self.embed = operations.Linear(channels, dim, **factory)
         # Rotary embedding tells tokens apart only by distance; rows and columns also need to know where they are.
         self.place = operations.Linear(4 * (axes - 1), dim, **factory) if axes > 1 else None
@@ -117,13 +117,27 @@ class Geometry:
     clock: RotaryTable  # time alone, for context attention
 
 
-def _as_patches(latent: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b l p"]:
-    if latent.shape[-1] % VIDEO_PATCH or latent.shape[-2] % VIDEO_PATCH:
-        raise ValueError(
-            f"The video latent is {latent.shape[-2]} x {latent.shape[-1]} cells; "
-            f"both must be multiples of {VIDEO_PATCH}. Use sizes in steps of {PIXEL_STEP} pixels."
-        )
-    return rearrange(latent, "b c t (h p) (w q) -> b (t h w) (c p q)", p=VIDEO_PATCH, q=VIDEO_PATCH)
+def _to_tokens(x: Streams[Tensor]) -> Streams[Tensor]:
+    """Latents as tokens [b, l, p]: video in patches, one audio token a latent frame."""
+    video = None
+    if x.video is not None:
+        rows, columns = x.video.shape[-2:]
+        if rows % VIDEO_PATCH or columns % VIDEO_PATCH:
+            raise ValueError(
+                f"The video latent is {rows} x {columns} cells; "
+                f"both must be multiples of {VIDEO_PATCH}. Use sizes in steps of {PIXEL_STEP} pixels."
+            )
+        video = rearrange(x.video, f"b c t (h p) (w q) -> {PATCHES}", p=VIDEO_PATCH, q=VIDEO_PATCH)
+    return Streams(video, None if x.audio is None else x.audio.transpose(1, 2))
+
+
+def _to_latents(tokens: Streams[Tensor], like: Streams[Tensor]) -> Streams[Tensor]:
+    """The inverse of ``_to_tokens``, in the sizes of ``like``."""
+    video = None
+    if tokens.video is not None and like.video is not None:
+        h, w = (n // VIDEO_PATCH for n in like.video.shape[-2:])
+        video = rearrange(tokens.video, f"{PATCHES} -> b c t (h p) (w q)", h=h, w=w, p=VIDEO_PATCH, q=VIDEO_PATCH)
+    return Streams(video, None if tokens.audio is None else tokens.audio.transpose(1, 2))
 
 
 class TwinStreamDiT(nn.Module):
@@ -227,10 +241,7 @@ class TwinStreamDiT(nn.Module):
         """
         place, masks = self.geometry(x), text.map(lambda e: e.abs().amax(-1) > 0)
         ends = Streams(self.ends["video"], self.ends["audio"])
-        tokens = Streams(
-            None if x.video is None else _as_patches(x.video), None if x.audio is None else x.audio.transpose(1, 2)
-        )
-        states = tokens.map(lambda z, end, g: end.tokens(z, g.positions), ends, place)
+        states = _to_tokens(x).map(lambda z, end, g: end.tokens(z, g.positions), ends, place)
         level = states.map(
             lambda h, end, s, e, m: end.noise_levels(s, e, m, tokens=h.shape[1]), ends, sigma, text, masks
         )
@@ -239,14 +250,7 @@ class TwinStreamDiT(nn.Module):
             states, mods = self._attend(block, states, noise, place, text, masks, conditions or {})
             states = self._exchange(block, states, place, route or Streams())
             states = states.map(lambda h, half, m: half.feed(h, m), block, mods)
-        out = states.map(lambda h, end, z: end.clean(h, z), ends, level)
-        if out.video is None or x.video is None:
-            return Streams(None, None if out.audio is None else out.audio.transpose(1, 2))
-        h, w = (n // VIDEO_PATCH for n in x.video.shape[3:])
-        unpatched = rearrange(
-            out.video, "b (t h w) (c p q) -> b c t (h p) (w q)", h=h, w=w, p=VIDEO_PATCH, q=VIDEO_PATCH
-        )
-        return Streams(unpatched, None if out.audio is None else out.audio.transpose(1, 2))
+        return _to_latents(states.map(lambda h, end, z: end.clean(h, z), ends, level), x)
 
     @staticmethod
     def _attend(
