@@ -89,11 +89,6 @@ def audio_latent_seconds(sample_rate: int) -> float:
     return MEL_HOP * MEL_STRIDE / sample_rate
 
 
-def mel_frames(audio_latent_frames: int) -> int:
-    """Mel frames behind so many audio latent frames."""
-    return audio_latent_frames * MEL_STRIDE
-
-
 def latent_frame_of(tokens: int, frames: int) -> Tensor:
     """The latent frame f(j) = floor(j * frames / tokens) that each of ``tokens`` falls into."""
     return torch.arange(tokens) * frames // tokens

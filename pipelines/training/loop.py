@@ -131,7 +131,7 @@ def train(stage: Stage, settings: Settings) -> dict[str, Any]:
     else:
         state = State(ema={name: value.clone() for name, value in objective.state_dict().items()})
     wrapped, optimizer = accelerator.prepare(objective, optimizer)
-    # At pocket lengths the fused CPU kernel's backward takes five times as long as plain products.
+    # At pocket lengths the fused CPU kernel's backward alone takes longer than a whole step's matrix products.
     attention = partial(sdpa_kernel, SDPBackend.MATH) if accelerator.device.type == "cpu" else nullcontext
     bar = tqdm(
         total=settings.steps,
