@@ -30,10 +30,11 @@ def context_attention(
     route: Bool[Tensor, " b"] | None,
 ) -> Float[Tensor, "b h q d"]:
     """One fused attention over ``[C; other]``. ``context`` and ``other`` are (keys, values); ``window`` None sees all,
-    ``route`` None opens every sample, ``other`` None leaves the context tokens alone."""
+    ``route`` None opens every sample, ``other`` None leaves the context tokens alone. Without any context tokens (n = 0)
+    it is plain masked attention, and a row that may see nothing answers zero."""
     k, v = (c.to(q.dtype).expand(q.shape[0], -1, -1, -1) for c in context)
     if other is None:
-        return F.scaled_dot_product_attention(q, k, v)
+        return F.scaled_dot_product_attention(q, k, v) if k.shape[2] else torch.zeros_like(q)
     mask = _allowed(q, context[0], other[0], window, route)
     return F.scaled_dot_product_attention(q, torch.cat([k, other[0]], 2), torch.cat([v, other[1]], 2), attn_mask=mask)
 
@@ -68,7 +69,7 @@ def context_attention_reference(
         to_other = to_other.masked_fill(~window, -torch.inf)
     if route is not None:
         to_other = to_other.masked_fill(~route[:, None, None, None], -torch.inf)
-    weights = torch.cat([scores, to_other], dim=-1).softmax(-1)
+    weights = torch.cat([scores, to_other], dim=-1).softmax(-1).nan_to_num()  # NaN: a row that may see nothing
     return torch.einsum("bhqn,hnd->bhqd", weights[..., : scores.shape[-1]], v_context) + torch.einsum(
         "bhqk,bhkd->bhqd", weights[..., scores.shape[-1] :], v
     )

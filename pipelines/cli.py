@@ -13,7 +13,7 @@ from .files import check_place, replaced
 
 if TYPE_CHECKING:
     from .generate import Request
-    from .metrics.bench import Probes
+    from .metrics.reading import Probes
     from .models.pocket.text import WordTokenizer
     from .streams import Clip
 
@@ -111,7 +111,7 @@ def _generate(arguments: argparse.Namespace) -> None:
 
     from .generate import Request, generate
     from .guidance import PerStreamCFG
-    from .metrics.bench import Probes
+    from .metrics.reading import Probes
     from .models.pocket.load import PocketModel
     from .shapes import ClipShape
 
@@ -152,8 +152,8 @@ def _deliver(clip: Clip, output: Path, timeline: Path | None, request: Request, 
     from .metrics.sync import offset
 
     (reading,) = read(probes, [clip])
-    late = offset(reading.heard, reading.seen)
-    score = f"synchrony F1 {f1(reading.heard, reading.seen):.2f}" + (
+    late = offset(reading.heard, reading.seen.events)
+    score = f"synchrony F1 {f1(reading.heard, reading.seen.events):.2f}" + (
         f", sound {abs(late) * 1000:.0f} ms {'late' if late >= 0 else 'early'}" if late is not None else ""
     )
     write_mp4(output, clip)
@@ -163,7 +163,11 @@ def _deliver(clip: Clip, output: Path, timeline: Path | None, request: Request, 
         write_png(
             timeline,
             draw_timeline(
-                clip, reading.heard, reading.seen, title=f"{request.prompts[k]}  (seed {request.seed + k})", score=score
+                clip,
+                reading.heard,
+                reading.seen.events,
+                title=f"{request.prompts[k]}  (seed {request.seed + k})",
+                score=score,
             ),
         )
     print(f"{output}: {score}" + (f"; {timeline}" if timeline else ""))
@@ -208,7 +212,7 @@ def _world(arguments: argparse.Namespace) -> None:
 def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "stage",
-        choices=("codecs", "audio-probe", "video-probe", "flow"),
+        choices=("codecs", "video-decoder", "audio-probe", "video-probe", "video", "audio", "joint"),
         help="what to train; each stage needs the ones before it",
     )
     parser.add_argument(
@@ -222,6 +226,9 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lr", type=float, help="peak learning rate (default: the stage's own)")
     parser.add_argument("--clips", type=int, default=8192, help="rendered clips to learn the flow from (default 8192)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--compile", action="store_true", help="train through torch.compile (a CPU needs a C++ compiler for it)"
+    )
     parser.add_argument("--from-scratch", action="store_true", help="do not start from the weights in weights/")
     parser.add_argument("--weights", type=Path, help="where to write the result (default: the pack's weights/)")
     parser.set_defaults(command=_train)
@@ -243,59 +250,39 @@ def _train(arguments: argparse.Namespace) -> None:
         clips=arguments.clips,
         seed=arguments.seed,
         from_scratch=arguments.from_scratch,
+        compiled=arguments.compile,
     )
     if record:
         print(json.dumps(record, indent=1))
 
 
 def _add_bench(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("suite", choices=("single",), help="single: one sounding subject, held-out compositions")
-    parser.add_argument("--prompts", type=int, default=200, metavar="N", help="how many prompts (default 200)")
-    parser.add_argument(
-        "--seed", type=int, default=1000, help="list of scenes and noise; 500 is the development set (default 1000)"
-    )
-    parser.add_argument("--steps", type=int, default=25)
-    parser.add_argument("--cfg", type=float, nargs="+", default=[3.0], help="guidance scales to compare (default 3)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the table")
+    parser.add_argument("suite", choices=("core",), help="what to measure; see weights/bench/ for the tables of record")
+    parser.add_argument("--prompts", type=int, default=1000, metavar="N", help="how many prompts (default 1000)")
+    parser.add_argument("--seed", type=int, default=1000, help="list of scenes and noise (default 1000, the test list)")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes of one thread each (default 1)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the table; a page and a plot go beside it")
     parser.set_defaults(command=_bench)
 
 
 def _bench(arguments: argparse.Namespace) -> None:
-    if arguments.prompts < 2:
-        raise ValueError(f"--prompts is {arguments.prompts}; an interval needs at least 2.")
+    for name, least in (("prompts", 20), ("jobs", 1)):
+        if getattr(arguments, name) < least:
+            raise ValueError(f"--{name} is {getattr(arguments, name)}; it must be at least {least}.")
     if arguments.json:
-        check_place(arguments.json, suffix=".json")
+        for suffix in (".json", ".md", ".png"):
+            check_place(arguments.json if suffix == ".json" else arguments.json.with_suffix(suffix), suffix=suffix)
     from tqdm import tqdm
 
-    from .guidance import PerStreamCFG
-    from .metrics.bench import Probes, bench_table, measure
-    from .models.pocket.load import PocketModel
+    from .metrics.suites import SUITES, Run
+    from .metrics.tables import markdown, plot, write
 
-    model, probes, rows = PocketModel.load(), Probes.load(), {}
-    with tqdm(total=arguments.prompts * len(arguments.cfg), desc="bench", unit="prompt") as bar:
-        for scale in arguments.cfg:
-            rows[f"cfg {scale:g}"] = measure(
-                model,
-                probes,
-                prompts=arguments.prompts,
-                seed=arguments.seed,
-                strategy=PerStreamCFG(scale, scale),
-                steps=arguments.steps,
-                on_chunk=bar.update,
-            )
-    for name, metrics in rows.items():
-        print(
-            f"{name}: "
-            + ", ".join(
-                f"{metric} {value.mean:.3f} [{value.low:.3f}, {value.high:.3f}]" for metric, value in metrics.items()
-            )
-        )
+    with tqdm(desc=arguments.suite, unit="prompt") as bar:
+        run = Run(arguments.prompts, arguments.seed, arguments.jobs, on_chunk=bar.update)
+        table = SUITES[arguments.suite](run)
+    print(markdown(table))
     if arguments.json:
-        with replaced(arguments.json) as temporary:
-            temporary.write_text(
-                json.dumps(bench_table(arguments.suite, arguments.prompts, arguments.seed, rows), indent=1) + "\n",
-                encoding="utf-8",
-            )
+        print("\n".join(map(str, write(table, arguments.json, figure=plot(table, "sync_normalised")))))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ evaluated, neutral scales cost nothing by construction.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor
@@ -56,6 +56,17 @@ class PerStreamCFG:
 
     def terms(self, sigma: float) -> Terms:
         return {Branch(): (self.video, self.audio), Branch(text=False): (1 - self.video, 1 - self.audio)}
+
+
+@dataclass(frozen=True)
+class Apart:
+    """Another strategy with each stream on its context tokens alone: what the unimodal branch makes by itself."""
+
+    strategy: Strategy
+
+    def terms(self, sigma: float) -> Terms:
+        terms = self.strategy.terms(sigma)
+        return {replace(branch, a2v=False, v2a=False): weights for branch, weights in terms.items()}
 
 
 def needed(terms: Terms) -> Terms:

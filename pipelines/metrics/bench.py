@@ -1,145 +1,156 @@
-"""The bench: fixed prompts, generated clips, and what the instruments hear and see in them."""
+"""The world bench: variants over fixed prompts, their intervals by stratum, and paired differences between them."""
 
 from __future__ import annotations
 
-import subprocess
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 
 import torch
 
-from ..generate import Request, decode, generate
-from ..guidance import Strategy
-from ..models.pocket.load import FILES, PocketModel
+from ..generate import DEFAULT_STEPS, Request, generate
+from ..guidance import Strategy, passes_per_step
+from ..models.pocket.load import PocketModel
 from ..shapes import ClipShape
-from ..streams import Clip, Streams
-from ..weights import WEIGHTS, fill, load_weights
-from ..world import KINDS, SOUNDING, Scene, caption, make_scenes, render_picture, render_sound
-from .events import Events, f1, only
-from .probes import AudioProbe, VideoProbe
-from .sync import Interval, mean_interval, normalised
+from .events import f1
+from .prompts import STRATA, Prompt
+from .reading import Probes, read, reconstruct
+from .scores import Scores, scores
+from .sync import Interval, mean_interval, normalised, normalised_difference
 
-AUDIO_PROBE = WEIGHTS / "pocket-audio-probe.safetensors"
-VIDEO_PROBE = WEIGHTS / "pocket-video-probe.safetensors"
-CHUNK = 25
-SECOND_TAKE = 1_000_000  # added to the seed of the takes that measure chance
+CHUNK = 20
+SECOND_TAKE = 50_000_000  # added to the seed of the takes that measure chance
+SYNC = ("sync_f1", "sync_chance", "sync_ceiling")
 
 
 @dataclass(frozen=True)
-class Probes:
-    """Both instruments."""
+class Variant:
+    """One way to sample, under the name of its row."""
 
-    audio: AudioProbe
-    video: VideoProbe
-
-    @classmethod
-    def load(cls) -> Probes:
-        """The probes that ship with the pack."""
-        audio, video = load_weights(AUDIO_PROBE, "audio-probe"), load_weights(VIDEO_PROBE, "video-probe")
-        return cls(
-            fill(AudioProbe(**audio.config), audio.tensors, source=AUDIO_PROBE),
-            fill(VideoProbe(**video.config), video.tensors, source=VIDEO_PROBE),
-        )
+    name: str
+    strategy: Strategy
+    steps: int = DEFAULT_STEPS
 
 
-@dataclass(frozen=True)
-class Reading:
-    """What was found in one clip: events heard, events seen, and how likely each of ``KINDS`` is in view."""
-
-    heard: Events
-    seen: Events
-    presence: tuple[float, ...]
-
-    @property
-    def kind(self) -> str:
-        """The kind most likely in view."""
-        return KINDS[max(range(len(KINDS)), key=self.presence.__getitem__)]
-
-
-def read(probes: Probes, clips: Sequence[Clip]) -> list[Reading]:
-    """Read clips of one size and rate."""
-    frames = torch.stack([clip.frames for clip in clips]).permute(0, 1, 4, 2, 3)
-    heard = probes.audio.events(torch.stack([clip.waveform for clip in clips]))
-    seen, presence = probes.video.events(frames, fps=clips[0].fps), probes.video.presence(frames)
-    return [Reading(a, v, tuple(p)) for a, v, p in zip(heard, seen, presence.tolist(), strict=True)]
-
-
-def reconstruct(model: PocketModel, scenes: Sequence[Scene], shape: ClipShape) -> list[Clip]:
-    """True clips through both codecs: the ceiling."""
-    waveforms = render_sound(scenes, samples=shape.samples, sample_rate=shape.sample_rate)
-    latents = Streams(model.video_codec.encode(render_picture(scenes, shape)), model.audio_codec.encode(waveforms))
-    return decode(model, latents, shape)
+Rows = dict[str, dict[str, Interval]]  # stratum -> metric -> value
+Record = tuple[Prompt, Scores]
 
 
 @torch.inference_mode()
-def measure(
-    model: PocketModel,
-    probes: Probes,
-    *,
-    prompts: int,
-    seed: int,
-    strategy: Strategy,
-    steps: int,
-    on_chunk: Callable[[int], object] | None = None,
-) -> dict[str, Interval]:
-    """Single-subject synchrony on ``prompts`` held-out captions: noise of clip k is drawn from its own two seeds.
-
-    ``sync_normalised`` stands between chance (sound of the second take under the picture of the first) and the codecs'
-    ceiling; ``sync_captioned`` counts the events of the captioned kind alone. ``kind_seen`` and ``kind_heard`` are the
-    shares of clips with the captioned kind; ``count_error`` is the mean difference between events seen and heard.
-    """
+def score_chunk(model: PocketModel, probes: Probes, prompts: Sequence[Prompt], variant: Variant) -> list[Record]:
+    """Scores of consecutive prompts, whose seeds are consecutive too; synchrony for those with an audible source."""
     shape = ClipShape(fps=model.network.config.fps, sample_rate=model.network.config.sample_rate)
-    scenes = make_scenes(seed, prompts, mix={"single": 1.0}, split="test")
-    columns: defaultdict[str, list[float]] = defaultdict(list)
-    for start in range(0, prompts, CHUNK):
-        part = scenes[start : start + CHUNK]
-        request = Request([caption(s) for s in part], seed=seed + start, steps=steps, strategy=strategy, shape=shape)
-        second_request = replace(request, seed=request.seed + SECOND_TAKE)
-        takes = [read(probes, generate(model, wanted)) for wanted in (request, second_request)]
-        ideal = read(probes, reconstruct(model, part, shape))
-        for scene, first, second, best in zip(part, *takes, ideal, strict=True):
-            kind = scene.subjects[0].kind
-            for suffix, kinds in (("", SOUNDING), ("_captioned", (kind,))):
-                columns["f1" + suffix].append(f1(only(first.heard, kinds), only(first.seen, kinds)))
-                columns["chance" + suffix].append(f1(only(second.heard, kinds), only(first.seen, kinds)))
-                columns["ceiling" + suffix].append(f1(only(best.heard, kinds), only(best.seen, kinds)))
-            columns["kind_seen"].append(float(first.kind == kind))
-            columns["kind_heard"].append(float(set(first.heard) == {kind}))
-            columns["count_error"].append(float(abs(_count(first.heard) - _count(first.seen))))
-        if on_chunk:
-            on_chunk(len(part))
-    sync = {
-        "sync" + name: normalised(*(columns[part + suffix] for part in ("f1", "chance", "ceiling")))
-        for name, suffix in (("_normalised", ""), ("_captioned", "_captioned"))
-    }
-    return sync | {name: mean_interval(values) for name, values in columns.items()}
+    request = Request(
+        [p.text for p in prompts], seed=prompts[0].seed, steps=variant.steps, strategy=variant.strategy, shape=shape
+    )
+    begun = time.monotonic()
+    clips = generate(model, request, batch=CHUNK)
+    seconds = (time.monotonic() - begun) / len(prompts)
+    passes = float(variant.steps * passes_per_step(variant.strategy))
+    takes = read(probes, clips)
+    records = [
+        {**scores(p, take), "passes": passes, "seconds": seconds} for p, take in zip(prompts, takes, strict=True)
+    ]
+    if prompts[0].audible:
+        others = read(probes, generate(model, replace(request, seed=request.seed + SECOND_TAKE), batch=CHUNK))
+        ideal = read(probes, reconstruct(model, [p.scene for p in prompts], shape))
+        for record, take, other, best in zip(records, takes, others, ideal, strict=True):
+            seen = take.seen.events
+            record |= dict(
+                zip(SYNC, (f1(take.heard, seen), f1(other.heard, seen), f1(best.heard, best.seen.events)), strict=True)
+            )
+    return list(zip(prompts, records, strict=True))
 
 
-def _count(events: Events) -> int:
-    return sum(map(len, events.values()))
+@torch.inference_mode()
+def score_true_chunk(model: PocketModel, probes: Probes, prompts: Sequence[Prompt]) -> list[Record]:
+    """The same metrics on the scenes' own clips through the codecs: what the instruments themselves get wrong."""
+    takes = read(probes, reconstruct(model, [p.scene for p in prompts], ClipShape()))
+    records = [scores(p, take) for p, take in zip(prompts, takes, strict=True)]
+    for prompt, record, take in zip(prompts, records, takes, strict=True):
+        record |= {"sync_f1": f1(take.heard, take.seen.events)} if prompt.audible else {}
+    return list(zip(prompts, records, strict=True))
 
 
-def bench_table(suite: str, prompts: int, seed: int, rows: dict[str, dict[str, Interval]]) -> dict[str, object]:
-    """The table of record: what was measured, on which weights, at which commit."""
-    return {
-        "suite": suite,
-        "prompts": prompts,
-        "seed": seed,
-        "weights": {name: load_weights(path, name).sha256 for name, path in FILES.items()},
-        "commit": commit(),
-        "rows": [
-            {
-                "variant": name,
-                "stratum": suite,
-                "metrics": {metric: value.to_json() for metric, value in metrics.items()},
-            }
-            for name, metrics in rows.items()
-        ],
-    }
+def chunks(prompts: Sequence[Prompt]) -> Iterator[Sequence[Prompt]]:
+    """Runs of prompts of one stratum, at most ``CHUNK`` long."""
+    start = 0
+    for i in range(1, len(prompts) + 1):
+        if i == len(prompts) or i - start == CHUNK or prompts[i].stratum != prompts[start].stratum:
+            yield prompts[start:i]
+            start = i
 
 
-def commit() -> str:
-    """The pack's git commit, or 'unknown' outside a checkout."""
-    answer = subprocess.run(["git", "rev-parse", "HEAD"], cwd=WEIGHTS, capture_output=True, text=True, check=False)
-    return answer.stdout.strip() or "unknown"
+def summarise(records: Iterable[Record]) -> Rows:
+    """Means with intervals, by stratum; ``sync_normalised`` where chance and ceiling are known."""
+    rows, records = {}, list(records)
+    for stratum in STRATA:
+        part = [scores for prompt, scores in records if stratum in ("all", prompt.stratum)]
+        names = dict.fromkeys(name for scores in part for name in scores)
+        metrics = {name: mean_interval([s[name] for s in part if name in s]) for name in names}
+        columns = _sync_columns(part)
+        if columns and metrics["sync_ceiling"].mean > metrics["sync_chance"].mean:
+            metrics = {"sync_normalised": normalised(*columns), **metrics}
+        if metrics:
+            rows[stratum] = metrics
+    return rows
+
+
+def differences(a: Sequence[Record], b: Sequence[Record]) -> Rows:
+    """``a`` minus ``b`` on the prompts and metrics that both have, paired."""
+    rows, partners = {}, {prompt.seed: scores for prompt, scores in b}
+    for stratum in STRATA:
+        pairs = [
+            (scores, partners[prompt.seed])
+            for prompt, scores in a
+            if stratum in ("all", prompt.stratum) and prompt.seed in partners
+        ]
+        names = dict.fromkeys(name for x, y in pairs for name in x if name in y and name not in ("passes", "seconds"))
+        metrics = {
+            name: mean_interval([x[name] - y[name] for x, y in pairs if name in x and name in y], difference=True)
+            for name in names
+        }
+        columns = [_sync_columns(side) for side in zip(*pairs, strict=True)]
+        if columns and all(columns):
+            metrics = {"sync_normalised": normalised_difference(*columns), **metrics}
+        if metrics:
+            rows[stratum] = metrics
+    return rows
+
+
+def _sync_columns(part: Sequence[Scores]) -> list[list[float]]:
+    both = [s for s in part if all(name in s for name in SYNC)]
+    return [[s[name] for s in both] for name in SYNC] if both else []
+
+
+_worker: tuple[PocketModel, Probes] | None = None
+
+
+def _start_worker() -> None:
+    global _worker
+    torch.set_num_threads(1)
+    _worker = PocketModel.load(), Probes.load()
+
+
+def _work(task: tuple[Sequence[Prompt], Variant]) -> list[Record]:
+    assert _worker is not None
+    return score_chunk(*_worker, *task)
+
+
+def run_variants(
+    variants: Sequence[Variant],
+    prompts: Sequence[Prompt],
+    *,
+    jobs: int = 1,
+    on_chunk: Callable[[int], object] = lambda _: None,
+) -> dict[str, list[Record]]:
+    """Records of every variant with the shipped weights, in ``jobs`` processes of one thread each."""
+    tasks = [(part, variant) for variant in variants for part in chunks(prompts)]
+    out: dict[str, list[Record]] = {variant.name: [] for variant in variants}
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_start_worker) as pool:
+        for (_, variant), records in zip(tasks, pool.map(_work, tasks), strict=True):
+            out[variant.name] += records
+            on_chunk(len(records))
+    return out

@@ -1,4 +1,4 @@
-"""The measuring instruments: small convolutional networks that find events in decoded sound and decoded frames.
+"""The measuring instruments: small convolutional networks that find events and things in decoded sound and frames.
 
 They are trained on the world's renders and on their codec reconstructions, never on generated clips.
 Letters: b batch, s channels of sound, m mel bands, t time, k kinds.
@@ -6,6 +6,7 @@ Letters: b batch, s channels of sound, m mel bands, t time, k kinds.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from ..models.pocket.codec import N_MELS, log_mel
 from ..shapes import MEL_HOP
-from ..world.scene import KINDS, SOUNDING
+from ..world.scene import COLOURS, KINDS, PLACES, SOUNDING
 from .events import Events, pick_peaks
 
 BINS_PER_FRAME = 4  # onset bins behind one video frame: a quarter of the tolerance
@@ -47,8 +48,31 @@ class AudioProbe(nn.Module):
         return [pick_peaks(row, rate=self.sample_rate / MEL_HOP) for row in onsets]
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What the picture shows: events, how likely each of ``KINDS`` is in view, and each thing at each place."""
+
+    events: Events
+    presence: tuple[float, ...]
+    things: Float[Tensor, "places kinds colours"]
+
+    @property
+    def kinds(self) -> set[str]:
+        """The kinds more likely in view than not."""
+        return {kind for kind, p in zip(KINDS, self.presence, strict=True) if p > 0.5}
+
+    def colour(self, kind: str, place: str) -> str:
+        """The colour in which ``kind`` is most likely seen at ``place``."""
+        return COLOURS[int(self.things[PLACES.index(place), KINDS.index(kind)].argmax())]
+
+    def place(self, kind: str) -> str:
+        """Where ``kind`` is most likely seen."""
+        return PLACES[int(self.things[:, KINDS.index(kind)].amax(1).argmax())]
+
+
 class VideoProbe(nn.Module):
-    """Frames and their differences to an onset map for each kind (four bins a frame) and to the kinds in view."""
+    """Frames and their differences to an onset map for each kind (four bins a frame), to the kinds in view, and to
+    which kind in which colour stands at each of ``PLACES``."""
 
     def __init__(self, *, width: int) -> None:
         super().__init__()
@@ -63,21 +87,45 @@ class VideoProbe(nn.Module):
             nn.Conv1d(2 * width, BINS_PER_FRAME * len(SOUNDING), 1),
         )
         self.kinds = nn.Linear(2 * width, len(KINDS))
+        self.things = nn.Sequential(nn.Linear(2 * width, width), nn.GELU(), nn.Linear(width, len(KINDS) * len(COLOURS)))
 
-    def forward(self, frames: Float[Tensor, "b t 3 h w"]) -> tuple[Float[Tensor, "b k bins"], Float[Tensor, "b kinds"]]:
-        """Logits of onsets and of presence."""
+    def forward(
+        self, frames: Float[Tensor, "b t 3 h w"]
+    ) -> tuple[Float[Tensor, "b k bins"], Float[Tensor, "b kinds"], Float[Tensor, "b places kinds colours"]]:
+        """Logits of onsets, of presence and of things."""
         change = torch.diff(frames, dim=1, prepend=frames[:, :1])
         features = self.space(torch.cat([frames, 3 * change], dim=2).flatten(0, 1))
         # Both means: the largest response finds a small subject, the average counts it.
         pooled = torch.cat([features.amax((2, 3)), features.mean((2, 3))], dim=1)
         series = rearrange(pooled, "(b t) c -> b c t", b=frames.shape[0])
         onsets = rearrange(self.time(series), "b (k p) t -> b k (t p)", p=BINS_PER_FRAME)
-        return onsets, self.kinds(series.mean(2))
+        return onsets, self.kinds(series.mean(2)), self._things(features, clips=frames.shape[0])
+
+    def _things(self, features: Float[Tensor, "bt c h w"], *, clips: int) -> Tensor:
+        """The same layer looks at the left, the middle and the right half of the picture, over the whole clip."""
+        columns = features.shape[-1]
+        starts = [round(columns * at) for at in (0.0, 0.25, 0.5)]
+        halves = [features[..., s : s + max(1, columns // 2)] for s in starts]
+        pooled = [
+            torch.cat([half.amax((2, 3)), half.mean((2, 3))], dim=1).unflatten(0, (clips, -1)).mean(1)
+            for half in halves
+        ]
+        return self.things(torch.stack(pooled, dim=1)).unflatten(-1, (len(KINDS), len(COLOURS)))
 
     @torch.inference_mode()
     def events(self, frames: Float[Tensor, "b t 3 h w"], *, fps: float) -> list[Events]:
         """The events seen in each clip."""
         return [pick_peaks(row, rate=fps * BINS_PER_FRAME) for row in self(frames)[0].sigmoid()]
+
+    @torch.inference_mode()
+    def read(self, frames: Float[Tensor, "b t 3 h w"], *, fps: float) -> list[Seen]:
+        """All that is seen in each clip, from one look."""
+        onsets, kinds, things = (logits.sigmoid() for logits in self(frames))
+        rate = fps * BINS_PER_FRAME
+        return [
+            Seen(pick_peaks(row, rate=rate), tuple(p.tolist()), at)
+            for row, p, at in zip(onsets, kinds, things, strict=True)
+        ]
 
     @torch.inference_mode()
     def presence(self, frames: Float[Tensor, "b t 3 h w"]) -> Float[Tensor, "b kinds"]:

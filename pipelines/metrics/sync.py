@@ -15,33 +15,44 @@ BOOTSTRAP = 10_000
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its 95 % bootstrap interval over ``n`` prompts."""
+    """A mean with its 95 % bootstrap interval over ``n`` prompts; ``p`` is two-sided, for differences alone."""
 
     mean: float
     low: float
     high: float
     n: int
+    p: float | None = None
 
     def to_json(self) -> dict[str, object]:
-        return {"mean": round(self.mean, 4), "ci95": [round(self.low, 4), round(self.high, 4)], "n": self.n}
+        value: dict[str, object] = {"mean": round(self.mean, 4), "ci95": [round(self.low, 4), round(self.high, 4)]}
+        return value | {"n": self.n} | ({} if self.p is None else {"p": round(self.p, 5)})
 
 
 def _resampled(columns: Sequence[Sequence[float]]) -> torch.Tensor:
-    """Bootstrap means of several columns over the same resampled prompts: [resamples, columns]."""
+    """Bootstrap means of several columns over the same resampled prompts: [columns, resamples]."""
     values = torch.tensor(columns, dtype=torch.float64)
     generator = torch.Generator().manual_seed(0)
     picks = torch.randint(values.shape[1], (BOOTSTRAP, values.shape[1]), generator=generator)
-    return values[:, picks].mean(-1).T
+    return torch.stack([column[picks].mean(1) for column in values])
 
 
-def _interval(mean: float, draws: torch.Tensor, n: int) -> Interval:
+def _interval(mean: float, draws: torch.Tensor, n: int, *, difference: bool = False) -> Interval:
     low, high = torch.quantile(draws, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return Interval(mean, low, high, n)
+    p = None
+    if difference:
+        # One draw is added to both tails: ten thousand draws cannot show that something never happens.
+        tail = min(int((draws <= 0).sum()), int((draws >= 0).sum())) + 1
+        p = min(1.0, 2 * tail / (BOOTSTRAP + 1))
+    return Interval(mean, low, high, n, p)
 
 
-def mean_interval(values: Sequence[float]) -> Interval:
+def mean_interval(values: Sequence[float], *, difference: bool = False) -> Interval:
     """Mean of one number per prompt."""
-    return _interval(sum(values) / len(values), _resampled([values])[:, 0], len(values))
+    return _interval(sum(values) / len(values), _resampled([values])[0], len(values), difference=difference)
+
+
+def _between(f: torch.Tensor, chance: torch.Tensor, ceiling: torch.Tensor) -> torch.Tensor:
+    return (f - chance) / (ceiling - chance).clamp_min(1e-6)
 
 
 def normalised(f1_values: Sequence[float], chance: Sequence[float], ceiling: Sequence[float]) -> Interval:
@@ -50,12 +61,31 @@ def normalised(f1_values: Sequence[float], chance: Sequence[float], ceiling: Seq
     Raises:
         ValueError: the ceiling is not above chance, so that there is nothing to measure between them.
     """
-    n = len(f1_values)
-    f, c, top = (sum(column) / n for column in (f1_values, chance, ceiling))
-    if top <= c:
-        raise ValueError(f"the ceiling {top:.3f} is not above chance {c:.3f}: these clips cannot measure synchrony.")
-    draws = _resampled([f1_values, chance, ceiling])
-    return _interval((f - c) / (top - c), (draws[:, 0] - draws[:, 1]) / (draws[:, 2] - draws[:, 1]).clamp_min(1e-6), n)
+    columns = [list(f1_values), list(chance), list(ceiling)]
+    means = torch.tensor(columns, dtype=torch.float64).mean(1)
+    if means[2] <= means[1]:
+        raise ValueError(
+            f"the ceiling {means[2]:.3f} is not above chance {means[1]:.3f}: these clips cannot measure synchrony."
+        )
+    return _interval(float(_between(*means)), _between(*_resampled(columns)), len(f1_values))
+
+
+def normalised_difference(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]) -> Interval:
+    """Difference of two ``normalised`` over the same prompts, each given as (F1, chance, ceiling); paired bootstrap."""
+    columns = [*a, *b]
+    means, draws = torch.tensor(columns, dtype=torch.float64).mean(1), _resampled(columns)
+    mean = float(_between(*means[:3]) - _between(*means[3:]))
+    return _interval(mean, _between(*draws[:3]) - _between(*draws[3:]), len(a[0]), difference=True)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down adjustment of a family's p-values (Holm, 1979), in the order given."""
+    order = sorted(range(len(p_values)), key=p_values.__getitem__)
+    adjusted, highest = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        adjusted[i] = highest
+    return adjusted
 
 
 def offset(heard: Events, seen: Events) -> float | None:

@@ -17,6 +17,7 @@ from ..models.pocket.codec import AudioCodec, VideoCodec
 from ..models.pocket.text import WordTokenizer
 from ..shapes import ClipShape
 from ..world import Scene, caption, make_scenes, render_picture, render_sound
+from ..world.scene import Split
 
 PARAPHRASES = 4
 CHUNK = 32
@@ -38,6 +39,26 @@ def true_events(scene: Scene, *, stream: str) -> Events:
         if s.heard and (s.seen or stream == "audio"):
             events.setdefault(s.kind, []).extend(s.times)
     return {kind: tuple(sorted(times)) for kind, times in events.items()}
+
+
+@dataclass(frozen=True)
+class RenderCache:
+    """Scenes and their pictures [n, t, 3, h, w] as bytes, kept in memory: rendering costs more than learning from it."""
+
+    scenes: list[Scene]
+    pictures: Tensor
+
+    @classmethod
+    def build(cls, *, seed: int, count: int, shape: ClipShape, split: Split) -> RenderCache:
+        """``count`` scenes of list ``seed``."""
+        scenes = make_scenes(seed, count, split=split)
+        bars = tqdm(list(chunks(scenes)), desc="render", unit=f"x{CHUNK}")
+        return cls(scenes, torch.cat([(render_picture(part, shape) * 255).round().byte() for part in bars]))
+
+    def draw(self, size: int, generator: torch.Generator) -> tuple[list[Scene], Tensor]:
+        """``size`` random scenes and their frames in 0..1."""
+        pick = torch.randint(len(self.scenes), (size,), generator=generator)
+        return [self.scenes[i] for i in pick.tolist()], self.pictures[pick].float() / 255
 
 
 @dataclass(frozen=True)

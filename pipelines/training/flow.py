@@ -25,14 +25,12 @@ TEXT_DROP = 0.1
 LEAST_SIGMA = (
     0.2  # below it the error of x0 is not weighted up further: a few nearly clean samples would rule the batch
 )
-SHARED_LEVEL = 0.6  # share of joint samples in which both streams have the same noise level
 
 
 @dataclass(frozen=True)
 class Task:
     """Routes, clean streams and learnt streams of one task; ``first`` gives the first latent frame."""
 
-    share: float
     a2v: bool
     v2a: bool
     clean_video: bool = False
@@ -44,17 +42,56 @@ class Task:
 
 # T2V and T2A share a row: with both routes closed the streams cannot see each other.
 TASKS = {
-    "t2av": Task(0.62, True, True),
-    "ti2av": Task(0.06, True, True, first=True),
-    "t2v+t2a": Task(0.16, False, False),
-    "a2v": Task(0.08, True, False, clean_audio=True, learn_audio=False),
-    "v2a": Task(0.08, False, True, clean_video=True, learn_video=False),
+    "t2av": Task(True, True),
+    "ti2av": Task(True, True, first=True),
+    "t2v+t2a": Task(False, False),
+    "i2v+t2a": Task(False, False, first=True),
+    "a2v": Task(True, False, clean_audio=True, learn_audio=False),
+    "v2a": Task(False, True, clean_video=True, learn_video=False),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What one stage of CCL's training teaches: shares of ``TASKS`` (they are normalised), and how.
+
+    Raises:
+        ValueError: an unknown task, a negative share, or nothing but zeros.
+    """
+
+    mix: dict[str, float]
+    streams: tuple[str, ...] = ("video", "audio")  # the streams present; one of them alone is CCL's pretraining
+    shared_level: float = 0.6  # share of joint samples in which both streams have the same noise level
+    stop_gradient: bool = False  # whether a clean stream is read without a gradient (a third party's reading of CCL)
+    by_task: bool = True  # whether routes follow the task (CCL's dynamic context routing) or are always open
+
+    def __post_init__(self) -> None:
+        for name, share in self.mix.items():
+            if name not in TASKS:
+                raise ValueError(f"{name!r} is no task; the mix is made of {', '.join(TASKS)}.")
+            if share < 0:
+                raise ValueError(f"The share of {name} is {share}; it must be at least 0.")
+        if not sum(self.mix.values()) > 0:
+            raise ValueError("Every share of the task mix is 0; give at least one task a positive share.")
+
+    @property
+    def shares(self) -> Tensor:
+        """Probability of each of ``TASKS``."""
+        return torch.tensor([self.mix.get(name, 0.0) for name in TASKS]) / sum(self.mix.values())
+
+
+# The joint shares are CCL's as reported (T2V/I2V .1, T2A .1, joint .6, A2V .15, V2A .15; they sum to 1.1 and are
+# normalised). A row of both unimodal tasks at once counts for each of them.
+RECIPES = {
+    "video": Recipe({"t2v+t2a": 0.9, "i2v+t2a": 0.1}, streams=("video",)),
+    "audio": Recipe({"t2v+t2a": 1.0}, streams=("audio",)),
+    "joint": Recipe({"t2av": 0.54, "ti2av": 0.06, "t2v+t2a": 0.18, "i2v+t2a": 0.02, "a2v": 0.15, "v2a": 0.15}),
 }
 
 
 @dataclass(frozen=True)
 class FlowBatch:
-    """Clean latents, noise, noise levels [b, n], routes and loss weights [b], token numbers [b, m] of each stream."""
+    """Of each stream present: clean latents, noise, noise levels [b, n], routes and loss weights [b], tokens [b, m]."""
 
     x0: Streams[Tensor]
     noise: Streams[Tensor]
@@ -64,7 +101,7 @@ class FlowBatch:
     tokens: Streams[Tensor]
 
 
-def draw_levels(task: Tensor, *, frames: int, generator: torch.Generator) -> Streams[Tensor]:
+def draw_levels(task: Tensor, *, frames: int, shared_level: float, generator: torch.Generator) -> Streams[Tensor]:
     """Logit-normal noise levels: video [b, frames], audio [b, 1]; shared by both streams in part of the joint samples."""
     tasks, count = list(TASKS.values()), len(task)
     flags = {
@@ -72,30 +109,33 @@ def draw_levels(task: Tensor, *, frames: int, generator: torch.Generator) -> Str
         for name in ("a2v", "v2a", "clean_video", "clean_audio", "first")
     }
     video, audio = torch.randn(2, count, generator=generator).sigmoid()
-    together = flags["a2v"] & flags["v2a"] & (torch.rand(count, generator=generator) < SHARED_LEVEL)
+    together = flags["a2v"] & flags["v2a"] & (torch.rand(count, generator=generator) < shared_level)
     audio = torch.where(together, video, audio)
     video = torch.where(flags["clean_video"], 0.0, video)[:, None].repeat(1, frames)
     video[:, 0] = torch.where(flags["first"], 0.0, video[:, 0])
     return Streams(video, torch.where(flags["clean_audio"], 0.0, audio)[:, None])
 
 
-def make_batch(cache: LatentCache, size: int, null: Tensor, generator: torch.Generator) -> FlowBatch:
+def make_batch(cache: LatentCache, size: int, null: Tensor, generator: torch.Generator, *, recipe: Recipe) -> FlowBatch:
     """``size`` random clips, each with a task, a paraphrase for each stream, and the null text for one in ten."""
     tasks = list(TASKS.values())
     pick = torch.randint(len(cache.video), (size,), generator=generator)
-    task = torch.multinomial(torch.tensor([t.share for t in tasks]), size, replacement=True, generator=generator)
+    task = torch.multinomial(recipe.shares, size, replacement=True, generator=generator)
     table = lambda name: torch.tensor([getattr(t, name) for t in tasks])[task]  # noqa: E731 - a column of TASKS
     wording = torch.randint(cache.tokens.shape[1], (2, size), generator=generator)
     dropped = torch.rand(size, generator=generator) < TEXT_DROP
     tokens = [torch.where(dropped[:, None], null, cache.tokens[pick, row].long()) for row in wording]
-    x0 = Streams(cache.video[pick].float(), cache.audio[pick].float())
+    present = lambda pair: Streams(**{name: getattr(pair, name) for name in recipe.streams})  # noqa: E731
+    x0 = present(Streams(cache.video[pick].float(), cache.audio[pick].float()))
+    always = torch.full((size,), not recipe.by_task)
+    sigma = draw_levels(task, frames=cache.video.shape[2], shared_level=recipe.shared_level, generator=generator)
     return FlowBatch(
         x0=x0,
         noise=x0.map(lambda z: torch.randn(z.shape, generator=generator)),
-        sigma=draw_levels(task, frames=cache.video.shape[2], generator=generator),
-        route=Streams(table("a2v"), table("v2a")),
-        weight=Streams(table("learn_video").float(), table("learn_audio").float()),
-        tokens=Streams(*tokens),
+        sigma=present(sigma),
+        route=present(Streams(table("a2v") | always, table("v2a") | always)),
+        weight=present(Streams(table("learn_video").float(), table("learn_audio").float())),
+        tokens=present(Streams(*tokens)),
     )
 
 
@@ -110,15 +150,21 @@ class FlowObjective(nn.Module):
     The velocity is (x - x0) / sigma, so its squared error is that of x0 over sigma^2.
     """
 
-    def __init__(self, network: TwinStreamDiT, encoder: TextEncoder) -> None:
+    def __init__(self, network: TwinStreamDiT, encoder: TextEncoder, *, stop_gradient: bool = False) -> None:
         super().__init__()
-        self.network, self.encoder = network, encoder
+        self.network, self.encoder, self.stop_gradient = network, encoder, stop_gradient
 
     def forward(self, batch: FlowBatch) -> dict[str, Tensor]:
         x = batch.x0.map(lambda z, n, s: torch.lerp(z, n, _spread(s, z)), batch.noise, batch.sigma)
-        clean = self.network(x, batch.sigma, batch.tokens.map(self.encoder), route=batch.route)
+        detached = batch.sigma.map(lambda s: s.amax(1) == 0) if self.stop_gradient else None
+        text = batch.tokens.map(self.encoder)
+        clean = self.network(x, batch.sigma, text, route=batch.route, detached=detached)
         losses = clean.map(self._loss, batch.x0, batch.sigma, batch.weight)
-        return {"loss": losses.video + losses.audio, "video": losses.video.detach(), "audio": losses.audio.detach()}
+        parts = {name: loss for name, loss in vars(losses).items() if loss is not None}
+        return {
+            "loss": torch.stack(list(parts.values())).sum(),
+            **{name: loss.detach() for name, loss in parts.items()},
+        }
 
     @staticmethod
     def _loss(clean: Tensor, x0: Tensor, sigma: Tensor, weight: Tensor) -> Tensor:
@@ -131,32 +177,50 @@ class FlowObjective(nn.Module):
         return (each * weight).sum() / weight.sum().clamp_min(1)
 
 
-class FlowStage:
-    """The network on cached latents, judged by ``judge`` (synchrony on development prompts)."""
+def start_audio_from_video(network: TwinStreamDiT) -> list[str]:
+    """Copy the video stream into the audio stream wherever names and shapes agree; returns what stayed as it was."""
+    own, kept = network.state_dict(), []
+    for name, value in own.items():
+        twin = own.get(name.replace(".audio.", ".video."), value)
+        if ".audio." in name and twin.shape == value.shape:
+            value.copy_(twin)
+        elif ".audio." in name:
+            kept.append(name)
+    return kept
 
-    name = "flow"
+
+class FlowStage:
+    """One of ``RECIPES`` on cached latents, judged by ``judge`` (synchrony or kinds on development prompts)."""
 
     def __init__(
         self,
+        name: str,
         cache: LatentCache,
         network: TwinStreamDiT,
         encoder: TextEncoder,
         folder: Path,
         *,
+        recipe: Recipe,
         judge: Callable[[TwinStreamDiT, TextEncoder], dict[str, float]],
     ) -> None:
-        self.cache, self.folder, self.judge = cache, folder, judge
-        self.objective = FlowObjective(network, encoder)
+        self.name, self.cache, self.folder, self.recipe, self.judge = name, cache, folder, recipe, judge
+        self.objective = FlowObjective(network, encoder, stop_gradient=recipe.stop_gradient)
         self.null = encoder.tokenizer.batch([""])
+        for stream in {"video", "audio"} - set(recipe.streams):
+            network.ends[stream].requires_grad_(False)
+            network.blocks[stream].requires_grad_(False)
+        # The sound alone must not move the words the picture has learnt to read.
+        encoder.requires_grad_(recipe.streams != ("audio",))
 
     def batch(self, generator: torch.Generator, size: int) -> FlowBatch:
-        return make_batch(self.cache, size, self.null, generator)
+        return make_batch(self.cache, size, self.null, generator, recipe=self.recipe)
 
     def score(self) -> dict[str, float]:
         return self.judge(self.objective.network, self.objective.encoder)
 
     def save(self, record: dict[str, Any]) -> list[Path]:
         network, encoder = self.objective.network, self.objective.encoder
+        record = {**record, "clips": len(self.cache.video), "mix": self.recipe.mix}
         config: PocketConfig = network.config
         paths = [self.folder / "pocket-av.safetensors", self.folder / "pocket-text.safetensors"]
         save_weights(paths[0], halved(network), kind="pocket-av", config=vars(config), record=record)

@@ -61,6 +61,8 @@ class Settings:
     score_every: int = 1000
     checkpoint_seconds: float = 60.0
     mixed_precision: str = "bf16"
+    compiled: bool = False  # through torch.compile, which needs a C++ compiler on a CPU
+    lr_factors: dict[str, float] = field(default_factory=dict)  # fragment of a parameter's name -> factor on the rate
 
 
 @dataclass
@@ -79,6 +81,16 @@ def learning_rate(step: int, settings: Settings) -> float:
     """Linear warm-up, plateau, linear decay to nought."""
     left = (settings.steps - step) / max(1.0, settings.decay * settings.steps)
     return settings.lr * min(1.0, (step + 1) / settings.warmup, left)
+
+
+def parameter_groups(module: nn.Module, settings: Settings) -> list[dict[str, Any]]:
+    """The parameters that learn, in one group for each factor on the learning rate."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            factors = (factor for part, factor in settings.lr_factors.items() if part in name)
+            groups.setdefault(next(factors, 1.0), []).append(parameter)
+    return [{"params": group, "lr": settings.lr, "factor": factor} for factor, group in groups.items()]
 
 
 def update_ema(ema: dict[str, Tensor], module: nn.Module, *, step: int, limit: float) -> None:
@@ -123,7 +135,7 @@ def train(stage: Stage, settings: Settings) -> dict[str, Any]:
     """
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=settings.mixed_precision)
     objective = stage.objective
-    optimizer = torch.optim.AdamW(objective.parameters(), lr=settings.lr, betas=(0.9, 0.98), weight_decay=0.01)
+    optimizer = torch.optim.AdamW(parameter_groups(objective, settings), betas=(0.9, 0.98), weight_decay=0.01)
     settings.run.mkdir(parents=True, exist_ok=True)
     checkpoint = settings.run / f"{stage.name}.ckpt"
     if checkpoint.is_file():
@@ -131,6 +143,7 @@ def train(stage: Stage, settings: Settings) -> dict[str, Any]:
     else:
         state = State(ema={name: value.clone() for name, value in objective.state_dict().items()})
     wrapped, optimizer = accelerator.prepare(objective, optimizer)
+    wrapped = torch.compile(wrapped) if settings.compiled else wrapped
     # At pocket lengths the fused CPU kernel's backward alone takes longer than a whole step's matrix products.
     attention = partial(sdpa_kernel, SDPBackend.MATH) if accelerator.device.type == "cpu" else nullcontext
     bar = tqdm(
@@ -145,7 +158,7 @@ def train(stage: Stage, settings: Settings) -> dict[str, Any]:
     while state.step < settings.steps:
         begun = time.monotonic()
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(state.step, settings)
+            group["lr"] = group["factor"] * learning_rate(state.step, settings)
         generator = torch.Generator().manual_seed(
             (settings.seed * 1_000_003 + state.step) * 64 + accelerator.process_index
         )

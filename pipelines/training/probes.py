@@ -15,7 +15,8 @@ from ..models.pocket.codec import AudioCodec, VideoCodec, log_mel
 from ..shapes import ClipShape
 from ..weights import halved, save_weights
 from ..world import KINDS, Scene, make_scenes, render_picture, render_sound
-from .data import true_events
+from ..world.scene import COLOURS, PLACES
+from .data import RenderCache, true_events
 
 RECONSTRUCTED = 0.4  # share of clips shown as the codec gives them back
 HELD_OUT = 128
@@ -85,64 +86,64 @@ class _VideoObjective(nn.Module):
         super().__init__()
         self.probe = probe
 
-    def forward(self, batch: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
-        frames, onsets, kinds = batch
-        answer, presence = self.probe(frames)
-        events, seen = onset_loss(answer, onsets), F.binary_cross_entropy_with_logits(presence.float(), kinds)
-        return {"loss": events + 0.2 * seen, "events": events.detach(), "kinds": seen.detach()}
+    def forward(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        frames, *truth = batch
+        onsets, *present = self.probe(frames)
+        events = onset_loss(onsets, truth[0])
+        kinds, things = map(F.binary_cross_entropy_with_logits, map(Tensor.float, present), truth[1:])
+        parts = {"events": events, "kinds": kinds, "things": things}
+        return {"loss": events + 0.2 * kinds + 2 * things, **{name: value.detach() for name, value in parts.items()}}
+
+
+def true_things(scene: Scene) -> Tensor:
+    """1 where a subject in view stands: [places, kinds, colours]."""
+    target = torch.zeros(len(PLACES), len(KINDS), len(COLOURS))
+    for s in scene.subjects:
+        if s.seen:
+            target[PLACES.index(s.place), KINDS.index(s.kind), COLOURS.index(s.colour)] = 1
+    return target
 
 
 class VideoProbeStage:
-    """Frames of renders and of codec reconstructions -> contacts and kinds in view."""
+    """Frames of renders and of codec reconstructions -> contacts, kinds in view, and things at their places."""
 
     name = "video-probe"
 
-    def __init__(self, codec: VideoCodec, path: Path, *, width: int = 64) -> None:
-        self.codec, self.path = codec, path
+    def __init__(self, codec: VideoCodec, path: Path, *, cache: RenderCache, width: int = 64) -> None:
+        self.codec, self.path, self.cache = codec, path, cache
         self.config: dict[str, Any] = {"width": width}
         self.objective = _VideoObjective(VideoProbe(**self.config))
         self.shape = ClipShape()
 
     @torch.no_grad()
-    def batch(self, generator: torch.Generator, size: int) -> tuple[Tensor, Tensor, Tensor]:
-        scenes = _scenes(generator, size)
-        frames = render_picture(scenes, self.shape)
+    def batch(self, generator: torch.Generator, size: int) -> tuple[Tensor, ...]:
+        scenes, frames = self.cache.draw(size, generator)
         chosen = torch.rand(size, generator=generator) < RECONSTRUCTED
         frames[chosen] = self.codec.decode(self.codec.encode(frames[chosen]))
-        rate = float(self.shape.fps * BINS_PER_FRAME)
-        onsets = torch.stack(
-            [
-                onset_target(true_events(s, stream="video"), bins=self.shape.frames * BINS_PER_FRAME, rate=rate)
-                for s in scenes
-            ]
-        )
-        kinds = torch.tensor(
-            [[float(any(s.kind == kind and s.seen for s in scene.subjects)) for kind in KINDS] for scene in scenes]
-        )
-        return frames, onsets, kinds
+        bins, rate = self.shape.frames * BINS_PER_FRAME, float(self.shape.fps * BINS_PER_FRAME)
+        onsets = [onset_target(true_events(s, stream="video"), bins=bins, rate=rate) for s in scenes]
+        things = torch.stack([true_things(s) for s in scenes])
+        return frames, torch.stack(onsets), things.amax((1, 3)), things
 
     def score(self) -> dict[str, float]:
-        """Mean F1 of seen against true contacts, after the codec, on held-out compositions; kinds all right."""
+        """After the codec, on held-out compositions: F1 of seen against true contacts, kinds all right, colours, places."""
         scenes = make_scenes(7_002, HELD_OUT, split="test")
         frames = self.codec.decode(self.codec.encode(render_picture(scenes, self.shape)))
-        probe = self.objective.probe
-        pairs = [
-            (a, true_events(s, stream="video"))
-            for a, s in zip(probe.events(frames, fps=float(self.shape.fps)), scenes, strict=True)
-        ]
-        right = [
-            float(
-                all(
-                    (p > 0.5) == any(s.kind == kind and s.seen for s in scene.subjects)
-                    for kind, p in zip(KINDS, row, strict=True)
-                )
-            )
-            for row, scene in zip(probe.presence(frames).tolist(), scenes, strict=True)
+        pairs = list(zip(self.objective.probe.read(frames, fps=float(self.shape.fps)), scenes, strict=True))
+        events = [(seen.events, true_events(scene, stream="video")) for seen, scene in pairs]
+        visible = [(seen, s) for seen, scene in pairs for s in scene.subjects if s.seen]
+        alone = [
+            (seen, s)
+            for seen, scene in pairs
+            if len(shown := [s for s in scene.subjects if s.seen]) == 1
+            for s in shown
         ]
         return {
-            "score": _mean([f1(a, b) for a, b in pairs if b]),
-            "kinds": _mean(right),
-            "false_alarms": _mean([float(bool(a)) for a, b in pairs if not b]),
+            "score": _mean([f1(found, true) for found, true in events if true]),
+            "kinds": _mean([float(seen.kinds == {s.kind for s in scene.subjects if s.seen}) for seen, scene in pairs]),
+            "colours": _mean([float(seen.colour(s.kind, s.place) == s.colour) for seen, s in visible]),
+            "places": _mean([float(seen.place(s.kind) == s.place) for seen, s in alone]),
+            "false_alarms": _mean([float(bool(found)) for found, true in events if not true]),
         }
 
     def save(self, record: dict[str, Any]) -> list[Path]:

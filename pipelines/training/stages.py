@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import PartialState
+from torch import nn
 
-from ..generate import DEFAULT_STEPS
-from ..guidance import PerStreamCFG
-from ..metrics.bench import Probes, measure
+from ..guidance import Apart, PerStreamCFG
+from ..metrics.bench import Variant, chunks, score_chunk, summarise
+from ..metrics.prompts import AUDIBLE, DEVELOPMENT, bench_prompts
+from ..metrics.reading import Probes
 from ..models.pocket.codec import AudioCodec, VideoCodec, log_mel
 from ..models.pocket.load import FILES, PocketModel, load_audio_codec, load_network, load_text_encoder, load_video_codec
 from ..models.pocket.network import POCKET, TwinStreamDiT
@@ -20,16 +22,18 @@ from ..models.pocket.text import TextEncoder
 from ..shapes import ClipShape
 from ..weights import WEIGHTS, halved, save_weights
 from ..world import make_scenes, vocabulary
+from ..world.scene import MIX
 from .card import write_card
-from .data import LatentCache, fit_codecs
-from .flow import FlowStage
+from .codec import VideoDecoderStage
+from .data import LatentCache, RenderCache, fit_codecs
+from .flow import RECIPES, FlowStage, Recipe, start_audio_from_video
 from .loop import Settings, Stage, train
 from .probes import AudioProbeStage, VideoProbeStage
 
 CODEC_CLIPS = 1024
-JUDGE_PROMPTS = 50
-JUDGE_SEED = 500  # the development list; the bench's default list is another
-FLOW_MIX = {"single": 0.8, "muted": 0.1, "offscreen": 0.1}
+JUDGE_PROMPTS = 100  # thousandths of the bench's lists
+RENDERED = 4096  # clips kept in memory for the video decoder and the video probe
+DECODER = {"width": 192, "depth": 4}
 TEXT = {"dim": POCKET.text_dim, "depth": 2, "heads": 4}
 
 
@@ -41,12 +45,16 @@ class Preset:
     batch: int
     lr: float
     score_every: int
+    lr_factors: dict[str, float] = field(default_factory=dict)
 
 
 PRESETS = {
+    "video-decoder": Preset(steps=4000, batch=8, lr=1.5e-3, score_every=500),
     "audio-probe": Preset(steps=900, batch=32, lr=2e-3, score_every=150),
     "video-probe": Preset(steps=1200, batch=16, lr=2e-3, score_every=150),
-    "flow": Preset(steps=1800, batch=64, lr=1.2e-3, score_every=900),
+    "video": Preset(steps=2000, batch=64, lr=1.2e-3, score_every=1000),
+    "audio": Preset(steps=1000, batch=64, lr=1.2e-3, score_every=500),
+    "joint": Preset(steps=8000, batch=64, lr=1e-3, score_every=1600, lr_factors={"context_attention": 2.0}),
 }
 
 
@@ -61,6 +69,9 @@ def run_stage(
     clips: int,
     seed: int,
     from_scratch: bool,
+    compiled: bool = False,
+    recipe: Recipe | None = None,
+    audio_from_video: bool = False,
 ) -> dict[str, Any]:
     """Train stage ``name`` and write its weights to ``folder`` (default: the pack's own); returns its record."""
     folder = folder or WEIGHTS
@@ -75,16 +86,27 @@ def run_stage(
         run=run,
         seed=seed,
         score_every=preset.score_every,
+        compiled=compiled,
+        lr_factors=preset.lr_factors,
     )
     run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     stage: Stage
-    if name == "flow":
-        stage = _flow(folder, run, clips=clips, seed=seed, from_scratch=from_scratch)
+    if name in RECIPES:
+        network, encoder = _start(from_scratch)
+        if audio_from_video:
+            start_audio_from_video(network)
+        stage = _flow(name, recipe or RECIPES[name], network, encoder, folder, run, clips=clips, seed=seed)
     elif name == "audio-probe":
         stage = AudioProbeStage(load_audio_codec(), folder / "pocket-audio-probe.safetensors")
     else:
-        stage = VideoProbeStage(load_video_codec(), folder / "pocket-video-probe.safetensors")
+        cache = RenderCache.build(
+            seed=seed + 2, count=RENDERED, shape=ClipShape(), split="any" if "probe" in name else "train"
+        )
+        if name == "video-probe":
+            stage = VideoProbeStage(load_video_codec(), folder / "pocket-video-probe.safetensors", cache=cache)
+        else:
+            stage = VideoDecoderStage(_decoder(load_video_codec()), folder / FILES["video-codec"].name, cache=cache)
     return train(stage, settings)
 
 
@@ -101,7 +123,7 @@ def _fit_codecs(folder: Path, *, seed: int) -> dict[str, Any]:
     )
     record = {"stage": "codecs", "clips": CODEC_CLIPS, "seed": seed}
     parts = (
-        ("video-codec", video, {"channels": video.channels}),
+        ("video-codec", video, video.config),
         ("audio-codec", audio, {"channels": audio.channels, "sample_rate": audio.sample_rate}),
     )
     for kind, codec, config in parts:
@@ -111,29 +133,56 @@ def _fit_codecs(folder: Path, *, seed: int) -> dict[str, Any]:
     return record
 
 
-def _flow(folder: Path, run: Path, *, clips: int, seed: int, from_scratch: bool) -> FlowStage:
+def _decoder(codec: VideoCodec) -> VideoCodec:
+    """``codec`` with a refiner that learns, new if it has none; its PCA, which fixes the latents, does not."""
+    whole = codec if codec.refiner else VideoCodec(channels=codec.channels, **DECODER)
+    whole.pca = codec.pca
+    if whole.refiner and not codec.refiner:
+        nn.init.zeros_(cast(nn.Conv3d, whole.refiner.net[-1]).weight)
+    return whole.requires_grad_(True)
+
+
+def _start(from_scratch: bool) -> tuple[TwinStreamDiT, TextEncoder]:
+    """The shipped network and text encoder, ready to learn on, or new ones."""
+    if not from_scratch and FILES["pocket-av"].is_file():
+        return load_network().requires_grad_(True), load_text_encoder().requires_grad_(True)
+    network, encoder = TwinStreamDiT(POCKET), TextEncoder(words=vocabulary(), **TEXT)
+    network.init_weights()
+    return network, encoder
+
+
+def _flow(
+    name: str,
+    recipe: Recipe,
+    network: TwinStreamDiT,
+    encoder: TextEncoder,
+    folder: Path,
+    run: Path,
+    *,
+    clips: int,
+    seed: int,
+) -> FlowStage:
     codecs = load_video_codec(), load_audio_codec()
-    if from_scratch or not FILES["pocket-av"].is_file():
-        network, encoder = TwinStreamDiT(POCKET), TextEncoder(words=vocabulary(), **TEXT)
-        network.init_weights()
-    else:
-        network, encoder = load_network().requires_grad_(True), load_text_encoder().requires_grad_(True)
-    mark = zlib.crc32(repr((seed, clips, FLOW_MIX, FILES["video-codec"].stat().st_size)).encode())
+    mark = zlib.crc32(repr((seed, clips, MIX, FILES["video-codec"].stat().st_size)).encode())
     with PartialState().main_process_first():
         cache = LatentCache.build(
             run / f"latents-{mark:08x}.safetensors",
             seed=seed + 1,
             count=clips,
-            mix=FLOW_MIX,
+            mix=MIX,
             codecs=codecs,
             tokenizer=encoder.tokenizer,
         )
 
-    def judge(network: TwinStreamDiT, encoder: TextEncoder) -> dict[str, float]:
-        model = PocketModel(network, encoder, *codecs)
-        scores = measure(
-            model, Probes.load(), prompts=JUDGE_PROMPTS, seed=JUDGE_SEED, strategy=PerStreamCFG(), steps=DEFAULT_STEPS
-        )
-        return {"score": scores["sync_normalised"].mean, **{name: value.mean for name, value in scores.items()}}
+    joint = recipe.streams == ("video", "audio")
+    strategy = PerStreamCFG() if joint else Apart(PerStreamCFG())
+    score = "sync_normalised" if joint else {"video": "kind_seen", "audio": "kind_heard"}[recipe.streams[0]]
 
-    return FlowStage(cache, network, encoder, folder, judge=judge)
+    def judge(network: TwinStreamDiT, encoder: TextEncoder) -> dict[str, float]:
+        model, probes, variant = PocketModel(network, encoder, *codecs), Probes.load(), Variant(name, strategy)
+        prompts = bench_prompts(JUDGE_PROMPTS, DEVELOPMENT, strata=AUDIBLE)
+        rows = summarise(record for part in chunks(prompts) for record in score_chunk(model, probes, part, variant))
+        found = {metric: value.mean for metric, value in rows["all"].items()}
+        return {"score": found[score], "single_sync_normalised": rows["single"]["sync_normalised"].mean, **found}
+
+    return FlowStage(name, cache, network, encoder, folder, recipe=recipe, judge=judge)

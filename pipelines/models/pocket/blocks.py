@@ -28,8 +28,8 @@ def modulate(
     return F.layer_norm(x, x.shape[-1:]) * (1 + scale) + shift
 
 
-class Attention(nn.Module):
-    """Multi-head attention with RMS-normalised queries and keys; ``source`` None makes it self-attention."""
+class Projections(nn.Module):
+    """What every attention has: queries, keys and values by head, RMS-normalised queries and keys, W_O."""
 
     def __init__(self, dim: int, heads: int, *, source_dim: int | None = None, operations: Any, **factory: Any) -> None:
         super().__init__()
@@ -50,6 +50,10 @@ class Attention(nn.Module):
     def merge(self, out: Float[Tensor, "b h l d"]) -> Float[Tensor, "b l c"]:
         return self.to_out(rearrange(out, "b h l d -> b l (h d)"))
 
+
+class Attention(Projections):
+    """Multi-head attention; ``source`` None makes it self-attention."""
+
     def forward(
         self,
         x: Float[Tensor, "b l c"],
@@ -67,16 +71,20 @@ class Attention(nn.Module):
         )
 
 
-class ContextAttention(Attention):
+class ContextAttention(Projections):
     """CCL's cross-modal context attention for one direction: queries of this stream, keys ``[C; the other stream]``.
 
     C is un-rotated and never masked; W_O starts at zero and there is no gate, so that a pretrained stream is left as it
-    was and "nothing to hear" is a value the attention can produce (our reconstruction of CCL's LCT and CCA).
+    was and "nothing to hear" is a value the attention can produce (our reconstruction of CCL's LCT and CCA). ``gated``
+    is the design CCL argues against, kept for its ablation: W_O starts as torch's own, behind tanh of a zero.
     """
 
-    def __init__(self, dim: int, heads: int, *, tokens: int, operations: Any, **factory: Any) -> None:
+    def __init__(
+        self, dim: int, heads: int, *, tokens: int, gated: bool = False, operations: Any, **factory: Any
+    ) -> None:
         super().__init__(dim, heads, operations=operations, **factory)
         self.context = nn.Parameter(torch.empty(tokens, dim, **factory))
+        self.gate = nn.Parameter(torch.empty(dim, **factory)) if gated else None
         self.to_kv_context = operations.Linear(dim, 2 * dim, bias=False, **factory)
 
     def context_heads(self) -> Heads:
@@ -84,7 +92,14 @@ class ContextAttention(Attention):
         k, v = rearrange(self.to_kv_context(self.context), "n (two h d) -> two h n d", two=2, h=self.heads)
         return self.norm_k(k), v
 
-    def exchange(
+    @torch.no_grad()
+    def init_weights(self) -> None:
+        """N(0, 0.02) for C; zero for what lets the other stream in: W_O, or the gate before it."""
+        nn.init.normal_(self.context, std=0.02)
+        for parameter in self.to_out.parameters() if self.gate is None else (self.gate,):
+            nn.init.zeros_(parameter)
+
+    def forward(
         self,
         x: Float[Tensor, "b l c"],
         other: Float[Tensor, "b k c"] | None,
@@ -102,7 +117,7 @@ class ContextAttention(Attention):
         out = context_attention(
             rotate(self.queries(x), mine), self.context_heads(), keys_values, window=window, route=route
         )
-        return self.merge(out)
+        return self.merge(out) if self.gate is None else self.gate.tanh().to(out.dtype) * self.merge(out)
 
 
 class StreamBlock(nn.Module):
@@ -112,7 +127,15 @@ class StreamBlock(nn.Module):
     """
 
     def __init__(
-        self, dim: int, heads: int, *, text_dim: int, context_tokens: int, operations: Any, **factory: Any
+        self,
+        dim: int,
+        heads: int,
+        *,
+        text_dim: int,
+        context_tokens: int,
+        gated: bool = False,
+        operations: Any,
+        **factory: Any,
     ) -> None:
         super().__init__()
         shared = {"operations": operations, **factory}
@@ -122,7 +145,7 @@ class StreamBlock(nn.Module):
         self.text_attention = Attention(dim, heads, source_dim=text_dim, **shared)
         self.add_ons = nn.ModuleDict()
         self.norm_context = operations.LayerNorm(dim, **factory)
-        self.context_attention = ContextAttention(dim, heads, tokens=context_tokens, **shared)
+        self.context_attention = ContextAttention(dim, heads, tokens=context_tokens, gated=gated, **shared)
         self.feed_forward = nn.Sequential(
             operations.Linear(dim, 4 * dim, **factory),
             nn.GELU(approximate="tanh"),
@@ -131,11 +154,9 @@ class StreamBlock(nn.Module):
 
     @torch.no_grad()
     def init_weights(self) -> None:
-        """Zero for the modulation and for W_O of the context attention, N(0, 0.02) for C; torch's own for the rest."""
+        """Zero for the modulation; the context attention's own; torch's own for the rest."""
         nn.init.zeros_(self.modulation)
-        nn.init.normal_(self.context_attention.context, std=0.02)
-        for parameter in self.context_attention.to_out.parameters():
-            nn.init.zeros_(parameter)
+        self.context_attention.init_weights()
 
     def modulations(self, noise: Float[Tensor, "b n six_c"]) -> tuple[Tensor, ...]:
         """Shift, scale and gate of the self-attention, then of the feed-forward: six times [b, n, c]."""

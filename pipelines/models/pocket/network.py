@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -42,10 +42,12 @@ class PocketConfig:
     text_dim: int
     video_channels: int
     audio_channels: int
-    context_tokens: int
-    window: int  # latent frames each side that context attention sees
+    context_tokens: int  # 0: plain masked attention, whose closed route adds nothing
+    window: int | None  # latent frames each side that context attention sees; None: all of them
     fps: int
     sample_rate: int
+    clock: Literal["seconds", "index"] = "seconds"  # what context attention's rotary positions count
+    gated: bool = False  # a tanh gate after context attention in place of a zero-initialised W_O
 
 
 POCKET = PocketConfig(
@@ -159,6 +161,7 @@ class TwinStreamDiT(nn.Module):
             "heads": config.heads,
             "text_dim": config.text_dim,
             "context_tokens": config.context_tokens,
+            "gated": config.gated,
             **shared,
         }
         self.ends = nn.ModuleDict(
@@ -199,11 +202,16 @@ class TwinStreamDiT(nn.Module):
                 else torch.cat([repeat(clock, "t 1 -> (t s) 1", s=len(space)), space.repeat(len(times), 1)], dim=1)
             )
             span = len(positions) // len(times)
+            ticks = (
+                positions[:, :1]
+                if config.clock == "seconds"
+                else torch.arange(len(times)).repeat_interleave(span)[:, None]
+            )
             return Geometry(
                 positions,
                 frames.repeat_interleave(span),
                 rotary_table(positions, head_dim=head),
-                rotary_table(positions[:, :1], head_dim=head),
+                rotary_table(ticks, head_dim=head),
             )
 
         video = audio = None
@@ -230,14 +238,16 @@ class TwinStreamDiT(nn.Module):
         text: Streams[Tensor],
         *,
         route: Streams[Tensor] | None = None,
+        detached: Streams[Tensor] | None = None,
         conditions: dict[str, Any] | None = None,
     ) -> Streams[Tensor]:
         """x0 of the streams present.
 
         x: video [b, c, t, h, w], audio [b, c, t]. sigma: [b, n] in 0..1, n one or the stream's latent frames; 0 is clean.
         text: [b, m, text_dim] for each stream, an all-zero row being padding. route: [b] bool for each stream, whether it
-        sees the other (``None``: it does); a closed route leaves the context tokens alone. conditions: name -> what the
-        add-on layer of that name takes.
+        sees the other (``None``: it does); a closed route leaves the context tokens alone. detached: [b] bool for each
+        stream, whether the other reads it without a gradient (``None``: with one). conditions: name -> what the add-on
+        layer of that name takes.
         """
         place, masks = self.geometry(x), text.map(lambda e: e.abs().amax(-1) > 0)
         ends = Streams(self.ends["video"], self.ends["audio"])
@@ -248,7 +258,7 @@ class TwinStreamDiT(nn.Module):
         noise = level.map(lambda z, end: end.to_modulation(z), ends)
         for block in self.pairs():
             states, mods = self._attend(block, states, noise, place, text, masks, conditions or {})
-            states = self._exchange(block, states, place, route or Streams())
+            states = self._exchange(block, states, place, route or Streams(), detached or Streams())
             states = states.map(lambda h, half, m: half.feed(h, m), block, mods)
         return _to_latents(states.map(lambda h, end, z: end.clean(h, z), ends, level), x)
 
@@ -269,7 +279,7 @@ class TwinStreamDiT(nn.Module):
 
         return states.map(attend, block, mods, place, text, masks), mods
 
-    def _exchange(self, block: Streams, states: Streams, place: Streams, route: Streams) -> Streams:
+    def _exchange(self, block: Streams, states: Streams, place: Streams, route: Streams, detached: Streams) -> Streams:
         """Both directions read the states from before either update, so that their order cannot matter."""
         normed = states.map(lambda h, half: half.norm_context(h), block)
 
@@ -282,9 +292,11 @@ class TwinStreamDiT(nn.Module):
             other: Geometry | None,
             open_: Tensor | None,
         ) -> Tensor:
-            window = None if other is None else window_mask(g.frames, other.frames, reach=self.config.window)
+            reach = self.config.window
+            window = None if other is None or reach is None else window_mask(g.frames, other.frames, reach=reach)
             rotary = g.clock, None if other is None else other.clock
-            return h + half.context_attention.exchange(mine, theirs, rotary=rotary, window=window, route=open_)
+            return h + half.context_attention(mine, theirs, rotary=rotary, window=window, route=open_)
 
-        swapped, elsewhere = Streams(normed.audio, normed.video), Streams(place.audio, place.video)
+        context = normed.map(lambda h, cut: h if cut is None else h.where(~cut[:, None, None], h.detach()), detached)
+        swapped, elsewhere = Streams(context.audio, context.video), Streams(place.audio, place.video)
         return states.map(take, block, normed, swapped, place, elsewhere, route)

@@ -1,0 +1,83 @@
+"""Clips through the instruments: what is heard, from which side, and what is seen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..generate import decode
+from ..models.pocket.load import PocketModel
+from ..shapes import ClipShape
+from ..streams import Clip, Streams
+from ..weights import WEIGHTS, fill, load_weights
+from ..world import Scene, render_picture, render_sound
+from .events import Events
+from .probes import AudioProbe, Seen, VideoProbe
+
+AUDIO_PROBE = WEIGHTS / "pocket-audio-probe.safetensors"
+VIDEO_PROBE = WEIGHTS / "pocket-video-probe.safetensors"
+SIDE_SECONDS = 0.08  # of sound after an onset in which its side is measured
+SIDE_DECIBELS = (
+    4.0  # level difference between the channels from which a sound comes from a side: half of the world's own
+)
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Both instruments."""
+
+    audio: AudioProbe
+    video: VideoProbe
+
+    @classmethod
+    def load(cls) -> Probes:
+        """The probes that ship with the pack."""
+        audio, video = load_weights(AUDIO_PROBE, "audio-probe"), load_weights(VIDEO_PROBE, "video-probe")
+        return cls(
+            fill(AudioProbe(**audio.config), audio.tensors, source=AUDIO_PROBE),
+            fill(VideoProbe(**video.config), video.tensors, source=VIDEO_PROBE),
+        )
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was found in one clip: events heard, the side each kind sounds from, and all that is seen."""
+
+    heard: Events
+    sides: dict[str, str]
+    seen: Seen
+
+
+def read(probes: Probes, clips: Sequence[Clip]) -> list[Reading]:
+    """Read clips of one size and rate."""
+    frames = torch.stack([clip.frames for clip in clips]).permute(0, 1, 4, 2, 3)
+    heard = probes.audio.events(torch.stack([clip.waveform for clip in clips]))
+    seen = probes.video.read(frames, fps=clips[0].fps)
+    return [
+        Reading(events, {kind: side(clip, times) for kind, times in events.items()}, picture)
+        for events, picture, clip in zip(heard, seen, clips, strict=True)
+    ]
+
+
+def side(clip: Clip, times: Sequence[float]) -> str:
+    """'left', 'middle' or 'right', by the channels' levels just after ``times`` (interaural level difference)."""
+    rate, length = clip.sample_rate, round(SIDE_SECONDS * clip.sample_rate)
+    pieces = [clip.waveform[:, max(0, round(t * rate)) :][:, :length] for t in times]
+    left, right = (sum(float(piece[c].square().sum()) for piece in pieces) + 1e-8 for c in (0, 1))
+    difference = 10 * math.log10(left / right)
+    return "middle" if abs(difference) < SIDE_DECIBELS else "left" if difference > 0 else "right"
+
+
+def render(scenes: Sequence[Scene], shape: ClipShape) -> tuple[Tensor, Tensor]:
+    """Frames [b, t, 3, h, w] and waveforms [b, 2, samples] of ``scenes``."""
+    return render_picture(scenes, shape), render_sound(scenes, samples=shape.samples, sample_rate=shape.sample_rate)
+
+
+def reconstruct(model: PocketModel, scenes: Sequence[Scene], shape: ClipShape) -> list[Clip]:
+    """True clips through both codecs: the ceiling."""
+    frames, waveforms = render(scenes, shape)
+    return decode(model, Streams(model.video_codec.encode(frames), model.audio_codec.encode(waveforms)), shape)

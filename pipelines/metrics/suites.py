@@ -1,0 +1,63 @@
+"""The suites of ``duet bench``: which variants over which prompts. Settings are chosen on the development list alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from ..guidance import Apart, PerStreamCFG
+from ..models.pocket.load import PocketModel
+from .bench import Record, Rows, Variant, chunks, differences, run_variants, score_true_chunk, summarise
+from .prompts import AUDIBLE, DEVELOPMENT, SHARES, bench_prompts
+from .reading import Probes
+from .tables import Table
+
+SCALES = (1.0, 2.0, 3.0, 5.0)
+DEVELOPMENT_SHARE = 0.3  # length of the development list, in lengths of the test list
+
+
+@dataclass(frozen=True)
+class Run:
+    """How much to measure, and how to tell of progress."""
+
+    prompts: int
+    seed: int
+    jobs: int
+    on_chunk: Callable[[int], object] = lambda _: None
+
+
+def core(run: Run) -> Table:
+    """The shipped base: plain CFG chosen on development, no guidance, each stream alone, and true clips."""
+    listed = bench_prompts(round(DEVELOPMENT_SHARE * run.prompts), DEVELOPMENT, strata=AUDIBLE)
+    trials = [Variant(f"cfg {scale:g}", PerStreamCFG(scale, scale)) for scale in SCALES]
+    tried = run_variants(trials, listed, jobs=run.jobs, on_chunk=run.on_chunk)
+    found = {name: summarise(records)["all"] for name, records in tried.items()}
+    best = max(trials, key=lambda trial: found[trial.name]["sync_normalised"].mean)
+
+    prompts, audible = (bench_prompts(run.prompts, run.seed, strata=s) for s in (tuple(SHARES), AUDIBLE))
+    chosen = Variant("cfg-chosen", best.strategy)
+    others = [Variant("none", PerStreamCFG(1.0, 1.0)), Variant("context-only", Apart(best.strategy))]
+    records = run_variants([chosen], prompts, jobs=run.jobs, on_chunk=run.on_chunk)
+    records |= run_variants(others, audible, jobs=run.jobs, on_chunk=run.on_chunk)
+    rows = {name: summarise(part) for name, part in records.items()}
+    rows["true-clips"] = _true_clips(run)
+    for other in others:
+        rows[f"{other.name}-minus-cfg-chosen"] = differences(records[other.name], records["cfg-chosen"])
+    development = {name: round(metrics["sync_normalised"].mean, 4) for name, metrics in found.items()}
+    notes = {"cfg-chosen": best.name, "sync_normalised on development": development}
+    return Table("core", len(prompts), run.seed, rows, notes)
+
+
+@torch.inference_mode()
+def _true_clips(run: Run) -> Rows:
+    """The instruments and metrics on the scenes' own clips."""
+    model, probes, records = PocketModel.load(), Probes.load(), list[Record]()
+    for part in chunks(bench_prompts(run.prompts, run.seed)):
+        records += score_true_chunk(model, probes, part)
+        run.on_chunk(len(part))
+    return summarise(records)
+
+
+SUITES: dict[str, Callable[[Run], Table]] = {"core": core}

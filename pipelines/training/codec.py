@@ -1,0 +1,80 @@
+"""Training of the video decoder: what the linear inverse leaves out, learnt from true clips and slightly noisy latents."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..models.pocket.codec import VideoCodec
+from ..shapes import ClipShape
+from ..weights import halved, save_weights
+from ..world import make_scenes, render_picture
+from .data import RenderCache
+
+HELD_OUT = 64
+MOVING = 0.04  # a pixel moves where it differs by more than this from its own median over the clip
+MOVING_WEIGHT = 4.0
+LATENT_NOISE = 0.2  # greatest standard deviation of the noise added to latents: a network's are never exact
+
+
+def moving(frames: Tensor) -> Tensor:
+    """Which pixels show something that moves: [b, t, 1, h, w] bool."""
+    return ((frames - frames.median(1, keepdim=True).values).abs() > MOVING).any(2, keepdim=True)
+
+
+def psnr(a: Tensor, b: Tensor, where: Tensor | None = None) -> float:
+    """Peak signal-to-noise ratio in dB of frames in 0..1, over the pixels of ``where``."""
+    error = (a - b).square()
+    mean = error.mean() if where is None else error[where.expand_as(error)].mean()
+    return float(-10 * mean.clamp_min(1e-10).log10())
+
+
+class _DecoderObjective(nn.Module):
+    def __init__(self, codec: VideoCodec) -> None:
+        super().__init__()
+        self.codec = codec
+
+    def forward(self, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        latent, frames = batch
+        error = self.codec.pixels(latent).float() - frames
+        weight = 1 + MOVING_WEIGHT * moving(frames)
+        l1, mse = (weight * error.abs()).mean(), (weight * error.square()).mean()
+        return {"loss": l1 + 4 * mse, "l1": l1.detach(), "mse": mse.detach()}
+
+
+class VideoDecoderStage:
+    """Latents of true clips, a little noise on them -> the clips. The encoder is not touched."""
+
+    name = "video-decoder"
+
+    def __init__(self, codec: VideoCodec, path: Path, *, cache: RenderCache) -> None:
+        self.path, self.cache = path, cache
+        self.objective = _DecoderObjective(codec)
+        self.shape = ClipShape()
+
+    @torch.no_grad()
+    def batch(self, generator: torch.Generator, size: int) -> tuple[Tensor, Tensor]:
+        _, frames = self.cache.draw(size, generator)
+        latent = self.objective.codec.encode(frames)
+        level = LATENT_NOISE * torch.rand(size, generator=generator)[:, None, None, None, None]
+        return latent + level * torch.randn(latent.shape, generator=generator), frames
+
+    @torch.no_grad()
+    def score(self) -> dict[str, float]:
+        """PSNR of reconstructions of held-out compositions, on what moves and altogether; the linear inverse beside it."""
+        codec = self.objective.codec
+        frames = render_picture(make_scenes(7_003, HELD_OUT, split="test"), self.shape)
+        where, linear = moving(frames), VideoCodec(channels=codec.channels)
+        linear.pca = codec.pca
+        rows = {name: one.decode(codec.encode(frames)) for name, one in (("", codec), ("linear_", linear))}
+        scores = {f"{name}psnr_moving": psnr(row, frames, where) for name, row in rows.items()}
+        scores |= {f"{name}psnr": psnr(row, frames) for name, row in rows.items()}
+        return {"score": scores["psnr_moving"], **scores}
+
+    def save(self, record: dict[str, Any]) -> list[Path]:
+        codec = self.objective.codec
+        save_weights(self.path, halved(codec), kind="video-codec", config=codec.config, record=record)
+        return [self.path]
