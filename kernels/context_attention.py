@@ -73,3 +73,20 @@ def context_attention_reference(
     return torch.einsum("bhqn,hnd->bhqd", weights[..., : scores.shape[-1]], v_context) + torch.einsum(
         "bhqk,bhkd->bhqd", weights[..., scores.shape[-1] :], v
     )
+
+
+def context_mass(
+    q: Float[Tensor, "b h q d"],
+    context: Float[Tensor, "h n d"],
+    other: Float[Tensor, "b h k d"],
+    *,
+    window: Bool[Tensor, "q k"] | None,
+) -> Float[Tensor, "b q"]:
+    """The share of each query's attention that rests on the context tokens, averaged over heads (keys alone are needed)."""
+    scale = q.shape[-1] ** -0.5
+    scores = torch.einsum("bhqd,hnd->bhqn", q, context) * scale
+    to_other = torch.einsum("bhqd,bhkd->bhqk", q, other) * scale
+    if window is not None:
+        to_other = to_other.masked_fill(~window, -torch.inf)
+    weights = torch.cat([scores, to_other], dim=-1).softmax(-1)
+    return weights[..., : scores.shape[-1]].sum(-1).mean(1)

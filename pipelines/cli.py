@@ -44,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_generate(commands.add_parser("generate", help="render a prompt to an mp4 with sound"))
     _add_world(commands.add_parser("world", help="render clips of the procedural world with their exact truth"))
     _add_train(commands.add_parser("train", help="train a part of the pocket model"))
+    _add_data(commands.add_parser("data", help="encode a folder of captioned clips to train on"))
     _add_bench(commands.add_parser("bench", help="measure synchrony on held-out prompts"))
     return parser
 
@@ -225,6 +226,22 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, help="samples a step and process (default: the stage's own)")
     parser.add_argument("--lr", type=float, help="peak learning rate (default: the stage's own)")
     parser.add_argument("--clips", type=int, default=8192, help="rendered clips to learn the flow from (default 8192)")
+    parser.add_argument("--data", type=Path, metavar="FILE", help="learn from clips encoded by 'duet data' instead")
+    parser.add_argument(
+        "--mix",
+        nargs="+",
+        default=[],
+        metavar="TASK=SHARE",
+        help="shares of the tasks t2av, ti2av, t2v+t2a, i2v+t2a, a2v and v2a (default: CCL's, normalised)",
+    )
+    parser.add_argument(
+        "--stop-gradient", action="store_true", help="read the clean stream of A2V and V2A without a gradient"
+    )
+    parser.add_argument(
+        "--audio-from-video",
+        action="store_true",
+        help="start the audio stream from the video stream where shapes agree",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--compile", action="store_true", help="train through torch.compile (a CPU needs a C++ compiler for it)"
@@ -238,8 +255,15 @@ def _train(arguments: argparse.Namespace) -> None:
     for name in ("steps", "batch", "clips"):
         if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
             raise ValueError(f"--{name} is {getattr(arguments, name)}; it must be at least 1.")
+    mix = _shares(arguments.mix)
+    from dataclasses import replace
+
+    from .training.flow import RECIPES
     from .training.stages import run_stage
 
+    recipe = RECIPES.get(arguments.stage)
+    if recipe:
+        recipe = replace(recipe, mix=mix or recipe.mix, stop_gradient=arguments.stop_gradient)
     record = run_stage(
         arguments.stage,
         run=arguments.run,
@@ -251,9 +275,57 @@ def _train(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         from_scratch=arguments.from_scratch,
         compiled=arguments.compile,
+        recipe=recipe,
+        audio_from_video=arguments.audio_from_video,
+        data=arguments.data,
     )
     if record:
         print(json.dumps(record, indent=1))
+
+
+def _shares(entries: Sequence[str]) -> dict[str, float]:
+    shares = {}
+    for entry in entries:
+        task, _, share = entry.partition("=")
+        try:
+            shares[task] = float(share)
+        except ValueError as error:
+            raise ValueError(f"--mix {entry!r} is no TASK=SHARE; write e.g. t2av=0.6.") from error
+    return shares
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "folder",
+        type=Path,
+        help="media files of any container and rate, each with its caption in NAME.txt or NAME.json",
+    )
+    parser.add_argument("--seconds", type=float, default=2.0, help="length of the segments (default 2)")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, help="the encoded clips (.safetensors); the report goes beside it"
+    )
+    parser.set_defaults(command=_data)
+
+
+def _data(arguments: argparse.Namespace) -> None:
+    target = check_place(arguments.output, suffix=".safetensors")
+    if not arguments.folder.is_dir():
+        raise ValueError(f"{arguments.folder} is no folder; name one with media files and their captions.")
+    from tqdm import tqdm
+
+    from .models.pocket.load import load_audio_codec, load_text_encoder, load_video_codec
+    from .shapes import ClipShape
+    from .training.clips import encode_folder
+
+    shape, codecs = ClipShape(seconds=arguments.seconds), (load_video_codec(), load_audio_codec())
+    tokenizer = load_text_encoder().tokenizer
+    with tqdm(desc="encode", unit="file") as bar:
+        report = encode_folder(
+            arguments.folder, target, shape=shape, codecs=codecs, tokenizer=tokenizer, on_file=bar.update
+        )
+    with replaced(target.with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps(report.to_json(), indent=1) + "\n", encoding="utf-8")
+    print(report)
 
 
 def _add_bench(parser: argparse.ArgumentParser) -> None:

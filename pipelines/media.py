@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .files import replaced
+from .shapes import ClipShape
 from .streams import Clip
 
 WATCHABLE = 512  # pixels of the shorter side that an mp4 is scaled up to
@@ -99,3 +100,56 @@ def read_mp4(path: Path) -> Clip:
     except av.error.FFmpegError as error:
         raise ValueError(f"{path} cannot be read as a media file: {error}.") from error
     return Clip(torch.stack(pictures).float() / 255, fps, torch.cat(sounds, dim=1).float(), rate)
+
+
+def read_conformed(path: Path, shape: ClipShape) -> Clip:
+    """A media file of any container, rate and size at ``shape``'s: all its frames, cropped to the middle, and its sound.
+
+    Every output frame is the last one shown at its time, so that variable rates keep their timing; sound that starts
+    later than the picture gets silence before it.
+
+    Raises:
+        ValueError: not a readable media file, one without both streams, or without a single frame.
+    """
+    resampler = av.AudioResampler(format="fltp", layout="stereo", rate=shape.sample_rate)
+    pictures: list[Tensor] = []
+    shown: list[float] = []
+    sounds: list[Tensor] = []
+    heard_at: float | None = None
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video or not container.streams.audio:
+                missing = "video" if not container.streams.video else "audio"
+                raise ValueError(f"{path} has no {missing} stream; both are needed.")
+            for frame in container.decode(video=0, audio=0):
+                if isinstance(frame, av.VideoFrame):
+                    pictures.append(_fitted(torch.from_numpy(frame.to_ndarray(format="rgb24")), shape))
+                    shown.append(frame.time or 0.0)
+                else:
+                    heard_at = frame.time or 0.0 if heard_at is None else heard_at
+                    sounds += [torch.from_numpy(f.to_ndarray()) for f in resampler.resample(frame)]
+            sounds += [torch.from_numpy(f.to_ndarray()) for f in resampler.resample(None)]
+    except av.error.FFmpegError as error:
+        raise ValueError(f"{path} cannot be read as a media file: {error}.") from error
+    if not pictures or not sounds:
+        raise ValueError(f"{path} holds no {'frame' if not pictures else 'sound'}.")
+    times = torch.tensor(shown, dtype=torch.float64)
+    last = float(times[-1] - times[0]) + (float(times.diff().median()) if len(times) > 1 else 0.0)
+    wanted = times[0] + torch.arange(max(1, round(last * shape.fps)), dtype=torch.float64) / shape.fps
+    pick = (torch.searchsorted(times, wanted + 0.5e-3, right=True) - 1).clamp_min(0)
+    sound, late = torch.cat(sounds, dim=1), round(((heard_at or 0.0) - shown[0]) * shape.sample_rate)
+    sound = torch.nn.functional.pad(sound, (max(0, late), 0))[:, max(0, -late) :]
+    frames = torch.stack(pictures)[pick].float() / 255
+    sound = fit_sound(sound, seconds=len(frames) / shape.fps, sample_rate=shape.sample_rate)
+    return Clip(frames, float(shape.fps), sound, shape.sample_rate)
+
+
+def _fitted(picture: Tensor, shape: ClipShape) -> Tensor:
+    """The middle of ``picture`` [h, w, 3] in ``shape``'s proportions and size, in bytes."""
+    height, width = picture.shape[:2]
+    scale = min(height / shape.height, width / shape.width)
+    rows, columns = round(shape.height * scale), round(shape.width * scale)
+    top, left = (height - rows) // 2, (width - columns) // 2
+    middle = picture[top : top + rows, left : left + columns].permute(2, 0, 1)[None].float()
+    small = torch.nn.functional.interpolate(middle, size=(shape.height, shape.width), mode="area")
+    return small[0].permute(1, 2, 0).round().byte()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
@@ -14,7 +15,7 @@ from tqdm import tqdm
 from ..files import replaced
 from ..metrics.events import Events
 from ..models.pocket.codec import AudioCodec, VideoCodec
-from ..models.pocket.text import WordTokenizer
+from ..models.pocket.text import PAD, WordTokenizer
 from ..shapes import ClipShape
 from ..world import Scene, caption, make_scenes, render_picture, render_sound
 from ..world.scene import Split
@@ -63,7 +64,8 @@ class RenderCache:
 
 @dataclass(frozen=True)
 class LatentCache:
-    """Encoded clips: video [n, c, t, h, w] and audio [n, c, t] in float16, token numbers [n, paraphrases, m]."""
+    """Encoded clips: video [n, c, t, h, w] and audio [n, c, t] in float16, and the token numbers of their captions
+    [n, paraphrases, m], m being what the longest one needs."""
 
     video: Tensor
     audio: Tensor
@@ -91,7 +93,25 @@ class LatentCache:
                 save_file(
                     {name: torch.cat([part[name] for part in parts]).contiguous() for name in parts[0]}, temporary
                 )
-        return cls(**load_file(path))
+        return cls.read(path)
+
+    @classmethod
+    def read(cls, path: Path) -> LatentCache:
+        """Clips encoded earlier.
+
+        Raises:
+            ValueError: not a file of encoded clips.
+        """
+        try:
+            tensors = load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise ValueError(f"{path} is not a whole safetensors file ({error}). Make it with 'duet data'.") from error
+        if set(tensors) != {"video", "audio", "tokens"}:
+            raise ValueError(
+                f"{path} holds {', '.join(sorted(tensors))}; encoded clips are 'video', 'audio' and 'tokens'. Make it with 'duet data'."
+            )
+        used = int((tensors["tokens"] != PAD).any(0).any(0).nonzero().max()) + 1
+        return cls(tensors["video"], tensors["audio"], tensors["tokens"][..., :used].contiguous())
 
     @staticmethod
     @torch.inference_mode()

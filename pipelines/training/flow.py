@@ -205,7 +205,7 @@ class FlowStage:
     ) -> None:
         self.name, self.cache, self.folder, self.recipe, self.judge = name, cache, folder, recipe, judge
         self.objective = FlowObjective(network, encoder, stop_gradient=recipe.stop_gradient)
-        self.null = encoder.tokenizer.batch([""])
+        self.null = encoder.tokenizer.batch([""])[:, : cache.tokens.shape[-1]]
         for stream in {"video", "audio"} - set(recipe.streams):
             network.ends[stream].requires_grad_(False)
             network.blocks[stream].requires_grad_(False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -72,6 +73,7 @@ def run_stage(
     compiled: bool = False,
     recipe: Recipe | None = None,
     audio_from_video: bool = False,
+    data: Path | None = None,
 ) -> dict[str, Any]:
     """Train stage ``name`` and write its weights to ``folder`` (default: the pack's own); returns its record."""
     folder = folder or WEIGHTS
@@ -96,7 +98,10 @@ def run_stage(
         network, encoder = _start(from_scratch)
         if audio_from_video:
             start_audio_from_video(network)
-        stage = _flow(name, recipe or RECIPES[name], network, encoder, folder, run, clips=clips, seed=seed)
+        codecs = load_video_codec(), load_audio_codec()
+        cache = LatentCache.read(data) if data else _rendered(run, codecs, encoder, clips=clips, seed=seed)
+        judge = _judge(name, recipe or RECIPES[name], codecs)
+        stage = FlowStage(name, cache, network, encoder, folder, recipe=recipe or RECIPES[name], judge=judge)
     elif name == "audio-probe":
         stage = AudioProbeStage(load_audio_codec(), folder / "pocket-audio-probe.safetensors")
     else:
@@ -151,21 +156,13 @@ def _start(from_scratch: bool) -> tuple[TwinStreamDiT, TextEncoder]:
     return network, encoder
 
 
-def _flow(
-    name: str,
-    recipe: Recipe,
-    network: TwinStreamDiT,
-    encoder: TextEncoder,
-    folder: Path,
-    run: Path,
-    *,
-    clips: int,
-    seed: int,
-) -> FlowStage:
-    codecs = load_video_codec(), load_audio_codec()
-    mark = zlib.crc32(repr((seed, clips, MIX, FILES["video-codec"].stat().st_size)).encode())
+def _rendered(
+    run: Path, codecs: tuple[VideoCodec, AudioCodec], encoder: TextEncoder, *, clips: int, seed: int
+) -> LatentCache:
+    """``clips`` scenes of the world, encoded once for each seed, number and codec."""
+    mark = zlib.crc32(repr((seed, clips, MIX, codecs[0].pca.basis.double().sum().item())).encode())
     with PartialState().main_process_first():
-        cache = LatentCache.build(
+        return LatentCache.build(
             run / f"latents-{mark:08x}.safetensors",
             seed=seed + 1,
             count=clips,
@@ -174,15 +171,20 @@ def _flow(
             tokenizer=encoder.tokenizer,
         )
 
+
+def _judge(
+    name: str, recipe: Recipe, codecs: tuple[VideoCodec, AudioCodec]
+) -> Callable[[TwinStreamDiT, TextEncoder], dict[str, float]]:
+    """Scores on development prompts; 'score' is synchrony, or for one stream alone whether it makes the right kinds."""
     joint = recipe.streams == ("video", "audio")
     strategy = PerStreamCFG() if joint else Apart(PerStreamCFG())
-    score = "sync_normalised" if joint else {"video": "kind_seen", "audio": "kind_heard"}[recipe.streams[0]]
+    chosen = "sync_normalised" if joint else {"video": "kind_seen", "audio": "kind_heard"}[recipe.streams[0]]
 
     def judge(network: TwinStreamDiT, encoder: TextEncoder) -> dict[str, float]:
         model, probes, variant = PocketModel(network, encoder, *codecs), Probes.load(), Variant(name, strategy)
         prompts = bench_prompts(JUDGE_PROMPTS, DEVELOPMENT, strata=AUDIBLE)
         rows = summarise(record for part in chunks(prompts) for record in score_chunk(model, probes, part, variant))
         found = {metric: value.mean for metric, value in rows["all"].items()}
-        return {"score": found[score], "single_sync_normalised": rows["single"]["sync_normalised"].mean, **found}
+        return {"score": found[chosen], "single_sync": rows["single"]["sync_normalised"].mean, **found}
 
-    return FlowStage(name, cache, network, encoder, folder, recipe=recipe, judge=judge)
+    return judge

@@ -13,7 +13,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from ....kernels.context_attention import context_attention
+from ....kernels.context_attention import context_attention, context_mass
 from ....kernels.rotary import RotaryTable, rotate
 
 Heads = tuple[Tensor, Tensor]  # keys and values, each [b, h, l, d]
@@ -118,6 +118,18 @@ class ContextAttention(Projections):
             rotate(self.queries(x), mine), self.context_heads(), keys_values, window=window, route=route
         )
         return self.merge(out) if self.gate is None else self.gate.tanh().to(out.dtype) * self.merge(out)
+
+    def mass(
+        self,
+        x: Float[Tensor, "b l c"],
+        other: Float[Tensor, "b k c"],
+        *,
+        rotary: tuple[RotaryTable, RotaryTable],
+        window: Bool[Tensor, "l k"] | None,
+    ) -> Float[Tensor, "b l"]:
+        """The share of each token's attention that C takes where the route is open."""
+        q, k = rotate(self.queries(x), rotary[0]), rotate(self.keys_values(other)[0], rotary[1])
+        return context_mass(q, self.context_heads()[0], k, window=window)
 
 
 class StreamBlock(nn.Module):

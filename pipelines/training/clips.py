@@ -1,0 +1,135 @@
+"""Your own clips as training data: a folder of media files with captions beside them, cut, conformed and encoded once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..files import replaced
+from ..media import read_conformed
+from ..models.pocket.codec import AudioCodec, VideoCodec
+from ..models.pocket.text import WordTokenizer
+from ..shapes import ClipShape
+from ..streams import Clip
+from .codec import psnr
+
+MEDIA = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".ogv", ".flv", ".wmv")
+KNOWN_DECIBELS = 20.0  # PSNR of the codec's reconstruction below which a picture is outside the pocket world
+
+
+@dataclass
+class Report:
+    """What became of a folder: segments taken from each file, files left out and why, and segments that the pocket
+    codec cannot draw (their PSNR in dB)."""
+
+    taken: dict[str, int] = field(default_factory=dict)
+    rejected: dict[str, str] = field(default_factory=dict)
+    outside: dict[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return vars(self)
+
+    def __str__(self) -> str:
+        lines = [
+            f"{sum(self.taken.values())} segments from {len(self.taken)} files; {len(self.rejected)} files left out"
+        ]
+        lines += [f"left out: {name}: {reason}" for name, reason in self.rejected.items()]
+        lines += [
+            f"outside the pocket world: {name}: the codec draws it with {value:.1f} dB, below {KNOWN_DECIBELS:g}"
+            for name, value in self.outside.items()
+        ]
+        return "\n".join(lines)
+
+
+def caption_beside(path: Path) -> str:
+    """The caption of a media file, from ``NAME.txt`` or from the entry 'caption' of ``NAME.json``.
+
+    Raises:
+        ValueError: neither is there, or what is there holds no caption.
+    """
+    text, data = path.with_suffix(".txt"), path.with_suffix(".json")
+    try:
+        if text.is_file():
+            words = text.read_text(encoding="utf-8").strip()
+        elif data.is_file():
+            words = json.loads(data.read_text(encoding="utf-8"))["caption"].strip()
+        else:
+            raise ValueError(f"it has no caption; write one into {text.name} or {data.name}")
+    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"its caption cannot be read ({type(error).__name__}: {error})") from error
+    if not words:
+        raise ValueError(f"its caption in {text.name if text.is_file() else data.name} is empty")
+    return words
+
+
+def segments(clip: Clip, shape: ClipShape) -> list[tuple[Tensor, Tensor]]:
+    """Frames [t, 3, h, w] and waveforms [2, samples] of ``shape``'s length, one after the other; a rest is dropped."""
+    frames, out = clip.frames.permute(0, 3, 1, 2), []
+    for start in range(0, len(frames) - shape.frames + 1, shape.frames):
+        first = round(start / shape.fps * shape.sample_rate)
+        out.append((frames[start : start + shape.frames], clip.waveform[:, first : first + shape.samples]))
+    return out
+
+
+@torch.inference_mode()
+def encode_folder(
+    folder: Path,
+    target: Path,
+    *,
+    shape: ClipShape,
+    codecs: tuple[VideoCodec, AudioCodec],
+    tokenizer: WordTokenizer,
+    on_file: Callable[[], object] = lambda: None,
+) -> Report:
+    """Encode every clip of ``folder`` into ``target``, the latents that ``duet train --data`` learns from.
+
+    Raises:
+        ValueError: the folder holds no media file, or none that can be used.
+    """
+    files, report = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in MEDIA), Report()
+    if not files:
+        raise ValueError(f"{folder} holds no media file ({', '.join(MEDIA)}).")
+    rows: list[dict[str, Tensor]] = []
+    for path in files:
+        name = str(path.relative_to(folder))
+        try:
+            rows += _encode_file(path, name, shape, codecs, tokenizer, report)
+        except ValueError as error:
+            report.rejected[name] = str(error)
+        on_file()
+    if not rows:
+        raise ValueError(f"None of the {len(files)} files in {folder} can be used:\n{report}")
+    with replaced(target) as temporary:
+        save_file({key: torch.cat([row[key] for row in rows]).contiguous() for key in rows[0]}, temporary)
+    return report
+
+
+def _encode_file(
+    path: Path,
+    name: str,
+    shape: ClipShape,
+    codecs: tuple[VideoCodec, AudioCodec],
+    tokenizer: WordTokenizer,
+    report: Report,
+) -> list[dict[str, Tensor]]:
+    tokens = tokenizer.batch([caption_beside(path)])
+    parts = segments(read_conformed(path, shape), shape)
+    if not parts:
+        raise ValueError(f"it is shorter than one segment of {shape.duration:g} s")
+    rows = []
+    for k, (frames, waveform) in enumerate(parts):
+        latent = codecs[0].encode(frames[None])
+        quality = psnr(codecs[0].decode(latent), frames[None])
+        if quality < KNOWN_DECIBELS:
+            report.outside[f"{name} segment {k}"] = round(quality, 1)
+        audio = codecs[1].encode(waveform[None])
+        rows.append({"video": latent.half(), "audio": audio.half(), "tokens": tokens[None].short()})
+    report.taken[name] = len(parts)
+    return rows
