@@ -148,8 +148,8 @@ def _report_unknown(tokenizer: WordTokenizer, texts: Sequence[str]) -> None:
 def _deliver(clip: Clip, output: Path, timeline: Path | None, request: Request, k: int, probes: Probes) -> None:
     """Write clip ``k`` of ``request`` and its timeline, and say what was measured."""
     from .media import write_mp4
-    from .metrics.bench import read
     from .metrics.events import f1
+    from .metrics.reading import read
     from .metrics.sync import offset
 
     (reading,) = read(probes, [clip])

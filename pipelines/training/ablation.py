@@ -21,7 +21,7 @@ from ..metrics.bench import Record, Variant, chunks, score_chunk, summarise
 from ..metrics.context import context_share
 from ..metrics.prompts import DEVELOPMENT, TEST, bench_prompts
 from ..metrics.reading import Probes
-from ..models.pocket.load import PocketModel, load_audio_codec, load_video_codec
+from ..models.pocket.load import PocketModel, load_audio_codec, load_network, load_text_encoder, load_video_codec
 from ..models.pocket.network import PocketConfig, TwinStreamDiT
 from ..models.pocket.text import TextEncoder
 from ..world import vocabulary
@@ -41,9 +41,9 @@ SMALL = PocketConfig(
     fps=16,
     sample_rate=16_000,
 )
-STEPS, BATCH, LR, POINTS = 1200, 64, 2e-3, 4
+STEPS, BATCH, LR, POINTS = 1000, 64, 2e-3, 4
 SAMPLING_STEPS = 16
-CURVE_PROMPTS, FINAL_PROMPTS, MASS_CLIPS = 200, 500, 64  # the first two in thousandths of the bench's lists
+CURVE_PROMPTS, FINAL_PROMPTS, MASS_CLIPS = 160, 400, 64  # the first two in thousandths of the bench's lists
 
 
 @dataclass(frozen=True)
@@ -88,20 +88,25 @@ def run_arm(
     network = TwinStreamDiT(replace(SMALL, **ARMS[arm].network))
     network.init_weights()
     encoder = TextEncoder(words=vocabulary(), dim=SMALL.text_dim, depth=2, heads=2)
-    curve: list[tuple[int, float]] = []
-    measure = _measure(f"{arm} {seed}")
+    folder = run / f"{arm}-{seed}"
+    folder.mkdir(parents=True, exist_ok=True)
+    points, measure = folder / "curve.json", _measure(f"{arm} {seed}")
 
     def judge(network: TwinStreamDiT, encoder: TextEncoder) -> dict[str, float]:
+        curve = json.loads(points.read_text()) if points.is_file() else []
         records = measure(network, encoder, CURVE_PROMPTS, DEVELOPMENT, anchored=False)
         value = summarise(records)["all"]["sync_f1"].mean
         curve.append((steps * BATCH * (len(curve) + 1) // POINTS, value))
+        with replaced(points) as temporary:
+            temporary.write_text(json.dumps(curve), encoding="utf-8")
         return {"score": float(len(curve)), "sync_f1": value}  # the last checkpoint is the one that is compared
 
     recipe: Recipe = replace(RECIPES["joint"], **ARMS[arm].recipe)
-    folder = run / f"{arm}-{seed}"
-    folder.mkdir(parents=True, exist_ok=True)
     stage = FlowStage("ablation", cache, network, encoder, folder, recipe=recipe, judge=judge)
     train(stage, Settings(steps, BATCH, LR, run=folder, seed=seed, score_every=steps // POINTS, compiled=compiled))
+    curve = json.loads(points.read_text())
+    network = load_network(folder / "pocket-av.safetensors")
+    encoder = load_text_encoder(folder / "pocket-text.safetensors")
     records = measure(network, encoder, FINAL_PROMPTS, TEST, anchored=True)
     rows = summarise(records)["all"]
     model = PocketModel(network, encoder, load_video_codec(), load_audio_codec())

@@ -5,7 +5,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from duet_av.kernels.context_attention import context_attention, context_attention_reference, window_mask
+from duet_av.kernels.context_attention import (
+    context_attention,
+    context_attention_reference,
+    context_mass,
+    window_mask,
+)
 from duet_av.kernels.rotary import rotary_table, rotate, rotate_reference
 from duet_av.pipelines.shapes import latent_frame_of
 
@@ -81,3 +86,23 @@ def test_rotated_products_depend_on_the_displacement_alone():
     near, far = product([3.0, 1.0, 2.0], [5.0, 0.0, 2.5]), product([13.0, 4.0, 7.0], [15.0, 3.0, 7.5])
     assert torch.allclose(near, far, atol=1e-4)
     assert not torch.allclose(near, product([3.0, 1.0, 2.0], [6.0, 0.0, 2.5]), atol=1e-3)
+
+
+def test_without_context_tokens_a_closed_route_adds_nothing():
+    q, k, v = torch.randn(3, 2, 2, 5, 8)
+    none = torch.zeros(2, 0, 8), torch.zeros(2, 0, 8)
+    route = torch.tensor([True, False])
+    out = context_attention(q, none, (k, v), window=None, route=route)
+    assert torch.allclose(out[0], torch.nn.functional.scaled_dot_product_attention(q, k, v)[0], atol=1e-6)
+    assert not out[1].any()
+    assert not context_attention(q, none, None, window=None, route=None).any()
+    assert torch.allclose(out, context_attention_reference(q, none, (k, v), window=None, route=route), atol=1e-6)
+
+
+def test_context_mass_is_what_the_values_show():
+    q, k = torch.randn(2, 2, 5, 8), torch.randn(2, 2, 7, 8)
+    c = torch.randn(2, 3, 8)
+    window = window_mask(torch.arange(5), torch.arange(7), reach=1)
+    # Values of one on the context tokens and nought elsewhere come out as the mass.
+    shown = context_attention(q, (c, torch.ones_like(c)), (k, torch.zeros_like(k)), window=window, route=None)
+    assert torch.allclose(context_mass(q, c, k, window=window), shown.mean((1, 3)), atol=1e-6)

@@ -105,8 +105,12 @@ BAD = {
     "two sources": (["generate", PROMPT, "--prompts", "empty.txt", "-o", "o.mp4"], "Both a prompt and --prompts"),
     "bad stratum": (["world", "--stratum", "loud", "-o", "w"], "stratum is 'loud'"),
     "no clips": (["world", "--count", "0", "-o", "w"], "--count is 0"),
-    "bench of one": (["bench", "single", "--prompts", "1"], "--prompts is 1"),
-    "no training steps": (["train", "flow", "--steps", "0"], "--steps is 0"),
+    "bench of one": (["bench", "core", "--prompts", "1"], "--prompts is 1"),
+    "no training steps": (["train", "joint", "--steps", "0"], "--steps is 0"),
+    "unknown task": (["train", "joint", "--mix", "t2x=1"], "'t2x' is no task"),
+    "mix without shares": (["train", "joint", "--mix", "t2av"], "'t2av' is no TASK=SHARE"),
+    "data from nowhere": (["data", "none", "-o", "o.safetensors"], "none is no folder"),
+    "data without media": (["data", "folder.mp4", "-o", "o.safetensors"], "holds no media file"),
 }
 
 
@@ -155,3 +159,19 @@ def test_ctrl_c_leaves_no_half_file(tmp_path):
     assert process.returncode == 130
     assert b"interrupted" in error
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_of_clips_becomes_training_data_with_a_report(tmp_path, capsys):
+    clips = tmp_path / "clips"
+    assert duet("world", "--count", 2, "--seconds", 5, "-o", clips) == 0
+    (clips / "lonely.mp4").write_bytes((clips / "scene-0.mp4").read_bytes())
+    (clips / "broken.mkv").write_bytes(b"not a film")
+    (clips / "broken.txt").write_text("a ball bounces")
+    capsys.readouterr()
+    assert duet("data", clips, "-o", tmp_path / "clips.safetensors") == 0
+    report = json.loads((tmp_path / "clips.json").read_text())
+    assert report["taken"] == {"scene-0.mp4": 2, "scene-1.mp4": 2}
+    assert "cannot be read as a media file" in report["rejected"]["broken.mkv"]
+    assert "it has no caption" in report["rejected"]["lonely.mp4"]
+    assert report["outside"] == {}
+    assert "4 segments from 2 files; 2 files left out" in capsys.readouterr().out

@@ -6,6 +6,7 @@ import torch
 from duet_av.pipelines.models.pocket.codec import AudioCodec, PatchPCA, VideoCodec, griffin_lim, log_mel
 from duet_av.pipelines.models.pocket.load import load_audio_codec, load_video_codec
 from duet_av.pipelines.shapes import ClipShape
+from duet_av.pipelines.training.codec import moving, psnr
 from duet_av.pipelines.world import make_scenes, render_picture, render_sound
 
 SCENES = make_scenes(77, 12, split="test")
@@ -40,6 +41,25 @@ def test_world_pictures_survive():
     assert latent.shape == (12, 16, 8, 8, 8)
     error = (codec.decode(latent) - frames).square().mean()
     assert -10 * error.log10() > 25
+
+
+def test_the_learnt_decoder_draws_what_moves_better_than_the_linear_inverse():
+    frames, codec = render_picture(SCENES, ClipShape()), load_video_codec()
+    linear = VideoCodec(channels=codec.channels)
+    linear.pca = codec.pca
+    sharp, plain = (psnr(c.decode(codec.encode(frames)), frames, moving(frames)) for c in (codec, linear))
+    assert sharp > plain + 3
+
+
+def test_a_long_clip_decoded_in_chunks_is_the_clip_decoded_whole():
+    torch.manual_seed(0)
+    codec = VideoCodec(channels=4, width=8, depth=2)
+    codec.pca.basis.normal_(std=0.1)
+    codec.CHUNK = 3
+    latent = torch.randn(1, 4, 11, 2, 3)
+    parts = list(codec.stream(latent))
+    assert [p.shape[1] for p in parts] == [12, 12, 12, 8]
+    assert torch.allclose(torch.cat(parts, dim=1), codec.pixels(latent).clamp(0, 1), atol=1e-6)
 
 
 def test_world_sounds_survive(waveforms):

@@ -6,7 +6,8 @@ import av
 import pytest
 import torch
 
-from duet_av.pipelines.media import fit_sound, read_mp4, upscaled, write_mp4
+from duet_av.pipelines.media import fit_sound, read_conformed, read_mp4, upscaled, write_mp4
+from duet_av.pipelines.shapes import ClipShape
 from duet_av.pipelines.streams import Clip
 
 
@@ -83,3 +84,27 @@ def test_foreign_media_get_a_clear_error(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"film\.mp4 cannot be read"):
         read_mp4(path)
+
+
+def test_any_rate_and_size_is_conformed_with_its_timing(tmp_path):
+    """A flash and a click at one second, at 30 fps, 44.1 kHz and 96 x 48, come out at one second."""
+    frames, waveform = torch.zeros(60, 48, 96, 3), torch.zeros(2, 88_200)
+    frames[30:33], waveform[:, 44_100:44_500] = 1.0, 0.8
+    write_mp4(tmp_path / "c.mp4", Clip(frames, 30.0, waveform, 44_100))
+    clip = read_conformed(tmp_path / "c.mp4", ClipShape())
+    assert (clip.frames.shape, clip.waveform.shape) == ((32, 64, 64, 3), (2, 32_000))
+    bright = clip.frames.mean((1, 2, 3))
+    assert bright.argmax().item() in (16, 17)
+    loud = clip.waveform.abs().mean(0).unfold(0, 400, 400).mean(1)
+    assert loud.argmax().item() * 400 / 16_000 == pytest.approx(1.0, abs=0.03)
+
+
+def test_a_file_without_sound_is_refused(tmp_path):
+    with av.open(str(tmp_path / "mute.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=16)
+        stream.width = stream.height = 64
+        picture = av.VideoFrame.from_ndarray(torch.zeros(64, 64, 3, dtype=torch.uint8).numpy(), format="rgb24")
+        container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    with pytest.raises(ValueError, match="no audio stream"):
+        read_conformed(tmp_path / "mute.mp4", ClipShape())

@@ -7,10 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from duet_av.pipelines.metrics.bench import Probes, read, reconstruct
+from duet_av.pipelines.metrics.context import event_tokens
 from duet_av.pipelines.metrics.events import f1, match, pick_peaks
 from duet_av.pipelines.metrics.probes import onset_target
-from duet_av.pipelines.metrics.sync import mean_interval, normalised, offset
+from duet_av.pipelines.metrics.reading import Probes, read, reconstruct, side
+from duet_av.pipelines.metrics.sync import holm, mean_interval, normalised, normalised_difference, offset
 from duet_av.pipelines.models.pocket.load import PocketModel
 from duet_av.pipelines.shapes import ClipShape
 from duet_av.pipelines.streams import Clip
@@ -67,6 +68,48 @@ def test_a_constant_has_no_uncertainty():
     assert (interval.low, interval.mean, interval.high) == (0.5, 0.5, 0.5)
 
 
+def test_the_interval_of_a_mean_covers_it_as_often_as_it_says():
+    generator = torch.Generator().manual_seed(3)
+    hits = 0
+    for _ in range(60):
+        interval = mean_interval(torch.rand(80, generator=generator).tolist())
+        hits += interval.low <= 0.5 <= interval.high
+    assert 51 <= hits <= 60  # 95 % of 60, give or take three standard deviations
+
+
+def test_a_paired_difference_is_narrower_than_its_parts():
+    base = torch.rand(200, generator=torch.Generator().manual_seed(0))
+    better = (base * 0.8 + 0.25).tolist()
+    chance, ceiling = [0.1] * 200, [1.0] * 200
+    difference = normalised_difference((better, chance, ceiling), (base.tolist(), chance, ceiling))
+    alone = normalised(better, chance, ceiling)
+    assert difference.mean == pytest.approx((sum(better) / 200 - base.mean().item()) / 0.9, abs=1e-6)
+    assert difference.high - difference.low < 0.5 * (alone.high - alone.low)
+    assert difference.p < 0.001
+    assert normalised_difference((better, chance, ceiling), (better, chance, ceiling)).p == 1
+
+
+def test_holm_multiplies_the_smallest_by_the_family_and_never_falls():
+    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(("gains", "where"), [((1, 0.3), "left"), ((0.3, 1), "right"), ((0.7, 0.6), "middle")])
+def test_the_side_of_a_sound_is_read_from_its_levels(gains, where):
+    waveform = torch.randn(2, 16_000) * torch.tensor(gains)[:, None]
+    assert side(Clip(torch.zeros(1, 1, 1, 3), 16.0, waveform, 16_000), (0.1, 0.5)) == where
+
+
+def test_event_tokens_are_where_the_world_says():
+    scene = make_scenes(1, 1, mix={"single": 1.0})[0]
+    found = event_tokens([scene], ClipShape())
+    subject = scene.subjects[0]
+    assert set(found.audio[0].nonzero().flatten().tolist()) == {int(t * 16) for t in subject.times}
+    video = found.video[0].view(8, 2, 2)
+    assert video[:, 0].equal(video[:, 1]), "a subject's column, top and bottom"
+    assert set(video[:, 0, int(subject.x >= 0.5)].nonzero().flatten().tolist()) == {int(t * 4) for t in subject.times}
+
+
 def test_a_ceiling_at_chance_measures_nothing():
     with pytest.raises(ValueError, match="cannot measure synchrony"):
         normalised([0.5, 0.5], [0.6, 0.6], [0.6, 0.6])
@@ -87,8 +130,11 @@ def true_clips():
 def test_the_shipped_probes_read_true_clips_through_the_codecs(true_clips):
     scenes, clips = true_clips
     readings = read(Probes.load(), clips)
-    for stream, found, bound in (("audio", "heard", 0.95), ("video", "seen", 0.95)):
-        pairs = [(getattr(r, found), true_events(s, stream=stream)) for r, s in zip(readings, scenes, strict=True)]
+    for stream, bound in (("audio", 0.95), ("video", 0.95)):
+        pairs = [
+            (r.heard if stream == "audio" else r.seen.events, true_events(s, stream=stream))
+            for r, s in zip(readings, scenes, strict=True)
+        ]
         values = [f1(a, b) for a, b in pairs if b]
         assert sum(values) / len(values) > bound, stream
 
@@ -97,7 +143,7 @@ def test_a_shift_of_the_sound_is_read_back(true_clips):
     _, clips = true_clips
     shifted = [Clip(c.frames, c.fps, c.waveform.roll(round(0.03 * c.sample_rate), 1), c.sample_rate) for c in clips]
     readings = zip(read(Probes.load(), clips), read(Probes.load(), shifted), strict=True)
-    gaps = [(offset(a.heard, a.seen), offset(b.heard, b.seen)) for a, b in readings]
+    gaps = [(offset(a.heard, a.seen.events), offset(b.heard, b.seen.events)) for a, b in readings]
     moved = torch.tensor([after - before for before, after in gaps if before is not None and after is not None])
     assert moved.median().item() == pytest.approx(0.03, abs=0.005)
 
@@ -105,6 +151,6 @@ def test_a_shift_of_the_sound_is_read_back(true_clips):
 def test_sound_of_another_clip_is_not_in_time(true_clips):
     _, clips = true_clips
     readings = read(Probes.load(), clips)
-    together = sum(f1(r.heard, r.seen) for r in readings)
-    apart = sum(f1(a.heard, b.seen) for a, b in zip(readings, readings[1:] + readings[:1], strict=True))
+    together = sum(f1(r.heard, r.seen.events) for r in readings)
+    apart = sum(f1(a.heard, b.seen.events) for a, b in zip(readings, readings[1:] + readings[:1], strict=True))
     assert together > 3 * apart

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,21 +10,43 @@ from torch import nn
 
 from duet_av.pipelines.models.pocket.network import TwinStreamDiT
 from duet_av.pipelines.models.pocket.text import TextEncoder
+from duet_av.pipelines.training.ablation import ARMS, Outcome, hierarchical_interval, report
 from duet_av.pipelines.training.data import LatentCache
-from duet_av.pipelines.training.flow import TASKS, FlowObjective, FlowStage, draw_levels, make_batch
-from duet_av.pipelines.training.loop import Settings, learning_rate, train, update_ema
+from duet_av.pipelines.training.flow import (
+    RECIPES,
+    TASKS,
+    FlowObjective,
+    FlowStage,
+    Recipe,
+    draw_levels,
+    start_audio_from_video,
+)
+from duet_av.pipelines.training.loop import Settings, learning_rate, parameter_groups, train, update_ema
 from duet_av.pipelines.weights import load_weights
 
 
 @pytest.fixture
-def stage(make_network, tmp_path):
-    """A tiny flow stage over four clips; it is judged by its own (negative) step counter."""
+def make_stage(make_network, tmp_path):
+    """Tiny flow stages over four clips, which every judge scores 1."""
+
+    def make(name="joint", **changes):
+        return _stage(make_network, tmp_path, name, replace(RECIPES[name], **changes))
+
+    return make
+
+
+@pytest.fixture
+def stage(make_stage):
+    return make_stage()
+
+
+def _stage(make_network, tmp_path, name, recipe):
     torch.manual_seed(0)
     encoder = TextEncoder(words=["ball", "bell"], dim=12, depth=1, heads=2)
     network = TwinStreamDiT(make_network().config)
     network.init_weights()
     cache = LatentCache(torch.randn(4, 3, 3, 4, 4), torch.randn(4, 5, 12), torch.randint(1, 5, (4, 2, 48)))
-    return FlowStage(cache, network, encoder, tmp_path, judge=lambda *_: {"score": 1.0})
+    return FlowStage(name, cache, network, encoder, tmp_path, recipe=recipe, judge=lambda *_: {"score": 1.0})
 
 
 def settings(tmp_path, **changes):
@@ -138,8 +161,90 @@ def test_two_processes_train_one_model(tmp_path, root):
     assert (tmp_path / "processes").read_text() == "8", "each process brings its own batch"
 
 
-def test_the_six_tasks_and_their_routes():
-    assert sum(task.share for task in TASKS.values()) == pytest.approx(1)
+def test_the_joint_mix_is_the_papers_normalised():
+    shares = dict(zip(TASKS, RECIPES["joint"].shares.tolist(), strict=True))
+    assert sum(shares.values()) == pytest.approx(1)
+    assert shares["t2av"] + shares["ti2av"] == pytest.approx(0.6 / 1.1)
+    assert shares["a2v"] == shares["v2a"] == pytest.approx(0.15 / 1.1)
+    # a row of both unimodal tasks counts for each: the paper's .1 and .1 in one
+    assert shares["t2v+t2a"] + shares["i2v+t2a"] == pytest.approx(0.2 / 1.1)
+
+
+@pytest.mark.parametrize(
+    ("mix", "said"), [({"t2x": 1.0}, "'t2x' is no task"), ({"a2v": -1.0}, "-1.0"), ({"a2v": 0.0}, "positive share")]
+)
+def test_a_mix_that_means_nothing_is_refused(mix, said):
+    with pytest.raises(ValueError, match=said):
+        Recipe(mix)
+
+
+@pytest.mark.parametrize(("name", "other"), [("video", "audio"), ("audio", "video")])
+def test_a_stream_trained_alone_leaves_the_other_as_it_was(make_stage, tmp_path, name, other):
+    stage = make_stage(name)
+    before = weights(stage)
+    train(stage, settings(tmp_path, steps=3))
+    moved = {key for key, value in weights(stage).items() if not torch.equal(value, before[key])}
+    assert any(f".{name}." in key for key in moved)
+    assert not any(f".{other}." in key for key in moved)
+    assert any(key.startswith("encoder.") for key in moved) == (name == "video"), "words are learnt with the picture"
+
+
+def test_the_cross_modal_layers_learn_faster(stage, tmp_path):
+    faster = settings(tmp_path, lr_factors={"context_attention": 3.0})
+    groups = {group["factor"]: len(group["params"]) for group in parameter_groups(stage.objective, faster)}
+    names = [name for name, _ in stage.objective.named_parameters()]
+    assert groups == {
+        3.0: sum("context_attention" in n for n in names),
+        1.0: sum("context_attention" not in n for n in names),
+    }
+
+
+def test_the_audio_stream_starts_from_the_video_stream_where_shapes_agree(make_network):
+    network = make_network()
+    kept = start_audio_from_video(network)
+    pair = network.pairs()[0]
+    assert torch.equal(pair.video.self_attention.to_q.weight, pair.audio.self_attention.to_q.weight)
+    assert kept == ["ends.audio.embed.weight", "ends.audio.out.weight", "ends.audio.out.bias"]
+
+
+def test_without_routing_by_task_every_route_is_open(make_stage):
+    batch = make_stage(by_task=False).batch(torch.Generator().manual_seed(0), 64)
+    assert all(route.all() for route in batch.route)
+
+
+def test_stop_gradient_keeps_a_clean_stream_from_learning_through_the_other(make_stage):
+    for stopped in (True, False):
+        stage = make_stage(stop_gradient=stopped, mix={"v2a": 1.0})
+        for half in (half for pair in stage.objective.network.pairs() for half in pair.present()):
+            nn.init.normal_(half.context_attention.to_out.weight)
+        nn.init.normal_(stage.objective.network.ends["audio"].out.weight)
+        stage.objective(stage.batch(torch.Generator().manual_seed(0), 8))["loss"].backward()
+        learnt = stage.objective.network.ends["video"].embed.weight.grad
+        assert (learnt is None or not learnt.any()) == stopped
+
+
+def _outcome(arm, seed, value):
+    mass = {f"{way} {token}": 0.5 for way in ("a2v", "v2a") for token in ("event", "background")}
+    return Outcome(
+        arm, seed, [(64, value)], {"sync_normalised": value, "kind_accuracy": 1.0}, [value - 0.1, value + 0.1], mass
+    )
+
+
+def test_the_ablation_is_reported_with_the_spread_of_its_seeds():
+    outcomes = [
+        _outcome(arm, seed, 0.8 - 0.3 * (arm == "gated") + 0.05 * seed)
+        for arm in ("full", "gated")
+        for seed in range(3)
+    ]
+    full, gated = report(outcomes, commit="x")["rows"]
+    assert (full["variant"], full["seeds"]) == ("full", [0, 1, 2])
+    assert gated["sync_f1_minus_full"]["mean"] == pytest.approx(-0.3)
+    mean, low, high = hierarchical_interval(outcomes[:3])
+    assert low < mean < high
+    assert set(ARMS) >= {"full", "no-context-tokens", "no-windows", "index-positions", "gated", "no-routing"}
+
+
+def test_the_tasks_and_their_routes():
     routes = {
         name: (t.a2v, t.v2a, t.learn_video, t.learn_audio, t.clean_video, t.clean_audio, t.first)
         for name, t in TASKS.items()
@@ -148,6 +253,7 @@ def test_the_six_tasks_and_their_routes():
         "t2av": (True, True, True, True, False, False, False),
         "ti2av": (True, True, True, True, False, False, True),
         "t2v+t2a": (False, False, True, True, False, False, False),
+        "i2v+t2a": (False, False, True, True, False, False, True),
         "a2v": (True, False, True, False, False, True, False),
         "v2a": (False, True, False, True, True, False, False),
     }
@@ -156,7 +262,7 @@ def test_the_six_tasks_and_their_routes():
 def test_what_is_given_is_clean_and_nothing_else_is():
     names = list(TASKS)
     task = torch.arange(len(names)).repeat(50)
-    levels = draw_levels(task, frames=4, generator=torch.Generator().manual_seed(0))
+    levels = draw_levels(task, frames=4, shared_level=0.6, generator=torch.Generator().manual_seed(0))
     for i, name in enumerate(names):
         video, audio = levels.video[task == i], levels.audio[task == i]
         given = TASKS[name]
@@ -167,13 +273,15 @@ def test_what_is_given_is_clean_and_nothing_else_is():
 
 
 def test_joint_samples_share_their_level_in_part():
-    joint = draw_levels(torch.zeros(2000, dtype=torch.long), frames=2, generator=torch.Generator().manual_seed(0))
+    joint = draw_levels(
+        torch.zeros(2000, dtype=torch.long), frames=2, shared_level=0.6, generator=torch.Generator().manual_seed(0)
+    )
     shared = (joint.video[:, 1] == joint.audio[:, 0]).float().mean().item()
     assert shared == pytest.approx(0.6, abs=0.05)
 
 
 def test_a_stream_that_is_given_teaches_nothing(stage):
-    batch = make_batch(stage.cache, 256, stage.null, torch.Generator().manual_seed(1))
+    batch = stage.batch(torch.Generator().manual_seed(1), 256)
     given = batch.sigma.audio[:, 0] == 0
     assert given.any()
     assert (batch.weight.audio[given] == 0).all()
