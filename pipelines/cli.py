@@ -213,7 +213,7 @@ def _world(arguments: argparse.Namespace) -> None:
 def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "stage",
-        choices=("codecs", "video-decoder", "audio-probe", "video-probe", "video", "audio", "joint"),
+        choices=("codecs", "video-decoder", "audio-probe", "video-probe", "video", "audio", "joint", "ablation"),
         help="what to train; each stage needs the ones before it",
     )
     parser.add_argument(
@@ -243,6 +243,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         help="start the audio stream from the video stream where shapes agree",
     )
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=3, help="trainings of each arm of the ablation (default 3)")
     parser.add_argument(
         "--compile", action="store_true", help="train through torch.compile (a CPU needs a C++ compiler for it)"
     )
@@ -255,6 +256,8 @@ def _train(arguments: argparse.Namespace) -> None:
     for name in ("steps", "batch", "clips"):
         if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
             raise ValueError(f"--{name} is {getattr(arguments, name)}; it must be at least 1.")
+    if arguments.stage == "ablation":
+        return _ablate(arguments)
     mix = _shares(arguments.mix)
     from dataclasses import replace
 
@@ -281,6 +284,19 @@ def _train(arguments: argparse.Namespace) -> None:
     )
     if record:
         print(json.dumps(record, indent=1))
+
+
+def _ablate(arguments: argparse.Namespace) -> None:
+    from .metrics.tables import TABLES
+    from .training.ablation import page, run_ablation
+
+    folder = arguments.weights or TABLES
+    folder.mkdir(parents=True, exist_ok=True)
+    run = arguments.run / "ablation"
+    table = run_ablation(
+        run, folder / "ablation.json", seeds=arguments.seeds, clips=arguments.clips, compiled=arguments.compile
+    )
+    print(page(table))
 
 
 def _shares(entries: Sequence[str]) -> dict[str, float]:
@@ -329,7 +345,9 @@ def _data(arguments: argparse.Namespace) -> None:
 
 
 def _add_bench(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("suite", choices=("core",), help="what to measure; see weights/bench/ for the tables of record")
+    parser.add_argument(
+        "suite", choices=("core", "codecs"), help="what to measure; see weights/bench/ for the tables of record"
+    )
     parser.add_argument("--prompts", type=int, default=1000, metavar="N", help="how many prompts (default 1000)")
     parser.add_argument("--seed", type=int, default=1000, help="list of scenes and noise (default 1000, the test list)")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes of one thread each (default 1)")
@@ -346,7 +364,7 @@ def _bench(arguments: argparse.Namespace) -> None:
             check_place(arguments.json if suffix == ".json" else arguments.json.with_suffix(suffix), suffix=suffix)
     from tqdm import tqdm
 
-    from .metrics.suites import SUITES, Run
+    from .metrics.suites import METRICS, SUITES, Run
     from .metrics.tables import markdown, plot, write
 
     with tqdm(desc=arguments.suite, unit="prompt") as bar:
@@ -354,7 +372,7 @@ def _bench(arguments: argparse.Namespace) -> None:
         table = SUITES[arguments.suite](run)
     print(markdown(table))
     if arguments.json:
-        print("\n".join(map(str, write(table, arguments.json, figure=plot(table, "sync_normalised")))))
+        print("\n".join(map(str, write(table, arguments.json, figure=plot(table, METRICS[arguments.suite])))))
 
 
 if __name__ == "__main__":

@@ -11,10 +11,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..world.scene import SOUNDING
+from ..world.scene import SOUNDING, Scene
 
 TOLERANCE = 0.0625  # seconds: one video frame
 Events = dict[str, tuple[float, ...]]  # kind -> onset times in seconds
+
+
+def true_events(scene: Scene, *, stream: str) -> Events:
+    """The scene's events in ``stream``: heard ones in 'audio', visible contacts (heard and seen) in 'video'."""
+    events: dict[str, list[float]] = {}
+    for s in scene.subjects:
+        if s.heard and (s.seen or stream == "audio"):
+            events.setdefault(s.kind, []).extend(s.times)
+    return {kind: tuple(sorted(times)) for kind, times in events.items()}
 
 
 def pick_peaks(onsets: Float[Tensor, "k t"], *, rate: float, threshold: float = 0.5, apart: float = 0.12) -> Events:

@@ -14,6 +14,9 @@ from typing import Any
 
 import torch
 from matplotlib.figure import Figure
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from tqdm import tqdm
 
 from ..files import replaced
 from ..guidance import PerStreamCFG
@@ -21,13 +24,14 @@ from ..metrics.bench import Record, Variant, chunks, score_chunk, summarise
 from ..metrics.context import context_share
 from ..metrics.prompts import DEVELOPMENT, TEST, bench_prompts
 from ..metrics.reading import Probes
+from ..metrics.tables import commit
 from ..models.pocket.load import PocketModel, load_audio_codec, load_network, load_text_encoder, load_video_codec
 from ..models.pocket.network import PocketConfig, TwinStreamDiT
 from ..models.pocket.text import TextEncoder
 from ..world import vocabulary
 from .data import LatentCache
-from .flow import RECIPES, FlowStage, Recipe
-from .loop import Settings, train
+from .flow import RECIPES, FlowStage, Recipe, start_audio_from_video
+from .loop import Settings, learning_rate, parameter_groups, train
 
 SMALL = PocketConfig(
     dim=128,
@@ -43,6 +47,7 @@ SMALL = PocketConfig(
 )
 STEPS, BATCH, LR, POINTS = 1000, 64, 2e-3, 4
 SAMPLING_STEPS = 16
+DATA_SEED = 11
 CURVE_PROMPTS, FINAL_PROMPTS, MASS_CLIPS = 160, 400, 64  # the first two in thousandths of the bench's lists
 
 
@@ -158,6 +163,90 @@ def hierarchical_interval(
     return table.mean().item(), low, high
 
 
+AUDIO_START_STEPS, AUDIO_START_POINTS = 400, (100, 200, 400)
+HELD_BACK = 512  # clips at the end of the cache that the comparison of starts does not learn from
+
+
+def audio_start(seed: int, *, cache: LatentCache, run: Path) -> dict[str, list[tuple[int, float]]]:
+    """Loss of an audio stream trained alone, on clips held back, against steps: started anew, and from the video stream
+    that was trained alone before (as JavisDiT and CCL do)."""
+    done = run / f"audio-start-{seed}.json"
+    if done.is_file():
+        return json.loads(done.read_text())
+    torch.manual_seed(seed)
+    network, encoder = TwinStreamDiT(SMALL), TextEncoder(words=vocabulary(), dim=SMALL.text_dim, depth=2, heads=2)
+    network.init_weights()
+    parts = [
+        LatentCache(*(z[rows] for z in vars(cache).values())) for rows in (slice(-HELD_BACK), slice(-HELD_BACK, None))
+    ]
+    plan = Settings(AUDIO_START_STEPS, BATCH, LR, run=run, seed=seed)
+
+    def learn(name: str) -> list[tuple[int, float]]:
+        stage, held_back = (
+            FlowStage(name, part, network, encoder, run, recipe=RECIPES[name], judge=lambda *_: {}) for part in parts
+        )
+        optimizer = torch.optim.AdamW(parameter_groups(stage.objective, plan), betas=(0.9, 0.98), weight_decay=0.01)
+        same, curve = held_back.batch(torch.Generator().manual_seed(0), HELD_BACK), []
+        for step in range(AUDIO_START_STEPS):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(step, plan)
+            generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+            with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+                stage.objective(stage.batch(generator, BATCH))["loss"].backward()
+            nn.utils.clip_grad_norm_(stage.objective.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            if step + 1 in AUDIO_START_POINTS:
+                with torch.no_grad():
+                    curve.append((step + 1, stage.objective(same)["loss"].item()))
+        return curve
+
+    learn("video")
+    start = {name: value.clone() for name, value in network.state_dict().items()}
+    found = {"anew": learn("audio")}
+    network.load_state_dict(start)
+    start_audio_from_video(network)
+    found["from the video stream"] = learn("audio")
+    with replaced(done) as temporary:
+        temporary.write_text(json.dumps(found), encoding="utf-8")
+    return found
+
+
+def run_ablation(run: Path, target: Path, *, seeds: int, clips: int, compiled: bool) -> dict[str, Any]:
+    """Every arm with every seed, one seed of all arms after the other; writes the table, page and plot to ``target``.
+
+    What ``run`` already holds is not trained again, so that several calls, or several processes, can share the work.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    encoder = TextEncoder(words=vocabulary(), dim=SMALL.text_dim, depth=2, heads=2)
+    cache = LatentCache.build(
+        run / f"single-{clips}.safetensors",
+        seed=DATA_SEED,
+        count=clips,
+        mix={"single": 1.0},
+        codecs=(load_video_codec(), load_audio_codec()),
+        tokenizer=encoder.tokenizer,
+    )
+    jobs = [(arm, seed) for seed in range(seeds) for arm in ARMS]
+    outcomes = [
+        run_arm(arm, seed, cache=cache, run=run, compiled=compiled) for arm, seed in tqdm(jobs, desc="ablation")
+    ]
+    starts = [audio_start(seed, cache=cache, run=run) for seed in range(seeds)]
+    table = report(outcomes, commit=commit()) | {"audio_start": starts}
+    return write_ablation(table, target)
+
+
+def write_ablation(table: dict[str, Any], target: Path) -> dict[str, Any]:
+    """``target`` (JSON), and the page and the plot of the same name."""
+    with replaced(target) as temporary:
+        temporary.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    with replaced(target.with_suffix(".md")) as temporary:
+        temporary.write_text(page(table), encoding="utf-8")
+    with replaced(target.with_suffix(".png")) as temporary:
+        draw(table).savefig(temporary, format="png", dpi=100)
+    return table
+
+
 def report(outcomes: Sequence[Outcome], *, commit: str) -> dict[str, Any]:
     """The table of record: every arm over its seeds, and each against 'full' on the seeds that both have."""
     rows = []
@@ -217,5 +306,10 @@ def page(table: dict[str, Any]) -> str:
         cells = [row["variant"], str(len(row["seeds"])), show(row["sync_f1"]), show(row.get("sync_f1_minus_full"))]
         cells += [f"{row['scores']['sync_normalised']:.3f}", f"{row['scores']['kind_accuracy']:.3f}", *shares]
         lines.append(f"| {' | '.join(cells)} |")
+    starts, about_starts = table.get("audio_start", []), list[str]()
+    for way in starts[0] if starts else ():
+        points = [(step, fmean(dict(map(tuple, s[way]))[step] for s in starts)) for step, _ in starts[0][way]]
+        losses = ", ".join(f"{loss:.4f} after {step} steps" for step, loss in points)
+        about_starts.append(f"* audio stream started {way}: {losses} ({len(starts)} seeds, loss on clips held back)")
     about = [f"* {row['variant']}: {row['about']}" for row in table["rows"]]
-    return "\n\n".join(["\n\n".join(lines[:2]), "\n".join(lines[2:]), "\n".join(about)]) + "\n"
+    return "\n\n".join(["\n\n".join(lines[:2]), "\n".join(lines[2:]), "\n".join(about + about_starts)]) + "\n"

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from ..files import replaced
 from ..media import read_conformed
+from ..metrics.fidelity import psnr
 from ..models.pocket.codec import AudioCodec, VideoCodec
 from ..models.pocket.text import WordTokenizer
 from ..shapes import ClipShape
 from ..streams import Clip
-from .codec import psnr
 
 MEDIA = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".ogv", ".flv", ".wmv")
 KNOWN_DECIBELS = 20.0  # PSNR of the codec's reconstruction below which a picture is outside the pocket world

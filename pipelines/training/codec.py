@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..metrics.fidelity import moving, psnr
 from ..models.pocket.codec import VideoCodec
 from ..shapes import ClipShape
 from ..weights import halved, save_weights
@@ -15,21 +16,8 @@ from ..world import make_scenes, render_picture
 from .data import RenderCache
 
 HELD_OUT = 64
-MOVING = 0.04  # a pixel moves where it differs by more than this from its own median over the clip
 MOVING_WEIGHT = 4.0
 LATENT_NOISE = 0.2  # greatest standard deviation of the noise added to latents: a network's are never exact
-
-
-def moving(frames: Tensor) -> Tensor:
-    """Which pixels show something that moves: [b, t, 1, h, w] bool."""
-    return ((frames - frames.median(1, keepdim=True).values).abs() > MOVING).any(2, keepdim=True)
-
-
-def psnr(a: Tensor, b: Tensor, where: Tensor | None = None) -> float:
-    """Peak signal-to-noise ratio in dB of frames in 0..1, over the pixels of ``where``."""
-    error = (a - b).square()
-    mean = error.mean() if where is None else error[where.expand_as(error)].mean()
-    return float(-10 * mean.clamp_min(1e-10).log10())
 
 
 class _DecoderObjective(nn.Module):

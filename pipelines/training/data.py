@@ -13,11 +13,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..files import replaced
-from ..metrics.events import Events
+from ..metrics.reading import render
 from ..models.pocket.codec import AudioCodec, VideoCodec
 from ..models.pocket.text import PAD, WordTokenizer
 from ..shapes import ClipShape
-from ..world import Scene, caption, make_scenes, render_picture, render_sound
+from ..world import Scene, caption, make_scenes, render_picture
 from ..world.scene import Split
 
 PARAPHRASES = 4
@@ -26,20 +26,6 @@ CHUNK = 32
 
 def chunks(items: Sequence[Scene], size: int = CHUNK) -> Iterator[Sequence[Scene]]:
     return (items[i : i + size] for i in range(0, len(items), size))
-
-
-def render(scenes: Sequence[Scene], shape: ClipShape) -> tuple[Tensor, Tensor]:
-    """Frames [b, t, 3, h, w] and waveforms [b, 2, samples] of ``scenes``."""
-    return render_picture(scenes, shape), render_sound(scenes, samples=shape.samples, sample_rate=shape.sample_rate)
-
-
-def true_events(scene: Scene, *, stream: str) -> Events:
-    """The scene's events in ``stream``: heard ones in 'audio', visible contacts (heard and seen) in 'video'."""
-    events: dict[str, list[float]] = {}
-    for s in scene.subjects:
-        if s.heard and (s.seen or stream == "audio"):
-            events.setdefault(s.kind, []).extend(s.times)
-    return {kind: tuple(sorted(times)) for kind, times in events.items()}
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..metrics.events import f1
+from ..metrics.events import f1, true_events
 from ..metrics.probes import BINS_PER_FRAME, AudioProbe, VideoProbe, onset_loss, onset_target
 from ..models.pocket.codec import AudioCodec, VideoCodec, log_mel
 from ..shapes import ClipShape
 from ..weights import halved, save_weights
 from ..world import KINDS, Scene, make_scenes, render_picture, render_sound
 from ..world.scene import COLOURS, PLACES
-from .data import RenderCache, true_events
+from .data import RenderCache
 
 RECONSTRUCTED = 0.4  # share of clips shown as the codec gives them back
 HELD_OUT = 128

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from duet_av.pipelines.metrics.fidelity import moving, psnr
 from duet_av.pipelines.models.pocket.codec import AudioCodec, PatchPCA, VideoCodec, griffin_lim, log_mel
 from duet_av.pipelines.models.pocket.load import load_audio_codec, load_video_codec
 from duet_av.pipelines.shapes import ClipShape
-from duet_av.pipelines.training.codec import moving, psnr
 from duet_av.pipelines.world import make_scenes, render_picture, render_sound
 
 SCENES = make_scenes(77, 12, split="test")

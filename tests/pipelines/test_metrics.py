@@ -8,14 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from duet_av.pipelines.metrics.context import event_tokens
-from duet_av.pipelines.metrics.events import f1, match, pick_peaks
+from duet_av.pipelines.metrics.events import f1, match, pick_peaks, true_events
 from duet_av.pipelines.metrics.probes import onset_target
 from duet_av.pipelines.metrics.reading import Probes, read, reconstruct, side
 from duet_av.pipelines.metrics.sync import holm, mean_interval, normalised, normalised_difference, offset
 from duet_av.pipelines.models.pocket.load import PocketModel
 from duet_av.pipelines.shapes import ClipShape
 from duet_av.pipelines.streams import Clip
-from duet_av.pipelines.training.data import true_events
 from duet_av.pipelines.world import make_scenes
 
 

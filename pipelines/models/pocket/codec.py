@@ -160,11 +160,12 @@ def log_mel(
     return ((mel + MEL_FLOOR).log() + 3).div(3).unflatten(0, waveform.shape[:2])
 
 
-def _magnitudes(mel: Float[Tensor, "b mels frames"], *, sample_rate: int) -> Float[Tensor, "b frequencies frames"]:
-    """Non-negative least squares S with bank^T S = mel, by multiplicative updates (Lee and Seung, 2001)."""
+def magnitudes(mel: Float[Tensor, "b mels frames"], *, sample_rate: int) -> Float[Tensor, "b frequencies frames"]:
+    """Spectra S of ``log_mel`` frames: non-negative least squares bank^T S = m by multiplicative updates (Lee and Seung,
+    2001)."""
     bank = _mel_bank(sample_rate).to(mel.device)
-    magnitude = bank @ mel + 1e-8
-    target = bank @ mel
+    target = bank @ ((mel * 3 - 3).exp() - MEL_FLOOR).clamp_min(0)
+    magnitude = target + 1e-8
     for _ in range(NNLS_STEPS):
         magnitude = magnitude * (target / (bank @ (bank.T @ magnitude) + 1e-8))
     return magnitude
@@ -225,7 +226,6 @@ class AudioCodec(nn.Module):
     def decode(self, latent: Float[Tensor, "b c t"], *, samples: int | None = None) -> Float[Tensor, "b 2 samples"]:
         """Waveforms within -1..1; ``samples`` cuts the last latent frame's padding."""
         mel = self.decode_mel(latent)
-        linear = ((mel * 3 - 3).exp() - MEL_FLOOR).clamp_min(0)
         length = samples or mel.shape[-1] * MEL_HOP
-        magnitude = _magnitudes(linear.flatten(0, 1), sample_rate=self.sample_rate)
+        magnitude = magnitudes(mel.flatten(0, 1), sample_rate=self.sample_rate)
         return griffin_lim(magnitude, samples=length).unflatten(0, (-1, 2)).clamp(-1, 1)
