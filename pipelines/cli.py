@@ -257,7 +257,8 @@ def _train(arguments: argparse.Namespace) -> None:
         if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
             raise ValueError(f"--{name} is {getattr(arguments, name)}; it must be at least 1.")
     if arguments.stage == "ablation":
-        return _ablate(arguments)
+        _ablate(arguments)
+        return
     mix = _shares(arguments.mix)
     from dataclasses import replace
 

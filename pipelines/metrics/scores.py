@@ -21,6 +21,7 @@ def scores(prompt: Prompt, take: Reading) -> Scores:
     if prompt.audible:
         seen = take.seen.events
         out["count_error"] = float(abs(sum(map(len, take.heard.values())) - sum(map(len, seen.values()))))
+        out["count_outside"] = _count_outside(scene, take)
         late = offset(take.heard, seen)
         out |= {} if late is None else {"offset_ms": 1000 * late}
         out |= _binding(scene, take)
@@ -62,6 +63,18 @@ def _colours(scene: Scene, take: Reading) -> Scores:
     """Share of the subjects in view that have the captioned colour."""
     visible = [s for s in scene.subjects if s.seen]
     return {"colour_accuracy": sum(take.seen.colour(s.kind, s.place) == s.colour for s in visible) / len(visible)}
+
+
+def _count_outside(scene: Scene, take: Reading) -> float:
+    """Events of either stream beyond what the caption allows: one more or less than the scene's own, as its phase is
+    never said, and exactly one where it says 'once'."""
+    out = 0
+    for kind in {s.kind for s in scene.subjects if s.heard and s.seen}:
+        mine = [s for s in scene.subjects if s.kind == kind and s.heard and s.seen]
+        true, slack = sum(len(s.times) for s in mine), sum(s.tempo != "once" for s in mine)
+        counts = (len(events.get(kind, ())) for events in (take.heard, take.seen.events))
+        out += sum(max(0, abs(n - true) - slack) for n in counts)
+    return float(out)
 
 
 def _binding(scene: Scene, take: Reading) -> Scores:

@@ -79,6 +79,7 @@ def test_a_perfect_clip_scores_everything():
         "side_accuracy": 1.0,
         "colour_accuracy": 1.0,
         "count_error": 0.0,
+        "count_outside": 0.0,
         "offset_ms": 0.0,
         "binding": 1.0,
     }
@@ -89,6 +90,8 @@ def test_a_perfect_clip_scores_everything():
     [
         ({"heard": {"ball": (0.5, 1.3)}}, "kind_accuracy", 0.0),
         ({"heard": {"ball": (0.5,), "bell": (0.9,)}}, "count_error", 1.0),
+        ({"heard": {"ball": (0.5,), "bell": (0.9,)}}, "count_outside", 0.0),
+        ({"heard": {"ball": (0.5, 1.3), "bell": (0.9, 1.5)}}, "count_outside", 1.0),
         ({"heard": {"ball": (0.53, 1.33), "bell": (0.93,)}}, "offset_ms", 30.0),
         ({"sides": {"ball": "right", "bell": "right"}}, "side_accuracy", 0.5),
         ({"things": (("ball", "green", "left"), BOTH[1])}, "colour_accuracy", 0.5),
