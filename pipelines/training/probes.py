@@ -138,13 +138,15 @@ class VideoProbeStage:
             if len(shown := [s for s in scene.subjects if s.seen]) == 1
             for s in shown
         ]
-        return {
-            "score": _mean([f1(found, true) for found, true in events if true]),
+        found = {
+            "event_f1": _mean([f1(found, true) for found, true in events if true]),
             "kinds": _mean([float(seen.kinds == {s.kind for s in scene.subjects if s.seen}) for seen, scene in pairs]),
             "colours": _mean([float(seen.colour(s.kind, s.place) == s.colour) for seen, s in visible]),
             "places": _mean([float(seen.place(s.kind) == s.place) for seen, s in alone]),
             "false_alarms": _mean([float(bool(found)) for found, true in events if not true]),
         }
+        good = [found["event_f1"], found["kinds"], found["colours"], found["places"], 1 - found["false_alarms"]]
+        return {"score": _mean(good), **found}
 
     def save(self, record: dict[str, Any]) -> list[Path]:
         save_weights(self.path, halved(self.objective.probe), kind="video-probe", config=self.config, record=record)
