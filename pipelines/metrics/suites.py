@@ -12,12 +12,12 @@ from ..models.pocket.codec import VideoCodec
 from ..models.pocket.load import PocketModel
 from .bench import Record, Rows, Variant, chunks, differences, run_variants, score_true_chunk, summarise
 from .fidelity import picture_fidelity, sound_fidelity
-from .prompts import AUDIBLE, DEVELOPMENT, SHARES, bench_prompts
+from .prompts import AUDIBLE, DEVELOPMENT, bench_prompts
 from .reading import Probes
 from .tables import Table
 
 SCALES = (1.0, 2.0, 3.0, 5.0)
-DEVELOPMENT_SHARE = 0.3  # length of the development list, in lengths of the test list
+DEVELOPMENT_SHARE = 0.25  # length of the development list, in lengths of the test list
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,15 @@ class Run:
 
 
 def core(run: Run) -> Table:
-    """The shipped base: plain CFG chosen on development, no guidance, each stream alone, and true clips."""
+    """The shipped base: plain CFG chosen on development, over all prompts; beside it, on half of those with an audible
+    source, no guidance and each stream alone; and true clips."""
     listed = bench_prompts(round(DEVELOPMENT_SHARE * run.prompts), DEVELOPMENT, strata=AUDIBLE)
     trials = [Variant(f"cfg {scale:g}", PerStreamCFG(scale, scale)) for scale in SCALES]
     tried = run_variants(trials, listed, jobs=run.jobs, on_chunk=run.on_chunk)
     found = {name: summarise(records)["all"] for name, records in tried.items()}
     best = max(trials, key=lambda trial: found[trial.name]["sync_normalised"].mean)
 
-    prompts, audible = (bench_prompts(run.prompts, run.seed, strata=s) for s in (tuple(SHARES), AUDIBLE))
+    prompts, audible = bench_prompts(run.prompts, run.seed), bench_prompts(run.prompts // 2, run.seed, strata=AUDIBLE)
     chosen = Variant("cfg-chosen", best.strategy)
     others = [Variant("none", PerStreamCFG(1.0, 1.0)), Variant("context-only", Apart(best.strategy))]
     records = run_variants([chosen], prompts, jobs=run.jobs, on_chunk=run.on_chunk)
