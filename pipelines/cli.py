@@ -332,11 +332,11 @@ def _data(arguments: argparse.Namespace) -> None:
 
     from .models.pocket.load import load_audio_codec, load_text_encoder, load_video_codec
     from .shapes import ClipShape
-    from .training.clips import encode_folder
+    from .training.clips import encode_folder, media_files
 
     shape, codecs = ClipShape(seconds=arguments.seconds), (load_video_codec(), load_audio_codec())
     tokenizer = load_text_encoder().tokenizer
-    with tqdm(desc="encode", unit="file") as bar:
+    with tqdm(desc="encode", unit="file", total=len(media_files(arguments.folder))) as bar:
         report = encode_folder(
             arguments.folder, target, shape=shape, codecs=codecs, tokenizer=tokenizer, on_file=bar.update
         )

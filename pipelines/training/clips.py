@@ -78,6 +78,18 @@ def segments(clip: Clip, shape: ClipShape) -> list[tuple[Tensor, Tensor]]:
     return out
 
 
+def media_files(folder: Path) -> list[Path]:
+    """The media files in ``folder`` and the folders in it, in order.
+
+    Raises:
+        ValueError: there are none.
+    """
+    files = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in MEDIA)
+    if not files:
+        raise ValueError(f"{folder} holds no media file ({', '.join(MEDIA)}).")
+    return files
+
+
 @torch.inference_mode()
 def encode_folder(
     folder: Path,
@@ -93,9 +105,7 @@ def encode_folder(
     Raises:
         ValueError: the folder holds no media file, or none that can be used.
     """
-    files, report = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in MEDIA), Report()
-    if not files:
-        raise ValueError(f"{folder} holds no media file ({', '.join(MEDIA)}).")
+    files, report = media_files(folder), Report()
     rows: list[dict[str, Tensor]] = []
     for path in files:
         name = str(path.relative_to(folder))

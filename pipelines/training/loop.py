@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -133,6 +134,8 @@ def train(stage: Stage, settings: Settings) -> dict[str, Any]:
 
     Every step's random numbers come from (seed, step, process), so that a resumed run continues the same sequence.
     """
+    # Autocast keeps the norms' weights in float32 on purpose.
+    warnings.filterwarnings("ignore", message="Mismatch dtype between input and weight")
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=settings.mixed_precision)
     objective = stage.objective
     optimizer = torch.optim.AdamW(parameter_groups(objective, settings), betas=(0.9, 0.98), weight_decay=0.01)

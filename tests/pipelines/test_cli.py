@@ -12,6 +12,7 @@ import torch
 
 from duet_av.pipelines import cli
 from duet_av.pipelines.media import read_mp4
+from duet_av.pipelines.weights import WEIGHTS, load_weights
 
 PROMPT = "a small red ball bounces slowly on the left at night"
 FAST = ["--steps", "4"]
@@ -175,3 +176,25 @@ def test_a_folder_of_clips_becomes_training_data_with_a_report(tmp_path, capsys)
     assert "it has no caption" in report["rejected"]["lonely.mp4"]
     assert report["outside"] == {}
     assert "4 segments from 2 files; 2 files left out" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_stage_trains_on_your_own_clips_by_the_same_command(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("duet_av.pipelines.training.stages.JUDGE_PROMPTS", 1)
+    assert duet("world", "--count", 2, "-o", tmp_path / "clips") == 0
+    assert duet("data", tmp_path / "clips", "-o", tmp_path / "clips.safetensors") == 0
+    capsys.readouterr()
+    arguments = ["--data", tmp_path / "clips.safetensors", "--run", tmp_path / "run", "--weights", tmp_path / "out"]
+    assert duet("train", "audio", "--steps", 1, "--batch", 2, *arguments) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert (record["stage"], record["steps"]) == ("audio", 1)
+    trained, shipped = (load_weights(f / "pocket-av.safetensors", "pocket-av") for f in (tmp_path / "out", WEIGHTS))
+    moved = {name for name, value in trained.tensors.items() if not torch.equal(value, shipped.tensors[name])}
+    assert moved
+    assert all(".audio." in name for name in moved)
+    assert trained.record["clips"] == 2
+
+
+def test_encoded_clips_of_another_kind_are_refused(tmp_path, capsys):
+    assert duet("train", "audio", "--data", WEIGHTS / "pocket-audio-codec.safetensors", "--run", tmp_path) == 2
+    assert "encoded clips are 'video', 'audio' and 'tokens'" in capsys.readouterr().err
