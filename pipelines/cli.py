@@ -263,15 +263,16 @@ def _train(arguments: argparse.Namespace) -> None:
     from dataclasses import replace
 
     from .training.flow import RECIPES
-    from .training.stages import run_stage
+    from .training.stages import Job, run_stage
+    from .weights import WEIGHTS
 
     recipe = RECIPES.get(arguments.stage)
     if recipe:
         recipe = replace(recipe, mix=mix or recipe.mix, stop_gradient=arguments.stop_gradient)
-    record = run_stage(
+    job = Job(
         arguments.stage,
-        run=arguments.run,
-        folder=arguments.weights,
+        arguments.run,
+        folder=arguments.weights or WEIGHTS,
         steps=arguments.steps,
         batch=arguments.batch,
         lr=arguments.lr,
@@ -283,6 +284,7 @@ def _train(arguments: argparse.Namespace) -> None:
         audio_from_video=arguments.audio_from_video,
         data=arguments.data,
     )
+    record = run_stage(job)
     if record:
         print(json.dumps(record, indent=1))
 

@@ -131,6 +131,7 @@ def _sync_columns(part: Sequence[Scores]) -> list[list[float]]:
     return [[s[name] for s in both] for name in SYNC] if both else []
 
 
+Task = tuple[Sequence[Prompt], Variant | None]  # None: the prompts' own clips
 _worker: tuple[PocketModel, Probes] | None = None
 
 
@@ -140,9 +141,18 @@ def _start_worker() -> None:
     _worker = PocketModel.load(), Probes.load()
 
 
-def _work(task: tuple[Sequence[Prompt], Variant]) -> list[Record]:
+def _work(task: Task) -> list[Record]:
     assert _worker is not None
-    return score_chunk(*_worker, *task)
+    prompts, variant = task
+    return score_chunk(*_worker, prompts, variant) if variant else score_true_chunk(*_worker, prompts)
+
+
+def run_tasks(tasks: Sequence[Task], *, jobs: int, on_chunk: Callable[[int], object]) -> Iterator[list[Record]]:
+    """Records of each task with the shipped weights, in ``jobs`` processes of one thread each."""
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_start_worker) as pool:
+        for records in pool.map(_work, tasks):
+            on_chunk(len(records))
+            yield records
 
 
 def run_variants(
@@ -152,11 +162,10 @@ def run_variants(
     jobs: int = 1,
     on_chunk: Callable[[int], object] = lambda _: None,
 ) -> dict[str, list[Record]]:
-    """Records of every variant with the shipped weights, in ``jobs`` processes of one thread each."""
-    tasks = [(part, variant) for variant in variants for part in chunks(prompts)]
+    """Records of every variant on every prompt."""
+    tasks: list[Task] = [(part, variant) for variant in variants for part in chunks(prompts)]
     out: dict[str, list[Record]] = {variant.name: [] for variant in variants}
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_start_worker) as pool:
-        for (_, variant), records in zip(tasks, pool.map(_work, tasks), strict=True):
-            out[variant.name] += records
-            on_chunk(len(records))
+    for (_, variant), records in zip(tasks, run_tasks(tasks, jobs=jobs, on_chunk=on_chunk), strict=True):
+        assert variant is not None
+        out[variant.name] += records
     return out

@@ -10,7 +10,7 @@ import torch
 from ..guidance import Apart, PerStreamCFG
 from ..models.pocket.codec import VideoCodec
 from ..models.pocket.load import PocketModel
-from .bench import Record, Rows, Variant, chunks, differences, run_variants, score_true_chunk, summarise
+from .bench import Record, Rows, Task, Variant, chunks, differences, run_tasks, run_variants, summarise
 from .fidelity import picture_fidelity, sound_fidelity
 from .prompts import AUDIBLE, DEVELOPMENT, bench_prompts
 from .reading import Probes
@@ -53,14 +53,10 @@ def core(run: Run) -> Table:
     return Table("core", len(prompts), run.seed, rows, notes)
 
 
-@torch.inference_mode()
 def _true_clips(run: Run) -> Rows:
     """The instruments and metrics on the scenes' own clips."""
-    model, probes, records = PocketModel.load(), Probes.load(), list[Record]()
-    for part in chunks(bench_prompts(run.prompts, run.seed)):
-        records += score_true_chunk(model, probes, part)
-        run.on_chunk(len(part))
-    return summarise(records)
+    tasks: list[Task] = [(part, None) for part in chunks(bench_prompts(run.prompts, run.seed))]
+    return summarise(r for records in run_tasks(tasks, jobs=run.jobs, on_chunk=run.on_chunk) for r in records)
 
 
 @torch.inference_mode()

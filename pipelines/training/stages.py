@@ -15,7 +15,7 @@ from torch import nn
 from ..guidance import Apart, PerStreamCFG
 from ..metrics.bench import Variant, chunks, score_chunk, summarise
 from ..metrics.prompts import AUDIBLE, DEVELOPMENT, bench_prompts
-from ..metrics.reading import Probes
+from ..metrics.reading import AUDIO_PROBE, VIDEO_PROBE, Probes
 from ..models.pocket.codec import AudioCodec, VideoCodec, log_mel
 from ..models.pocket.load import FILES, PocketModel, load_audio_codec, load_network, load_text_encoder, load_video_codec
 from ..models.pocket.network import POCKET, TwinStreamDiT
@@ -59,60 +59,67 @@ PRESETS = {
 }
 
 
-def run_stage(
-    name: str,
-    *,
-    run: Path,
-    folder: Path | None,
-    steps: int | None,
-    batch: int | None,
-    lr: float | None,
-    clips: int,
-    seed: int,
-    from_scratch: bool,
-    compiled: bool = False,
-    recipe: Recipe | None = None,
-    audio_from_video: bool = False,
-    data: Path | None = None,
-) -> dict[str, Any]:
-    """Train stage ``name`` and write its weights to ``folder`` (default: the pack's own); returns its record."""
-    folder = folder or WEIGHTS
-    folder.mkdir(parents=True, exist_ok=True)
-    if name == "codecs":
-        return _fit_codecs(folder, seed=seed)
-    preset = PRESETS[name]
+@dataclass(frozen=True)
+class Job:
+    """One call of ``duet train``. ``None`` takes the stage's own preset or recipe."""
+
+    stage: str
+    run: Path  # folder of checkpoints and caches
+    folder: Path = WEIGHTS  # where the weights go
+    steps: int | None = None
+    batch: int | None = None
+    lr: float | None = None
+    clips: int = 8192
+    seed: int = 0
+    from_scratch: bool = False
+    compiled: bool = False
+    recipe: Recipe | None = None
+    audio_from_video: bool = False
+    data: Path | None = None  # clips encoded by ``duet data``, in place of the world
+
+
+def run_stage(job: Job) -> dict[str, Any]:
+    """Train a stage and write its weights; returns the record that is stored in them."""
+    for folder in (job.folder, job.run):
+        folder.mkdir(parents=True, exist_ok=True)
+    if job.stage == "codecs":
+        return _fit_codecs(job.folder, seed=job.seed)
+    preset = PRESETS[job.stage]
     settings = Settings(
-        steps=steps or preset.steps,
-        batch=batch or preset.batch,
-        lr=lr or preset.lr,
-        run=run,
-        seed=seed,
+        steps=job.steps or preset.steps,
+        batch=job.batch or preset.batch,
+        lr=job.lr or preset.lr,
+        run=job.run,
+        seed=job.seed,
         score_every=preset.score_every,
-        compiled=compiled,
+        compiled=job.compiled,
         lr_factors=preset.lr_factors,
     )
-    run.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(seed)
-    stage: Stage
-    if name in RECIPES:
-        network, encoder = _start(from_scratch)
-        if audio_from_video:
-            start_audio_from_video(network)
-        codecs = load_video_codec(), load_audio_codec()
-        cache = LatentCache.read(data) if data else _rendered(run, codecs, encoder, clips=clips, seed=seed)
-        judge = _judge(name, recipe or RECIPES[name], codecs)
-        stage = FlowStage(name, cache, network, encoder, folder, recipe=recipe or RECIPES[name], judge=judge)
-    elif name == "audio-probe":
-        stage = AudioProbeStage(load_audio_codec(), folder / "pocket-audio-probe.safetensors")
-    else:
-        cache = RenderCache.build(
-            seed=seed + 2, count=RENDERED, shape=ClipShape(), split="any" if "probe" in name else "train"
-        )
-        if name == "video-probe":
-            stage = VideoProbeStage(load_video_codec(), folder / "pocket-video-probe.safetensors", cache=cache)
-        else:
-            stage = VideoDecoderStage(_decoder(load_video_codec()), folder / FILES["video-codec"].name, cache=cache)
-    return train(stage, settings)
+    torch.manual_seed(job.seed)
+    return train(_stage(job), settings)
+
+
+def _stage(job: Job) -> Stage:
+    if job.stage in RECIPES:
+        return _flow(job)
+    if job.stage == "audio-probe":
+        return AudioProbeStage(load_audio_codec(), job.folder / AUDIO_PROBE.name)
+    # The probe must read any composition; a decoder that had seen the held-out ones would flatter the ceiling.
+    split = "any" if job.stage == "video-probe" else "train"
+    cache = RenderCache.build(seed=job.seed + 2, count=RENDERED, shape=ClipShape(), split=split)
+    if job.stage == "video-probe":
+        return VideoProbeStage(load_video_codec(), job.folder / VIDEO_PROBE.name, cache=cache)
+    return VideoDecoderStage(_decoder(load_video_codec()), job.folder / FILES["video-codec"].name, cache=cache)
+
+
+def _flow(job: Job) -> FlowStage:
+    recipe, codecs = job.recipe or RECIPES[job.stage], (load_video_codec(), load_audio_codec())
+    network, encoder = _start(job.from_scratch)
+    if job.audio_from_video:
+        start_audio_from_video(network)
+    cache = LatentCache.read(job.data) if job.data else _rendered(job, codecs, encoder)
+    judge = _judge(job.stage, recipe, codecs)
+    return FlowStage(job.stage, cache, network, encoder, job.folder, recipe=recipe, judge=judge)
 
 
 def _fit_codecs(folder: Path, *, seed: int) -> dict[str, Any]:
@@ -156,16 +163,14 @@ def _start(from_scratch: bool) -> tuple[TwinStreamDiT, TextEncoder]:
     return network, encoder
 
 
-def _rendered(
-    run: Path, codecs: tuple[VideoCodec, AudioCodec], encoder: TextEncoder, *, clips: int, seed: int
-) -> LatentCache:
-    """``clips`` scenes of the world, encoded once for each seed, number and codec."""
-    mark = zlib.crc32(repr((seed, clips, MIX, codecs[0].pca.basis.double().sum().item())).encode())
+def _rendered(job: Job, codecs: tuple[VideoCodec, AudioCodec], encoder: TextEncoder) -> LatentCache:
+    """The world's scenes, encoded once for each seed, number and codec."""
+    mark = zlib.crc32(repr((job.seed, job.clips, MIX, codecs[0].pca.basis.double().sum().item())).encode())
     with PartialState().main_process_first():
         return LatentCache.build(
-            run / f"latents-{mark:08x}.safetensors",
-            seed=seed + 1,
-            count=clips,
+            job.run / f"latents-{mark:08x}.safetensors",
+            seed=job.seed + 1,
+            count=job.clips,
             mix=MIX,
             codecs=codecs,
             tokenizer=encoder.tokenizer,
