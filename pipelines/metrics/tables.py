@@ -86,10 +86,14 @@ def markdown(table: Table) -> str:
 
 
 def plot(table: Table, metric: str) -> Figure:
-    """``metric`` of every variant by stratum, with its intervals."""
+    """``metric`` of every variant (differences are left to the page) by stratum, with its intervals."""
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.subplots()
-    rows = {name: strata for name, strata in table.rows.items() if any(metric in m for m in strata.values())}
+    rows = {
+        name: strata
+        for name, strata in table.rows.items()
+        if "-minus-" not in name and any(metric in m for m in strata.values())
+    }
     strata = list(dict.fromkeys(s for row in rows.values() for s, metrics in row.items() if metric in metrics))
     for k, (name, row) in enumerate(rows.items()):
         values = [row.get(s, {}).get(metric) for s in strata]

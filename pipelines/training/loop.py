@@ -61,7 +61,7 @@ class Settings:
     ema: float = 0.998
     score_every: int = 1000
     checkpoint_seconds: float = 60.0
-    mixed_precision: str = "bf16"
+    bfloat16: bool = True  # autocast; weights and losses stay in float32
     compiled: bool = False  # through torch.compile, which needs a C++ compiler on a CPU
     lr_factors: dict[str, float] = field(default_factory=dict)  # fragment of a parameter's name -> factor on the rate
 
@@ -136,7 +136,9 @@ def train(stage: Stage, settings: Settings) -> dict[str, Any]:
     """
     # Autocast keeps the norms' weights in float32 on purpose.
     warnings.filterwarnings("ignore", message="Mismatch dtype between input and weight")
-    accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=settings.mixed_precision)
+    # accelerate holds one precision for the whole process; autocast is entered here, where each run has its own.
+    accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
+    autocast = partial(torch.autocast, accelerator.device.type, torch.bfloat16, enabled=settings.bfloat16)
     objective = stage.objective
     optimizer = torch.optim.AdamW(parameter_groups(objective, settings), betas=(0.9, 0.98), weight_decay=0.01)
     settings.run.mkdir(parents=True, exist_ok=True)
@@ -165,7 +167,7 @@ def train(stage: Stage, settings: Settings) -> dict[str, Any]:
         generator = torch.Generator().manual_seed(
             (settings.seed * 1_000_003 + state.step) * 64 + accelerator.process_index
         )
-        with accelerator.autocast(), attention():
+        with autocast(), attention():
             losses = wrapped(stage.batch(generator, settings.batch))
         accelerator.backward(losses["loss"])
         accelerator.clip_grad_norm_(objective.parameters(), 1.0)

@@ -57,7 +57,7 @@ def settings(tmp_path, **changes):
         "run": tmp_path / "run",
         "warmup": 2,
         "score_every": 4,
-        "mixed_precision": "no",
+        "bfloat16": False,
     }
     return Settings(**{**usual, **changes})
 
@@ -144,7 +144,7 @@ folder = Path(sys.argv[1])
 torch.manual_seed(0)
 stage = Stage()
 stage.objective = Objective()
-train(stage, Settings(steps=5, batch=4, lr=1e-2, run=folder, mixed_precision="no"))
+train(stage, Settings(steps=5, batch=4, lr=1e-2, run=folder, bfloat16=False))
 torch.save(stage.objective.state_dict(), folder / f"{PartialState().process_index}.pt")
 """
 
