@@ -1,38 +1,15 @@
-"""Strategies and the guider that runs one."""
+"""The guider that runs a strategy, and the cross-modal terms for graphs with a stock sampler."""
 
 from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..pipelines.guidance import PerStreamCFG, Strategy, passes_per_step
-from .host.guider import StrategyGuider
-from .host.model import pocket_config
+from ..pipelines.guidance import Strategy
+from .host.branches import backbone_of
+from .host.guider import StrategyGuider, with_cross_modal
+from .strategies import CROSS, scale
 from .types import CATEGORY
 from .types import Strategy as StrategySocket
-
-
-class DuetStrategyCFG(io.ComfyNode):
-    """Classifier-free guidance with a scale for each stream."""
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        tip = "How strongly the text is followed in this stream. 1 is off and costs nothing, 2 to 4 is usual, above 6 colours harden."
-        return io.Schema(
-            node_id="DuetStrategyCFG",
-            display_name="Duet Strategy: CFG",
-            category=CATEGORY,
-            description="Classifier-free guidance with a scale for each stream. With both scales at 1 only one pass a step is run.",
-            search_aliases=["cfg", "guidance scale", "classifier free"],
-            inputs=[
-                io.Float.Input("video", default=3.0, min=0.0, max=30.0, step=0.1, tooltip=tip),
-                io.Float.Input("audio", default=3.0, min=0.0, max=30.0, step=0.1, tooltip=tip),
-            ],
-            outputs=[StrategySocket.Output(display_name="strategy")],
-        )
-
-    @classmethod
-    def execute(cls, video: float, audio: float) -> io.NodeOutput:
-        return io.NodeOutput(PerStreamCFG(video, audio))
 
 
 class DuetGuider(io.ComfyNode):
@@ -44,7 +21,8 @@ class DuetGuider(io.ComfyNode):
             node_id="DuetGuider",
             display_name="Duet Guider",
             category=CATEGORY,
-            description="Binds a model, prompts and a guidance strategy. Works with 'Duet Sampler' and with the stock custom samplers.",
+            description="Binds a model, prompts and a guidance strategy. Works with 'Duet Sampler' and with the stock custom "
+            "samplers, and with other models than Duet's: LTX-2 and MiniMax H3 too can be guided by the other stream.",
             search_aliases=["guider", "guidance"],
             inputs=[
                 io.Model.Input("model"),
@@ -56,7 +34,9 @@ class DuetGuider(io.ComfyNode):
             ],
             outputs=[
                 io.Guider.Output(display_name="guider"),
-                io.String.Output(display_name="cost", tooltip="Passes through the network at the first step."),
+                io.String.Output(
+                    display_name="cost", tooltip="Passes through the network a step, and the kind of null."
+                ),
             ],
         )
 
@@ -64,13 +44,60 @@ class DuetGuider(io.ComfyNode):
     def execute(
         cls, model: io.Model.Type, positive: list, strategy: Strategy, negative: list | None = None
     ) -> io.NodeOutput:
-        pocket_config(model)
-        if negative is None and any(not branch.text for branch in strategy.terms(1.0)):
+        branches = strategy.ever()
+        if negative is None and any(not branch.text for branch in branches):
             raise ValueError(
                 "This strategy compares with a negative prompt, and none is connected. Connect one, or use scale 1."
             )
-        passes = passes_per_step(strategy)
-        return io.NodeOutput(
-            StrategyGuider(model, positive, negative or positive, strategy),
-            f"{passes} pass{'es' if passes > 1 else ''} per step",
+        guider = StrategyGuider(model, positive, negative or positive, strategy)
+        cost = f"up to {len(branches)} passes per step" if len(branches) > 1 else "1 pass per step"
+        if any(not (branch.a2v and branch.v2a) for branch in branches):
+            cost += (
+                f"; sync against: {'untrained null (masked)' if branches[-1].masked else backbone_of(model.model).null}"
+            )
+        return io.NodeOutput(guider, cost)
+
+
+class DuetCrossModalGuidance(io.ComfyNode):
+    """Guidance by the other stream on a MODEL, for KSampler and any guider of the host."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        percent = {"min": 0.0, "max": 1.0, "step": 0.01}
+        return io.Schema(
+            node_id="DuetCrossModalGuidance",
+            display_name="Duet Cross-Modal Guidance",
+            category=f"{CATEGORY}/guidance",
+            description="Makes sound and picture follow each other more, under any sampler: one more pass a step in which neither "
+            "sees the other. Duet's pocket model has a trained null for it; LTX-2 and MiniMax H3 have an untrained null, and the "
+            "effect was not measured by us. Works at CFG 1, so with distilled models too.",
+            search_aliases=["modality guidance", "ltx", "h3", "sync", "lip sync"],
+            inputs=[
+                io.Model.Input("model"),
+                scale("audio_to_video", 1.5, CROSS.format("the sound", "the picture")),
+                scale("video_to_audio", 1.5, CROSS.format("the picture", "the sound")),
+                io.Float.Input("start_percent", default=0.0, **percent, tooltip="Where in the schedule it sets in."),
+                io.Float.Input("end_percent", default=1.0, **percent, tooltip="Where in the schedule it ends."),
+            ],
+            outputs=[
+                io.Model.Output(display_name="model"),
+                io.String.Output(display_name="cost", tooltip="Further passes a step, and the kind of null."),
+            ],
         )
+
+    @classmethod
+    def execute(
+        cls,
+        model: io.Model.Type,
+        audio_to_video: float,
+        video_to_audio: float,
+        start_percent: float,
+        end_percent: float,
+    ) -> io.NodeOutput:
+        patched = with_cross_modal(model, audio_to_video, video_to_audio, start=start_percent, end=end_percent)
+        cost = (
+            "no further pass"
+            if patched is model
+            else f"1 further pass per step; sync against: {backbone_of(model.model).null}"
+        )
+        return io.NodeOutput(patched, cost)

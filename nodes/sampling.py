@@ -8,6 +8,7 @@ from torch import Tensor
 from ..pipelines.generate import DEFAULT_STEPS
 from ..pipelines.sampling import flow_sigmas
 from .host.guider import StrategyGuider
+from .host.model import is_pocket
 from .host.sample import default_sampler, sample_latent
 from .types import CATEGORY
 
@@ -57,7 +58,12 @@ class DuetSampler(io.ComfyNode):
         sampler: object | None = None,
         sigmas: Tensor | None = None,
     ) -> io.NodeOutput:
-        levels = flow_sigmas(steps) if sigmas is None else sigmas
+        if sigmas is None:
+            if not is_pocket(guider.model_patcher):
+                raise ValueError(
+                    "This model has a schedule of its own. Connect sigmas, e.g. of 'BasicScheduler' or of the model's own scheduler."
+                )
+            sigmas = flow_sigmas(steps)
         return io.NodeOutput(
-            sample_latent(guider, latent, seed=seed, sampler=sampler or default_sampler(), sigmas=levels)
+            sample_latent(guider, latent, seed=seed, sampler=sampler or default_sampler(), sigmas=sigmas)
         )

@@ -1,52 +1,127 @@
-"""A strategy as the host's GUIDER."""
+"""A strategy as the host's GUIDER, and the cross-modal terms alone as a hook after the host's own guidance."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import comfy.model_patcher
 import comfy.samplers
 import comfy.utils
 import torch
-from comfy.conds import CONDRegular
 from torch import Tensor
 
-from ...pipelines.guidance import Branch, Strategy, combine, needed
+from ...pipelines.guidance import PLAIN, UCG, Branch, Latents, Strategy
 from ...pipelines.streams import Streams
+from .branches import backbone_of, evaluate
+
+CARRIES = "duet_cross_modal"  # in transformer_options of a MODEL that already has the cross-modal hook
+Shapes = list[tuple[int, ...]]
+
+
+def unpack(z: Tensor, shapes: Shapes) -> Latents:
+    """The streams of a packed latent; a latent that is not nested is the video stream alone."""
+    return Streams(*comfy.utils.unpack_latents(z, shapes)) if len(shapes) > 1 else Streams(z)
+
+
+def pack(streams: Latents, shapes: Shapes) -> Tensor:
+    """The inverse of ``unpack``."""
+    parts = streams.present()
+    return comfy.utils.pack_latents(parts)[0] if len(shapes) > 1 else parts[0]
+
+
+def noise_level(model: Any, timestep: Tensor) -> float:
+    """The host's sigma as a share of the model's largest."""
+    return float(timestep.flatten()[0]) / float(model.model_sampling.sigma_max)
 
 
 class StrategyGuider(comfy.samplers.CFGGuider):
-    """Evaluates the branches a strategy asks for and combines their x0 predictions, stream by stream."""
+    """Evaluates the branches a strategy asks for and combines their x0 predictions, stream by stream.
+
+    Other nodes' pre- and post-CFG hooks run as under the host's guider: they find the plain and the null prediction, the
+    null being zeros where the strategy does not evaluate it.
+    """
 
     def __init__(
         self, model: comfy.model_patcher.ModelPatcher, positive: list, negative: list, strategy: Strategy
     ) -> None:
         super().__init__(model)
+        if "sampler_cfg_function" in self.model_options:
+            raise ValueError(
+                "Another node has replaced the guidance of this MODEL (a 'sampler_cfg_function', as RescaleCFG sets). "
+                "The strategy is the guidance here: take that node out, or use its Duet modifier."
+            )
+        if self.model_options.get("transformer_options", {}).get(CARRIES):
+            raise ValueError(
+                "The MODEL already carries 'Duet Cross-Modal Guidance'. Take that node out and choose the strategy here."
+            )
+        backbone_of(model.model).require(strategy.ever())
         self.inner_set_conds({"positive": positive, "negative": negative})
         self.strategy = strategy
 
     def sample(self, noise: Any, latent_image: Any, *args: Any, **kwargs: Any) -> Any:
-        if not getattr(latent_image, "is_nested", False):
-            raise ValueError(
-                "The Duet guider needs a joint audio-video latent. Connect 'Duet Empty Latent' to the sampler."
-            )
-        self.shapes = [tuple(stream.shape) for stream in latent_image.unbind()]
+        streams = latent_image.unbind() if getattr(latent_image, "is_nested", False) else [latent_image]
+        self.shapes = [tuple(stream.shape) for stream in streams]
         return super().sample(noise, latent_image, *args, **kwargs)
 
     def predict_noise(
         self, x: Tensor, timestep: Tensor, model_options: dict | None = None, seed: int | None = None
     ) -> Tensor:
-        terms = needed(self.strategy.terms(float(timestep.flatten()[0])))
-        conds = [self._conds(branch) for branch in terms]
-        outputs = comfy.samplers.calc_cond_batch(self.inner_model, conds, x, timestep, model_options or {})
-        streams = [Streams(*comfy.utils.unpack_latents(output, self.shapes)) for output in outputs]
-        packed, _ = comfy.utils.pack_latents(combine(streams, list(terms.values())).present())
-        return packed
+        options, model, sigma = model_options or {}, self.inner_model, noise_level(self.inner_model, timestep)
+        before, after = (options.get(f"sampler_{when}_cfg_function", []) for when in ("pre", "post"))
+        null = Branch(text=False)
+        branches = self.strategy.branches(sigma)
+        if (before or after) and PLAIN not in branches:
+            branches = [PLAIN, *branches]
+        conds = {True: self.conds["positive"], False: self.conds["negative"]}
+        packed = dict(zip(branches, evaluate(model, branches, conds, x, timestep, options), strict=True))
+        shared = {"cond_scale": 1.0, "input": x, "sigma": timestep, "model": model, "model_options": options}
+        negative = conds[False] if null in packed else None
+        if before:
+            pair = [packed[PLAIN], packed.get(null, torch.zeros_like(x))]
+            for hook in before:
+                pair = hook({**shared, "conds": [conds[True], negative], "conds_out": pair, "timestep": timestep})
+            packed |= {PLAIN: pair[0]} | ({null: pair[1]} if null in packed else {})
+        outputs = {branch: unpack(z, self.shapes) for branch, z in packed.items()}
+        result = pack(self.strategy.combine(unpack(x, self.shapes), sigma, outputs), self.shapes)
+        for hook in after:
+            found = {"cond_denoised": packed[PLAIN], "uncond_denoised": packed.get(null, torch.zeros_like(x))}
+            result = hook({**shared, **found, "denoised": result, "cond": conds[True], "uncond": negative})
+        return result
 
-    def _conds(self, branch: Branch) -> list[dict]:
-        """The conditions of ``branch``; one with a closed direction is a copy with another route."""
-        conds = self.conds["positive" if branch.text else "negative"]
-        if branch.a2v and branch.v2a:
-            return conds
-        route = CONDRegular(torch.tensor([[float(branch.a2v), float(branch.v2a)]]))
-        return [{**cond, "model_conds": {**cond["model_conds"], "route": route}} for cond in conds]
+
+def with_cross_modal(
+    model: comfy.model_patcher.ModelPatcher, a2v: float, v2a: float, *, start: float, end: float
+) -> comfy.model_patcher.ModelPatcher:
+    """A MODEL whose every guidance is followed by (s - 1)(x0 - x0 with both directions closed), s for each stream.
+
+    Each stream's own scale meets the direction into it: ``a2v`` the video's, ``v2a`` the audio's. ``start`` and ``end`` are
+    the host's percents of the schedule.
+    """
+    backbone = backbone_of(model.model)
+    strategy = UCG("U5", a2v=a2v, v2a=v2a, masked=not backbone.tokens)
+    backbone.require(strategy.ever())
+    if math.isclose(a2v, 1) and math.isclose(v2a, 1):
+        return model
+    patched = model.clone()
+    if patched.model_options.get("transformer_options", {}).get(CARRIES):
+        raise ValueError("The MODEL already carries 'Duet Cross-Modal Guidance'; one is enough. Take the other out.")
+    patched.model_options["transformer_options"] = {
+        **patched.model_options.get("transformer_options", {}),
+        CARRIES: True,
+    }
+    sampling = patched.get_model_object("model_sampling")
+    first, last = (sampling.percent_to_sigma(percent) for percent in (start, end))
+    closed = Branch(a2v=False, v2a=False, masked=strategy.masked)
+
+    def add(args: dict[str, Any]) -> Tensor:
+        if not last <= float(args["sigma"].flatten()[0]) <= first:
+            return args["denoised"]
+        shapes = args["cond"][0]["model_conds"]["latent_shapes"].cond
+        conds = {True: args["cond"], False: args["uncond"]}
+        (severed,) = evaluate(args["model"], [closed], conds, args["input"], args["sigma"], args["model_options"])
+        total, plain, null = (unpack(z, shapes) for z in (args["denoised"], args["cond_denoised"], severed))
+        return pack(total.map(lambda z, p, n, s: z + (p - n) * (s - 1), plain, null, Streams(a2v, v2a)), shapes)
+
+    patched.set_model_sampler_post_cfg_function(add)
+    return patched

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ...pipelines.models.pocket.codec import VideoCodec
+from ...pipelines.models.pocket.denoiser import open_and_silent
 from ...pipelines.models.pocket.load import configured
 from ...pipelines.models.pocket.network import PocketConfig, TwinStreamDiT
 from ...pipelines.sampling import SHIFT
@@ -24,7 +25,7 @@ from ...pipelines.streams import Streams
 from ...pipelines.weights import WeightsFile, fill
 from ..types import AUDIO_TEXT
 
-ROUTE = "duet_route"  # [b, 2] on a condition: whether video hears audio and audio sees video
+ROUTE = "duet_route"  # [b, 2] on a condition: what a2v and v2a are, as ``route_of`` says it
 
 
 class PocketLatentFormat(comfy.latent_formats.LatentFormat):
@@ -82,13 +83,11 @@ class HostTwinStreamDiT(TwinStreamDiT):
         levels = [timestep[:, None] if mask is None else timestep[:, None] * mask for mask in noisy]
         text = Streams(context, context if audio_text is None else audio_text)
         # A stream that is given whole must not hear the other one's noise: it keeps to its context tokens.
-        open_ = [
-            flag > 0.5
-            for flag in (torch.ones_like(timestep)[:, None].expand(-1, 2) if route is None else route).unbind(1)
-        ]
-        open_ = [flag if mask is None else flag & (mask.amax(1) > 0) for flag, mask in zip(open_, noisy, strict=True)]
+        routes = torch.ones_like(timestep)[:, None].expand(-1, 2) if route is None else route
+        open_, silent = open_and_silent(routes)
+        open_ = open_.map(lambda flag, mask: flag if mask is None else flag & (mask.amax(1) > 0), noisy)
         streams = Streams(*x)
-        x0 = super().forward(streams, Streams(*levels), text, route=Streams(*open_))
+        x0 = super().forward(streams, Streams(*levels), text, route=open_, silent=silent)
         # The host's flow models answer with the velocity at its one noise level.
         return streams.map(lambda z, clean: (z - clean) / timestep.view(-1, *[1] * (z.ndim - 1)), x0).present()
 
@@ -153,13 +152,17 @@ def build_model(file: WeightsFile, codec: VideoCodec) -> comfy.model_patcher.Mod
     return comfy.model_patcher.CoreModelPatcher(model, load_device=load_device, offload_device=offload_device)
 
 
+def is_pocket(model: comfy.model_patcher.ModelPatcher) -> bool:
+    """Whether a MODEL is Duet's pocket network."""
+    return isinstance(model.model, PocketBaseModel)
+
+
 def pocket_config(model: comfy.model_patcher.ModelPatcher) -> PocketConfig:
     """The configuration of a Duet MODEL.
 
     Raises:
         ValueError: the MODEL is not Duet's.
     """
-    network = model.model.diffusion_model
-    if not isinstance(network, TwinStreamDiT):
+    if not is_pocket(model):
         raise ValueError(f"The model is a {type(model.model).__name__}; this node needs the MODEL of 'Duet Load AV'.")
-    return network.config
+    return model.model.diffusion_model.config

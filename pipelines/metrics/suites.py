@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import torch
 
-from ..guidance import Apart, PerStreamCFG
+from ..guidance import PerStreamCFG
 from ..models.pocket.codec import VideoCodec
 from ..models.pocket.load import PocketModel
+from ..modifiers import Apart
 from .bench import Record, Rows, Task, Variant, chunks, differences, run_tasks, run_variants, summarise
 from .fidelity import picture_fidelity, sound_fidelity
 from .prompts import AUDIBLE, DEVELOPMENT, bench_prompts

@@ -12,7 +12,7 @@ import torch
 from accelerate import PartialState
 from torch import nn
 
-from ..guidance import Apart, PerStreamCFG
+from ..guidance import PerStreamCFG
 from ..metrics.bench import Variant, chunks, score_chunk, summarise
 from ..metrics.prompts import AUDIBLE, DEVELOPMENT, bench_prompts
 from ..metrics.reading import AUDIO_PROBE, VIDEO_PROBE, Probes
@@ -20,6 +20,7 @@ from ..models.pocket.codec import AudioCodec, VideoCodec, log_mel
 from ..models.pocket.load import FILES, PocketModel, load_audio_codec, load_network, load_text_encoder, load_video_codec
 from ..models.pocket.network import POCKET, TwinStreamDiT
 from ..models.pocket.text import TextEncoder
+from ..modifiers import Apart
 from ..shapes import ClipShape
 from ..weights import WEIGHTS, halved, save_weights
 from ..world import make_scenes, vocabulary

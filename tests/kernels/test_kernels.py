@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from duet_av.kernels.context_attention import (
     window_mask,
 )
 from duet_av.kernels.rotary import rotary_table, rotate, rotate_reference
+from duet_av.kernels.segment_attention import SegmentSplit, segment_attention, segment_mask
 from duet_av.pipelines.shapes import latent_frame_of
 
 
@@ -106,3 +108,25 @@ def test_context_mass_is_what_the_values_show():
     # Values of one on the context tokens and nought elsewhere come out as the mass.
     shown = context_attention(q, (c, torch.ones_like(c)), (k, torch.zeros_like(k)), window=window, route=None)
     assert torch.allclose(context_mass(q, c, k, window=window), shown.mean((1, 3)), atol=1e-6)
+
+
+SEGMENTS = [(0, 3, "text"), (3, 5, "video"), (5, 9, "audio"), (9, 16, "video")]
+
+
+@pytest.mark.parametrize("a2v", [True, False])
+@pytest.mark.parametrize("v2a", [True, False])
+def test_queries_split_by_stream_are_attention_under_the_mask(a2v, v2a):
+    q, k, v = torch.randn(3, 2, 4, 16, 8)
+    split = SegmentSplit.of(SEGMENTS, a2v=a2v, v2a=v2a)
+    mask = segment_mask(SEGMENTS, a2v=a2v, v2a=v2a)
+    out = segment_attention(F.scaled_dot_product_attention, q, k, v, split)
+    assert torch.allclose(out, F.scaled_dot_product_attention(q, k, v, attn_mask=mask), atol=1e-5)
+
+
+def test_a_closed_direction_is_closed_through_the_text_too():
+    """Whatever video rows see must not have seen audio, however many blocks lie between."""
+    seen = segment_mask(SEGMENTS, a2v=False, v2a=True).float()
+    reached = torch.linalg.matrix_power(seen, 5) > 0
+    video, audio = ([i for a, b, kind in SEGMENTS for i in range(a, b) if kind == s] for s in ("video", "audio"))
+    assert not reached[video][:, audio].any()
+    assert reached[audio][:, video].all()

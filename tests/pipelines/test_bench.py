@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from duet_av.pipelines.guidance import Apart, Branch, PerStreamCFG
+from duet_av.pipelines.guidance import Branch, PerStreamCFG
 from duet_av.pipelines.metrics.bench import Variant, chunks, differences, run_variants, score_true_chunk, summarise
 from duet_av.pipelines.metrics.probes import Seen
 from duet_av.pipelines.metrics.prompts import AUDIBLE, DEVELOPMENT, SHARES, TEST, Prompt, bench_prompts
@@ -15,6 +15,7 @@ from duet_av.pipelines.metrics.reading import Probes, Reading
 from duet_av.pipelines.metrics.scores import scores
 from duet_av.pipelines.metrics.tables import Table, markdown, plot, write
 from duet_av.pipelines.models.pocket.load import PocketModel
+from duet_av.pipelines.modifiers import Apart
 from duet_av.pipelines.world import KINDS, caption
 from duet_av.pipelines.world.scene import COLOURS, PLACES, Scene, Subject, held_out
 

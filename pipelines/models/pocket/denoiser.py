@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -15,6 +14,18 @@ from ...streams import Streams
 from .network import TwinStreamDiT
 
 Text = Float[Tensor, "b m s"]
+
+
+def route_of(branch: Branch) -> tuple[float, float]:
+    """What a2v and v2a are in ``branch``: 1 open, 0 closed to its context tokens, -1 closed and adding nothing."""
+    closed = -1.0 if branch.masked else 0.0
+    return (1.0 if branch.a2v else closed, 1.0 if branch.v2a else closed)
+
+
+def open_and_silent(routes: Float[Tensor, "b 2"]) -> tuple[Streams[Tensor], Streams[Tensor] | None]:
+    """The network's ``route`` and ``silent`` from rows of ``route_of``."""
+    silent = routes < 0
+    return Streams(*(routes > 0).unbind(1)), Streams(*silent.unbind(1)) if bool(silent.any()) else None
 
 
 @dataclass(frozen=True)
@@ -32,8 +43,8 @@ class PocketDenoiser:
         stacked = x.map(lambda z: z.repeat(count, *[1] * (z.ndim - 1)))
         texts = [self.text if branch.text else self.null for branch in branches]
         text = Streams(*(torch.cat(rows) for rows in zip(*texts, strict=True)))
-        flags = partial(torch.tensor, device=x.present()[0].device)
-        route = Streams(*(flags([getattr(b, way) for b in branches for _ in range(batch)]) for way in ("a2v", "v2a")))
+        routes = torch.tensor([route_of(branch) for branch in branches], device=x.present()[0].device)
+        route, silent = open_and_silent(routes.repeat_interleave(batch, 0))
         level = x.map(lambda z: z.new_full((count * batch, 1), sigma))
-        x0 = self.network(stacked, level, text, route=route).map(Tensor.float)
+        x0 = self.network(stacked, level, text, route=route, silent=silent).map(Tensor.float)
         return [x0.map(lambda z, i=i: z[i * batch : (i + 1) * batch]) for i in range(count)]

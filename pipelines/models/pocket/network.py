@@ -238,6 +238,7 @@ class TwinStreamDiT(nn.Module):
         text: Streams[Tensor],
         *,
         route: Streams[Tensor] | None = None,
+        silent: Streams[Tensor] | None = None,
         detached: Streams[Tensor] | None = None,
         conditions: dict[str, Any] | None = None,
     ) -> Streams[Tensor]:
@@ -245,9 +246,10 @@ class TwinStreamDiT(nn.Module):
 
         x: video [b, c, t, h, w], audio [b, c, t]. sigma: [b, n] in 0..1, n one or the stream's latent frames; 0 is clean.
         text: [b, m, text_dim] for each stream, an all-zero row being padding. route: [b] bool for each stream, whether it
-        sees the other (``None``: it does); a closed route leaves the context tokens alone. detached: [b] bool for each
-        stream, whether the other reads it without a gradient (``None``: with one). conditions: name -> what the add-on
-        layer of that name takes.
+        sees the other (``None``: it does); a closed route leaves the context tokens alone. silent: [b] bool for each stream,
+        whether context attention adds nothing at all to it (``None``: it adds). detached: [b] bool for each stream,
+        whether the other reads it without a gradient (``None``: with one). conditions: name -> what the add-on layer of
+        that name takes.
         """
         place, masks = self.geometry(x), text.map(lambda e: e.abs().amax(-1) > 0)
         ends = Streams(self.ends["video"], self.ends["audio"])
@@ -258,7 +260,9 @@ class TwinStreamDiT(nn.Module):
         noise = level.map(lambda z, end: end.to_modulation(z), ends)
         for block in self.pairs():
             states, mods = self._attend(block, states, noise, place, text, masks, conditions or {})
-            states = self._exchange(block, states, place, route or Streams(), detached or Streams())
+            states = self._exchange(
+                block, states, place, route or Streams(), silent or Streams(), detached or Streams()
+            )
             states = states.map(lambda h, half, m: half.feed(h, m), block, mods)
         return _to_latents(states.map(lambda h, end, z: end.clean(h, z), ends, level), x)
 
@@ -279,7 +283,9 @@ class TwinStreamDiT(nn.Module):
 
         return states.map(attend, block, mods, place, text, masks), mods
 
-    def _exchange(self, block: Streams, states: Streams, place: Streams, route: Streams, detached: Streams) -> Streams:
+    def _exchange(
+        self, block: Streams, states: Streams, place: Streams, route: Streams, silent: Streams, detached: Streams
+    ) -> Streams:
         """Both directions read the states from before either update, so that their order cannot matter."""
         normed = states.map(lambda h, half: half.norm_context(h), block)
 
@@ -291,12 +297,14 @@ class TwinStreamDiT(nn.Module):
             g: Geometry,
             other: Geometry | None,
             open_: Tensor | None,
+            quiet: Tensor | None,
         ) -> Tensor:
             reach = self.config.window
             window = None if other is None or reach is None else window_mask(g.frames, other.frames, reach=reach)
             rotary = g.clock, None if other is None else other.clock
-            return h + half.context_attention(mine, theirs, rotary=rotary, window=window, route=open_)
+            heard = half.context_attention(mine, theirs, rotary=rotary, window=window, route=open_)
+            return h + (heard if quiet is None else heard.where(~quiet[:, None, None], 0))
 
         context = normed.map(lambda h, cut: h if cut is None else h.where(~cut[:, None, None], h.detach()), detached)
         swapped, elsewhere = Streams(context.audio, context.video), Streams(place.audio, place.video)
-        return states.map(take, block, normed, swapped, place, elsewhere, route)
+        return states.map(take, block, normed, swapped, place, elsewhere, route, silent)

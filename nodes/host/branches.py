@@ -1,0 +1,140 @@
+"""Which branches a host's MODEL can answer, and how each is put to it. The host's options are copied, never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import comfy.model_base
+import comfy.samplers
+import torch
+from comfy.conds import CONDRegular
+from torch import Tensor
+
+from ...kernels.segment_attention import SegmentSplit, segment_attention
+from ...pipelines.guidance import Branch
+from ...pipelines.models.pocket.denoiser import route_of
+from .model import PocketBaseModel
+
+Conds = list[dict[str, Any]]
+Options = dict[str, Any]
+UNTRAINED = "untrained null; effect not measured by us"
+# Rows of MiniMax H3's sequence: guides and references belong to the stream they are of.
+H3_STREAMS = {"video": "video", "cond": "video", "ref_img": "video"} | dict.fromkeys(
+    ("audio", "cond_audio", "ref_audio"), "audio"
+)
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """How one family of models closes a cross-modal direction."""
+
+    null: str  # what answers in place of the closed direction, as the interface shows it
+    tokens: bool  # whether learnt context tokens can answer
+    sever: Callable[[Branch, Conds, Options], tuple[Conds, Options]] | None
+    together: bool = False  # whether all branches can share one call of the host's batcher
+
+    def require(self, branches: Sequence[Branch]) -> None:
+        """Refuse what this model cannot answer, before anything is sampled."""
+        for branch in branches:
+            if branch.a2v and branch.v2a:
+                continue
+            if self.sever is None:
+                raise ValueError(
+                    "This strategy closes a direction between sound and picture, and this model has none that can be closed. "
+                    "Use it with the Duet pocket model, LTX-2 or MiniMax H3, or choose 'Duet Strategy: CFG'."
+                )
+            if not branch.masked and not self.tokens:
+                raise ValueError(
+                    "UCG compares with learnt context tokens, and this model has none. "
+                    "Choose 'Duet Strategy: Cross-Modal' (an untrained null) or 'Duet Strategy: CFG'."
+                )
+
+
+def _route(branch: Branch, conds: Conds, options: Options) -> tuple[Conds, Options]:
+    """Pocket: the route is a condition, so that every branch can share a batch."""
+    route = CONDRegular(torch.tensor([route_of(branch)]))
+    return [{**cond, "model_conds": {**cond["model_conds"], "route": route}} for cond in conds], options
+
+
+def _switch_off(branch: Branch, conds: Conds, options: Options) -> tuple[Conds, Options]:
+    """LTX-2: its own switches of the two cross-attentions."""
+    switches = {"a2v_cross_attn": branch.a2v, "v2a_cross_attn": branch.v2a}
+    return conds, {**options, "transformer_options": {**options.get("transformer_options", {}), **switches}}
+
+
+def _split_queries(branch: Branch, conds: Conds, options: Options) -> tuple[Conds, Options]:
+    """MiniMax H3: joint self-attention, split by stream wherever the sequence is one of the conditions' own."""
+    layouts = {}
+    for cond in conds:
+        layout = cond["model_conds"]["minimax_payload"].cond.get("layout")
+        if layout is None:
+            raise ValueError("MiniMax H3 has one stream here; its directions need a joint audio-video latent.")
+        segments = [(a, b, H3_STREAMS.get(kind, "text")) for a, b, kind in layout.segments]
+        if layouts.setdefault(layout.seq_len, segments) != segments:
+            raise ValueError(
+                "Two conditions of one length have their references in another order; guide with one of them."
+            )
+    splits = {n: SegmentSplit.of(s, a2v=branch.a2v, v2a=branch.v2a) for n, s in layouts.items()}
+    transformer = options.get("transformer_options", {})
+    other = transformer.get("optimized_attention_override")
+
+    def override(
+        attention: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any
+    ) -> Tensor:
+        inner = attention if other is None else partial(other, attention)
+
+        def attend(*qkv: Tensor) -> Tensor:
+            return inner(*qkv, *args, **kwargs)
+
+        split = splits.get(q.shape[-2])
+        return attend(q, k, v) if split is None else segment_attention(attend, q, k, v, split)
+
+    return conds, {**options, "transformer_options": {**transformer, "optimized_attention_override": override}}
+
+
+POCKET = Backbone("learnt context tokens", tokens=True, sever=_route, together=True)
+NONE = Backbone("none", tokens=False, sever=None)
+BACKBONES = {
+    PocketBaseModel: POCKET,
+    getattr(comfy.model_base, "LTXAV", None): Backbone(UNTRAINED, tokens=False, sever=_switch_off),
+    getattr(comfy.model_base, "MiniMaxH3", None): Backbone(UNTRAINED, tokens=False, sever=_split_queries),
+}
+
+
+def backbone_of(model: comfy.model_base.BaseModel) -> Backbone:
+    """How ``model`` is severed; by its class, so that a host without a family simply lacks it."""
+    return next((b for family, b in BACKBONES.items() if family is not None and isinstance(model, family)), NONE)
+
+
+def evaluate(
+    model: comfy.model_base.BaseModel,
+    branches: Sequence[Branch],
+    conds: dict[bool, Conds],
+    x: Tensor,
+    timestep: Tensor,
+    options: Options,
+) -> list[Tensor]:
+    """x0 of each branch in the host's packed form; ``conds`` by whether they are the text. Calls are shared where they can be."""
+    backbone = backbone_of(model)
+    calls: dict[Any, list[tuple[int, Conds, Options]]] = {}
+    for i, branch in enumerate(branches):
+        whole, row, opts = branch.a2v and branch.v2a, conds[branch.text], options
+        if not whole and backbone.sever is not None:
+            row, opts = backbone.sever(branch, row, opts)
+        calls.setdefault("shared" if whole or backbone.together else i, []).append((i, row, opts))
+    answers: dict[int, Tensor] = {}
+    for call in calls.values():
+        rows, opts = [row for _, row, _ in call], call[0][2]
+        answers |= zip((i for i, *_ in call), _batch(model, rows, x, timestep, opts), strict=True)
+    return [answers[i] for i in range(len(branches))]
+
+
+def _batch(model: Any, conds: list[Conds], x: Tensor, timestep: Tensor, options: Options) -> list[Tensor]:
+    """The host's batcher, or what another node has put in its place."""
+    custom = options.get("sampler_calc_cond_batch_function")
+    if custom is not None:
+        return custom({"conds": conds, "input": x, "sigma": timestep, "model": model, "model_options": options})
+    return comfy.samplers.calc_cond_batch(model, conds, x, timestep, options)
