@@ -59,6 +59,17 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
         "--cfg", type=float, default=3.0, help="text guidance scale of both streams; 1 is off (default 3)"
     )
     parser.add_argument(
+        "--ucg",
+        choices=("U1", "U2", "U2'", "U3", "U5"),
+        help="guide by the other stream too, in this form (see README)",
+    )
+    parser.add_argument(
+        "--context",
+        type=float,
+        default=1.5,
+        help="with --ucg: how strongly each stream follows the other (default 1.5)",
+    )
+    parser.add_argument(
         "--seconds", type=float, default=2.0, help="length of the clip; the pocket model was trained on 2 s (default 2)"
     )
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="takes of each prompt (default 1)")
@@ -111,13 +122,14 @@ def _generate(arguments: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from .generate import Request, generate
-    from .guidance import PerStreamCFG
+    from .guidance import UCG, PerStreamCFG
     from .metrics.reading import Probes
     from .models.pocket.load import PocketModel
     from .shapes import ClipShape
 
     audio = None if arguments.audio_prompt is None else [arguments.audio_prompt] * len(prompts)
-    strategy = PerStreamCFG(arguments.cfg, arguments.cfg)
+    text, context = arguments.cfg, arguments.context
+    strategy = UCG(arguments.ucg, text, text, context, context) if arguments.ucg else PerStreamCFG(text, text)
     request = Request(
         prompts,
         audio=audio,
@@ -349,7 +361,9 @@ def _data(arguments: argparse.Namespace) -> None:
 
 def _add_bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "suite", choices=("core", "codecs"), help="what to measure; see weights/bench/ for the tables of record"
+        "suite",
+        choices=("core", "codecs", "guidance"),
+        help="what to measure; see weights/bench/ for the tables of record",
     )
     parser.add_argument("--prompts", type=int, default=1000, metavar="N", help="how many prompts (default 1000)")
     parser.add_argument("--seed", type=int, default=1000, help="list of scenes and noise (default 1000, the test list)")
@@ -367,15 +381,17 @@ def _bench(arguments: argparse.Namespace) -> None:
             check_place(arguments.json if suffix == ".json" else arguments.json.with_suffix(suffix), suffix=suffix)
     from tqdm import tqdm
 
-    from .metrics.suites import METRICS, SUITES, Run
-    from .metrics.tables import markdown, plot, write
+    from .metrics.bench import Run
+    from .metrics.suites import SUITES
+    from .metrics.tables import markdown, write
 
+    suite = SUITES[arguments.suite]
     with tqdm(desc=arguments.suite, unit="prompt") as bar:
         run = Run(arguments.prompts, arguments.seed, arguments.jobs, on_chunk=bar.update)
-        table = SUITES[arguments.suite](run)
+        table = suite.measure(run)
     print(markdown(table))
     if arguments.json:
-        print("\n".join(map(str, write(table, arguments.json, figure=plot(table, METRICS[arguments.suite])))))
+        print("\n".join(map(str, write(table, arguments.json, figure=suite.draw(table)))))
 
 
 if __name__ == "__main__":

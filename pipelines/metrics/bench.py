@@ -13,6 +13,7 @@ import torch
 from ..generate import DEFAULT_STEPS, Request, generate
 from ..guidance import Strategy, passes_per_step
 from ..models.pocket.load import PocketModel
+from ..sampling import flow_sigmas
 from ..shapes import ClipShape
 from .events import f1
 from .prompts import STRATA, Prompt
@@ -32,6 +33,17 @@ class Variant:
     name: str
     strategy: Strategy
     steps: int = DEFAULT_STEPS
+    anchored: bool = True  # also measure chance (a second take) and ceiling, which costs more than the clips themselves
+
+
+@dataclass(frozen=True)
+class Run:
+    """How much to measure, and how to tell of progress."""
+
+    prompts: int
+    seed: int
+    jobs: int
+    on_chunk: Callable[[int], object] = lambda _: None
 
 
 Rows = dict[str, dict[str, Interval]]  # stratum -> metric -> value
@@ -39,13 +51,8 @@ Record = tuple[Prompt, Scores]
 
 
 @torch.inference_mode()
-def score_chunk(
-    model: PocketModel, probes: Probes, prompts: Sequence[Prompt], variant: Variant, *, anchored: bool = True
-) -> list[Record]:
-    """Scores of consecutive prompts, whose seeds are consecutive too; synchrony for those with an audible source.
-
-    ``anchored`` also measures chance (a second take) and ceiling, which costs more than the clips themselves.
-    """
+def score_chunk(model: PocketModel, probes: Probes, prompts: Sequence[Prompt], variant: Variant) -> list[Record]:
+    """Scores of consecutive prompts, whose seeds are consecutive too; synchrony for those with an audible source."""
     shape = ClipShape(fps=model.network.config.fps, sample_rate=model.network.config.sample_rate)
     request = Request(
         [p.text for p in prompts], seed=prompts[0].seed, steps=variant.steps, strategy=variant.strategy, shape=shape
@@ -53,7 +60,7 @@ def score_chunk(
     begun = time.monotonic()
     clips = generate(model, request, batch=CHUNK)
     seconds = (time.monotonic() - begun) / len(prompts)
-    passes = float(variant.steps * passes_per_step(variant.strategy))
+    passes = float(sum(passes_per_step(variant.strategy, s) for s in flow_sigmas(variant.steps).tolist()[:-1]))
     takes = read(probes, clips)
     records = [
         {**scores(p, take), "passes": passes, "seconds": seconds} for p, take in zip(prompts, takes, strict=True)
@@ -61,7 +68,7 @@ def score_chunk(
     if prompts[0].audible:
         for record, take in zip(records, takes, strict=True):
             record["sync_f1"] = f1(take.heard, take.seen.events)
-    if prompts[0].audible and anchored:
+    if prompts[0].audible and variant.anchored:
         others = read(probes, generate(model, replace(request, seed=request.seed + SECOND_TAKE), batch=CHUNK))
         ideal = read(probes, reconstruct(model, [p.scene for p in prompts], shape))
         for record, take, other, best in zip(records, takes, others, ideal, strict=True):

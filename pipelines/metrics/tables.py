@@ -73,7 +73,7 @@ def markdown(table: Table) -> str:
     parts = [
         f"# Suite {table.suite}",
         f"{table.prompts} prompts, seed {table.seed}; mean [95 % bootstrap interval over prompts].",
-        *(f"{name}: {value}" for name, value in table.notes.items()),
+        *(_note(name, value) for name, value in table.notes.items()),
     ]
     for variant, strata in table.rows.items():
         names = dict.fromkeys(name for metrics in strata.values() for name in metrics)
@@ -83,6 +83,16 @@ def markdown(table: Table) -> str:
             lines.append(f"| {name} | " + " | ".join("" if v is None else cell(v) for v in values) + " |")
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
+
+
+def _note(name: str, value: Any) -> str:
+    """A note as a line, or as a table where it holds scores by setting."""
+    if not (isinstance(value, dict) and all(isinstance(scores, dict) for scores in value.values())):
+        return f"{name}: {value}"
+    columns = dict.fromkeys(column for scores in value.values() for column in scores)
+    lines = [f"| {name} | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    cells = ((key, [f"{scores[c]:.3f}" if c in scores else "" for c in columns]) for key, scores in value.items())
+    return "\n".join([*lines, *(f"| {key} | " + " | ".join(row) + " |" for key, row in cells)])
 
 
 def plot(table: Table, metric: str) -> Figure:

@@ -135,9 +135,9 @@ def _measure(name: str) -> Callable[..., list[Record]]:
     def measure(
         network: TwinStreamDiT, encoder: TextEncoder, prompts: int, seed: int, *, anchored: bool
     ) -> list[Record]:
-        model, variant = PocketModel(network, encoder, *codecs), Variant(name, PerStreamCFG(), steps=SAMPLING_STEPS)
+        model, variant = PocketModel(network, encoder, *codecs), Variant(name, PerStreamCFG(), SAMPLING_STEPS, anchored)
         parts = chunks(bench_prompts(prompts, seed, strata=("single",)))
-        return [r for part in parts for r in score_chunk(model, probes, part, variant, anchored=anchored)]
+        return [r for part in parts for r in score_chunk(model, probes, part, variant)]
 
     return measure
 

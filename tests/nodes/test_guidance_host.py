@@ -192,15 +192,16 @@ def test_a_closed_direction_carries_nothing_and_the_other_one_does(run, host, sa
     def probe(x, timestep, model_options=None, seed=None):
         conds = {True: tried.conds["positive"], False: tried.conds["negative"]}
         streams = unpack(x, tried.shapes)
+
+        def answer(branch, z):
+            return unpack(evaluate(tried.inner_model, [branch], conds, z, timestep, model_options)[0], tried.shapes)
+
         changed = [
             pack(s, tried.shapes)
             for s in (Streams(streams.video, streams.audio + 1), Streams(streams.video + 1, streams.audio))
         ]
         for branch in (PLAIN, Branch(a2v=False, masked=True), Branch(v2a=False, masked=True)):
-            answer = lambda z, b=branch: unpack(
-                evaluate(tried.inner_model, [b], conds, z, timestep, model_options)[0], tried.shapes
-            )  # noqa: E731
-            before, other_sound, other_picture = (answer(z) for z in (x, *changed))
+            before, other_sound, other_picture = (answer(branch, z) for z in (x, *changed))
             found[branch] = (
                 (other_sound.video - before.video).abs().max().item(),
                 (other_picture.audio - before.audio).abs().max().item(),
@@ -353,3 +354,7 @@ def test_switching_the_strategy_keeps_the_model_loaded(comfy, run, loaded, pocke
 def test_the_pocket_samplers_schedule_is_for_the_pocket_model(run, h3):
     with pytest.raises(ValueError, match="Connect sigmas"):
         run("DuetSampler", guider(run, h3, PerStreamCFG()), {"samples": h3.latent}, 0, 4)
+
+
+def test_every_node_is_named_as_its_class(comfy):
+    assert all(node_id == node.__name__ for node_id, node in comfy.pack.items())
