@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-WORKFLOWS = ["text_to_av"]
+WORKFLOWS = ["guidance_compare", "h3_crossmodal", "ltx2_crossmodal", "text_to_av"]
 
 
 @pytest.fixture(params=WORKFLOWS)
