@@ -42,13 +42,14 @@ def passes(runs: int) -> float:
     import conftest  # noqa: F401 - the pack under its name
 
     from duet_av.pipelines.generate import Request, sample
-    from duet_av.pipelines.guidance import UCG, PerStreamCFG
+    from duet_av.pipelines.guidance import UCG, PerStreamCFG, Strategy
     from duet_av.pipelines.models.pocket.load import PocketModel
 
     model = PocketModel.load()
-    go = lambda strategy: sample(
-        model.network, model.text, Request(["a red ball bounces"] * 4, steps=4, strategy=strategy)
-    )  # noqa: E731
+
+    def go(strategy: Strategy) -> None:
+        sample(model.network, model.text, Request(["a red ball bounces"] * 4, steps=4, strategy=strategy))
+
     go(PerStreamCFG())
     return ratio(lambda: go(UCG("U2", 3.0, 3.0, 2.0, 2.0)), lambda: go(PerStreamCFG()), runs)
 

@@ -1,18 +1,21 @@
 """The world bench: fixed prompts, scores with known answers, tables that can be read back."""
 
 import json
+import sys
 from collections import Counter
 from dataclasses import replace
 
 import pytest
 import torch
 
-from duet_av.pipelines.guidance import Branch, PerStreamCFG
-from duet_av.pipelines.metrics.bench import Variant, chunks, differences, run_variants, score_true_chunk, summarise
+from duet_av.pipelines.cli import main
+from duet_av.pipelines.guidance import UCG, Branch, PerStreamCFG
+from duet_av.pipelines.metrics.bench import Run, Variant, chunks, differences, run_variants, score_true_chunk, summarise
 from duet_av.pipelines.metrics.probes import Seen
 from duet_av.pipelines.metrics.prompts import AUDIBLE, DEVELOPMENT, SHARES, TEST, Prompt, bench_prompts
 from duet_av.pipelines.metrics.reading import Probes, Reading
 from duet_av.pipelines.metrics.scores import scores
+from duet_av.pipelines.metrics.suites import SUITES
 from duet_av.pipelines.metrics.tables import Table, markdown, plot, write
 from duet_av.pipelines.models.pocket.load import PocketModel
 from duet_av.pipelines.modifiers import Apart
@@ -178,3 +181,62 @@ def test_a_suite_is_written_as_json_page_and_plot(tmp_path):
     assert (same["mean"], same["ci95"], same["p_holm"]) == (0.0, [0.0, 0.0], 1.0)
     assert "| cfg 2 | all | single | sequential |" in markdown(table)
     assert caption(prompts[0].scene) == prompts[0].text
+
+
+guidance = sys.modules["duet_av.pipelines.metrics.suites.guidance"]  # the package names its function, not the module
+
+
+def settings_found(monkeypatch, score):
+    """The settings that the guidance suite chooses when every prompt of a variant scores ``score(strategy)``."""
+    listed = bench_prompts(20, TEST, strata=("single",))
+
+    def fake(variants, _prompts, **_kwargs):
+        return {v.name: [(p, score(v.strategy)) for p in listed] for v in variants}
+
+    monkeypatch.setattr(guidance, "run_variants", fake)
+    found = {}
+    strategies, chosen = guidance._choose(Run(40, TEST, jobs=1), found)
+    assert set(chosen.values()) <= set(strategies) == set(found)
+    return strategies, chosen, found
+
+
+def test_more_synchrony_is_not_bought_with_attributes(monkeypatch):
+    """Synchrony grows with every scale, but above context 2 the colours go."""
+
+    def score(strategy):
+        context = strategy.a2v if isinstance(strategy, UCG) else 1.0
+        text = strategy.video / 100
+        lost = 0.0 if context <= 2 else 0.5
+        return {
+            "sync_f1": 0.1 * context + text,
+            "kind_accuracy": 1.0,
+            "side_accuracy": 1.0,
+            "colour_accuracy": 1 - lost,
+            "count_error": 0.0,
+        }
+
+    strategies, chosen, _ = settings_found(monkeypatch, score)
+    assert chosen["cfg-chosen"] == "cfg 5"
+    assert strategies[chosen["ucg-chosen"]] in [UCG(form, 5.0, 5.0, 2.0, 2.0) for form in ("U1", "U2", "U2'", "U3")]
+    assert strategies[chosen["masked-null-chosen"]].masked
+
+
+def test_one_direction_alone_is_tried_and_drawn(monkeypatch):
+    def score(strategy):
+        alone = isinstance(strategy, UCG) and strategy.v2a == 1 and not strategy.masked
+        best = isinstance(strategy, UCG) and strategy.form == "U2" and strategy.a2v == 3
+        return (
+            {"sync_f1": 0.1 + 0.5 * best + 0.2 * alone} | dict.fromkeys(guidance.ATTRIBUTES, 1.0) | {"count_error": 0.0}
+        )
+
+    _, chosen, found = settings_found(monkeypatch, score)
+    assert chosen["ucg-chosen"] == "U2 3 into video"
+    figure = guidance.draw_trade_off(Table("guidance", 20, TEST, {}, {**chosen, "development": found}))
+    (axes,) = figure.axes
+    assert {"none", "cfg", "U1", "U2'", "masked U3"} <= set(axes.get_legend_handles_labels()[1])
+
+
+def test_the_command_line_offers_every_suite(capsys):
+    with pytest.raises(SystemExit):
+        main(["bench", "--help"])
+    assert "{" + ",".join(SUITES) + "}" in capsys.readouterr().out

@@ -10,9 +10,7 @@ from matplotlib.figure import Figure
 
 from ..bench import Run
 from ..tables import Table, plot
-from .codecs import codecs
-from .core import core
-from .guidance import draw_trade_off, guidance
+from . import codecs, core, guidance
 
 
 @dataclass(frozen=True)
@@ -24,7 +22,7 @@ class Suite:
 
 
 SUITES = {
-    "core": Suite(core, partial(plot, metric="sync_normalised")),
-    "codecs": Suite(codecs, partial(plot, metric="event_f1")),
-    "guidance": Suite(guidance, draw_trade_off),
+    "core": Suite(core.measure, partial(plot, metric="sync_normalised")),
+    "codecs": Suite(codecs.measure, partial(plot, metric="event_f1")),
+    "guidance": Suite(guidance.measure, guidance.draw),
 }

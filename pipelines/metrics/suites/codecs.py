@@ -14,7 +14,7 @@ from ..tables import Table
 
 
 @torch.inference_mode()
-def codecs(run: Run) -> Table:
+def measure(run: Run) -> Table:
     """True clips of held-out compositions through the codecs, and through parts of them."""
     model, probes = PocketModel.load(), Probes.load()
     linear = VideoCodec(channels=model.video_codec.channels)

@@ -12,7 +12,7 @@ SCALES = (1.0, 2.0, 3.0, 5.0)
 DEVELOPMENT_SHARE = 0.25  # length of the development list, in lengths of the test list
 
 
-def core(run: Run) -> Table:
+def measure(run: Run) -> Table:
     """The shipped base: plain CFG chosen on development, over all prompts; beside it, on half of those with an audible
     source, no guidance and each stream alone; and true clips."""
     listed = bench_prompts(round(DEVELOPMENT_SHARE * run.prompts), DEVELOPMENT, strata=AUDIBLE)

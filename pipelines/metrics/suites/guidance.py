@@ -25,7 +25,7 @@ DEVELOPMENT_SHARE, TEST_SHARE = 0.1, 0.3  # of the number of prompts asked for; 
 Found = dict[str, dict[str, float]]
 
 
-def guidance(run: Run) -> Table:
+def measure(run: Run) -> Table:
     """None, plain CFG, UCG and the masked null, each with the settings that the development list prefers."""
     found: Found = {}
     strategies, chosen = _choose(run, found)
@@ -82,21 +82,21 @@ def _forms(text: float) -> dict[str, UCG]:
 
 
 def _by_direction(name: str, form: UCG) -> dict[str, UCG]:
-    """``form`` with one direction's scale at 1."""
+    """``form`` with one direction's scale at 1, where it has such scales."""
+    if form.form == "U1":
+        return {}
     return {f"{name} into video": replace(form, v2a=1.0), f"{name} into audio": replace(form, a2v=1.0)}
 
 
-def draw_trade_off(table: Table) -> Figure:
+def draw(table: Table) -> Figure:
     """Synchrony against attributes of every setting tried, a line for each form over its context scales."""
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     found: Found = table.notes["development"]
     families: dict[str, list[tuple[str, Any]]] = {}
     for name, scores in found.items():
-        family, _, setting = name.removesuffix(" into video").removesuffix(" into audio").rpartition(" ")
-        families.setdefault(family or "none", []).append(
-            (name.removeprefix(family).strip() if family else setting, scores)
-        )
+        family = name.split(" into ")[0].rpartition(" ")[0] or name
+        families.setdefault(family, []).append((name.removeprefix(family).strip(), scores))
     for family, points in families.items():
         x, y = [fmean(s[a] for a in ATTRIBUTES) for _, s in points], [s["sync_f1"] for _, s in points]
         (line,) = axes.plot(x, y, "o--" if "masked" in family else "o-", label=family)
