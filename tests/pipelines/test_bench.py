@@ -1,7 +1,6 @@
 """The world bench: fixed prompts, scores with known answers, tables that can be read back."""
 
 import json
-import sys
 from collections import Counter
 from dataclasses import replace
 
@@ -15,7 +14,7 @@ from duet_av.pipelines.metrics.probes import Seen
 from duet_av.pipelines.metrics.prompts import AUDIBLE, DEVELOPMENT, SHARES, TEST, Prompt, bench_prompts
 from duet_av.pipelines.metrics.reading import Probes, Reading
 from duet_av.pipelines.metrics.scores import scores
-from duet_av.pipelines.metrics.suites import SUITES
+from duet_av.pipelines.metrics.suites import SUITES, guidance
 from duet_av.pipelines.metrics.tables import Table, markdown, plot, write
 from duet_av.pipelines.models.pocket.load import PocketModel
 from duet_av.pipelines.modifiers import Apart
@@ -183,9 +182,6 @@ def test_a_suite_is_written_as_json_page_and_plot(tmp_path):
     assert caption(prompts[0].scene) == prompts[0].text
 
 
-guidance = sys.modules["duet_av.pipelines.metrics.suites.guidance"]  # the package names its function, not the module
-
-
 def settings_found(monkeypatch, score):
     """The settings that the guidance suite chooses when every prompt of a variant scores ``score(strategy)``."""
     listed = bench_prompts(20, TEST, strata=("single",))
@@ -206,14 +202,8 @@ def test_more_synchrony_is_not_bought_with_attributes(monkeypatch):
     def score(strategy):
         context = strategy.a2v if isinstance(strategy, UCG) else 1.0
         text = strategy.video / 100
-        lost = 0.0 if context <= 2 else 0.5
-        return {
-            "sync_f1": 0.1 * context + text,
-            "kind_accuracy": 1.0,
-            "side_accuracy": 1.0,
-            "colour_accuracy": 1 - lost,
-            "count_error": 0.0,
-        }
+        attributes = {"kind_accuracy": 1.0, "side_accuracy": 1.0, "colour_accuracy": 1.0 if context <= 2 else 0.5}
+        return {"sync_f1": 0.1 * context + text, **attributes, "count_error": 0.0}
 
     strategies, chosen, _ = settings_found(monkeypatch, score)
     assert chosen["cfg-chosen"] == "cfg 5"
@@ -231,7 +221,7 @@ def test_one_direction_alone_is_tried_and_drawn(monkeypatch):
 
     _, chosen, found = settings_found(monkeypatch, score)
     assert chosen["ucg-chosen"] == "U2 3 into video"
-    figure = guidance.draw_trade_off(Table("guidance", 20, TEST, {}, {**chosen, "development": found}))
+    figure = guidance.draw(Table("guidance", 20, TEST, {}, {**chosen, "development": found}))
     (axes,) = figure.axes
     assert {"none", "cfg", "U1", "U2'", "masked U3"} <= set(axes.get_legend_handles_labels()[1])
 
