@@ -31,6 +31,18 @@ class Streams(Generic[T]):
         """The streams that take part, video first."""
         return [value for value in self if value is not None]
 
+    def both(self) -> tuple[T, T]:
+        """Video and audio, where neither may be absent.
+
+        Raises:
+            ValueError: one is.
+        """
+        if self.video is None or self.audio is None:
+            raise ValueError(
+                f"The {'video' if self.video is None else 'audio'} stream is missing; both are needed here."
+            )
+        return self.video, self.audio
+
 
 @dataclass(frozen=True)
 class Clip:

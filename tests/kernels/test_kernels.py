@@ -12,6 +12,7 @@ from duet_av.kernels.context_attention import (
     context_mass,
     window_mask,
 )
+from duet_av.kernels.prior_attention import prior_attention, prior_attention_reference
 from duet_av.kernels.rotary import rotary_table, rotate, rotate_reference
 from duet_av.kernels.segment_attention import SegmentSplit, segment_attention, segment_mask
 from duet_av.pipelines.shapes import latent_frame_of
@@ -130,3 +131,11 @@ def test_a_closed_direction_is_closed_through_the_text_too():
     video, audio = ([i for a, b, kind in SEGMENTS for i in range(a, b) if kind == s] for s in ("video", "audio"))
     assert not reached[video][:, audio].any()
     assert reached[audio][:, video].all()
+
+
+@pytest.mark.parametrize("own", [None, torch.tensor([1, 0, 1])])
+@pytest.mark.parametrize("copies", [1, 5])
+def test_repeats_of_a_prior_cancel(own, copies):
+    q, k, v = torch.randn(3, 2, 7, 8), torch.randn(2, 2, 4, 8), torch.randn(2, 2, 4, 8)
+    expected = prior_attention_reference(q, k, v, own=own, copies=copies)
+    assert torch.allclose(prior_attention(q, k, v, own=own), expected, atol=1e-5)

@@ -1,0 +1,109 @@
+"""What both networks of JavisDiT are made of. Attributes carry the names of the official files' keys.
+
+Letters: b batch, l tokens, m text tokens, h heads, d head width, c channels.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+
+def modulate(x: Float[Tensor, "..."], shift: Tensor, scale: Tensor, *, eps: float = 1e-6) -> Float[Tensor, "..."]:
+    """Layer norm without weights, then x * (1 + scale) + shift."""
+    return F.layer_norm(x, x.shape[-1:], eps=eps) * (1 + scale) + shift
+
+
+def sinusoid(values: Float[Tensor, "..."], width: int, *, dtype: torch.dtype) -> Float[Tensor, "... width"]:
+    """[cos, sin] of ``values`` at frequencies 10000^(-j / (width / 2))."""
+    half = width // 2
+    frequencies = torch.exp(torch.arange(half, device=values.device, dtype=dtype) * (-math.log(10000) / half))
+    angles = values.to(dtype)[..., None] * frequencies
+    return torch.cat([angles.cos(), angles.sin()], dim=-1)
+
+
+def turn_pairs(x: Float[Tensor, "... l d"], angles: Float[Tensor, "l half"]) -> Float[Tensor, "... l d"]:
+    """Rotate adjacent pairs of channels by ``angles``."""
+    even, odd = x.unflatten(-1, (-1, 2)).to(angles.dtype).unbind(-1)
+    cos, sin = angles.cos(), angles.sin()
+    return torch.stack([even * cos - odd * sin, odd * cos + even * sin], dim=-1).flatten(-2).to(x.dtype)
+
+
+class Mlp(nn.Module):
+    """Linear, tanh GELU, linear."""
+
+    def __init__(self, inside: int, hidden: int, out: int, *, operations: Any, **factory: Any) -> None:
+        super().__init__()
+        self.fc1 = operations.Linear(inside, hidden, **factory)
+        self.fc2 = operations.Linear(hidden, out, **factory)
+
+    def forward(self, x: Float[Tensor, "... i"]) -> Float[Tensor, "... o"]:
+        return self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
+
+
+class TimestepMlp(nn.Module):
+    """Linear, SiLU, linear over the sinusoid of a number."""
+
+    def __init__(self, frequencies: int, dim: int, *, operations: Any, **factory: Any) -> None:
+        super().__init__()
+        self.frequencies = frequencies
+        self.mlp = nn.Sequential(
+            operations.Linear(frequencies, dim, **factory), nn.SiLU(), operations.Linear(dim, dim, **factory)
+        )
+
+    def forward(self, values: Float[Tensor, " b"]) -> Float[Tensor, "b c"]:
+        """The reference rounds the number to the network's dtype before it takes sines (bfloat16 of 999 is 1000)."""
+        return self.mlp(sinusoid(values, self.frequencies, dtype=torch.float32).to(values.dtype))
+
+
+class SelfAttention(nn.Module):
+    """Fused queries, keys and values; RMS norm over each head of queries and keys, then the rotation."""
+
+    def __init__(self, dim: int, heads: int, *, operations: Any, **factory: Any) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = operations.Linear(dim, 3 * dim, **factory)
+        self.q_norm = operations.RMSNorm(dim // heads, eps=1e-6, **factory)
+        self.k_norm = operations.RMSNorm(dim // heads, eps=1e-6, **factory)
+        self.proj = operations.Linear(dim, dim, **factory)
+
+    def forward(
+        self, x: Float[Tensor, "b l c"], angles: Float[Tensor, "l half"] | None = None
+    ) -> Float[Tensor, "b l c"]:
+        q, k, v = rearrange(self.qkv(x), "b l (three h d) -> three b h l d", three=3, h=self.heads)
+        q, k = self.q_norm(q), self.k_norm(k)
+        if angles is not None:
+            q, k = turn_pairs(q, angles), turn_pairs(k, angles)
+        return self.proj(rearrange(F.scaled_dot_product_attention(q, k, v), "b h l d -> b l (h d)"))
+
+
+class CrossAttention(nn.Module):
+    """Queries of one sequence, keys and values of another; no norms."""
+
+    def __init__(self, dim: int, heads: int, *, operations: Any, **factory: Any) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q_linear = operations.Linear(dim, dim, **factory)
+        self.kv_linear = operations.Linear(dim, 2 * dim, **factory)
+        self.proj = operations.Linear(dim, dim, **factory)
+
+    def queries(self, x: Float[Tensor, "b l c"]) -> Float[Tensor, "b h l d"]:
+        return rearrange(self.q_linear(x), "b l (h d) -> b h l d", h=self.heads)
+
+    def keys_values(self, source: Float[Tensor, "b m c"]) -> Float[Tensor, "two b h m d"]:
+        return rearrange(self.kv_linear(source), "b m (two h d) -> two b h m d", two=2, h=self.heads)
+
+    def merge(self, out: Float[Tensor, "b h l d"]) -> Float[Tensor, "b l c"]:
+        return self.proj(rearrange(out, "b h l d -> b l (h d)"))
+
+    def forward(
+        self, x: Float[Tensor, "b l c"], source: Float[Tensor, "b m c"], *, mask: Bool[Tensor, "b m"]
+    ) -> Float[Tensor, "b l c"]:
+        k, v = self.keys_values(source)
+        return self.merge(F.scaled_dot_product_attention(self.queries(x), k, v, attn_mask=mask[:, None, None]))

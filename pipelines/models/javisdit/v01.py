@@ -1,0 +1,328 @@
+"""JavisDiT v0.1 (arXiv 2503.23377): video and audio branches, a spatio-temporal prior, bi-directional cross-attention.
+
+Layer i in order: video inside each frame, video over frames, audio over mel bins, audio over time, the prior into each
+stream, then both streams into each other. Attributes carry the names of the official files' keys.
+
+Letters: b batch, t frames (video) or time patches (audio), s patches of a frame or mel bins, c channels, m text tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from ....kernels.prior_attention import prior_attention
+from ...streams import Streams
+from .layers import CrossAttention, Mlp, SelfAttention, TimestepMlp, modulate
+
+IMAGE_FPS = 120.0  # what a single frame is told to be
+VIDEO_PATCH = (1, 2, 2)
+MLP_RATIO = 4
+FREQUENCIES = 256
+INPUT_SIDE = 512  # pixels of the square at whose scale positions count patches
+
+
+@dataclass(frozen=True)
+class V01Config:
+    """Sizes; the defaults are the released ones."""
+
+    hidden_size: int = 1152
+    depth: int = 28
+    num_heads: int = 16
+    in_channels: int = 4
+    audio_channels: int = 8
+    audio_patch: int = 4  # latent frames of audio in one token
+    caption_channels: int = 4096
+    model_max_length: int = 300
+    spatial_prior_len: int = 32
+    temporal_prior_len: int = 32
+    st_prior_channel: int = 128
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Raw tokens of one or more priors, [p, number of tokens, channels]; ``own`` names each sample's (None: all samples see all priors)."""
+
+    spatial: Float[Tensor, "p ns k"]
+    temporal: Float[Tensor, "p nt k"]
+    own: Int[Tensor, " b"] | None = None
+
+
+class Caption(nn.Module):
+    """Two layers over conditioning tokens, and the learnt null of them."""
+
+    y_embedding: Tensor
+
+    def __init__(self, inside: int, dim: int, tokens: int, *, operations: Any, **factory: Any) -> None:
+        super().__init__()
+        self.y_proj = Mlp(inside, dim, dim, operations=operations, **factory)
+        self.register_buffer("y_embedding", torch.empty(tokens, inside, **factory))
+
+
+class PatchEmbedding(nn.Module):
+    """A convolution whose stride is its kernel."""
+
+    def __init__(
+        self, convolution: type[nn.Module], inside: int, dim: int, patch: tuple[int, ...], **factory: Any
+    ) -> None:
+        super().__init__()
+        self.proj = convolution(inside, dim, patch, stride=patch, **factory)
+
+
+Modulation = Float[Tensor, "b t_or_1 rows c"]
+
+
+class STDiTBlock(nn.Module):
+    """Self-attention along one axis, text, feed-forward; six rows of modulation."""
+
+    def __init__(self, config: V01Config, **shared: Any) -> None:
+        super().__init__()
+        dim, heads = config.hidden_size, config.num_heads
+        factory = {name: value for name, value in shared.items() if name != "operations"}
+        self.scale_shift_table = nn.Parameter(torch.empty(6, dim, **factory))
+        self.attn = SelfAttention(dim, heads, **shared)
+        self.cross_attn = CrossAttention(dim, heads, **shared)
+        self.mlp = Mlp(dim, MLP_RATIO * dim, dim, **shared)
+
+    def forward(
+        self,
+        x: Float[Tensor, "b t s c"],
+        level: Modulation,
+        text: tuple[Tensor, Tensor],
+        angles: Float[Tensor, "t half"] | None = None,
+    ) -> Float[Tensor, "b t s c"]:
+        """``angles`` makes it attention over t, at each s apart; without them over s, in each t apart."""
+        shift1, scale1, gate1, shift2, scale2, gate2 = (self.scale_shift_table + level)[:, :, None].unbind(3)
+        over, back = ("b t s c -> (b s) t c", "(b s) t c -> b t s c")
+        if angles is None:
+            over, back = ("b t s c -> (b t) s c", "(b t) s c -> b t s c")
+        attended = self.attn(rearrange(modulate(x, shift1, scale1), over), angles)
+        x = x + gate1 * rearrange(attended, back, b=x.shape[0])
+        heard = self.cross_attn(x.flatten(1, 2), text[0], mask=text[1])
+        x = x + heard.view_as(x)
+        return x + gate2 * self.mlp(modulate(x, shift2, scale2))
+
+
+class PriorBlock(nn.Module):
+    """Spatial prior, temporal prior, feed-forward; nine rows of modulation."""
+
+    def __init__(self, config: V01Config, **shared: Any) -> None:
+        super().__init__()
+        dim, heads = config.hidden_size, config.num_heads
+        factory = {name: value for name, value in shared.items() if name != "operations"}
+        self.scale_shift_table = nn.Parameter(torch.empty(9, dim, **factory))
+        self.spatial_cross_attn = CrossAttention(dim, heads, **shared)
+        self.temporal_cross_attn = CrossAttention(dim, heads, **shared)
+        self.mlp = Mlp(dim, MLP_RATIO * dim, dim, **shared)
+
+    def forward(self, x: Float[Tensor, "b t s c"], level: Modulation, prior: Prior) -> Float[Tensor, "b t s c"]:
+        """``prior`` holds projected tokens, [p, n, c]."""
+        rows = (self.scale_shift_table + level)[:, :, None].unbind(3)
+        for attention, tokens, (shift, scale, gate) in (
+            (self.spatial_cross_attn, prior.spatial, rows[0:3]),
+            (self.temporal_cross_attn, prior.temporal, rows[3:6]),
+        ):
+            k, v = attention.keys_values(tokens)
+            q = attention.queries(modulate(x, shift, scale).flatten(1, 2))
+            x = x + gate * attention.merge(prior_attention(q, k, v, own=prior.own)).view_as(x)
+        shift, scale, gate = rows[6:9]
+        return x + gate * self.mlp(modulate(x, shift, scale))
+
+
+class BiCrossAttention(nn.Module):
+    """One score matrix read in both directions, as two attention calls; half the width, heads of the networks' own width."""
+
+    def __init__(self, dim: int, heads: int, *, operations: Any, **factory: Any) -> None:
+        super().__init__()
+        half, self.heads = dim // 2, heads // 2
+        self.m1_proj, self.m2_proj = (operations.Linear(dim, half, **factory) for _ in range(2))
+        self.values_m1_proj, self.values_m2_proj = (operations.Linear(dim, half, **factory) for _ in range(2))
+        self.out_m1_proj, self.out_m2_proj = (operations.Linear(half, dim, **factory) for _ in range(2))
+
+    def forward(
+        self, x1: Tensor, x2: Tensor, *, a2v: Tensor | None, v2a: Tensor | None
+    ) -> tuple[Float[Tensor, "b l1 c"], Float[Tensor, "b l2 c"]]:
+        """What the first sequence hears of the second, and the reverse; ``a2v`` and ``v2a`` [b] close a direction to zero."""
+        split = lambda z: rearrange(z, "b l (h d) -> b h l d", h=self.heads)  # noqa: E731 - four uses
+        q, k = split(self.m1_proj(x1)), split(self.m2_proj(x2))
+        v1, v2 = split(self.values_m1_proj(x1)), split(self.values_m2_proj(x2))
+        out = []
+        for query, key, value, project, open_ in (
+            (q, k, v2, self.out_m1_proj, a2v),
+            (k, q, v1, self.out_m2_proj, v2a),
+        ):
+            heard = project(rearrange(F.scaled_dot_product_attention(query, key, value), "b h l d -> b l (h d)"))
+            out.append(heard if open_ is None else heard.where(open_[:, None, None], 0))
+        return out[0], out[1]
+
+
+class Rotary(nn.Module):
+    """The frequencies of the time axis; the files hold them as a frozen parameter."""
+
+    def __init__(self, width: int, **factory: Any) -> None:
+        super().__init__()
+        frequencies = 10000 ** (-torch.arange(0, width, 2, **factory) / width)
+        self.freqs = nn.Parameter(frequencies, requires_grad=False)
+
+
+class VACross(nn.Module):
+    """Both streams into each other, scaled channel by channel."""
+
+    def __init__(self, config: V01Config, **shared: Any) -> None:
+        super().__init__()
+        factory = {name: value for name, value in shared.items() if name != "operations"}
+        self.gamma_m1 = nn.Parameter(torch.empty(config.hidden_size, **factory))
+        self.gamma_m2 = nn.Parameter(torch.empty(config.hidden_size, **factory))
+        self.cross_attn = BiCrossAttention(config.hidden_size, config.num_heads, **shared)
+
+    def forward(self, x: Streams[Tensor], route: Streams[Tensor]) -> Streams[Tensor]:
+        norm = x.map(lambda z: F.layer_norm(z, z.shape[-1:], eps=1e-6).flatten(1, 2))
+        heard = Streams(*self.cross_attn(*norm.both(), a2v=route.video, v2a=route.audio))
+        return x.map(lambda z, d, gamma: z + gamma * d.view_as(z), heard, Streams(self.gamma_m1, self.gamma_m2))
+
+
+class FinalLayer(nn.Module):
+    """Modulated norm and a projection to patches of twice the channels: velocity, and a variance nobody reads."""
+
+    def __init__(self, dim: int, out: int, *, operations: Any, **factory: Any) -> None:
+        super().__init__()
+        self.scale_shift_table = nn.Parameter(torch.empty(2, dim, **factory))
+        self.linear = operations.Linear(dim, out, **factory)
+
+    def forward(self, x: Float[Tensor, "b t s c"], t: Tensor, given: tuple[Tensor, Tensor] | None) -> Tensor:
+        """``given`` (t at level 0, where frames are given): the reference modulates those a second time."""
+        out = modulate(x, *self._rows(t))
+        if given is not None:
+            zero, where = given
+            out = torch.where(where[:, :, None, None], modulate(out, *self._rows(zero)), out)
+        return self.linear(out)
+
+    def _rows(self, t: Float[Tensor, "b c"]) -> tuple[Tensor, ...]:
+        return (self.scale_shift_table + t[:, None])[:, :, None, None].unbind(1)
+
+
+class JavisDiT01(nn.Module):
+    """Velocities (clean minus noise) of video [b, 4, t, h, w] and audio [b, 8, t, mel] latents at timesteps in 0..1000."""
+
+    def __init__(self, config: V01Config, *, operations: Any = nn, **factory: Any) -> None:
+        super().__init__()
+        self.config, dim = config, config.hidden_size
+        shared = {"operations": operations, **factory}
+        self.rope = Rotary(dim // config.num_heads, **factory)
+        self.x_embedder = PatchEmbedding(operations.Conv3d, config.in_channels, dim, VIDEO_PATCH, **factory)
+        self.ax_embedder = PatchEmbedding(
+            operations.Conv2d, config.audio_channels, dim, (config.audio_patch, 1), **factory
+        )
+        self.t_embedder = TimestepMlp(FREQUENCIES, dim, **shared)
+        self.fps_embedder = TimestepMlp(FREQUENCIES, dim, **shared)
+        self.t_block = nn.Sequential(nn.SiLU(), operations.Linear(dim, 6 * dim, **factory))
+        self.st_t_block = nn.Sequential(nn.SiLU(), operations.Linear(dim, 9 * dim, **factory))
+        captions = (config.caption_channels, dim, config.model_max_length)
+        self.y_embedder, self.audio_y_embedder = Caption(*captions, **shared), Caption(*captions, **shared)
+        priors = config.spatial_prior_len + config.temporal_prior_len
+        self.st_prior_embedder = Caption(config.st_prior_channel, dim, priors, **shared)
+        layers = lambda block: nn.ModuleList(block(config, **shared) for _ in range(config.depth))  # noqa: E731 - seven uses
+        self.spatial_blocks, self.temporal_blocks = layers(STDiTBlock), layers(STDiTBlock)
+        self.audio_spatial_blocks, self.audio_temporal_blocks = layers(STDiTBlock), layers(STDiTBlock)
+        self.video_st_prior_blocks, self.audio_st_prior_blocks = layers(PriorBlock), layers(PriorBlock)
+        self.va_cross_blocks = layers(VACross)
+        pixels = VIDEO_PATCH[1] * VIDEO_PATCH[2]
+        self.final_layer = FinalLayer(dim, pixels * 2 * config.in_channels, **shared)
+        self.audio_final_layer = FinalLayer(dim, config.audio_patch * 2 * config.audio_channels, **shared)
+
+    def null_prior(self) -> Prior:
+        """The learnt absence of a prior, raw."""
+        spatial, temporal = self.st_prior_embedder.y_embedding.split(
+            (self.config.spatial_prior_len, self.config.temporal_prior_len)
+        )
+        return Prior(spatial[None], temporal[None])
+
+    def forward(
+        self,
+        x: Streams[Tensor],
+        timestep: Float[Tensor, " b"],
+        text: Float[Tensor, "b m k"],
+        text_mask: Bool[Tensor, "b m"],
+        prior: Prior,
+        *,
+        size: tuple[float, float],
+        fps: float,
+        noisy: Streams[Tensor] | None = None,
+        route: Streams[Tensor] | None = None,
+    ) -> Streams[Tensor]:
+        """text: T5 states, the null's being rows of ``y_embedder.y_embedding`` under the prompt's mask. size: height and width
+        in pixels. noisy: [b, latent frames] bool for each stream, False where a frame is given (None: all are noisy).
+        route: [b] bool for each stream, whether it sees the other (None: it does)."""
+        dtype = x.both()[0].dtype
+        rate = self.fps_embedder(torch.full_like(timestep, fps, dtype=dtype))
+        t, zero = (self.t_embedder(z.to(dtype)) + rate for z in (timestep, torch.zeros_like(timestep)))
+        tokens = self._tokens(x, size)
+        masks = noisy or Streams()
+        masks = Streams(masks.video, None if masks.audio is None else masks.audio[:, :: self.config.audio_patch])
+        levels = self._levels(t, zero, masks)
+        words = Streams(self.y_embedder, self.audio_y_embedder).map(lambda e: (e.y_proj(text), text_mask))
+        prior = Prior(
+            self.st_prior_embedder.y_proj(prior.spatial), self.st_prior_embedder.y_proj(prior.temporal), prior.own
+        )
+        angles = tokens.map(lambda z: torch.arange(z.shape[1], device=z.device)[:, None] * self.rope.freqs)
+        for i in range(self.config.depth):
+            within = Streams(self.spatial_blocks[i], self.audio_spatial_blocks[i])
+            along = Streams(self.temporal_blocks[i], self.audio_temporal_blocks[i])
+            planned = Streams(self.video_st_prior_blocks[i], self.audio_st_prior_blocks[i])
+            tokens = tokens.map(lambda z, block, level, w: block(z, level[0], w), within, levels, words)
+            tokens = tokens.map(lambda z, block, level, w, a: block(z, level[0], w, a), along, levels, words, angles)
+            tokens = tokens.map(lambda z, block, level: block(z, level[1], prior), planned, levels)
+            tokens = self.va_cross_blocks[i](tokens, route or Streams())
+        given = masks.map(lambda m: (zero, ~m))
+        out = tokens.map(lambda z, last, g: last(z, t, g), Streams(self.final_layer, self.audio_final_layer), given)
+        return self._latents(out, x)
+
+    def _levels(self, t: Tensor, zero: Tensor, masks: Streams[Tensor]) -> Streams[tuple[Tensor, Tensor]]:
+        """Six and nine rows of modulation for every frame of either stream, [b, t or 1, rows, c]."""
+        rows = [(block(t)[:, None], block(zero)[:, None]) for block in (self.t_block, self.st_t_block)]
+
+        def level(mask: Tensor | None) -> tuple[Tensor, Tensor]:
+            chosen = (a if mask is None else torch.where(mask[:, :, None], a, b) for a, b in rows)
+            six, nine = (z.unflatten(-1, (-1, self.config.hidden_size)) for z in chosen)
+            return six, nine
+
+        return Streams(level(masks.video), level(masks.audio))
+
+    def _tokens(self, x: Streams[Tensor], size: tuple[float, float]) -> Streams[Tensor]:
+        """Patches [b, t, s, c] with positions: rows and columns for video, mel bins for audio."""
+        video, audio = x.both()
+        rows, columns = video.shape[-2:]
+        video = self.x_embedder.proj(F.pad(video, (0, columns % 2, 0, rows % 2)))
+        h, w = video.shape[-2:]
+        video = rearrange(video, "b c t h w -> b t (h w) c")
+        audio = rearrange(self.ax_embedder.proj(audio), "b c t m -> b t m c")
+        dim, like = self.config.hidden_size, video
+        height, width = (torch.tensor(z, dtype=like.dtype).float() for z in size)
+        scale, base = float((height * width).sqrt()) / INPUT_SIDE, round((h * w) ** 0.5)
+        ticks = lambda n: torch.arange(n, device=like.device, dtype=torch.float32)  # noqa: E731 - three uses
+        down, across = (_sines(ticks(n) / scale * base / n, dim // 2) for n in (h, w))
+        grid = torch.cat([across[None].expand(h, -1, -1), down[:, None].expand(-1, w, -1)], dim=-1).flatten(0, 1)
+        bins = _sines(ticks(audio.shape[2]), dim)
+        return Streams(video + grid.to(like.dtype), audio + bins.to(like.dtype))
+
+    def _latents(self, out: Streams[Tensor], x: Streams[Tensor]) -> Streams[Tensor]:
+        """Patches to latents in float32; the first half of the channels is the velocity."""
+        rows, columns = x.both()[0].shape[-2:]
+        video, audio = out.both()
+        video = rearrange(video, "b t (h w) (p q c) -> b c t (h p) (w q)", h=-(-rows // 2), p=2, q=2)
+        audio = rearrange(audio, "b t m (p c) -> b c (t p) m", p=self.config.audio_patch)
+        video = video[..., :rows, :columns]
+        return Streams(video, audio).map(lambda z: z.float().chunk(2, dim=1)[0])
+
+
+def _sines(coordinates: Float[Tensor, " n"], width: int) -> Float[Tensor, "n width"]:
+    """[sin, cos] at frequencies 10000^(-2k / width)."""
+    frequencies = 10000 ** (-torch.arange(0, width, 2, device=coordinates.device, dtype=torch.float32) / width)
+    angles = coordinates[:, None] * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)

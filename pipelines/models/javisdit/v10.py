@@ -1,0 +1,222 @@
+"""JavisDiT++ v1.0 (arXiv 2602.19163): Wan2.1-T2V-1.3B with audio tokens in the same self-attention and a feed-forward of its own.
+
+The sequence is all video tokens (frame, row, column), then all audio tokens (time, mel). Attributes carry the names of the
+official files' keys.
+
+Letters: b batch, l tokens, m text tokens, h heads, d head width, c channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from ....kernels.segment_attention import SegmentSplit, segment_attention
+from ...streams import Streams
+from .layers import modulate, sinusoid, turn_pairs
+
+PATCH = 2  # rows and columns of video, time and mel of audio
+EPS = 1e-6
+
+
+@dataclass(frozen=True)
+class V10Config:
+    """Sizes; the defaults are the released ones."""
+
+    dim: int = 1536
+    ffn_dim: int = 8960
+    num_layers: int = 30
+    num_heads: int = 12
+    freq_dim: int = 256
+    text_dim: int = 4096
+    text_len: int = 512
+    in_dim: int = 16
+    audio_in_dim: int = 8
+
+
+class Attention(nn.Module):
+    """Queries and keys are RMS-normalised over all channels before they are split into heads."""
+
+    def __init__(self, dim: int, heads: int, *, operations: Any, **factory: Any) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q, self.k, self.v, self.o = (operations.Linear(dim, dim, **factory) for _ in range(4))
+        self.norm_q = operations.RMSNorm(dim, eps=EPS, **factory)
+        self.norm_k = operations.RMSNorm(dim, eps=EPS, **factory)
+
+    def forward(
+        self,
+        x: Float[Tensor, "b l c"],
+        source: Float[Tensor, "b m c"],
+        *,
+        angles: Float[Tensor, "l half"] | None = None,
+        split: SegmentSplit | None = None,
+    ) -> Float[Tensor, "b l c"]:
+        """``angles`` turns queries and keys; ``split`` closes a direction between the streams of the sequence."""
+        heads = lambda z: rearrange(z, "b l (h d) -> b h l d", h=self.heads)  # noqa: E731 - three uses
+        q, k, v = heads(self.norm_q(self.q(x))), heads(self.norm_k(self.k(source))), heads(self.v(source))
+        if angles is not None:
+            q, k = turn_pairs(q, angles), turn_pairs(k, angles)
+        attend = F.scaled_dot_product_attention
+        out = attend(q, k, v) if split is None else segment_attention(attend, q, k, v, split)
+        return self.o(rearrange(out, "b h l d -> b l (h d)"))
+
+
+class FeedForward(nn.Sequential):
+    """Linear, tanh GELU, linear."""
+
+    def __init__(self, dim: int, hidden: int, *, operations: Any, **factory: Any) -> None:
+        gelu = nn.GELU(approximate="tanh")
+        super().__init__(operations.Linear(dim, hidden, **factory), gelu, operations.Linear(hidden, dim, **factory))
+
+
+class AudioModulation(nn.Module):
+    """Three rows for the audio feed-forward."""
+
+    def __init__(self, dim: int, **factory: Any) -> None:
+        super().__init__()
+        self.param = nn.Parameter(torch.empty(1, 3, dim, **factory))
+
+
+class Block(nn.Module):
+    """Joint self-attention under the video's modulation, text, then each stream's own feed-forward."""
+
+    def __init__(self, config: V10Config, *, operations: Any, **factory: Any) -> None:
+        super().__init__()
+        dim, shared = config.dim, {"operations": operations, **factory}
+        self.modulation = nn.Parameter(torch.empty(1, 6, dim, **factory))
+        self.audio_modulation = AudioModulation(dim, **factory)
+        self.self_attn = Attention(dim, config.num_heads, **shared)
+        self.cross_attn = Attention(dim, config.num_heads, **shared)
+        self.norm3 = operations.LayerNorm(dim, eps=EPS, **factory)
+        self.ffn, self.audio_ffn = (
+            FeedForward(dim, config.ffn_dim, **shared),
+            FeedForward(dim, config.ffn_dim, **shared),
+        )
+
+    def forward(
+        self,
+        x: Float[Tensor, "b l c"],
+        levels: tuple[Float[Tensor, "b 6 c"], Float[Tensor, "b 3 c"]],
+        text: Float[Tensor, "b m c"],
+        *,
+        video: int,
+        angles: Tensor,
+        split: SegmentSplit | None,
+    ) -> Float[Tensor, "b l c"]:
+        """``video`` counts the tokens of the video."""
+        shift1, scale1, gate1, *second = (self.modulation + levels[0])[:, :, None].unbind(1)
+        normed = modulate(x, shift1, scale1)
+        x = x + gate1 * self.self_attn(normed, normed, angles=angles, split=split)
+        x = x + self.cross_attn(self.norm3(x), text)
+        third = (self.audio_modulation.param + levels[1])[:, :, None].unbind(1)
+        parts = []
+        for part, feed, (shift, scale, gate) in (
+            (x[:, :video], self.ffn, second),
+            (x[:, video:], self.audio_ffn, third),
+        ):
+            parts.append(part + gate * feed(modulate(part, shift, scale)))
+        return torch.cat(parts, dim=1)
+
+
+class Head(nn.Module):
+    """Modulated norm and a projection to patches, in float32."""
+
+    def __init__(self, dim: int, out: int, *, operations: Any, **factory: Any) -> None:
+        super().__init__()
+        self.modulation = nn.Parameter(torch.empty(1, 2, dim, **factory))
+        self.head = operations.Linear(dim, out, **factory)
+
+    def forward(self, x: Float[Tensor, "b l c"], e: Float[Tensor, "b c"]) -> Float[Tensor, "b l o"]:
+        shift, scale = (self.modulation + e[:, None])[:, :, None].unbind(1)
+        return self.head(modulate(x.float(), shift, scale).to(x.dtype)).float()
+
+
+class JavisDiT10(nn.Module):
+    """Velocities (clean minus noise) of video [b, 16, t, h, w] and audio [b, 8, t, mel] latents at timesteps in 0..1000."""
+
+    def __init__(self, config: V10Config, *, operations: Any = nn, **factory: Any) -> None:
+        super().__init__()
+        self.config, dim, linear = config, config.dim, operations.Linear
+        shared = {"operations": operations, **factory}
+        patch = (1, PATCH, PATCH)
+        self.patch_embedding = operations.Conv3d(config.in_dim, dim, patch, stride=patch, **factory)
+        self.audio_patch_embedding = operations.Conv2d(config.audio_in_dim, dim, PATCH, stride=PATCH, **factory)
+        gelu = nn.GELU(approximate="tanh")
+        self.text_embedding = nn.Sequential(linear(config.text_dim, dim, **factory), gelu, linear(dim, dim, **factory))
+        self.time_embedding = nn.Sequential(
+            linear(config.freq_dim, dim, **factory), nn.SiLU(), linear(dim, dim, **factory)
+        )
+        self.time_projection = nn.Sequential(nn.SiLU(), linear(dim, 6 * dim, **factory))
+        self.audio_time_projection = nn.Sequential(nn.SiLU(), linear(dim, 3 * dim, **factory))
+        self.blocks = nn.ModuleList(Block(config, **shared) for _ in range(config.num_layers))
+        self.head = Head(dim, PATCH**2 * config.in_dim, **shared)
+        self.audio_head = Head(dim, PATCH**2 * config.audio_in_dim, **shared)
+
+    def forward(
+        self,
+        x: Streams[Tensor],
+        timestep: Float[Tensor, " b"],
+        text: Float[Tensor, "b m k"],
+        text_mask: Bool[Tensor, "b m"],
+        *,
+        a2v: bool = True,
+        v2a: bool = True,
+    ) -> Streams[Tensor]:
+        """text: UMT5 states; rows outside ``text_mask`` are zeroed and seen, as in training. A closed direction splits the
+        queries by stream, for which the network was not trained."""
+        picture, sound = x.both()
+        dtype = picture.dtype
+        states = F.pad(text * text_mask[..., None], (0, 0, 0, self.config.text_len - text.shape[1]))
+        words = self.text_embedding(states.to(dtype))
+        e = self.time_embedding(sinusoid(timestep, self.config.freq_dim, dtype=torch.float64).to(dtype))
+        width = self.config.dim
+        levels = (
+            self.time_projection(e).unflatten(-1, (6, width)),
+            self.audio_time_projection(e).unflatten(-1, (3, width)),
+        )
+        video, audio = self.patch_embedding(picture), self.audio_patch_embedding(sound)
+        grid = (*video.shape[2:], *audio.shape[2:])
+        count = video[0, 0].numel()
+        tokens = torch.cat([video.flatten(2), audio.flatten(2)], dim=2).transpose(1, 2)
+        angles = rotations(grid, self.config.dim // self.config.num_heads).to(tokens.device)
+        segments = [(0, count, "video"), (count, tokens.shape[1], "audio")]
+        split = None if a2v and v2a else SegmentSplit.of(segments, a2v=a2v, v2a=v2a)
+        for block in self.blocks:
+            tokens = block(tokens, levels, words, video=count, angles=angles, split=split)
+        t, h, w, time, mel = grid
+        pieces = self.head(tokens[:, :count], e), self.audio_head(tokens[:, count:], e)
+        picture = rearrange(pieces[0], "b (t h w) (p q c) -> b c t (h p) (w q)", t=t, h=h, w=w, p=PATCH, q=PATCH)
+        sound = rearrange(pieces[1], "b (t m) (p q c) -> b c (t p) (m q)", t=time, m=mel, p=PATCH, q=PATCH)
+        return Streams(-picture, -sound)  # the network's own output is noise minus clean
+
+
+def rotations(grid: tuple[int, int, int, int, int], width: int) -> Float[Tensor, "l half"]:
+    """Temporally aligned rotary angles (TA-RoPE), float64: axes time, row, column for video; audio takes the time of the frame
+    it falls into, and rows and columns beyond the video's, so that no two tokens share a place."""
+    frames, rows, columns, time, mel = grid
+    video = torch.cartesian_prod(*(torch.arange(n, dtype=torch.float64) for n in (frames, rows, columns)))
+    moments = torch.linspace(0, frames - 1, time, dtype=torch.float64).ceil()  # another formula can flip a ceil
+    ticks = torch.arange(time, dtype=torch.float64)
+    audio = torch.stack(
+        [
+            moments[:, None].expand(-1, mel),
+            (rows + ticks)[:, None].expand(-1, mel),
+            (columns + torch.arange(mel, dtype=torch.float64))[None].expand(time, -1),
+        ],
+        dim=-1,
+    ).flatten(0, 1)
+    third = 2 * (width // 6)
+    widths = (width - 2 * third, third, third)
+    axes = torch.cat([video, audio]).unbind(1)
+    parts = (
+        p[:, None] * 10000 ** (-torch.arange(0, n, 2, dtype=torch.float64) / n)
+        for p, n in zip(axes, widths, strict=True)
+    )
+    return torch.cat(list(parts), dim=1)

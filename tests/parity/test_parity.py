@@ -1,0 +1,74 @@
+"""JavisDiT against the reference's own outputs, by the command that anyone can run on other fixtures."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+def run(folder, *more):
+    command = [sys.executable, str(HERE / "run.py"), str(folder), *more]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_every_part_is_the_references_within_its_tolerance():
+    done = run(HERE / "fixtures")
+    assert done.returncode == 0, done.stdout + done.stderr
+    parts = json.loads((HERE / "fixtures" / "meta.json").read_text())
+    assert [line.split()[0] for line in done.stdout.splitlines()] == list(parts)
+
+
+def test_other_weights_than_the_references_are_noticed(tmp_path):
+    for name in ("v10_dit.safetensors", "meta.json"):
+        shutil.copy(HERE / "fixtures" / name, tmp_path)
+    meta = json.loads((tmp_path / "meta.json").read_text())
+    (tmp_path / "meta.json").write_text(json.dumps({"v10_dit": meta["v10_dit"]}))
+    done = run(tmp_path, "--salt", "another")
+    assert done.returncode == 1
+    assert "TOO LARGE" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["v01", "v10", "prior", "opensora_vae", "audioldm2_vae", "audioldm2_vocoder"])
+def test_at_real_size_every_official_key_has_its_place_and_nothing_stays_empty(name):
+    import torch
+    from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
+
+    from duet_av.pipelines.models.javisdit.autoencoder import AUDIOLDM2_VAE, AutoencoderKL
+    from duet_av.pipelines.models.javisdit.opensora_vae import OpenSoraVAE
+    from duet_av.pipelines.models.javisdit.prior import UNUSED_KEYS, PriorConfig, PriorEstimator
+    from duet_av.pipelines.models.javisdit.v01 import JavisDiT01, V01Config
+    from duet_av.pipelines.models.javisdit.v10 import JavisDiT10, V10Config
+
+    vocoder = SpeechT5HifiGanConfig(
+        model_in_dim=64,
+        upsample_initial_channel=1024,
+        upsample_rates=[5, 4, 2, 2, 2],
+        upsample_kernel_sizes=[16, 16, 8, 4, 4],
+        normalize_before=False,
+    )
+    makers = {
+        "v01": lambda: JavisDiT01(V01Config()),
+        "v10": lambda: JavisDiT10(V10Config()),
+        "prior": lambda: PriorEstimator(PriorConfig()),
+        "opensora_vae": OpenSoraVAE,
+        "audioldm2_vae": lambda: AutoencoderKL(AUDIOLDM2_VAE),
+        "audioldm2_vocoder": lambda: SpeechT5HifiGan(vocoder),
+    }
+    with torch.device("meta"):
+        own = {key: list(value.shape) for key, value in makers[name]().state_dict().items()}
+    official = {key: shape for key, shape in expanded(name).items() if not key.startswith(UNUSED_KEYS)}
+    assert own == official
+
+
+def expanded(name):
+    """The official names and shapes; a row with a count stands for that many blocks."""
+    found = {}
+    for key, shape, *count in json.loads((HERE / "keys" / f"{name}.json").read_text()):
+        for i in range(*(count or [1])):
+            found[key.replace("*", str(i), 1)] = shape
+    return found
