@@ -206,9 +206,9 @@ class FlowStage:
         self.name, self.cache, self.folder, self.recipe, self.judge = name, cache, folder, recipe, judge
         self.objective = FlowObjective(network, encoder, stop_gradient=recipe.stop_gradient)
         self.null = encoder.tokenizer.batch([""])[:, : cache.tokens.shape[-1]]
-        for stream in {"video", "audio"} - set(recipe.streams):
-            network.ends[stream].requires_grad_(False)
-            network.blocks[stream].requires_grad_(False)
+        for stream in ("video", "audio"):  # an earlier stage may have left the other one out
+            network.ends[stream].requires_grad_(stream in recipe.streams)
+            network.blocks[stream].requires_grad_(stream in recipe.streams)
         # The sound alone must not move the words the picture has learnt to read.
         encoder.requires_grad_(recipe.streams != ("audio",))
 

@@ -199,6 +199,17 @@ def test_the_cross_modal_layers_learn_faster(stage, tmp_path):
     }
 
 
+def test_a_stage_learns_its_streams_whatever_the_stage_before_it_learnt(make_network, tmp_path):
+    """CCL trains video alone, then audio alone, then both, on one network."""
+    network, encoder = TwinStreamDiT(make_network().config), TextEncoder(words=["ball"], dim=12, depth=1, heads=2)
+    cache = LatentCache(torch.randn(4, 3, 3, 4, 4), torch.randn(4, 5, 12), torch.randint(1, 5, (4, 2, 48)))
+    for name in ("video", "audio", "joint"):
+        FlowStage(name, cache, network, encoder, tmp_path, recipe=RECIPES[name], judge=lambda *_: {})
+        learning = {stream for stream in ("video", "audio") if next(network.blocks[stream].parameters()).requires_grad}
+        assert learning == set(RECIPES[name].streams)
+        assert next(encoder.parameters()).requires_grad is (name != "audio")
+
+
 def test_the_audio_stream_starts_from_the_video_stream_where_shapes_agree(make_network):
     network = make_network()
     kept = start_audio_from_video(network)
