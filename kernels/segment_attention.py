@@ -8,7 +8,7 @@ Letters: n rows, d whatever lies behind them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,27 +26,35 @@ def permitted(*, a2v: bool, v2a: bool) -> dict[str, set[str]]:
     return {stream: {other for other in STREAMS if other not in closed[stream]} for stream in STREAMS}
 
 
+Runs = tuple[tuple[int, int], ...]  # stretches of rows, in order
+
+
 @dataclass(frozen=True)
 class SegmentSplit:
     """Which rows ask together, and which they ask."""
 
     rows: int
-    parts: tuple[tuple[Tensor, Tensor], ...]  # indices of queries and of their keys
+    parts: tuple[tuple[Runs, Runs], ...]  # of queries and of their keys
 
     @classmethod
     def of(cls, segments: Sequence[Segment], *, a2v: bool, v2a: bool) -> SegmentSplit:
         """The split of a sequence made of ``segments`` in order."""
-        index = {
-            s: torch.cat([torch.arange(0), *(torch.arange(a, b) for a, b, kind in segments if kind == s)])
-            for s in STREAMS
-        }
-        allowed = permitted(a2v=a2v, v2a=v2a)
-        parts = []
-        for keys in dict.fromkeys(frozenset(allowed[s]) for s in STREAMS):
-            asking = torch.cat([index[s] for s in STREAMS if allowed[s] == keys])
-            if len(asking):
-                parts.append((asking, torch.cat([index[s] for s in STREAMS if s in keys]).sort().values))
-        return cls(max(b for _, b, _ in segments), tuple(parts))
+        allowed, parts = permitted(a2v=a2v, v2a=v2a), []
+        for keys in dict.fromkeys(frozenset(allowed[stream]) for stream in STREAMS):
+            asking = _runs(segments, {stream for stream in STREAMS if allowed[stream] == keys})
+            if asking:
+                parts.append((asking, _runs(segments, keys)))
+        return cls(segments[-1][1], tuple(parts))
+
+
+def _runs(segments: Sequence[Segment], streams: Collection[str]) -> Runs:
+    """The stretches that ``streams`` cover, neighbours as one."""
+    runs: list[tuple[int, int]] = []
+    for first, after, stream in segments:
+        if stream in streams:
+            begun = runs.pop()[0] if runs and runs[-1][1] == first else first
+            runs.append((begun, after))
+    return tuple(runs)
 
 
 def segment_attention(
@@ -55,13 +63,19 @@ def segment_attention(
     """``attend`` once for each part. q, k, v: [..., n, d], and attend's answer is [..., n, d'] in the rows of its q."""
     out: Tensor | None = None
     for queries, keys in split.parts:
-        rows, columns = queries.to(q.device), keys.to(q.device)
-        answer = attend(q.index_select(-2, rows), k.index_select(-2, columns), v.index_select(-2, columns))
+        answer = attend(_rows(q, queries), _rows(k, keys), _rows(v, keys))
         out = answer.new_empty(*answer.shape[:-2], split.rows, answer.shape[-1]) if out is None else out
-        out.index_copy_(-2, rows, answer)
+        pieces = answer.split([after - first for first, after in queries], dim=-2)
+        for (first, after), piece in zip(queries, pieces, strict=True):
+            out[..., first:after, :] = piece
     if out is None:
         raise ValueError("The sequence has no rows; attention needs at least one segment.")
     return out
+
+
+def _rows(z: Tensor, runs: Runs) -> Tensor:
+    parts = [z[..., first:after, :] for first, after in runs]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-2)
 
 
 def segment_mask(segments: Sequence[Segment], *, a2v: bool, v2a: bool) -> Bool[Tensor, "n n"]:

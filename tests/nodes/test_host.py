@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from duet_av.pipelines.generate import Request, decode, sample
-from duet_av.pipelines.guidance import Branch, PerStreamCFG
+from duet_av.pipelines.guidance import PerStreamCFG
 from duet_av.pipelines.models.pocket.load import PocketModel
+from duet_av.pipelines.modifiers import Apart
 from duet_av.pipelines.shapes import ClipShape
 
 PROMPT = "a small red ball bounces slowly on the left at night"
@@ -83,19 +84,12 @@ def test_neutral_scales_cost_one_pass(comfy, run, loaded, conditioned, empty, mo
     assert (cost, counted) == ("1 pass per step", [1, 1, 1])
 
 
-class _Severed:
-    """A strategy whose only branch closes both directions."""
-
-    def terms(self, sigma):
-        return {Branch(a2v=False, v2a=False): (1.0, 1.0)}
-
-
 def test_a_closed_branch_reaches_the_network(comfy, run, loaded, conditioned, empty):
     from duet_av.nodes.host.guider import StrategyGuider
 
     positive, negative = conditioned
     joint = run("DuetSampler", StrategyGuider(loaded[0], positive, negative, PerStreamCFG(1.0, 1.0)), empty, 3, 2)[0]
-    severed = StrategyGuider(loaded[0], positive, negative, _Severed())
+    severed = StrategyGuider(loaded[0], positive, negative, Apart(PerStreamCFG(1.0, 1.0)))
     a = run("DuetSampler", severed, empty, 3, 2)[0]["samples"].unbind()
     assert difference(a, joint["samples"].unbind()) > 1e-2
     other = {**empty, "samples": comfy.nested((empty["samples"].unbind()[0], torch.ones(1, 24, 32)))}
@@ -237,6 +231,14 @@ def test_node_ids_and_inputs_stay(comfy):
         "DuetEncodePrompt": ["clip", "video", "audio", "negative"],
         "DuetEmptyLatent": ["model", "width", "height", "seconds", "fps", "batch"],
         "DuetStrategyCFG": ["video", "audio"],
+        "DuetStrategyUCG": ["form", "video", "audio", "audio_to_video", "video_to_audio"],
+        "DuetStrategyCrossModal": ["video", "audio", "audio_to_video", "video_to_audio"],
+        "DuetStrategyWindow": ["strategy", "start", "end"],
+        "DuetStrategySchedule": ["strategy", "start", "end"],
+        "DuetStrategyRescale": ["strategy", "video", "audio"],
+        "DuetStrategyAPG": ["strategy", "parallel", "limit"],
+        "DuetStrategyCFGZero": ["strategy", "still"],
+        "DuetCrossModalGuidance": ["model", "audio_to_video", "video_to_audio", "start_percent", "end_percent"],
         "DuetGuider": ["model", "positive", "strategy", "negative"],
         "DuetSampler": ["guider", "latent", "seed", "steps", "sampler", "sigmas"],
         "DuetDecode": ["latent", "video_vae", "audio_vae", "tiling"],

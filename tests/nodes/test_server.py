@@ -75,16 +75,31 @@ def server(tmp_path_factory):
         process.wait(30)
 
 
-def test_the_example_runs_and_its_clip_is_whole(server, root):
+@pytest.mark.parametrize(("name", "clips"), [("text_to_av", 1), ("guidance_compare", 4)])
+def test_an_example_runs_and_its_clips_are_whole(server, root, name, clips):
     address, output = server
-    graph = json.loads((root / "workflows" / "api" / "text_to_av.json").read_text())
+    before = set(output.rglob("*.mp4"))
+    graph = json.loads((root / "workflows" / "api" / f"{name}.json").read_text())
     prompt = fetch(f"{address}/prompt", {"prompt": graph})["prompt_id"]
     history = wait(lambda: fetch(f"{address}/history/{prompt}").get(prompt), DONE)
     assert history["status"]["status_str"] == "success"
-    (file,) = output.rglob("*.mp4")
-    clip = read_mp4(file)
-    assert (clip.frames.shape, clip.fps, clip.sample_rate) == ((32, 512, 512, 3), 16.0, 16_000)
-    assert abs(clip.waveform.shape[1] / clip.sample_rate - 2.0) <= 1024 / 16_000
+    made = set(output.rglob("*.mp4")) - before
+    assert len(made) == clips
+    for file in made:
+        clip = read_mp4(file)
+        assert (clip.frames.shape, clip.fps, clip.sample_rate) == ((32, 512, 512, 3), 16.0, 16_000)
+        assert abs(clip.waveform.shape[1] / clip.sample_rate - 2.0) <= 1024 / 16_000
+
+
+@pytest.mark.parametrize("name", ["ltx2_crossmodal", "h3_crossmodal"])
+def test_an_example_for_a_host_model_lacks_only_its_files(server, root, name):
+    address, _ = server
+    graph = json.loads((root / "workflows" / "api" / f"{name}.json").read_text())
+    assert {node["class_type"] for node in graph.values()} <= set(fetch(f"{address}/object_info"))
+    with pytest.raises(urllib.error.HTTPError) as refusal:
+        fetch(f"{address}/prompt", {"prompt": graph})
+    found = json.loads(refusal.value.read())["node_errors"].values()
+    assert {e["type"] for node in found for e in node["errors"]} == {"value_not_in_list"}
 
 
 def test_an_empty_prompt_is_refused_before_anything_runs(server, root):
