@@ -65,6 +65,23 @@ def test_at_real_size_every_official_key_has_its_place_and_nothing_stays_empty(n
     assert own == official
 
 
+PARTS = {
+    "v01": "v0.1",
+    "v10": "v1.0",
+    "prior": "prior of v0.1",
+    "opensora_vae": "video autoencoder of v0.1",
+    "audioldm2_vae": "audio autoencoder",
+    "audioldm2_vocoder": "vocoder",
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_the_official_files_are_known_by_their_names(name):
+    from duet_av.pipelines.models.javisdit.files import what
+
+    assert what(expanded(name)) == PARTS[name]
+
+
 def expanded(name):
     """The official names and shapes; a row with a count stands for that many blocks."""
     found = {}

@@ -1,0 +1,139 @@
+"""The official files of JavisDiT as tensors: one file or shards, safetensors or pickles, with or without a LoRA beside them.
+
+Names are as in the networks here once the wrappers of training are taken off. A LoRA is merged once: where the folder
+holds it both inside the base (as training saves it) and on its own, the inside one is dropped.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+Tensors = dict[str, Tensor]
+WRAPPERS = ("base_model.model.", "module.", "_orig_mod.")
+LORA = ".lora_"
+SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
+
+
+def read_tensors(path: Path) -> Tensors:
+    """Tensors of a file, or of the file or shards in a folder; of a folder with ``model`` and ``lora``, merged.
+
+    Raises:
+        ValueError: nothing there that can be read, a shard is missing, or a pickle holds more than tensors.
+    """
+    if (path / "model").is_dir():
+        base = {name: value for name, value in read_tensors(path / "model").items() if LORA not in name}
+        return merged(base, path / "lora") if (path / "lora").is_dir() else embedded(read_tensors(path / "model"))
+    tensors: Tensors = {}
+    for file in [path] if path.is_file() else _shards(path):
+        tensors |= _read(file)
+    return {_plain(name): value for name, value in tensors.items()}
+
+
+def _shards(folder: Path) -> list[Path]:
+    """The files of ``folder`` that belong together: those its index names, or all of one kind."""
+    for index in sorted(folder.glob("*.index.json")):
+        named = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        missing = [name for name in named if not (folder / name).is_file()]
+        if missing:
+            raise ValueError(
+                f"{folder}: {index.name} names {missing[0]}, which is not there. Download all {len(named)} shards."
+            )
+        return [folder / name for name in named]
+    for suffix in SUFFIXES:
+        files = sorted(file for file in folder.glob(f"*{suffix}"))
+        if files:
+            return files
+    raise ValueError(f"{folder}: no weights here; a folder with {', '.join(SUFFIXES)} files is expected.")
+
+
+def _read(file: Path) -> Tensors:
+    try:
+        found = (
+            load_file(file)
+            if file.suffix == ".safetensors"
+            else torch.load(file, map_location="cpu", weights_only=True)
+        )
+    except SafetensorError as error:
+        raise ValueError(f"{file}: not a whole safetensors file ({error}). Download it again.") from error
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{file}: a pickle with more than tensors, which is not opened. Get a safetensors file."
+        ) from error
+    if not (isinstance(found, Mapping) and all(isinstance(value, Tensor) for value in found.values())):
+        raise ValueError(f"{file}: does not hold tensors by name.")
+    return dict(found)
+
+
+def _plain(name: str) -> str:
+    for wrapper in WRAPPERS:
+        name = name.removeprefix(wrapper)
+    return name.replace(".base_layer.", ".")
+
+
+def embedded(tensors: Tensors) -> Tensors:
+    """``tensors`` with the LoRA that training left among them merged, at the released scale of 16 / 64."""
+    base = {name: value for name, value in tensors.items() if LORA not in name}
+    return _add(base, {name: value for name, value in tensors.items() if LORA in name}, 16 / 64)
+
+
+def merged(base: Tensors, folder: Path) -> Tensors:
+    """``base`` with the LoRA in ``folder`` added: W + alpha / r B A, r and alpha from its adapter_config.json."""
+    described = folder / "adapter_config.json"
+    if not described.is_file():
+        raise ValueError(
+            f"{folder}: no adapter_config.json beside the LoRA; its scale cannot be known. Download it too."
+        )
+    config = json.loads(described.read_text(encoding="utf-8"))
+    return _add(base, read_tensors(folder), config["lora_alpha"] / config["r"])
+
+
+def _add(base: Tensors, lora: Tensors, scale: float) -> Tensors:
+    out = dict(base)
+    for name, down in lora.items():
+        if not name.endswith((".lora_A.weight", ".lora_A.default.weight")):
+            continue
+        target = f"{name.split(LORA)[0]}.weight"
+        if target not in base:
+            raise ValueError(f"The LoRA changes {target}, which the base does not have. It belongs to another model.")
+        up = lora[name.replace("lora_A", "lora_B")]
+        out[target] = (base[target].float() + scale * up.float() @ down.float()).to(base[target].dtype)
+    return out
+
+
+PARTS = {
+    "v0.1": ("va_cross_blocks.0.gamma_m1", "st_prior_embedder.y_proj.fc1.weight"),
+    "v0.1 text-to-audio stage": ("audio_temporal_blocks.0.scale_shift_table",),
+    "v1.0": ("audio_patch_embedding.weight", "patch_embedding.weight"),
+    "v1.0 text-to-audio stage": ("audio_patch_embedding.weight",),
+    "prior of v0.1": ("spatial_query_emb",),
+    "video autoencoder of v0.1": ("temporal_vae.quant_conv.conv.weight",),
+    "audio autoencoder": ("quant_conv.weight", "decoder.conv_out.weight"),
+    "vocoder": ("conv_pre.weight", "upsampler.0.weight"),
+    "Wan2.1 without sound": ("patch_embedding.weight", "time_projection.1.weight"),
+}
+
+
+def what(names: Iterable[str]) -> str:
+    """What a file with ``names`` looks like: one of ``PARTS``, or 'something unknown'."""
+    held = set(names)
+    return next((part for part, keys in PARTS.items() if held.issuperset(keys)), "something unknown")
+
+
+def require(tensors: Tensors, expected: str, *, source: Path) -> Tensors:
+    """``tensors`` if they look like ``expected``.
+
+    Raises:
+        ValueError: they look like something else, which is named.
+    """
+    found = what(tensors)
+    if found != expected:
+        raise ValueError(f"{source}: this is {found}; here the {expected} is needed.")
+    return tensors
