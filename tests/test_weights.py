@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from duet_av.pipelines.metrics.suites import guidance
 from duet_av.pipelines.metrics.tables import MEASURED_WITH
 from duet_av.pipelines.training.card import card
 
@@ -30,7 +31,7 @@ def test_every_file_has_the_card_written_from_it(shipped):
 
 def test_every_table_of_record_is_about_the_weights_that_ship(root):
     tables = [json.loads(path.read_text()) for path in (root / "weights" / "bench").glob("*.json")]
-    assert {"core", "codecs", "ablation"} <= {table["suite"] for table in tables}
+    assert {"core", "codecs", "guidance", "ablation"} <= {table["suite"] for table in tables}
     hashes = {kind: hashlib.sha256(path.read_bytes()).hexdigest() for kind, path in MEASURED_WITH.items()}
     for table in tables:
         if table["suite"] != "ablation":  # its small models do not ship
@@ -51,3 +52,27 @@ def test_the_reported_choice_was_made_on_development(root):
     notes = json.loads((root / "weights" / "bench" / "core.json").read_text())["notes"]
     tried = notes["sync_normalised on development"]
     assert notes["cfg-chosen"] == max(tried, key=tried.get)
+
+
+def test_the_strategies_of_record_were_chosen_on_development_and_hold_the_attributes(root):
+    table = json.loads((root / "weights" / "bench" / "guidance.json").read_text())
+    notes, found = table["notes"], table["notes"]["development"]
+    floor = {name: found[notes["cfg-chosen"]][name] - guidance.TOLERATED for name in guidance.ATTRIBUTES}
+
+    def best(names, **limits):
+        kept = [n for n in names if all(found[n][a] >= v for a, v in limits.items())]
+        return max(found[n]["sync_f1"] for n in kept or names)
+
+    families = {"cfg-chosen": ("none", "cfg"), "ucg-chosen": ("U",), "masked-null-chosen": ("masked",)}
+    for row, starts in families.items():
+        names = [name for name in found if name.startswith(starts)]
+        limits = {} if row == "cfg-chosen" else floor
+        assert found[notes[row]]["sync_f1"] == best(names, **limits)
+
+
+def test_the_readme_says_what_the_strategies_gain(root):
+    table = json.loads((root / "weights" / "bench" / "guidance.json").read_text())
+    row = next(r for r in table["rows"] if (r["variant"], r["stratum"]) == ("ucg-chosen-minus-cfg-chosen", "all"))
+    value = row["metrics"]["sync_normalised"]
+    said = f"{value['mean']:+.2f} [{value['ci95'][0]:+.2f}, {value['ci95'][1]:+.2f}]"
+    assert said in (root / "README.md").read_text()
