@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .models.pocket.text import WordTokenizer
     from .streams import Clip
 
+GUIDANCE_FORMS = ("cfg", "U1", "U2", "U2'", "U3", "U5")
 EXAMPLE = "a small red ball bounces slowly on the left at night"
 INTERRUPTED = 130
 
@@ -56,18 +57,18 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="take k of a run uses seed + k (default 0)")
     parser.add_argument("--steps", type=int, default=25, help="sampling steps (default 25)")
     parser.add_argument(
-        "--cfg", type=float, default=3.0, help="text guidance scale of both streams; 1 is off (default 3)"
+        "--form",
+        choices=GUIDANCE_FORMS,
+        default="U1",
+        help="how words and the other stream guide together: plain cfg, or a form of UCG (default U1; see README)",
     )
-    parser.add_argument(
-        "--ucg",
-        choices=("U1", "U2", "U2'", "U3", "U5"),
-        help="guide by the other stream too, in this form (see README)",
-    )
+    parser.add_argument("--cfg", type=float, default=3.0, metavar="S", help="scale of the words; 1 is off (default 3)")
     parser.add_argument(
         "--context",
         type=float,
-        default=1.5,
-        help="with --ucg: how strongly each stream follows the other (default 1.5)",
+        default=2.0,
+        metavar="S",
+        help="scale of the other stream in U2, U2', U3, U5 (default 2)",
     )
     parser.add_argument(
         "--seconds", type=float, default=2.0, help="length of the clip; the pocket model was trained on 2 s (default 2)"
@@ -129,7 +130,8 @@ def _generate(arguments: argparse.Namespace) -> None:
 
     audio = None if arguments.audio_prompt is None else [arguments.audio_prompt] * len(prompts)
     text, context = arguments.cfg, arguments.context
-    strategy = UCG(arguments.ucg, text, text, context, context) if arguments.ucg else PerStreamCFG(text, text)
+    plain = arguments.form == "cfg"
+    strategy = PerStreamCFG(text, text) if plain else UCG(arguments.form, text, text, context, context)
     request = Request(
         prompts,
         audio=audio,

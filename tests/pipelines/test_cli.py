@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from duet_av.pipelines import cli
+from duet_av.pipelines.guidance import FORMS
 from duet_av.pipelines.media import read_mp4
 from duet_av.pipelines.weights import WEIGHTS, load_weights
 
@@ -56,7 +57,7 @@ def test_prompts_from_a_file_and_words_for_the_sound(tmp_path):
         "--negative",
         "a cloud drifts",
     ]
-    assert duet("generate", *arguments, *FAST, "--cfg", "1.5", "-o", tmp_path / "c.mp4") == 0
+    assert duet("generate", *arguments, *FAST, "--form", "cfg", "--cfg", "1.5", "-o", tmp_path / "c.mp4") == 0
     assert sorted(p.name for p in tmp_path.glob("*.mp4")) == ["c-0.mp4", "c-1.mp4"]
 
 
@@ -88,7 +89,8 @@ BAD = {
     ),
     "negative length": (["generate", PROMPT, "--seconds", "-1", "-o", "o.mp4"], "seconds is -1.0"),
     "not a number": (["generate", PROMPT, "--seconds", "nan", "-o", "o.mp4"], "seconds is nan"),
-    "infinite guidance": (["generate", PROMPT, "--cfg", "inf", "-o", "o.mp4"], "guidance scale is inf"),
+    "infinite guidance": (["generate", PROMPT, "--cfg", "inf", "-o", "o.mp4"], "scale video is inf"),
+    "negative context": (["generate", PROMPT, "--form", "U2", "--context", "-1", "-o", "o.mp4"], "scale a2v is -1"),
     "negative seed": (["generate", PROMPT, "--seed", "-1", "-o", "o.mp4"], "seed is -1"),
     "absurd batch": (
         ["generate", PROMPT, "--batch", "100000", "-o", "o.mp4"],
@@ -198,3 +200,7 @@ def test_a_stage_trains_on_your_own_clips_by_the_same_command(tmp_path, monkeypa
 def test_encoded_clips_of_another_kind_are_refused(tmp_path, capsys):
     assert duet("train", "audio", "--data", WEIGHTS / "pocket-audio-codec.safetensors", "--run", tmp_path) == 2
     assert "encoded clips are 'video', 'audio' and 'tokens'" in capsys.readouterr().err
+
+
+def test_the_forms_on_offer_are_plain_guidance_and_those_that_read_the_other_stream():
+    assert set(cli.GUIDANCE_FORMS) == {"cfg", *FORMS} - {"U4"}  # U4 is plain guidance
