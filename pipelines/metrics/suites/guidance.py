@@ -20,7 +20,7 @@ MASKED = ("U3", "U5")  # forms in which the masked null is tried: LTX-2's and Un
 FORMS = ("U2", "U2'", "U3")  # those that read both scales
 ATTRIBUTES = ("kind_accuracy", "side_accuracy", "colour_accuracy")
 TOLERATED = 0.03  # what an attribute may fall below plain CFG's on the development list for a setting to be chosen
-DEVELOPMENT_SHARE, TEST_SHARE = 0.1, 0.3  # of the number of prompts asked for; all have an audible source
+DEVELOPMENT_SHARE, TEST_SHARE = 0.15, 0.6  # of the list asked for; what has an audible source in it is used
 
 Found = dict[str, dict[str, float]]
 
