@@ -154,7 +154,9 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path, monkeypatch, capsys):
 def test_ctrl_c_leaves_no_half_file(tmp_path):
     command = [sys.executable, "-c", "import sys; from duet_av.pipelines.cli import main; sys.exit(main())"]
     command += ["generate", PROMPT, "--steps", "1000", "-o", str(tmp_path / "o.mp4")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, cwd=tmp_path)
+    # Whoever runs the tests in the background has SIGINT ignored, and a child would inherit that.
+    heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731 - one use
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, cwd=tmp_path, preexec_fn=heed)
     assert process.stderr.read(7) == b"\rsample", "the progress bar of the sampling comes first"
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
