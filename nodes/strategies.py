@@ -6,7 +6,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..pipelines.guidance import FORMS, UCG, PerStreamCFG, Strategy
+from ..pipelines.guidance import DEFAULT, FORMS, UCG, PerStreamCFG, Strategy
 from ..pipelines.modifiers import APG, CFGZero, Rescale, Schedule, Window
 from .types import CATEGORY
 from .types import Strategy as StrategySocket
@@ -77,10 +77,10 @@ class DuetStrategyUCG(io.ComfyNode):
                 io.Combo.Input(
                     "form",
                     options=list(LABELS),
-                    default=FORMS["U3"].label,
+                    default=FORMS[DEFAULT.form].label,
                     tooltip="How text and sync meet. 'text only' and 'as one' read the text scales, 'sync only' the other two.",
                 ),
-                *scales(2.0, 1.5),
+                *scales(DEFAULT.video, DEFAULT.a2v),
             ],
         )
 

@@ -59,10 +59,10 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--form",
         choices=GUIDANCE_FORMS,
-        default="U1",
-        help="how words and the other stream guide together: plain cfg, or a form of UCG (default U1; see README)",
+        default="U2'",
+        help="how words and the other stream guide together: plain cfg, or a form of UCG (default U2'; see README)",
     )
-    parser.add_argument("--cfg", type=float, default=3.0, metavar="S", help="scale of the words; 1 is off (default 3)")
+    parser.add_argument("--cfg", type=float, default=2.0, metavar="S", help="scale of the words; 1 is off (default 2)")
     parser.add_argument(
         "--context",
         type=float,

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .guidance import Latents, PerStreamCFG, Strategy, guided
+from .guidance import DEFAULT, Latents, Strategy, guided
 from .models.pocket.denoiser import PocketDenoiser
 from .models.pocket.load import PocketModel
 from .models.pocket.network import PocketConfig, TwinStreamDiT
@@ -32,7 +32,7 @@ class Request:
     steps: int = DEFAULT_STEPS
     sampler: str = "euler"
     shift: float = SHIFT
-    strategy: Strategy = field(default_factory=PerStreamCFG)
+    strategy: Strategy = DEFAULT
     shape: ClipShape = field(default_factory=ClipShape)
 
     def __post_init__(self) -> None:

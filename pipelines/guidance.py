@@ -150,6 +150,11 @@ class UCG(Strategy):
         return dict(zip(branches, zip(*columns, strict=True), strict=True))
 
 
+DEFAULT = UCG(
+    "U2'", video=2.0, audio=2.0, a2v=5.0, v2a=5.0
+)  # chosen on the development list: weights/bench/guidance.md
+
+
 def guided(evaluate: Callable[[Sequence[Branch], Latents, float], Sequence[Latents]], strategy: Strategy) -> Denoise:
     """A denoiser that evaluates the strategy's branches together and combines them."""
 

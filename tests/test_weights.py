@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from duet_av.pipelines.guidance import DEFAULT
 from duet_av.pipelines.metrics.suites import guidance
 from duet_av.pipelines.metrics.tables import MEASURED_WITH
 from duet_av.pipelines.training.card import card
@@ -68,6 +69,12 @@ def test_the_strategies_of_record_were_chosen_on_development_and_hold_the_attrib
         names = [name for name in found if name.startswith(starts)]
         limits = {} if row == "cfg-chosen" else floor
         assert found[notes[row]]["sync_f1"] == best(names, **limits)
+
+
+def test_the_shipped_default_is_the_strategy_of_record(root):
+    notes = json.loads((root / "weights" / "bench" / "guidance.json").read_text())["notes"]
+    text = float(notes["cfg-chosen"].removeprefix("cfg "))
+    assert guidance._forms(text)[notes["ucg-chosen"]] == DEFAULT
 
 
 def test_the_readme_says_what_the_strategies_gain(root):
