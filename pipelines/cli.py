@@ -66,9 +66,9 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--context",
         type=float,
-        default=2.0,
+        default=5.0,
         metavar="S",
-        help="scale of the other stream in U2, U2', U3, U5 (default 2)",
+        help="scale of the other stream in U2, U2', U3, U5 (default 5)",
     )
     parser.add_argument(
         "--seconds", type=float, default=2.0, help="length of the clip; the pocket model was trained on 2 s (default 2)"
