@@ -52,9 +52,8 @@ class DuetGuider(io.ComfyNode):
         guider = StrategyGuider(model, positive, negative or positive, strategy)
         cost = f"up to {len(branches)} passes per step" if len(branches) > 1 else "1 pass per step"
         if any(not (branch.a2v and branch.v2a) for branch in branches):
-            cost += (
-                f"; sync against: {'untrained null (masked)' if branches[-1].masked else backbone_of(model.model).null}"
-            )
+            masked = any(branch.masked for branch in branches)
+            cost += f"; sync against: {'untrained null (masked)' if masked else backbone_of(model.model).null}"
         return io.NodeOutput(guider, cost)
 
 
@@ -74,8 +73,8 @@ class DuetCrossModalGuidance(io.ComfyNode):
             search_aliases=["modality guidance", "ltx", "h3", "sync", "lip sync"],
             inputs=[
                 io.Model.Input("model"),
-                scale("audio_to_video", 1.5, CROSS.format("the sound", "the picture")),
-                scale("video_to_audio", 1.5, CROSS.format("the picture", "the sound")),
+                scale("audio_to_video", 1.5, CROSS.format("the sound", "the picture", "1.5 to 3")),
+                scale("video_to_audio", 1.5, CROSS.format("the picture", "the sound", "1.5 to 3")),
                 io.Float.Input("start_percent", default=0.0, **percent, tooltip="Where in the schedule it sets in."),
                 io.Float.Input("end_percent", default=1.0, **percent, tooltip="Where in the schedule it ends."),
             ],

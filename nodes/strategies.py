@@ -12,7 +12,7 @@ from .types import CATEGORY
 from .types import Strategy as StrategySocket
 
 TEXT = "How strongly the text is followed in this stream. 1 is off, 2 to 4 is usual, above 6 colours harden and movements stiffen."
-CROSS = "How strongly {} is followed by {}. 1 is off, 1.5 to 3 is usual; high values give events nobody asked for."
+CROSS = "How strongly {} is followed by {}. 1 is off, {} is usual; far above it two things in one picture get mixed up."
 LABELS = {form.label: name for name, form in FORMS.items()}
 
 
@@ -21,13 +21,13 @@ def scale(name: str, default: float, tip: str) -> Any:
     return io.Float.Input(name, default=default, min=0.0, max=30.0, step=0.1, tooltip=tip)
 
 
-def scales(text: float, cross: float) -> list[Any]:
-    """The four scales of a cross-modal strategy."""
+def scales(text: float, cross: float, usual: str) -> list[Any]:
+    """The four scales of a cross-modal strategy; ``usual`` says in words where the cross-modal ones lie."""
     return [
         scale("video", text, TEXT),
         scale("audio", text, TEXT),
-        scale("audio_to_video", cross, CROSS.format("the sound", "the picture")),
-        scale("video_to_audio", cross, CROSS.format("the picture", "the sound")),
+        scale("audio_to_video", cross, CROSS.format("the sound", "the picture", usual)),
+        scale("video_to_audio", cross, CROSS.format("the picture", "the sound", usual)),
     ]
 
 
@@ -54,7 +54,7 @@ class DuetStrategyCFG(io.ComfyNode):
             "CFG",
             "Classifier-free guidance with a scale for each stream. With both scales at 1 only one pass a step is run.",
             ["cfg", "guidance scale", "classifier free"],
-            [scale("video", 3.0, TEXT), scale("audio", 3.0, TEXT)],
+            [scale("video", DEFAULT.video, TEXT), scale("audio", DEFAULT.audio, TEXT)],
         )
 
     @classmethod
@@ -80,7 +80,7 @@ class DuetStrategyUCG(io.ComfyNode):
                     default=FORMS[DEFAULT.form].label,
                     tooltip="How text and sync meet. 'text only' and 'as one' read the text scales, 'sync only' the other two.",
                 ),
-                *scales(DEFAULT.video, DEFAULT.a2v),
+                *scales(DEFAULT.video, DEFAULT.a2v, "2 to 5"),
             ],
         )
 
@@ -104,7 +104,7 @@ class DuetStrategyCrossModal(io.ComfyNode):
             "One pass, one more where a text scale is not 1, one more where a direction's is not 1. For a distilled model "
             "leave the text scales at 1.",
             ["modality guidance", "ltx", "h3", "sync", "cross modal"],
-            scales(3.0, 1.0),
+            scales(3.0, 1.0, "1.5 to 3"),
         )
 
     @classmethod

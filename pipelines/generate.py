@@ -81,10 +81,9 @@ def sample(network: TwinStreamDiT, text: TextEncoder, request: Request, *, progr
 @torch.inference_mode()
 def decode(model: PocketModel, latents: Latents, shape: ClipShape) -> list[Clip]:
     """One clip for each row of ``latents``; both streams last ``shape.duration``."""
-    if latents.video is None or latents.audio is None:
-        raise ValueError("A clip needs both streams; one latent is missing.")
-    frames = model.video_codec.decode(latents.video)
-    return as_clips(frames, model.audio_codec.decode(latents.audio, samples=shape.samples), shape)
+    video, audio = latents.both()
+    frames = model.video_codec.decode(video)
+    return as_clips(frames, model.audio_codec.decode(audio, samples=shape.samples), shape)
 
 
 def as_clips(

@@ -82,7 +82,7 @@ class Strategy(ABC):
 def check_scale(name: str, value: float) -> None:
     """Refuse a scale outside 0..``MAX_SCALE``."""
     if not 0 <= value <= MAX_SCALE:
-        raise ValueError(f"{name} is {value}; it must be from 0 to {MAX_SCALE:g}. 1 is off, 2 to 4 is usual.")
+        raise ValueError(f"{name} is {value}; it must be from 0 to {MAX_SCALE:g}. 1 is off, 2 to 5 is usual.")
 
 
 @dataclass(frozen=True)
@@ -150,9 +150,8 @@ class UCG(Strategy):
         return dict(zip(branches, zip(*columns, strict=True), strict=True))
 
 
-DEFAULT = UCG(
-    "U2'", video=2.0, audio=2.0, a2v=5.0, v2a=5.0
-)  # chosen on the development list: weights/bench/guidance.md
+# Chosen on the development list: weights/bench/guidance.md.
+DEFAULT = UCG("U2'", video=2.0, audio=2.0, a2v=5.0, v2a=5.0)
 
 
 def guided(evaluate: Callable[[Sequence[Branch], Latents, float], Sequence[Latents]], strategy: Strategy) -> Denoise:

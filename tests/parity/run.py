@@ -37,9 +37,10 @@ from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig  # noqa: E402
 from duet_av.pipelines.models.javisdit.autoencoder import AutoencoderKL, KLConfig  # noqa: E402
 from duet_av.pipelines.models.javisdit.opensora_vae import OpenSoraVAE, TemporalConfig  # noqa: E402
 from duet_av.pipelines.models.javisdit.prior import UNUSED_KEYS, PriorConfig, PriorEstimator  # noqa: E402
-from duet_av.pipelines.models.javisdit.schedule import sample, shift_ratio, timesteps  # noqa: E402
+from duet_av.pipelines.models.javisdit.schedule import shift_ratio  # noqa: E402
 from duet_av.pipelines.models.javisdit.v01 import JavisDiT01, Prior, V01Config  # noqa: E402
 from duet_av.pipelines.models.javisdit.v10 import JavisDiT10, V10Config  # noqa: E402
+from duet_av.pipelines.sampling import euler, flow_sigmas  # noqa: E402
 from duet_av.pipelines.streams import Streams  # noqa: E402
 
 TOLERANCE = {"prior": 1e-3}
@@ -211,8 +212,12 @@ def run_opensora_vae(part: dict[str, Any], tensors: Tensors, given: Tensors) -> 
 
 def sampled(part: dict[str, Any], given: Tensors, velocity: Callable[..., Streams[Tensor]]) -> Tensors:
     size = (int(given[f"args.{name}"].item()) for name in ("height", "width", "num_frames"))
-    levels = timesteps(part["sched"]["num_sampling_steps"], shift_ratio(*size, dtype=torch.float32))
-    return vars(sample(velocity, Streams(given["z.video"], given["z.audio"]), levels))
+    sigmas = flow_sigmas(part["sched"]["num_sampling_steps"], shift=shift_ratio(*size, dtype=torch.float32))
+
+    def denoise(z: Streams[Tensor], sigma: float) -> Streams[Tensor]:
+        return z.map(lambda a, v: a + v.float() * sigma, velocity(z, torch.tensor([1000 * sigma])))
+
+    return vars(euler(denoise, Streams(given["z.video"], given["z.audio"]), sigmas))
 
 
 PARTS: dict[str, Callable[[dict[str, Any], Tensors, Tensors], Tensors]] = {

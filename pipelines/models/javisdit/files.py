@@ -29,8 +29,8 @@ def read_tensors(path: Path) -> Tensors:
         ValueError: nothing there that can be read, a shard is missing, or a pickle holds more than tensors.
     """
     if (path / "model").is_dir():
-        base = {name: value for name, value in read_tensors(path / "model").items() if LORA not in name}
-        return merged(base, path / "lora") if (path / "lora").is_dir() else embedded(read_tensors(path / "model"))
+        model = read_tensors(path / "model")
+        return merged(model, path / "lora") if (path / "lora").is_dir() else embedded(model)
     tensors: Tensors = {}
     for file in [path] if path.is_file() else _shards(path):
         tensors |= _read(file)
@@ -80,19 +80,23 @@ def _plain(name: str) -> str:
 
 def embedded(tensors: Tensors) -> Tensors:
     """``tensors`` with the LoRA that training left among them merged, at the released scale of 16 / 64."""
-    base = {name: value for name, value in tensors.items() if LORA not in name}
-    return _add(base, {name: value for name, value in tensors.items() if LORA in name}, 16 / 64)
+    return _add(_without_lora(tensors), tensors, 16 / 64)
+
+
+def _without_lora(tensors: Tensors) -> Tensors:
+    return {name: value for name, value in tensors.items() if LORA not in name}
 
 
 def merged(base: Tensors, folder: Path) -> Tensors:
-    """``base`` with the LoRA in ``folder`` added: W + alpha / r B A, r and alpha from its adapter_config.json."""
+    """``base`` with the LoRA in ``folder`` added: W + alpha / r B A, r and alpha from its adapter_config.json. A LoRA that
+    training left among ``base`` is the same one and is dropped."""
     described = folder / "adapter_config.json"
     if not described.is_file():
         raise ValueError(
             f"{folder}: no adapter_config.json beside the LoRA; its scale cannot be known. Download it too."
         )
     config = json.loads(described.read_text(encoding="utf-8"))
-    return _add(base, read_tensors(folder), config["lora_alpha"] / config["r"])
+    return _add(_without_lora(base), read_tensors(folder), config["lora_alpha"] / config["r"])
 
 
 def _add(base: Tensors, lora: Tensors, scale: float) -> Tensors:

@@ -28,10 +28,18 @@ def sinusoid(values: Float[Tensor, "..."], width: int, *, dtype: torch.dtype) ->
     return torch.cat([angles.cos(), angles.sin()], dim=-1)
 
 
-def turn_pairs(x: Float[Tensor, "... l d"], angles: Float[Tensor, "l half"]) -> Float[Tensor, "... l d"]:
-    """Rotate adjacent pairs of channels by ``angles``."""
-    even, odd = x.unflatten(-1, (-1, 2)).to(angles.dtype).unbind(-1)
-    cos, sin = angles.cos(), angles.sin()
+def pair_table(angles: Float[Tensor, "l half"]) -> Float[Tensor, "two l half"]:
+    """Cosines and sines of ``angles``, made once for all blocks."""
+    return torch.stack([angles.cos(), angles.sin()])
+
+
+def turn_pairs(x: Float[Tensor, "... l d"], table: Float[Tensor, "two l half"]) -> Float[Tensor, "... l d"]:
+    """Rotate adjacent pairs of channels (x_2i, x_2i+1) by the angles of ``table``, in its precision.
+
+    The pocket network's ``kernels.rotary`` pairs x_i with x_i+d/2; official weights are laid out for this order.
+    """
+    even, odd = x.unflatten(-1, (-1, 2)).to(table.dtype).unbind(-1)
+    cos, sin = table
     return torch.stack([even * cos - odd * sin, odd * cos + even * sin], dim=-1).flatten(-2).to(x.dtype)
 
 
@@ -74,12 +82,12 @@ class SelfAttention(nn.Module):
         self.proj = operations.Linear(dim, dim, **factory)
 
     def forward(
-        self, x: Float[Tensor, "b l c"], angles: Float[Tensor, "l half"] | None = None
+        self, x: Float[Tensor, "b l c"], rotary: Float[Tensor, "two l half"] | None = None
     ) -> Float[Tensor, "b l c"]:
         q, k, v = rearrange(self.qkv(x), "b l (three h d) -> three b h l d", three=3, h=self.heads)
         q, k = self.q_norm(q), self.k_norm(k)
-        if angles is not None:
-            q, k = turn_pairs(q, angles), turn_pairs(k, angles)
+        if rotary is not None:
+            q, k = turn_pairs(q, rotary), turn_pairs(k, rotary)
         return self.proj(rearrange(F.scaled_dot_product_attention(q, k, v), "b h l d -> b l (h d)"))
 
 

@@ -1,14 +1,11 @@
-"""The rectified-flow schedule and sampler of both versions (Open-Sora's, arXiv 2412.20404), as their inference runs them."""
+"""How far both versions shift the rectified-flow schedule (Open-Sora's rule, arXiv 2412.20404), as their inference does.
+
+With this shift ``sampling.flow_sigmas`` gives the official timesteps divided by 1000, and ``sampling.euler`` the sampler.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
-from jaxtyping import Float
-from torch import Tensor
-
-from ...streams import Streams
 
 SIDE = 512
 FRAMES = 17  # pixel frames that the shift counts together
@@ -30,20 +27,3 @@ def shift_ratio(height: int, width: int, frames: int, *, dtype: torch.dtype = to
     rows, columns, count = (torch.tensor(float(n), dtype=dtype) for n in (height, width, frames))
     time = torch.ones_like(count) if frames == 1 else count // FRAMES * 5
     return float((rows * columns / SIDE**2).sqrt() * time.sqrt())
-
-
-def timesteps(steps: int, ratio: float) -> Float[Tensor, " steps"]:
-    """Levels in 0..1000 from noise towards clean: u' = r u / (1 + (r - 1) u). The last step goes on to 0."""
-    u = 1 - torch.arange(steps, dtype=torch.float32) / steps
-    return 1000 * ratio * u / (1 + (ratio - 1) * u)
-
-
-def sample(
-    velocity: Callable[[Streams[Tensor], Tensor], Streams[Tensor]], z: Streams[Tensor], levels: Float[Tensor, " steps"]
-) -> Streams[Tensor]:
-    """Euler steps along ``velocity(z, level)``, which points from noise to clean."""
-    following = torch.cat([levels[1:], levels.new_zeros(1)])
-    for level, after in zip(levels, following, strict=True):
-        step = (level - after) / 1000
-        z = z.map(lambda a, v, step=step: a + v.float() * step, velocity(z, level))
-    return z

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ....kernels.prior_attention import prior_attention
 from ...streams import Streams
-from .layers import CrossAttention, Mlp, SelfAttention, TimestepMlp, modulate
+from .layers import CrossAttention, Mlp, SelfAttention, TimestepMlp, modulate, pair_table
 
 IMAGE_FPS = 120.0  # what a single frame is told to be
 VIDEO_PATCH = (1, 2, 2)
@@ -95,14 +95,14 @@ class STDiTBlock(nn.Module):
         x: Float[Tensor, "b t s c"],
         level: Modulation,
         text: tuple[Tensor, Tensor],
-        angles: Float[Tensor, "t half"] | None = None,
+        rotary: Float[Tensor, "two t half"] | None = None,
     ) -> Float[Tensor, "b t s c"]:
-        """``angles`` makes it attention over t, at each s apart; without them over s, in each t apart."""
+        """``rotary`` makes it attention over t, at each s apart; without them over s, in each t apart."""
         shift1, scale1, gate1, shift2, scale2, gate2 = (self.scale_shift_table + level)[:, :, None].unbind(3)
         over, back = ("b t s c -> (b s) t c", "(b s) t c -> b t s c")
-        if angles is None:
+        if rotary is None:
             over, back = ("b t s c -> (b t) s c", "(b t) s c -> b t s c")
-        attended = self.attn(rearrange(modulate(x, shift1, scale1), over), angles)
+        attended = self.attn(rearrange(modulate(x, shift1, scale1), over), rotary)
         x = x + gate1 * rearrange(attended, back, b=x.shape[0])
         heard = self.cross_attn(x.flatten(1, 2), text[0], mask=text[1])
         x = x + heard.view_as(x)
@@ -270,13 +270,14 @@ class JavisDiT01(nn.Module):
         prior = Prior(
             self.st_prior_embedder.y_proj(prior.spatial), self.st_prior_embedder.y_proj(prior.temporal), prior.own
         )
-        angles = tokens.map(lambda z: torch.arange(z.shape[1], device=z.device)[:, None] * self.rope.freqs)
+        ticks = tokens.map(lambda z: torch.arange(z.shape[1], device=z.device))
+        rotary = ticks.map(lambda n: pair_table(n[:, None] * self.rope.freqs))
         for i in range(self.config.depth):
             within = Streams(self.spatial_blocks[i], self.audio_spatial_blocks[i])
             along = Streams(self.temporal_blocks[i], self.audio_temporal_blocks[i])
             planned = Streams(self.video_st_prior_blocks[i], self.audio_st_prior_blocks[i])
             tokens = tokens.map(lambda z, block, level, w: block(z, level[0], w), within, levels, words)
-            tokens = tokens.map(lambda z, block, level, w, a: block(z, level[0], w, a), along, levels, words, angles)
+            tokens = tokens.map(lambda z, block, level, w, r: block(z, level[0], w, r), along, levels, words, rotary)
             tokens = tokens.map(lambda z, block, level: block(z, level[1], prior), planned, levels)
             tokens = self.va_cross_blocks[i](tokens, route or Streams())
         given = masks.map(lambda m: (zero, ~m))

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ....kernels.segment_attention import SegmentSplit, segment_attention
 from ...streams import Streams
-from .layers import modulate, sinusoid, turn_pairs
+from .layers import modulate, pair_table, sinusoid, turn_pairs
 
 PATCH = 2  # rows and columns of video, time and mel of audio
 EPS = 1e-6
@@ -55,14 +55,14 @@ class Attention(nn.Module):
         x: Float[Tensor, "b l c"],
         source: Float[Tensor, "b m c"],
         *,
-        angles: Float[Tensor, "l half"] | None = None,
+        rotary: Float[Tensor, "two l half"] | None = None,
         split: SegmentSplit | None = None,
     ) -> Float[Tensor, "b l c"]:
-        """``angles`` turns queries and keys; ``split`` closes a direction between the streams of the sequence."""
+        """``rotary`` turns queries and keys; ``split`` closes a direction between the streams of the sequence."""
         heads = lambda z: rearrange(z, "b l (h d) -> b h l d", h=self.heads)  # noqa: E731 - three uses
         q, k, v = heads(self.norm_q(self.q(x))), heads(self.norm_k(self.k(source))), heads(self.v(source))
-        if angles is not None:
-            q, k = turn_pairs(q, angles), turn_pairs(k, angles)
+        if rotary is not None:
+            q, k = turn_pairs(q, rotary), turn_pairs(k, rotary)
         attend = F.scaled_dot_product_attention
         out = attend(q, k, v) if split is None else segment_attention(attend, q, k, v, split)
         return self.o(rearrange(out, "b h l d -> b l (h d)"))
@@ -107,13 +107,13 @@ class Block(nn.Module):
         text: Float[Tensor, "b m c"],
         *,
         video: int,
-        angles: Tensor,
+        rotary: Tensor,
         split: SegmentSplit | None,
     ) -> Float[Tensor, "b l c"]:
         """``video`` counts the tokens of the video."""
         shift1, scale1, gate1, *second = (self.modulation + levels[0])[:, :, None].unbind(1)
         normed = modulate(x, shift1, scale1)
-        x = x + gate1 * self.self_attn(normed, normed, angles=angles, split=split)
+        x = x + gate1 * self.self_attn(normed, normed, rotary=rotary, split=split)
         x = x + self.cross_attn(self.norm3(x), text)
         third = (self.audio_modulation.param + levels[1])[:, :, None].unbind(1)
         parts = []
@@ -185,11 +185,11 @@ class JavisDiT10(nn.Module):
         grid = (*video.shape[2:], *audio.shape[2:])
         count = video[0, 0].numel()
         tokens = torch.cat([video.flatten(2), audio.flatten(2)], dim=2).transpose(1, 2)
-        angles = rotations(grid, self.config.dim // self.config.num_heads).to(tokens.device)
+        rotary = pair_table(rotations(grid, self.config.dim // self.config.num_heads)).to(tokens.device)
         segments = [(0, count, "video"), (count, tokens.shape[1], "audio")]
         split = None if a2v and v2a else SegmentSplit.of(segments, a2v=a2v, v2a=v2a)
         for block in self.blocks:
-            tokens = block(tokens, levels, words, video=count, angles=angles, split=split)
+            tokens = block(tokens, levels, words, video=count, rotary=rotary, split=split)
         t, h, w, time, mel = grid
         pieces = self.head(tokens[:, :count], e), self.audio_head(tokens[:, count:], e)
         picture = rearrange(pieces[0], "b (t h w) (p q c) -> b c t (h p) (w q)", t=t, h=h, w=w, p=PATCH, q=PATCH)
