@@ -38,7 +38,7 @@ from duet_av.pipelines.models.javisdit.autoencoder import AutoencoderKL, KLConfi
 from duet_av.pipelines.models.javisdit.opensora_vae import OpenSoraVAE, TemporalConfig  # noqa: E402
 from duet_av.pipelines.models.javisdit.prior import UNUSED_KEYS, PriorConfig, PriorEstimator  # noqa: E402
 from duet_av.pipelines.models.javisdit.schedule import shift_ratio  # noqa: E402
-from duet_av.pipelines.models.javisdit.v01 import JavisDiT01, Prior, V01Config  # noqa: E402
+from duet_av.pipelines.models.javisdit.v01 import JavisDiT01, PriorTokens, V01Config  # noqa: E402
 from duet_av.pipelines.models.javisdit.v10 import JavisDiT10, V10Config  # noqa: E402
 from duet_av.pipelines.sampling import euler, flow_sigmas  # noqa: E402
 from duet_av.pipelines.streams import Streams  # noqa: E402
@@ -112,7 +112,7 @@ def run_v01(part: dict[str, Any], tensors: Tensors, given: Tensors) -> Tensors:
     x = Streams(given["x.video"], given["x.audio"])
     mask = given["mask"].bool().expand(len(x.video), -1)
     noisy = Streams(given["x_mask"].bool(), given["ax_mask"].bool()) if "x_mask" in given else None
-    prior = Prior(given["spatial_prior"], given["temporal_prior"])
+    prior = PriorTokens(given["spatial_prior"], given["temporal_prior"])
     network = v01(part["config"], tensors)
     out = network(x, given["timestep"], given["y"][:, 0], mask, prior, noisy=noisy, **arguments(given))
     return {"video": out.video, "audio": out.audio}
@@ -140,7 +140,7 @@ def run_prior(part: dict[str, Any], tensors: Tensors, given: Tensors) -> Tensors
     used = {name: value for name, value in tensors.items() if not name.startswith(UNUSED_KEYS)}
     estimator = filled(PriorEstimator(config), used)
     mean, log_variance = estimator.moments(given["ids"])
-    prior = estimator.sample(given["ids"], seed=part["scalars"]["seed"])
+    prior = estimator.sample(given["ids"], seed=part["scalars"]["seed"]).tokens
     hidden = estimator.text_encoder(given["ids"])
     return {
         "moments": torch.cat([mean, log_variance], dim=-1),
@@ -156,7 +156,7 @@ def run_rflow_v01(part: dict[str, Any], tensors: Tensors, given: Tensors) -> Ten
         arguments({k[5:]: v for k, v in given.items() if k.startswith("args.")}),
     )
     null, mask = network.null_prior(), given["mask"].bool().expand(2, -1)
-    prior = Prior(
+    prior = PriorTokens(
         *(
             torch.cat(pair)
             for pair in ((given["spatial_prior"], null.spatial), (given["temporal_prior"], null.temporal))

@@ -9,7 +9,7 @@ from duet_av.pipelines.models.javisdit.autoencoder import KLConfig
 from duet_av.pipelines.models.javisdit.opensora_vae import OpenSoraVAE, TemporalConfig, latent_frames
 from duet_av.pipelines.models.javisdit.prior import PriorConfig, PriorEstimator
 from duet_av.pipelines.models.javisdit.schedule import shift_ratio
-from duet_av.pipelines.models.javisdit.v01 import JavisDiT01, Prior, V01Config
+from duet_av.pipelines.models.javisdit.v01 import JavisDiT01, PriorTokens, V01Config
 from duet_av.pipelines.models.javisdit.v10 import JavisDiT10, V10Config, rotations
 from duet_av.pipelines.sampling import flow_sigmas
 from duet_av.pipelines.streams import Streams
@@ -53,7 +53,7 @@ def inputs():
     generator = torch.Generator().manual_seed(1)
     draw = lambda *shape: torch.randn(shape, generator=generator)  # noqa: E731 - five uses
     x = Streams(draw(2, 4, 3, 4, 6), draw(2, 8, 8, 4))
-    prior = Prior(draw(2, 3, 8), draw(2, 2, 8))
+    prior = PriorTokens(draw(2, 3, 8), draw(2, 2, 8))
     return x, torch.tensor([700.0, 700.0]), draw(2, 6, 12), torch.ones(2, 6, dtype=torch.bool), prior
 
 
@@ -173,8 +173,8 @@ def test_a_prior_is_its_mean_without_temperature_and_its_seed_with():
     ids = torch.zeros(1, 77, dtype=torch.long)
     with torch.inference_mode():
         mean, _ = estimator.moments(ids)
-        still = estimator.sample(ids, seed=1, temperature=0.0)
-        draws = [estimator.sample(ids, seed=seed) for seed in (1, 1, 2)]
+        still = estimator.sample(ids, seed=1, temperature=0.0).tokens
+        draws = [estimator.sample(ids, seed=seed).tokens for seed in (1, 1, 2)]
     assert torch.equal(torch.cat([still.spatial, still.temporal], 1), mean)
     assert torch.equal(draws[0].spatial, draws[1].spatial)
     assert not torch.equal(draws[0].spatial, draws[2].spatial)

@@ -20,6 +20,12 @@ def modulate(x: Float[Tensor, "..."], shift: Tensor, scale: Tensor, *, eps: floa
     return F.layer_norm(x, x.shape[-1:], eps=eps) * (1 + scale) + shift
 
 
+def placed(parameter: Tensor, like: Tensor) -> Tensor:
+    """``parameter`` where and in the precision of ``like``: a host that offloads moves and casts its layers' weights alone,
+    not the parameters a module holds by itself."""
+    return parameter.to(like)
+
+
 def sinusoid(values: Float[Tensor, "..."], width: int, *, dtype: torch.dtype) -> Float[Tensor, "... width"]:
     """[cos, sin] of ``values`` at frequencies 10000^(-j / (width / 2))."""
     half = width // 2

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from .v01 import Prior
+from .v01 import PriorTokens
 
 POSITIONS = 77
 VOCABULARY = 49408
@@ -37,6 +37,29 @@ class PriorConfig:
     text_width: int = 1024
     text_heads: int = 16
     text_layers: int = 24
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Gaussians over the prior tokens of one or more texts, and the draw that ``seed`` and ``temperature`` make of them."""
+
+    mean: Float[Tensor, "b n k"]
+    log_variance: Float[Tensor, "b n k"]
+    seed: int
+    temperature: float
+    spatial: int  # how many of the n tokens are spatial; the rest is temporal
+
+    @property
+    def deviation(self) -> Float[Tensor, "b n k"]:
+        """How far draws spread, at temperature 1."""
+        return (0.5 * self.log_variance).exp()
+
+    @property
+    def tokens(self) -> PriorTokens:
+        """The draw."""
+        noise = torch.randn(self.mean.shape, generator=torch.Generator().manual_seed(self.seed)).to(self.mean)
+        drawn = self.mean + self.temperature * self.deviation * noise
+        return PriorTokens(drawn[:, : self.spatial], drawn[:, self.spatial :])
 
 
 class TextBlock(nn.Module):
@@ -118,7 +141,4 @@ class PriorEstimator(nn.Module):
     def sample(self, ids: Int[Tensor, "b 77"], *, seed: int, temperature: float = 1.0) -> Prior:
         """One draw for each text; ``temperature`` multiplies the deviation (0: the mean). The noise is the CPU's, as in the
         reference, so that a seed means the same on every machine."""
-        mean, log_variance = self.moments(ids)
-        noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(seed)).to(mean)
-        tokens = mean + temperature * (0.5 * log_variance).exp() * noise
-        return Prior(*tokens.split((self.config.spatial_token_num, self.config.temporal_token_num), dim=1))
+        return Prior(*self.moments(ids), seed, temperature, self.config.spatial_token_num)

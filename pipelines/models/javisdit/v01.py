@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ....kernels.prior_attention import prior_attention
 from ...streams import Streams
-from .layers import CrossAttention, Mlp, SelfAttention, TimestepMlp, modulate, pair_table
+from .layers import CrossAttention, Mlp, SelfAttention, TimestepMlp, modulate, pair_table, placed
 
 IMAGE_FPS = 120.0  # what a single frame is told to be
 VIDEO_PATCH = (1, 2, 2)
@@ -46,8 +46,8 @@ class V01Config:
 
 
 @dataclass(frozen=True)
-class Prior:
-    """Raw tokens of one or more priors, [p, number of tokens, channels]; ``own`` names each sample's (None: all samples see all priors)."""
+class PriorTokens:
+    """Tokens of one or more priors, [p, number of tokens, channels]; ``own`` names each sample's (None: all samples see all priors)."""
 
     spatial: Float[Tensor, "p ns k"]
     temporal: Float[Tensor, "p nt k"]
@@ -98,7 +98,7 @@ class STDiTBlock(nn.Module):
         rotary: Float[Tensor, "two t half"] | None = None,
     ) -> Float[Tensor, "b t s c"]:
         """``rotary`` makes it attention over t, at each s apart; without them over s, in each t apart."""
-        shift1, scale1, gate1, shift2, scale2, gate2 = (self.scale_shift_table + level)[:, :, None].unbind(3)
+        shift1, scale1, gate1, shift2, scale2, gate2 = (placed(self.scale_shift_table, level) + level)[:, :, None].unbind(3)
         over, back = ("b t s c -> (b s) t c", "(b s) t c -> b t s c")
         if rotary is None:
             over, back = ("b t s c -> (b t) s c", "(b t) s c -> b t s c")
@@ -121,9 +121,9 @@ class PriorBlock(nn.Module):
         self.temporal_cross_attn = CrossAttention(dim, heads, **shared)
         self.mlp = Mlp(dim, MLP_RATIO * dim, dim, **shared)
 
-    def forward(self, x: Float[Tensor, "b t s c"], level: Modulation, prior: Prior) -> Float[Tensor, "b t s c"]:
+    def forward(self, x: Float[Tensor, "b t s c"], level: Modulation, prior: PriorTokens) -> Float[Tensor, "b t s c"]:
         """``prior`` holds projected tokens, [p, n, c]."""
-        rows = (self.scale_shift_table + level)[:, :, None].unbind(3)
+        rows = (placed(self.scale_shift_table, level) + level)[:, :, None].unbind(3)
         for attention, tokens, (shift, scale, gate) in (
             (self.spatial_cross_attn, prior.spatial, rows[0:3]),
             (self.temporal_cross_attn, prior.temporal, rows[3:6]),
@@ -184,7 +184,7 @@ class VACross(nn.Module):
     def forward(self, x: Streams[Tensor], route: Streams[Tensor]) -> Streams[Tensor]:
         norm = x.map(lambda z: F.layer_norm(z, z.shape[-1:], eps=1e-6).flatten(1, 2))
         heard = Streams(*self.cross_attn(*norm.both(), a2v=route.video, v2a=route.audio))
-        return x.map(lambda z, d, gamma: z + gamma * d.view_as(z), heard, Streams(self.gamma_m1, self.gamma_m2))
+        return x.map(lambda z, d, gamma: z + placed(gamma, z) * d.view_as(z), heard, Streams(self.gamma_m1, self.gamma_m2))
 
 
 class FinalLayer(nn.Module):
@@ -204,7 +204,7 @@ class FinalLayer(nn.Module):
         return self.linear(out)
 
     def _rows(self, t: Float[Tensor, "b c"]) -> tuple[Tensor, ...]:
-        return (self.scale_shift_table + t[:, None])[:, :, None, None].unbind(1)
+        return (placed(self.scale_shift_table, t) + t[:, None])[:, :, None, None].unbind(1)
 
 
 class JavisDiT01(nn.Module):
@@ -236,12 +236,12 @@ class JavisDiT01(nn.Module):
         self.final_layer = FinalLayer(dim, pixels * 2 * config.in_channels, **shared)
         self.audio_final_layer = FinalLayer(dim, config.audio_patch * 2 * config.audio_channels, **shared)
 
-    def null_prior(self) -> Prior:
+    def null_prior(self) -> PriorTokens:
         """The learnt absence of a prior, raw."""
         spatial, temporal = self.st_prior_embedder.y_embedding.split(
             (self.config.spatial_prior_len, self.config.temporal_prior_len)
         )
-        return Prior(spatial[None], temporal[None])
+        return PriorTokens(spatial[None], temporal[None])
 
     def forward(
         self,
@@ -249,7 +249,7 @@ class JavisDiT01(nn.Module):
         timestep: Float[Tensor, " b"],
         text: Float[Tensor, "b m k"],
         text_mask: Bool[Tensor, "b m"],
-        prior: Prior,
+        prior: PriorTokens,
         *,
         size: tuple[float, float],
         fps: float,
@@ -267,11 +267,11 @@ class JavisDiT01(nn.Module):
         masks = Streams(masks.video, None if masks.audio is None else masks.audio[:, :: self.config.audio_patch])
         levels = self._levels(t, zero, masks)
         words = Streams(self.y_embedder, self.audio_y_embedder).map(lambda e: (e.y_proj(text), text_mask))
-        prior = Prior(
+        prior = PriorTokens(
             self.st_prior_embedder.y_proj(prior.spatial), self.st_prior_embedder.y_proj(prior.temporal), prior.own
         )
         ticks = tokens.map(lambda z: torch.arange(z.shape[1], device=z.device))
-        rotary = ticks.map(lambda n: pair_table(n[:, None] * self.rope.freqs))
+        rotary = ticks.map(lambda n: pair_table(n[:, None] * self.rope.freqs.to(n.device)))
         for i in range(self.config.depth):
             within = Streams(self.spatial_blocks[i], self.audio_spatial_blocks[i])
             along = Streams(self.temporal_blocks[i], self.audio_temporal_blocks[i])

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ....kernels.segment_attention import SegmentSplit, segment_attention
 from ...streams import Streams
-from .layers import modulate, pair_table, sinusoid, turn_pairs
+from .layers import modulate, pair_table, placed, sinusoid, turn_pairs
 
 PATCH = 2  # rows and columns of video, time and mel of audio
 EPS = 1e-6
@@ -111,11 +111,11 @@ class Block(nn.Module):
         split: SegmentSplit | None,
     ) -> Float[Tensor, "b l c"]:
         """``video`` counts the tokens of the video."""
-        shift1, scale1, gate1, *second = (self.modulation + levels[0])[:, :, None].unbind(1)
+        shift1, scale1, gate1, *second = (placed(self.modulation, x) + levels[0])[:, :, None].unbind(1)
         normed = modulate(x, shift1, scale1)
         x = x + gate1 * self.self_attn(normed, normed, rotary=rotary, split=split)
         x = x + self.cross_attn(self.norm3(x), text)
-        third = (self.audio_modulation.param + levels[1])[:, :, None].unbind(1)
+        third = (placed(self.audio_modulation.param, x) + levels[1])[:, :, None].unbind(1)
         parts = []
         for part, feed, (shift, scale, gate) in (
             (x[:, :video], self.ffn, second),
@@ -134,7 +134,7 @@ class Head(nn.Module):
         self.head = operations.Linear(dim, out, **factory)
 
     def forward(self, x: Float[Tensor, "b l c"], e: Float[Tensor, "b c"]) -> Float[Tensor, "b l o"]:
-        shift, scale = (self.modulation + e[:, None])[:, :, None].unbind(1)
+        shift, scale = (placed(self.modulation, e) + e[:, None])[:, :, None].unbind(1)
         return self.head(modulate(x.float(), shift, scale).to(x.dtype)).float()
 
 
@@ -175,7 +175,7 @@ class JavisDiT10(nn.Module):
         dtype = picture.dtype
         states = F.pad(text * text_mask[..., None], (0, 0, 0, self.config.text_len - text.shape[1]))
         words = self.text_embedding(states.to(dtype))
-        e = self.time_embedding(sinusoid(timestep, self.config.freq_dim, dtype=torch.float64).to(dtype))
+        e = self.time_embedding(sinusoid(timestep.to(dtype), self.config.freq_dim, dtype=torch.float64).to(dtype))
         width = self.config.dim
         levels = (
             self.time_projection(e).unflatten(-1, (6, width)),
