@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from .conditioning import DuetEncodePrompt
+from .conditioning import DuetApplyConditions, DuetEncodePrompt
+from .doctor import DuetDoctor
 from .guidance import DuetCrossModalGuidance, DuetGuider
 from .latent import DuetDecode, DuetEmptyLatent, DuetMux
 from .loaders import DuetLoadAV
-from .sampling import DuetSampler
+from .prior import DuetLoadPrior, DuetPriorSampler
+from .sampling import DuetSampler, DuetSchedule
 from .strategies import (
     DuetStrategyAPG,
     DuetStrategyCFG,
@@ -22,7 +24,10 @@ from .strategies import (
 
 NODES: list[type[io.ComfyNode]] = [
     DuetLoadAV,
+    DuetLoadPrior,
     DuetEncodePrompt,
+    DuetPriorSampler,
+    DuetApplyConditions,
     DuetEmptyLatent,
     DuetStrategyCFG,
     DuetStrategyUCG,
@@ -34,9 +39,11 @@ NODES: list[type[io.ComfyNode]] = [
     DuetStrategyCFGZero,
     DuetGuider,
     DuetCrossModalGuidance,
+    DuetSchedule,
     DuetSampler,
     DuetDecode,
     DuetMux,
+    DuetDoctor,
 ]
 
 

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+
+import torch
 from comfy_api.latest import io
 
-from .types import AUDIO_TEXT, CATEGORY
+from ..pipelines.models.javisdit.prior import Prior
+from .types import AUDIO_TEXT, CATEGORY, PRIOR, PRIOR_KEYS
+from .types import Prior as PriorSocket
+
+log = logging.getLogger(__name__)
+# What the positive and the negative prompt's prior attention sees.
+KEYS = {
+    "as trained": (("prior", "null"), ("prior", "null")),
+    "per sample": (("prior",), ("null",)),
+}
 
 
 class DuetEncodePrompt(io.ComfyNode):
@@ -33,15 +45,16 @@ class DuetEncodePrompt(io.ComfyNode):
                     "negative",
                     multiline=True,
                     default="",
-                    tooltip="What guidance steers away from. Empty: away from no text at all.",
+                    tooltip="What guidance steers away from. Empty: away from no text at all. JavisDiT v1.0 was trained against a "
+                    "text of its own: see the notice.",
                 ),
             ],
             outputs=[
                 io.Conditioning.Output(display_name="positive"),
                 io.Conditioning.Output(display_name="negative"),
                 io.String.Output(
-                    display_name="unknown_words",
-                    tooltip="Words outside the vocabulary with their nearest known ones; empty if all are known.",
+                    display_name="notice",
+                    tooltip="Words outside the vocabulary with their nearest known ones, and what else is amiss; empty if nothing is.",
                 ),
             ],
         )
@@ -55,12 +68,63 @@ class DuetEncodePrompt(io.ComfyNode):
     @classmethod
     def execute(cls, clip: io.Clip.Type, video: str, audio: str, negative: str) -> io.NodeOutput:
         encode = lambda text: clip.encode_from_tokens_scheduled(clip.tokenize(text))  # noqa: E731 - three uses below
+        tokenizer = clip.tokenizer
+        if getattr(tokenizer, "one_text", False):
+            video, audio = " ".join(text for text in (video.strip(), audio.strip()) if text), ""
         positive = encode(video)
         if audio.strip():
             heard = encode(audio)[0][0]
             positive = [[embedding, {**options, AUDIO_TEXT: heard}] for embedding, options in positive]
-        report = getattr(clip.tokenizer, "unknown", None)
-        strangers = dict.fromkeys(
-            str(word) for text in (video, audio, negative) for word in (report(text) if report else ())
+        if not negative.strip() and getattr(tokenizer, "null_is_zero", False):
+            away = [[torch.zeros_like(embedding), options] for embedding, options in positive]
+        else:
+            away = encode(negative)
+        report = getattr(tokenizer, "unknown", None)
+        notices = [str(word) for text in (video, audio, negative) for word in (report(text) if report else ())]
+        if not negative.strip() and hasattr(tokenizer, "empty_negative"):
+            notices.append(tokenizer.empty_negative)
+            log.warning("Duet: %s", tokenizer.empty_negative)
+        return io.NodeOutput(positive, away, "\n".join(dict.fromkeys(notices)))
+
+
+class DuetApplyConditions(io.ComfyNode):
+    """Puts a prior on a prompt, for every branch of guidance."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="DuetApplyConditions",
+            display_name="Duet Apply Conditions",
+            category=CATEGORY,
+            description="Puts a prior on the prompts: where and when things happen. Connect both prompts, because the network was "
+            "trained to see the prior in either branch.",
+            search_aliases=["prior", "hist-sypo"],
+            inputs=[
+                io.Conditioning.Input("positive"),
+                io.Conditioning.Input("negative"),
+                PriorSocket.Input(
+                    "prior", optional=True, tooltip="Of 'Duet Prior Sampler'. Without it, nothing changes."
+                ),
+                io.Combo.Input(
+                    "prior_keys",
+                    options=list(KEYS),
+                    default=next(iter(KEYS)),
+                    advanced=True,
+                    tooltip="What attention to the prior sees. As trained: the prior and the null prior, in both branches, as "
+                    "the released weights were. Per sample: the paper's formula, the prior in one and the null in the other.",
+                ),
+            ],
+            outputs=[
+                io.Conditioning.Output(display_name="positive"),
+                io.Conditioning.Output(display_name="negative"),
+            ],
         )
-        return io.NodeOutput(positive, encode(negative), "\n".join(strangers))
+
+    @classmethod
+    def execute(cls, positive: list, negative: list, prior_keys: str, prior: Prior | None = None) -> io.NodeOutput:
+        if prior is None:
+            return io.NodeOutput(positive, negative)
+        with_keys = lambda conds, keys: [[z, {**o, PRIOR: prior, PRIOR_KEYS: keys}] for z, o in conds]  # noqa: E731 - both prompts
+        return io.NodeOutput(
+            *(with_keys(c, keys) for c, keys in zip((positive, negative), KEYS[prior_keys], strict=True))
+        )

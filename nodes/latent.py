@@ -7,12 +7,13 @@ from fractions import Fraction
 import torch
 from comfy_api.latest import InputImpl, Types, io
 
-from ..pipelines.generate import check_clock, latent_sizes
 from ..pipelines.media import fit_sound
-from ..pipelines.shapes import MAX_PIXELS, MAX_SECONDS, PIXEL_STEP, ClipShape
+from ..pipelines.shapes import MAX_SECONDS
 from .host.latent import nest, unnest
-from .host.model import pocket_config
-from .types import CATEGORY
+from .host.model import joint_model
+from .types import ASKED, CATEGORY
+
+PIXELS = "Pixels. The pocket model was trained at 64, JavisDiT at 240p and above: {} for a wide picture at 240p."
 
 
 class DuetEmptyLatent(io.ComfyNode):
@@ -28,32 +29,24 @@ class DuetEmptyLatent(io.ComfyNode):
             search_aliases=["empty latent", "audio video latent"],
             inputs=[
                 io.Model.Input("model"),
-                io.Int.Input(
-                    "width",
-                    default=64,
-                    min=PIXEL_STEP,
-                    max=MAX_PIXELS,
-                    step=PIXEL_STEP,
-                    tooltip="Pixels. The pocket model was trained at 64.",
-                ),
-                io.Int.Input(
-                    "height",
-                    default=64,
-                    min=PIXEL_STEP,
-                    max=MAX_PIXELS,
-                    step=PIXEL_STEP,
-                    tooltip="Pixels. The pocket model was trained at 64.",
-                ),
+                io.Int.Input("width", default=64, min=16, max=4096, step=2, tooltip=PIXELS.format("426")),
+                io.Int.Input("height", default=64, min=16, max=4096, step=2, tooltip=PIXELS.format("240")),
                 io.Float.Input(
                     "seconds",
                     default=2.0,
                     min=0.25,
                     max=MAX_SECONDS,
                     step=0.25,
-                    tooltip="Length of both streams. The pocket model was trained on 2 s.",
+                    tooltip="Length of both streams; JavisDiT's are filled up to whole groups of frames. Trained on 2 s (pocket model), "
+                    "2 to 16 s (JavisDiT v0.1), 4 and 5 s (v1.0).",
                 ),
                 io.Int.Input(
-                    "fps", default=16, min=1, max=120, tooltip="Frames per second; the pocket model works at 16 only."
+                    "fps",
+                    default=0,
+                    min=0,
+                    max=120,
+                    tooltip="Frames per second; 0 is the model's own: 16 for the pocket model (which knows no other) and JavisDiT v1.0, "
+                    "24 for v0.1.",
                 ),
                 io.Int.Input("batch", default=1, min=1, max=256, tooltip="How many takes."),
             ],
@@ -64,11 +57,9 @@ class DuetEmptyLatent(io.ComfyNode):
     def execute(
         cls, model: io.Model.Type, width: int, height: int, seconds: float, fps: int, batch: int
     ) -> io.NodeOutput:
-        config = pocket_config(model)
-        shape = ClipShape(seconds, fps, height, width, config.sample_rate)
-        check_clock(config, shape)
-        empty = latent_sizes(config, shape).map(lambda size: torch.zeros(batch, *size))
-        return io.NodeOutput({"samples": nest(empty), "frame_rate": fps})
+        sizes, asked = joint_model(model).latents(height=height, width=width, seconds=seconds, fps=fps)
+        empty = sizes.map(lambda size: torch.zeros(batch, *size))
+        return io.NodeOutput({"samples": nest(empty), "frame_rate": asked.fps, ASKED: asked})
 
 
 class DuetDecode(io.ComfyNode):

@@ -2,37 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import folder_paths
 from comfy_api.latest import io
 
-from ..pipelines.models.pocket import load
-from ..pipelines.weights import load_weights
-from .host.codec import build_audio_vae, build_video_vae
-from .host.model import build_model, pocket_config
-from .host.text import build_clip
+from .host.families import AUTO, FOLDERS, choices, load_family
 from .types import CATEGORY
-
-AUTO = "auto"
-FOLDERS = {"model": "diffusion_models", "text_encoder": "text_encoders", "video_codec": "vae", "audio_codec": "vae"}
-KINDS = {
-    "model": "pocket-av",
-    "text_encoder": "pocket-text",
-    "video_codec": "video-codec",
-    "audio_codec": "audio-codec",
-}
-
-
-def _choices(folder: str) -> list[str]:
-    return [AUTO, *(name for name in folder_paths.get_filename_list(folder) if name.endswith(".safetensors"))]
-
-
-def _path(part: str, choice: str) -> Path:
-    """The file behind a choice; 'auto' is the pack's own."""
-    return (
-        load.FILES[KINDS[part]] if choice == AUTO else Path(folder_paths.get_full_path_or_raise(FOLDERS[part], choice))
-    )
 
 
 class DuetLoadAV(io.ComfyNode):
@@ -41,19 +14,24 @@ class DuetLoadAV(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         tips = {
-            "model": "The joint network. 'auto' is the pocket model that ships with Duet; other files come from models/diffusion_models.",
-            "text_encoder": "'auto' is the pocket text encoder; other files come from models/text_encoders.",
-            "video_codec": "'auto' is the pocket video codec; other files come from models/vae.",
-            "audio_codec": "'auto' is the pocket audio codec; other files come from models/vae.",
+            "model": "The joint network. 'auto' is the pocket model that ships with Duet; JavisDiT's files and folders come from "
+            "models/diffusion_models.",
+            "text_encoder": "'auto' is what the model needs: the pocket text encoder, or T5-XXL (JavisDiT v0.1) or UMT5-XXL (v1.0) "
+            "from models/text_encoders.",
+            "video_codec": "'auto' is what the model needs: the pocket codec, or Open-Sora's (JavisDiT v0.1) or Wan2.1's (v1.0) "
+            "from models/vae.",
+            "audio_codec": "'auto' is what the model needs: the pocket codec, or AudioLDM2's (JavisDiT) from models/vae. "
+            "AudioLDM2's licence is non-commercial.",
         }
         return io.Schema(
             node_id="DuetLoadAV",
             display_name="Duet Load AV",
             category=CATEGORY,
-            description="Loads a joint audio-video model with its text encoder and both codecs.",
-            search_aliases=["joint audio video model", "pocket"],
+            description="Loads a joint audio-video model with its text encoder and both codecs: the pocket model that ships with Duet, "
+            "or JavisDiT v0.1 or v1.0 from their official files. 'Duet Doctor' lists which are there and where to get the rest.",
+            search_aliases=["joint audio video model", "pocket", "javisdit"],
             inputs=[
-                io.Combo.Input(part, options=_choices(folder), default=AUTO, tooltip=tips[part])
+                io.Combo.Input(part, options=[AUTO, *choices(folder)], default=AUTO, tooltip=tips[part])
                 for part, folder in FOLDERS.items()
             ],
             outputs=[
@@ -67,15 +45,6 @@ class DuetLoadAV(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: str, text_encoder: str, video_codec: str, audio_codec: str) -> io.NodeOutput:
-        choices = {"model": model, "text_encoder": text_encoder, "video_codec": video_codec, "audio_codec": audio_codec}
-        paths = {part: _path(part, choice) for part, choice in choices.items()}
-        frames, sound = load.load_video_codec(paths["video_codec"]), load.load_audio_codec(paths["audio_codec"])
-        network = build_model(load_weights(paths["model"], KINDS["model"]), frames)
-        clip = build_clip(load_weights(paths["text_encoder"], KINDS["text_encoder"]))
-        licence = "\n".join(
-            f"{path.name}: {load.LICENCE if choices[part] == AUTO else 'stated by whoever made the file'}"
-            for part, path in paths.items()
-        )
-        return io.NodeOutput(
-            network, clip, build_video_vae(frames, fps=pocket_config(network).fps), build_audio_vae(sound), licence
-        )
+        chosen = dict(zip(FOLDERS, (model, text_encoder, video_codec, audio_codec), strict=True))
+        parts, licence = load_family(chosen)
+        return io.NodeOutput(*parts, licence)

@@ -41,6 +41,15 @@ def save_weights(
         save_file({name: value.contiguous() for name, value in tensors.items()}, temporary, metadata=metadata)
 
 
+def is_ours(path: Path) -> bool:
+    """Whether a safetensors file carries our metadata. A damaged one does not."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return KEY in (file.metadata() or {})
+    except SafetensorError:
+        return False
+
+
 def load_weights(path: Path, kind: str) -> WeightsFile:
     """Read a weights file of ``kind``, as float32.
 

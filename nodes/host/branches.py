@@ -16,6 +16,7 @@ from torch import Tensor
 from ...kernels.segment_attention import SegmentSplit, segment_attention
 from ...pipelines.guidance import Branch
 from ...pipelines.models.pocket.denoiser import route_of
+from .javisdit import JavisModel
 from .model import PocketBaseModel
 
 Conds = list[dict[str, Any]]
@@ -44,7 +45,7 @@ class Backbone:
             if self.sever is None:
                 raise ValueError(
                     "This strategy closes a direction between sound and picture, and this model has none that can be closed. "
-                    "Use it with the Duet pocket model, LTX-2 or MiniMax H3, or choose 'Duet Strategy: CFG'."
+                    "Use it with the Duet pocket model, JavisDiT, LTX-2 or MiniMax H3, or choose 'Duet Strategy: CFG'."
                 )
             if not branch.masked and not self.tokens:
                 raise ValueError(
@@ -60,7 +61,7 @@ def _route(branch: Branch, conds: Conds, options: Options) -> tuple[Conds, Optio
 
 
 def _switch_off(branch: Branch, conds: Conds, options: Options) -> tuple[Conds, Options]:
-    """LTX-2: its own switches of the two cross-attentions."""
+    """LTX-2: its own switches of the two cross-attentions. JavisDiT, as we host it, has the same."""
     switches = {"a2v_cross_attn": branch.a2v, "v2a_cross_attn": branch.v2a}
     return conds, {**options, "transformer_options": {**options.get("transformer_options", {}), **switches}}
 
@@ -99,6 +100,7 @@ POCKET = Backbone("learnt context tokens", tokens=True, sever=_route, together=T
 NONE = Backbone("none", tokens=False, sever=None)
 BACKBONES = {
     PocketBaseModel: POCKET,
+    JavisModel: Backbone(UNTRAINED, tokens=False, sever=_switch_off),
     getattr(comfy.model_base, "LTXAV", None): Backbone(UNTRAINED, tokens=False, sever=_switch_off),
     getattr(comfy.model_base, "MiniMaxH3", None): Backbone(UNTRAINED, tokens=False, sever=_split_queries),
 }

@@ -1,4 +1,4 @@
-"""The pocket codecs as the host's VAEs, so that its own encode and decode nodes accept them."""
+"""Codecs of ours as the host's VAEs, so that its own encode and decode nodes accept them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,24 @@ import comfy.sd
 import torch
 from torch import Tensor, nn
 
+from ...pipelines.models.javisdit.audio import HOP, AudioLDM2Codec
+from ...pipelines.models.javisdit.opensora_vae import (
+    CHUNK,
+    CHUNK_LATENTS,
+    MICRO_BATCH,
+    STRIDE,
+    OpenSoraVAE,
+    latent_frames,
+)
 from ...pipelines.models.pocket.codec import AudioCodec, VideoCodec
 from ...pipelines.shapes import MEL_HOP, MEL_STRIDE, VIDEO_STRIDE
 
 FLOATS_A_SAMPLE = 600  # working memory of Griffin-Lim, measured on the pocket codec
 FLOATS_A_PIXEL = 24
+# Estimates, as the host has them for autoencoders of this build; not measured.
+VALUES_A_PIXEL_IN, VALUES_A_PIXEL_OUT = 1767, 2178
+FLOATS_A_VOCODED_SAMPLE = 400
+MEL_FRAMES = 4  # behind one latent frame of AudioLDM2
 
 
 class _VideoEnds(nn.Module):
@@ -36,37 +49,72 @@ class _VideoEnds(nn.Module):
         return self.codec.decode(latent).transpose(1, 2)
 
 
-class PocketVAE(comfy.sd.VAE):
-    """The host's VAE around a linear codec: what its constructor would detect from the weights is told here."""
+class _OpenSoraEnds(nn.Module):
+    """The mean of the latents, and as many frames back as whole chunks have."""
+
+    def __init__(self, codec: OpenSoraVAE) -> None:
+        super().__init__()
+        self.codec = codec
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        return self.codec.encode(pixels)
+
+    def decode(self, latent: Tensor) -> Tensor:
+        return self.codec.decode(latent, frames=_open_sora_frames(latent.shape[2]))
+
+
+def _open_sora_frames(latents: int) -> int:
+    """Frames of a clip whose last chunk, if not whole, came from whole fours."""
+    whole, rest = divmod(latents, CHUNK_LATENTS)
+    return CHUNK * whole + STRIDE * rest if latents > 1 else latents
+
+
+def _unchanged(values: Tensor) -> Tensor:
+    return values
+
+
+class StreamVAE(comfy.sd.VAE):
+    """The host's VAE around a codec of ours: what its constructor would detect from the weights is told here."""
 
     def __init__(
-        self, model: nn.Module, *, latent_channels: int, dims: int, ratio: Any, channels: int, memory: tuple[Any, Any]
+        self,
+        model: nn.Module,
+        *,
+        latent_channels: int,
+        dims: int,
+        ratio: Any,
+        channels: int,
+        memory: tuple[Any, Any],
+        dtypes: list[torch.dtype],
+        signed: bool = False,
     ) -> None:
-        self.first_stage_model = model.eval()
+        """``signed``: the codec takes and gives -1..1 where the host has 0..1."""
         self.latent_channels, self.latent_dim, self.output_channels = latent_channels, dims, channels
         self.upscale_ratio, self.downscale_ratio = ratio
         self.upscale_index_formula = self.downscale_index_formula = None
         self.memory_used_decode, self.memory_used_encode = memory
-        self.process_input = self.process_output = lambda values: values
-        self.working_dtypes = [torch.float32]
-        self.vae_dtype = torch.float32
+        self.process_input = (lambda values: values * 2 - 1) if signed else _unchanged
+        self.process_output = (lambda values: values.add_(1).div_(2).clamp_(0, 1)) if signed else _unchanged
+        self.device = comfy.model_management.vae_device()
+        self.working_dtypes = dtypes
+        self.vae_dtype = comfy.model_management.vae_dtype(self.device, dtypes)
+        self.first_stage_model = model.eval().to(self.vae_dtype)
         self.pad_channel_value = "replicate"  # mono becomes stereo
         self.extra_1d_channel = self.format_encoded = self.size = None
         self.crop_input = dims == 3
         self.disable_offload = self.not_video = self.handles_tiling = False
-        self.device = comfy.model_management.vae_device()
         self.output_device = comfy.model_management.intermediate_device()
         offload = comfy.model_management.vae_offload_device()
         self.patcher = comfy.model_patcher.CoreModelPatcher(model, load_device=self.device, offload_device=offload)
         self.model_size()
 
 
-def build_video_vae(codec: VideoCodec, *, fps: int) -> PocketVAE:
+def build_video_vae(codec: VideoCodec, *, fps: int) -> StreamVAE:
     """A VAE over frames [b, t, h, w, 3] and latents [b, c, t / 4, h / 8, w / 8]; ``fps`` is the rate it stands for."""
     frames, rows, columns = VIDEO_STRIDE
     cell = frames * rows * columns
     bytes_of = torch.float32.itemsize
-    vae = PocketVAE(
+    vae = StreamVAE(
         _VideoEnds(codec),
         latent_channels=codec.channels,
         dims=3,
@@ -76,16 +124,17 @@ def build_video_vae(codec: VideoCodec, *, fps: int) -> PocketVAE:
             lambda shape, _dtype: shape[2] * shape[3] * shape[4] * cell * FLOATS_A_PIXEL * bytes_of,
             lambda shape, _dtype: shape[2] * shape[3] * shape[4] * FLOATS_A_PIXEL * bytes_of,
         ),
+        dtypes=[torch.float32],
     )
     vae.fps = fps
     return vae
 
 
-def build_audio_vae(codec: AudioCodec) -> PocketVAE:
+def build_audio_vae(codec: AudioCodec) -> StreamVAE:
     """A VAE over stereo waveforms [b, samples, 2] and latents [b, c, t]."""
     hop = MEL_HOP * MEL_STRIDE
     bytes_of = torch.float32.itemsize
-    vae = PocketVAE(
+    vae = StreamVAE(
         codec,
         latent_channels=codec.channels,
         dims=1,
@@ -95,6 +144,54 @@ def build_audio_vae(codec: AudioCodec) -> PocketVAE:
             lambda shape, _dtype: shape[2] * hop * FLOATS_A_SAMPLE * bytes_of,
             lambda shape, _dtype: shape[2] * FLOATS_A_SAMPLE * bytes_of,
         ),
+        dtypes=[torch.float32],
+    )
+    vae.audio_sample_rate = vae.audio_sample_rate_output = codec.sample_rate
+    return vae
+
+
+def build_open_sora_vae(codec: OpenSoraVAE, *, fps: int) -> StreamVAE:
+    """A VAE over frames [b, t, h, w, 3] and latents [b, 4, t', h / 8, w / 8] of which five stand for 17 frames."""
+    size_of = comfy.model_management.dtype_size
+
+    def decoding(shape: Any, dtype: torch.dtype) -> int:
+        rows, columns = shape[3] * 8, shape[4] * 8
+        out = _open_sora_frames(shape[2]) * 3 * torch.float32.itemsize
+        return rows * columns * (MICRO_BATCH * VALUES_A_PIXEL_OUT * size_of(dtype) + out)
+
+    vae = StreamVAE(
+        _OpenSoraEnds(codec),
+        latent_channels=codec.scale.shape[1],
+        dims=3,
+        channels=3,
+        ratio=((_open_sora_frames, 8, 8), (latent_frames, 8, 8)),
+        memory=(
+            decoding,
+            lambda shape, dtype: shape[3] * shape[4] * MICRO_BATCH * VALUES_A_PIXEL_IN * size_of(dtype),
+        ),
+        dtypes=[torch.bfloat16, torch.float32],
+        signed=True,
+    )
+    vae.fps = fps
+    return vae
+
+
+def build_audioldm2_vae(codec: AudioLDM2Codec) -> StreamVAE:
+    """A VAE over mono waveforms [b, samples, 1] and scaled latents [b, 8, t, 16]."""
+    hop, bytes_of = HOP * MEL_FRAMES, torch.float32.itemsize
+
+    def decoding(shape: Any, _dtype: torch.dtype) -> int:
+        mel = shape[2] * MEL_FRAMES * shape[3] * MEL_FRAMES
+        return (mel * VALUES_A_PIXEL_OUT + shape[2] * hop * FLOATS_A_VOCODED_SAMPLE) * bytes_of
+
+    vae = StreamVAE(
+        codec,
+        latent_channels=codec.vae.config.latent_channels,
+        dims=2,
+        channels=2,  # in; what comes out is mono
+        ratio=(hop, hop),
+        memory=(decoding, lambda shape, _dtype: shape[2] // HOP * 64 * VALUES_A_PIXEL_IN * bytes_of),
+        dtypes=[torch.float32],
     )
     vae.audio_sample_rate = vae.audio_sample_rate_output = codec.sample_rate
     return vae

@@ -1,7 +1,8 @@
-"""The pocket network as the host's MODEL."""
+"""Networks of ours as the host's MODELs: what they all have in common, and the pocket network."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import comfy.conds
@@ -13,19 +14,109 @@ import comfy.patcher_extension
 import comfy.supported_models_base
 import comfy.utils
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from ...pipelines.generate import check_clock, latent_sizes
 from ...pipelines.models.pocket.codec import VideoCodec
 from ...pipelines.models.pocket.denoiser import open_and_silent
 from ...pipelines.models.pocket.load import configured
 from ...pipelines.models.pocket.network import PocketConfig, TwinStreamDiT
-from ...pipelines.sampling import SHIFT
-from ...pipelines.shapes import VIDEO_STRIDE
+from ...pipelines.sampling import SHIFT, flow_sigmas
+from ...pipelines.shapes import VIDEO_STRIDE, Asked, ClipShape
 from ...pipelines.streams import Streams
 from ...pipelines.weights import WeightsFile, fill
 from ..types import AUDIO_TEXT
 
 ROUTE = "duet_route"  # [b, 2] on a condition: what a2v and v2a are, as ``route_of`` says it
+Sizes = Streams[tuple[int, ...]]
+
+
+class Hosted(nn.Module):
+    """A network behind the host's calling convention: lists of streams, one noise level, named conditions.
+
+    Comes before the network among the bases; ``_forward`` is the network's side.
+    """
+
+    CONFIG: type
+
+    def __init__(
+        self,
+        *,
+        operations: Any,
+        dtype: torch.dtype | None = None,
+        device: Any = None,
+        image_model: str = "",
+        **config: Any,
+    ) -> None:
+        super().__init__(self.CONFIG(**config), operations=operations, dtype=dtype, device=device)
+        self.dtype = dtype
+
+    def forward(
+        self, x: list[Tensor], timestep: Tensor, context: Tensor, transformer_options: dict | None = None, **conds: Any
+    ) -> list[Tensor]:
+        options = transformer_options or {}
+        wrappers = comfy.patcher_extension.get_all_wrappers(comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL, options)
+        executor = comfy.patcher_extension.WrapperExecutor.new_class_executor(self._forward, self, wrappers)
+        return executor.execute(x, timestep, context, options, **conds)
+
+    def _forward(self, x: list[Tensor], timestep: Tensor, context: Tensor, options: dict, **conds: Any) -> list[Tensor]:
+        """Noise minus clean of each stream, as the host's flow models answer."""
+        raise NotImplementedError
+
+
+class JointModel(comfy.model_base.BaseModel):
+    """Conditions of every network of ours, and what the pack's nodes ask of its MODEL."""
+
+    title: str
+
+    def latents(self, *, height: int, width: int, seconds: float, fps: int) -> tuple[Sizes, Asked]:
+        """Sizes of both latents of a clip, without the batch; ``fps`` 0 is the model's own.
+
+        Raises:
+            ValueError: the model cannot make such a clip.
+        """
+        raise NotImplementedError
+
+    def sigmas(self, steps: int, asked: Asked | None, video: tuple[int, ...]) -> Tensor:
+        """The schedule the model was made for; without ``asked``, of the clip that the ``video`` latent stands for."""
+        raise NotImplementedError
+
+    def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
+        out = super().extra_conds(**kwargs)
+        shapes = kwargs.get("latent_shapes")
+        if shapes is None or len(shapes) != 2:
+            raise ValueError(
+                f"{self.title} needs a joint audio-video latent. Connect 'Duet Empty Latent' to the sampler."
+            )
+        out["latent_shapes"] = comfy.conds.CONDConstant(shapes)
+        out["c_crossattn"] = comfy.conds.CONDRegular(kwargs["cross_attn"])
+        if kwargs.get("denoise_mask") is not None:
+            masks = comfy.utils.unpack_latents(kwargs["denoise_mask"], shapes)
+            for name, mask in zip(("video_noisy", "audio_noisy"), masks, strict=True):
+                out[name] = comfy.conds.CONDRegular(mask.amax([d for d in range(mask.ndim) if d not in (0, 2)]))
+        return out
+
+    def scale_latent_inpaint(self, sigma: Tensor, noise: Tensor, latent_image: Tensor, **_kwargs: Any) -> Tensor:
+        """What is given stays clean (its noise level is 0), as in training."""
+        return latent_image
+
+
+def build_model(
+    config: comfy.supported_models_base.BASE, tensors: dict[str, Tensor], *, source: Path
+) -> comfy.model_patcher.ModelPatcher:
+    """A MODEL of ``config`` with ``tensors``, in the precision and on the devices that the host chooses."""
+    load_device, offload_device = (
+        comfy.model_management.get_torch_device(),
+        comfy.model_management.unet_offload_device(),
+    )
+    count = sum(value.numel() for value in tensors.values())
+    dtype = comfy.model_management.unet_dtype(model_params=count, supported_dtypes=config.supported_inference_dtypes)
+    config.set_inference_dtype(
+        dtype, comfy.model_management.unet_manual_cast(dtype, load_device, config.supported_inference_dtypes)
+    )
+    model = config.get_model({}, device=offload_device)
+    fill(model.diffusion_model, tensors, source=source)
+    return comfy.model_patcher.CoreModelPatcher(model, load_device=load_device, offload_device=offload_device)
 
 
 class PocketLatentFormat(comfy.latent_formats.LatentFormat):
@@ -43,35 +134,17 @@ class PocketLatentFormat(comfy.latent_formats.LatentFormat):
         self.latent_rgb_factors_bias = bias[0].tolist()
 
 
-class HostTwinStreamDiT(TwinStreamDiT):
-    """The pocket network behind the host's calling convention: lists of streams, one sigma, named conditions."""
+class HostTwinStreamDiT(Hosted, TwinStreamDiT):  # pyright: ignore[reportIncompatibleMethodOverride] - the host's forward
+    """The pocket network."""
 
-    def __init__(
-        self,
-        *,
-        operations: Any,
-        dtype: torch.dtype | None = None,
-        device: Any = None,
-        image_model: str = "",
-        **config: Any,
-    ) -> None:
-        super().__init__(PocketConfig(**config), operations=operations, dtype=dtype, device=device)
-        self.dtype = dtype
-
-    def forward(  # pyright: ignore[reportIncompatibleMethodOverride] - the host's calling convention
-        self, x: list[Tensor], timestep: Tensor, context: Tensor, transformer_options: dict | None = None, **conds: Any
-    ) -> list[Tensor]:
-        options = transformer_options or {}
-        wrappers = comfy.patcher_extension.get_all_wrappers(comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL, options)
-        executor = comfy.patcher_extension.WrapperExecutor.new_class_executor(self._forward, self, wrappers)
-        return executor.execute(x, timestep, context, options, **conds)
+    CONFIG = PocketConfig
 
     def _forward(
         self,
         x: list[Tensor],
         timestep: Tensor,
         context: Tensor,
-        _options: dict,
+        options: dict,
         *,
         audio_text: Tensor | None = None,
         route: Tensor | None = None,
@@ -87,37 +160,33 @@ class HostTwinStreamDiT(TwinStreamDiT):
         open_, silent = open_and_silent(routes)
         open_ = open_.map(lambda flag, mask: flag if mask is None else flag & (mask.amax(1) > 0), noisy)
         streams = Streams(*x)
-        x0 = super().forward(streams, Streams(*levels), text, route=open_, silent=silent)
+        x0 = TwinStreamDiT.forward(self, streams, Streams(*levels), text, route=open_, silent=silent)
         # The host's flow models answer with the velocity at its one noise level.
         return streams.map(lambda z, clean: (z - clean) / timestep.view(-1, *[1] * (z.ndim - 1)), x0).present()
 
 
-class PocketBaseModel(comfy.model_base.BaseModel):
-    """Conditions of the pocket network: text for each stream, the route, and which frames are noisy."""
+class PocketBaseModel(JointModel):
+    """The pocket network's own conditions: text for each stream, and the route."""
+
+    title = "The Duet pocket model"
 
     def __init__(self, config: comfy.supported_models_base.BASE, device: Any = None) -> None:
         super().__init__(config, comfy.model_base.ModelType.FLOW, device=device, unet_model=HostTwinStreamDiT)
 
+    def latents(self, *, height: int, width: int, seconds: float, fps: int) -> tuple[Sizes, Asked]:
+        config = self.diffusion_model.config
+        shape = ClipShape(seconds, fps or config.fps, height, width, config.sample_rate)
+        check_clock(config, shape)
+        return latent_sizes(config, shape), Asked(height, width, shape.frames, shape.fps)
+
+    def sigmas(self, steps: int, asked: Asked | None, video: tuple[int, ...]) -> Tensor:
+        return flow_sigmas(steps)
+
     def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
         out = super().extra_conds(**kwargs)
-        shapes = kwargs.get("latent_shapes")
-        if shapes is None or len(shapes) != 2:
-            raise ValueError(
-                "The Duet pocket model needs a joint audio-video latent. Connect 'Duet Empty Latent' to the sampler."
-            )
-        out["latent_shapes"] = comfy.conds.CONDConstant(shapes)
-        out["c_crossattn"] = comfy.conds.CONDRegular(kwargs["cross_attn"])
         out["audio_text"] = comfy.conds.CONDRegular(kwargs.get(AUDIO_TEXT, kwargs["cross_attn"]))
         out["route"] = comfy.conds.CONDRegular(kwargs.get(ROUTE, torch.ones(1, 2)))
-        if kwargs.get("denoise_mask") is not None:
-            video, audio = comfy.utils.unpack_latents(kwargs["denoise_mask"], shapes)
-            out["video_noisy"] = comfy.conds.CONDRegular(video.amax((1, 3, 4)))
-            out["audio_noisy"] = comfy.conds.CONDRegular(audio.amax(1))
         return out
-
-    def scale_latent_inpaint(self, sigma: Tensor, noise: Tensor, latent_image: Tensor, **_kwargs: Any) -> Tensor:
-        """What is given stays clean (its noise level is 0), as in training."""
-        return latent_image
 
 
 class PocketModelConfig(comfy.supported_models_base.BASE):
@@ -134,35 +203,20 @@ class PocketModelConfig(comfy.supported_models_base.BASE):
         return PocketBaseModel(self, device=device)
 
 
-def build_model(file: WeightsFile, codec: VideoCodec) -> comfy.model_patcher.ModelPatcher:
+def build_pocket(file: WeightsFile, codec: VideoCodec) -> comfy.model_patcher.ModelPatcher:
     """The pocket network as a MODEL; ``codec`` gives the colours of its previews."""
     config = PocketModelConfig({"image_model": "duet_pocket", **vars(configured(PocketConfig, file))})
-    load_device, offload_device = (
-        comfy.model_management.get_torch_device(),
-        comfy.model_management.unet_offload_device(),
-    )
-    count = sum(value.numel() for value in file.tensors.values())
-    dtype = comfy.model_management.unet_dtype(model_params=count, supported_dtypes=config.supported_inference_dtypes)
-    config.set_inference_dtype(
-        dtype, comfy.model_management.unet_manual_cast(dtype, load_device, config.supported_inference_dtypes)
-    )
-    model = config.get_model({}, device=offload_device)
-    model.latent_format.set_preview(codec)
-    fill(model.diffusion_model, {name: value.to(dtype) for name, value in file.tensors.items()}, source=file.path)
-    return comfy.model_patcher.CoreModelPatcher(model, load_device=load_device, offload_device=offload_device)
+    patcher = build_model(config, file.tensors, source=file.path)
+    patcher.model.latent_format.set_preview(codec)
+    return patcher
 
 
-def is_pocket(model: comfy.model_patcher.ModelPatcher) -> bool:
-    """Whether a MODEL is Duet's pocket network."""
-    return isinstance(model.model, PocketBaseModel)
-
-
-def pocket_config(model: comfy.model_patcher.ModelPatcher) -> PocketConfig:
-    """The configuration of a Duet MODEL.
+def joint_model(model: comfy.model_patcher.ModelPatcher) -> JointModel:
+    """The network of a MODEL of ours.
 
     Raises:
         ValueError: the MODEL is not Duet's.
     """
-    if not is_pocket(model):
+    if not isinstance(model.model, JointModel):
         raise ValueError(f"The model is a {type(model.model).__name__}; this node needs the MODEL of 'Duet Load AV'.")
-    return model.model.diffusion_model.config
+    return model.model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import comfy.nested_tensor
@@ -12,7 +13,9 @@ from torch import Tensor
 
 from ...pipelines.sampling import initial_noise
 from ...pipelines.streams import Streams
+from ..types import ASKED
 from .latent import nest, unnest
+from .model import JointModel
 
 
 def default_sampler() -> Any:
@@ -20,11 +23,29 @@ def default_sampler() -> Any:
     return comfy.samplers.sampler_object("euler")
 
 
+def schedule(model: Any, latent: dict[str, Any], steps: int) -> Tensor:
+    """The noise levels a MODEL of ours was made for, for the clip that ``latent`` was asked to be.
+
+    Raises:
+        ValueError: the MODEL is not ours, so that its schedule is not known here.
+    """
+    if not isinstance(model.model, JointModel):
+        raise ValueError(
+            "This model has a schedule of its own. Connect sigmas, e.g. of 'BasicScheduler' or of the model's own scheduler."
+        )
+    video, _ = unnest(latent).both()
+    return model.model.sigmas(steps, latent.get(ASKED), tuple(video.shape[1:]))
+
+
 def sample_latent(
     guider: comfy.samplers.CFGGuider, latent: dict[str, Any], *, seed: int, sampler: Any, sigmas: Tensor
 ) -> dict[str, Any]:
     """``latent`` after sampling; take k of a batch starts from the noise of ``seed + k``, as on the command line."""
     streams = unnest(latent)
+    if ASKED in latent:
+        # The network is told through its conditions; the guider that came in may be used for other latents.
+        told, guider = {ASKED: latent[ASKED]}, copy.copy(guider)
+        guider.original_conds = {k: [{**c, **told} for c in conds] for k, conds in guider.original_conds.items()}
     sizes = streams.map(lambda z: tuple(z.shape[1:]))
     noise = nest(initial_noise(Streams(*sizes), range(seed, seed + streams.present()[0].shape[0])))
     callback = latent_preview.prepare_callback(guider.model_patcher, len(sigmas) - 1)

@@ -1,18 +1,28 @@
-"""The pocket text encoder as the host's CLIP."""
+"""Text encoders as the host's CLIP: the pocket one, and the host's own T5-XXL and UMT5-XXL as JavisDiT reads them."""
 
 from __future__ import annotations
 
 import logging
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import comfy.model_management
 import comfy.sd
 import comfy.sd1_clip
+import comfy.text_encoders.pixart_t5
+import comfy.text_encoders.sd3_clip
+import comfy.text_encoders.wan
+import comfy.utils
+import folder_paths
 import torch
 from torch import Tensor, nn
+from transformers import CLIPTokenizer
 
+from ...pipelines.catalogue import what
+from ...pipelines.models.javisdit.caption import clean, scored
+from ...pipelines.models.javisdit.files import read_tensors
 from ...pipelines.models.pocket.load import configured
 from ...pipelines.models.pocket.text import END, MAX_TOKENS, PAD, TextEncoder, UnknownWord, WordTokenizer
 from ...pipelines.weights import WeightsFile, fill
@@ -83,3 +93,89 @@ def build_clip(file: WeightsFile) -> comfy.sd.CLIP:
     return comfy.sd.CLIP(
         target, parameters=sum(value.numel() for value in file.tensors.values()), model_options={"dtype": torch.float32}
     )
+
+
+class V01Tokenizer(comfy.text_encoders.pixart_t5.PixArtTokenizer):
+    """T5 tokens of the prompt as v0.1 was trained on it, without padding: what is not there need not be masked."""
+
+    one_text, null_is_zero = True, True
+    LONGEST = 300
+
+    def tokenize_with_weights(self, text: str, *args: Any, **kwargs: Any) -> WeightedTokens:
+        # Cleaning would take the marks of weights for stray ones, so that a weighted prompt is cleaned by its parts.
+        parts = comfy.sd1_clip.token_weights(scored(text), 1.0)
+        cleaned = ((clean(clean(part)), weight) for part, weight in parts)
+        prompt = " ".join(part if weight == 1 else f"({part}:{weight:g})" for part, weight in cleaned)
+        tokens = super().tokenize_with_weights(prompt, *args, **kwargs)
+        (row,) = tokens["t5xxl"]
+        return {"t5xxl": [row if len(row) <= self.LONGEST else [*row[: self.LONGEST - 1], row[-1]]]}
+
+
+class V10Tokenizer(comfy.text_encoders.wan.WanT5Tokenizer):
+    """UMT5 tokens of the prompt as it is."""
+
+    one_text = True
+    empty_negative = (
+        "The negative prompt is empty, and JavisDiT v1.0 was trained against one of its own. It is not ours to ship: copy "
+        "'neg_prompt' from configs/javisdit-v1-0/inference/sample.py of the repository JavisVerse/JavisDiT."
+    )
+
+
+@cache
+def clip_bpe() -> Any:
+    """CLIP's byte-pair encoding, from the vocabulary that the host ships."""
+    folder = Path(comfy.sd1_clip.__file__).parent / "sd1_tokenizer"
+    tokenizer = CLIPTokenizer.from_pretrained(folder)
+    return lambda text: tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+ENCODERS = {
+    "T5-XXL": ("t5xxl", comfy.text_encoders.pixart_t5.pixart_te, V01Tokenizer),
+    "UMT5-XXL": ("umt5xxl", comfy.text_encoders.wan.te, V10Tokenizer),
+}
+
+
+def build_t5(path: Path, expected: str) -> comfy.sd.CLIP:
+    """'T5-XXL' or 'UMT5-XXL' as the host runs it; its sizes are those of the file.
+
+    Raises:
+        ValueError: the file is something else.
+    """
+    # A folder holds shards, which the host does not read.
+    tensors, metadata = (
+        (read_tensors(path), None)
+        if path.is_dir()
+        else comfy.utils.load_torch_file(str(path), safe_load=True, return_metadata=True)
+    )
+    if hasattr(comfy.utils, "convert_old_quants"):
+        tensors, metadata = comfy.utils.convert_old_quants(tensors, model_prefix="", metadata=metadata)
+    if (found := what(tensors)) != expected:
+        raise ValueError(f"{path}: this is {found}; here {expected} is needed.")
+    name, encoder, tokenizer = ENCODERS[expected]
+    first = "encoder.block.0.layer"
+    inner, heads = (
+        tensors[f"{first}.0.SelfAttention.q.weight"].shape[0],
+        tensors[f"{first}.0.SelfAttention.relative_attention_bias.weight"].shape[1],
+    )
+    sizes = {
+        "num_layers": sum(key.endswith("SelfAttention.q.weight") for key in tensors),
+        "vocab_size": tensors["shared.weight"].shape[0],
+        "d_model": tensors["shared.weight"].shape[1],
+        "d_ff": tensors[f"{first}.1.DenseReluDense.wi_0.weight"].shape[0],
+        "d_kv": inner // heads,
+        "num_heads": heads,
+    }
+    target = SimpleNamespace(
+        params={}, clip=encoder(**comfy.text_encoders.sd3_clip.t5_xxl_detect(tensors)), tokenizer=tokenizer
+    )
+    clip = comfy.sd.CLIP(
+        target,
+        embedding_directory=folder_paths.get_folder_paths("embeddings"),
+        tokenizer_data={"spiece_model": tensors.get("spiece_model")},
+        parameters=comfy.utils.calculate_parameters(tensors),
+        model_options={f"{name}_model_config": sizes},
+    )
+    missing, _ = clip.load_sd(tensors)
+    if absent := [key for key in missing if key.startswith(("encoder.", "shared."))]:
+        raise ValueError(f"{path}: lacks {len(absent)} of its tensors, e.g. {absent[0]}. Download it again.")
+    return clip

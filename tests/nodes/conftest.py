@@ -65,3 +65,18 @@ def run(comfy):
 def loaded(comfy):
     """MODEL, CLIP, video VAE and audio VAE of the pocket model."""
     return comfy.pack["DuetLoadAV"].execute("auto", "auto", "auto", "auto").args[:4]
+
+
+@pytest.fixture(scope="session")
+def javis_folder(comfy, tmp_path_factory):
+    """A models folder with tiny JavisDiT files in the official layouts, known to the host."""
+    import folder_paths
+
+    sys.path.insert(0, os.path.dirname(__file__))
+    from javisdit_files import write_models
+
+    models = tmp_path_factory.mktemp("javis") / "models"
+    write_models(models, tmp_path_factory.mktemp("words"))
+    for name in ("diffusion_models", "text_encoders", "vae"):
+        folder_paths.add_model_folder_path(name, str(models / name), is_default=True)
+    return models

@@ -66,18 +66,18 @@ def test_at_real_size_every_official_key_has_its_place_and_nothing_stays_empty(n
 
 
 PARTS = {
-    "v01": "v0.1",
-    "v10": "v1.0",
-    "prior": "prior of v0.1",
-    "opensora_vae": "video autoencoder of v0.1",
-    "audioldm2_vae": "audio autoencoder",
-    "audioldm2_vocoder": "vocoder",
+    "v01": "JavisDiT v0.1",
+    "v10": "JavisDiT v1.0",
+    "prior": "JavisDiT v0.1's prior",
+    "opensora_vae": "Open-Sora's video autoencoder v1.2",
+    "audioldm2_vae": "AudioLDM2's audio autoencoder",
+    "audioldm2_vocoder": "AudioLDM2's vocoder",
 }
 
 
 @pytest.mark.parametrize("name", PARTS)
 def test_the_official_files_are_known_by_their_names(name):
-    from duet_av.pipelines.models.javisdit.files import what
+    from duet_av.pipelines.catalogue import what
 
     assert what(expanded(name)) == PARTS[name]
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from duet_av.pipelines.models.javisdit.files import embedded, merged, read_tensors, require, what
+from duet_av.pipelines.catalogue import what
+from duet_av.pipelines.models.javisdit.files import embedded, merged, read_tensors, require
 
 W = {f"blocks.{i}.self_attn.q.weight": torch.full((4, 4), float(i)) for i in range(3)}
 A, B = torch.randn(2, 4), torch.randn(4, 2)
@@ -101,15 +102,15 @@ def test_a_pickle_that_would_run_code_is_not_opened(tmp_path):
                 "st_prior_embedder.y_proj.fc1.weight",
                 "audio_temporal_blocks.0.scale_shift_table",
             ],
-            "v0.1",
+            "JavisDiT v0.1",
         ),
-        (["audio_patch_embedding.weight", "patch_embedding.weight", "time_projection.1.weight"], "v1.0"),
-        (["audio_patch_embedding.weight"], "v1.0 text-to-audio stage"),
+        (["audio_patch_embedding.weight", "patch_embedding.weight", "time_projection.1.weight"], "JavisDiT v1.0"),
+        (["audio_patch_embedding.weight"], "JavisDiT v1.0's text-to-audio stage"),
         (["patch_embedding.weight", "time_projection.1.weight"], "Wan2.1 without sound"),
-        (["spatial_query_emb"], "prior of v0.1"),
-        (["temporal_vae.quant_conv.conv.weight"], "video autoencoder of v0.1"),
-        (["quant_conv.weight", "decoder.conv_out.weight"], "audio autoencoder"),
-        (["conv_pre.weight", "upsampler.0.weight"], "vocoder"),
+        (["spatial_query_emb"], "JavisDiT v0.1's prior"),
+        (["temporal_vae.quant_conv.conv.weight"], "Open-Sora's video autoencoder v1.2"),
+        (["quant_conv.weight", "decoder.conv_out.weight"], "AudioLDM2's audio autoencoder"),
+        (["conv_pre.weight", "upsampler.0.weight"], "AudioLDM2's vocoder"),
         (["nothing.of.ours"], "something unknown"),
     ],
 )
@@ -117,5 +118,5 @@ def test_a_file_is_known_by_its_names(tmp_path, names, part):
     assert what(names) == part
     tensors = dict.fromkeys(names, torch.zeros(1))
     assert require(tensors, part, source=tmp_path) is tensors
-    with pytest.raises(ValueError, match=f"this is {part}; here the decoder of something else is needed"):
-        require(tensors, "decoder of something else", source=tmp_path)
+    with pytest.raises(ValueError, match=f"this is {part}; here another decoder is needed"):
+        require(tensors, "another decoder", source=tmp_path)

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
+
+from ...catalogue import what
 
 Tensors = dict[str, Tensor]
 WRAPPERS = ("base_model.model.", "module.", "_orig_mod.")
@@ -28,13 +30,39 @@ def read_tensors(path: Path) -> Tensors:
     Raises:
         ValueError: nothing there that can be read, a shard is missing, or a pickle holds more than tensors.
     """
-    if (path / "model").is_dir():
-        model = read_tensors(path / "model")
-        return merged(model, path / "lora") if (path / "lora").is_dir() else embedded(model)
+    if not (path / "model").is_dir():
+        return embedded(_held(path))
+    model = _held(path / "model")
+    return merged(model, path / "lora") if (path / "lora").is_dir() else embedded(model)
+
+
+def _held(path: Path) -> Tensors:
+    """All tensors of a file or of a folder's files, LoRAs among them as they are."""
     tensors: Tensors = {}
     for file in [path] if path.is_file() else _shards(path):
         tensors |= _read(file)
     return {_plain(name): value for name, value in tensors.items()}
+
+
+def read_names(path: Path) -> set[str]:
+    """The names that ``read_tensors`` would give, of safetensors without reading what they name."""
+    path = path / "model" if (path / "model").is_dir() else path
+    found: set[str] = set()
+    for file in [path] if path.is_file() else _shards(path):
+        if file.suffix == ".safetensors":
+            try:
+                with safe_open(file, framework="pt") as opened:
+                    found |= set(opened.keys())
+            except SafetensorError as error:
+                raise damaged(file, error) from error
+        else:
+            found |= set(_read(file))
+    return {_plain(name) for name in found}
+
+
+def damaged(file: Path, error: SafetensorError) -> ValueError:
+    """What to say of a file that breaks off."""
+    return ValueError(f"{file}: not a whole safetensors file ({error}). Download it again.")
 
 
 def _shards(folder: Path) -> list[Path]:
@@ -62,7 +90,7 @@ def _read(file: Path) -> Tensors:
             else torch.load(file, map_location="cpu", weights_only=True)
         )
     except SafetensorError as error:
-        raise ValueError(f"{file}: not a whole safetensors file ({error}). Download it again.") from error
+        raise damaged(file, error) from error
     except pickle.UnpicklingError as error:
         raise ValueError(
             f"{file}: a pickle with more than tensors, which is not opened. Get a safetensors file."
@@ -96,7 +124,7 @@ def merged(base: Tensors, folder: Path) -> Tensors:
             f"{folder}: no adapter_config.json beside the LoRA; its scale cannot be known. Download it too."
         )
     config = json.loads(described.read_text(encoding="utf-8"))
-    return _add(_without_lora(base), read_tensors(folder), config["lora_alpha"] / config["r"])
+    return _add(_without_lora(base), _held(folder), config["lora_alpha"] / config["r"])
 
 
 def _add(base: Tensors, lora: Tensors, scale: float) -> Tensors:
@@ -112,25 +140,6 @@ def _add(base: Tensors, lora: Tensors, scale: float) -> Tensors:
     return out
 
 
-PARTS = {
-    "v0.1": ("va_cross_blocks.0.gamma_m1", "st_prior_embedder.y_proj.fc1.weight"),
-    "v0.1 text-to-audio stage": ("audio_temporal_blocks.0.scale_shift_table",),
-    "v1.0": ("audio_patch_embedding.weight", "patch_embedding.weight"),
-    "v1.0 text-to-audio stage": ("audio_patch_embedding.weight",),
-    "prior of v0.1": ("spatial_query_emb",),
-    "video autoencoder of v0.1": ("temporal_vae.quant_conv.conv.weight",),
-    "audio autoencoder": ("quant_conv.weight", "decoder.conv_out.weight"),
-    "vocoder": ("conv_pre.weight", "upsampler.0.weight"),
-    "Wan2.1 without sound": ("patch_embedding.weight", "time_projection.1.weight"),
-}
-
-
-def what(names: Iterable[str]) -> str:
-    """What a file with ``names`` looks like: one of ``PARTS``, or 'something unknown'."""
-    held = set(names)
-    return next((part for part, keys in PARTS.items() if held.issuperset(keys)), "something unknown")
-
-
 def require(tensors: Tensors, expected: str, *, source: Path) -> Tensors:
     """``tensors`` if they look like ``expected``.
 
@@ -139,5 +148,5 @@ def require(tensors: Tensors, expected: str, *, source: Path) -> Tensors:
     """
     found = what(tensors)
     if found != expected:
-        raise ValueError(f"{source}: this is {found}; here the {expected} is needed.")
+        raise ValueError(f"{source}: this is {found}; here {expected} is needed.")
     return tensors

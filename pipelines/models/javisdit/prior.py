@@ -6,6 +6,7 @@ keys. Letters: b batch, n prior tokens, k channels of one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -18,10 +19,17 @@ from torch import Tensor, nn
 from .v01 import PriorTokens
 
 POSITIONS = 77
+START, END, PAD = 49406, 49407, 0
 VOCABULARY = 49408
 # What the files hold and the prior does not read: the tower's own head and temperature.
 UNUSED_KEYS = ("text_encoder.modality_heads.", "text_encoder.modality_postprocessors.")
 LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE = -30.0, 20.0
+
+
+def token_ids(text: str, bpe: Callable[[str], list[int]]) -> Int[Tensor, "1 77"]:
+    """CLIP's tokens as ImageBind pads them; ``bpe`` splits a text without marks for its ends. A long text loses its end mark."""
+    ids = [START, *bpe(text), END][:POSITIONS]
+    return torch.tensor([ids + [PAD] * (POSITIONS - len(ids))])
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,9 @@ class STDiTBlock(nn.Module):
         rotary: Float[Tensor, "two t half"] | None = None,
     ) -> Float[Tensor, "b t s c"]:
         """``rotary`` makes it attention over t, at each s apart; without them over s, in each t apart."""
-        shift1, scale1, gate1, shift2, scale2, gate2 = (placed(self.scale_shift_table, level) + level)[:, :, None].unbind(3)
+        shift1, scale1, gate1, shift2, scale2, gate2 = (placed(self.scale_shift_table, level) + level)[
+            :, :, None
+        ].unbind(3)
         over, back = ("b t s c -> (b s) t c", "(b s) t c -> b t s c")
         if rotary is None:
             over, back = ("b t s c -> (b t) s c", "(b t) s c -> b t s c")
@@ -184,7 +186,9 @@ class VACross(nn.Module):
     def forward(self, x: Streams[Tensor], route: Streams[Tensor]) -> Streams[Tensor]:
         norm = x.map(lambda z: F.layer_norm(z, z.shape[-1:], eps=1e-6).flatten(1, 2))
         heard = Streams(*self.cross_attn(*norm.both(), a2v=route.video, v2a=route.audio))
-        return x.map(lambda z, d, gamma: z + placed(gamma, z) * d.view_as(z), heard, Streams(self.gamma_m1, self.gamma_m2))
+        return x.map(
+            lambda z, d, gamma: z + placed(gamma, z) * d.view_as(z), heard, Streams(self.gamma_m1, self.gamma_m2)
+        )
 
 
 class FinalLayer(nn.Module):

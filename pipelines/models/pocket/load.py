@@ -22,6 +22,14 @@ FILES = {
     "video-codec": WEIGHTS / "pocket-video-codec.safetensors",
     "audio-codec": WEIGHTS / "pocket-audio-codec.safetensors",
 }
+# The kind of file behind each input of the loader.
+KINDS = {
+    "model": "pocket-av",
+    "text_encoder": "pocket-text",
+    "video_codec": "video-codec",
+    "audio_codec": "audio-codec",
+}
+NAME = "the Duet pocket model"
 LICENCE = "Apache-2.0"
 
 

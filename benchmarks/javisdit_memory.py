@@ -1,0 +1,120 @@
+"""Working memory of one pass of JavisDiT at its released size, counted without running it, beside what the host sets aside.
+
+    COMFYUI_PATH=... PYTHON_OF_COMFYUI benchmarks/javisdit_memory.py [--branches 2]
+
+Every tensor that a pass allocates is counted on the meta device, where nothing is computed; attention is taken to need its
+output alone, as fused kernels do. What a GPU's allocator and kernels need beside that is not in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+SIZES = {"240p": (240, 426), "480p": (480, 854)}
+
+
+LIMIT = 0.2  # by which the host's estimate may be off
+
+
+def host() -> tuple[dict[str, Any], Callable[..., float]]:
+    """The MODEL classes, and the estimate that the host goes by."""
+    sys.path.insert(0, os.environ["COMFYUI_PATH"])
+    import comfy.options
+
+    comfy.options.enable_args_parsing(False)
+    from comfy.cli_args import args
+
+    args.cpu = True
+    import conftest  # noqa: F401 - the pack under its name
+
+    from duet_av.nodes.host.javisdit import KINDS, sampling_bytes
+
+    return KINDS, sampling_bytes
+
+
+class Live(TorchDispatchMode):
+    """The most bytes that were alive at once among the storages made inside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self.seen: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for value in torch.utils._pytree.tree_leaves(out):
+            if isinstance(value, Tensor):
+                self._count(value.untyped_storage())
+        return out
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if key in self.seen:
+            return
+        self.seen.add(key)
+        self.now += size
+        self.peak = max(self.peak, self.now)
+
+        def freed() -> None:
+            self.seen.discard(key)
+            self.now -= size
+
+        weakref.finalize(storage, freed)
+
+
+def passed(name: str, video: tuple[int, ...], audio: tuple[int, ...], branches: int) -> Callable[[], Any]:
+    """One pass of the network called ``name`` over latents of these sizes."""
+    from duet_av.pipelines.models.javisdit.v01 import JavisDiT01, PriorTokens, V01Config
+    from duet_av.pipelines.models.javisdit.v10 import JavisDiT10, V10Config
+    from duet_av.pipelines.streams import Streams
+
+    make = lambda *shape: torch.empty(branches, *shape, dtype=torch.bfloat16, device="meta")  # noqa: E731 - four uses
+    x, t = Streams(make(*video), make(*audio)), torch.zeros(branches, device="meta")
+    if name == "JavisDiT v0.1":
+        network = JavisDiT01(V01Config(), dtype=torch.bfloat16, device="meta")
+        text, mask = make(100, 4096), torch.ones(branches, 100, dtype=torch.bool, device="meta")
+        prior = PriorTokens(make(64, 128), make(64, 128), torch.arange(branches, device="meta"))
+        return lambda: network(x, t, text, mask, prior, size=(240.0, 426.0), fps=24.0)
+    network = JavisDiT10(V10Config(), dtype=torch.bfloat16, device="meta")
+    text, mask = make(512, 4096), torch.ones(branches, 512, dtype=torch.bool, device="meta")
+    return lambda: network(x, t, text, mask)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--branches", type=int, default=2)
+    branches = parser.parse_args().branches
+    kinds, sampling_bytes = host()
+    F.scaled_dot_product_attention = lambda q, k, v, **_: torch.empty_like(q)  # pyright: ignore
+    worst = 0.0
+    for name, (_, model) in kinds.items():
+        for label, (height, width) in SIZES.items():
+            frames = model.clock.frames(4.0, model.clock.fps)
+            video, audio = model.clock.video(frames, height, width), model.clock.audio(frames, model.clock.fps)
+            run = passed(name, video, audio, branches)
+            with torch.inference_mode(), Live() as live:
+                run()
+            estimate = sampling_bytes(name, height=height, width=width, seconds=4.0) * branches / 2
+            worst = max(worst, abs(estimate / live.peak - 1))
+            print(
+                f"{name} {label} 4 s, {branches} branches: counted {live.peak / 1e9:.2f} GB, set aside {estimate / 1e9:.2f} GB "
+                f"({estimate / live.peak:.2f})"
+            )
+    sys.exit(worst > LIMIT)
+
+
+if __name__ == "__main__":
+    main()

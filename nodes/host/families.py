@@ -1,0 +1,158 @@
+"""The joint models that 'Duet Load AV' knows: how a file is recognised, and what else a model is made of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import comfy.sd
+import folder_paths
+
+from ...pipelines.catalogue import part, what
+from ...pipelines.models.javisdit.files import SUFFIXES, read_names, read_tensors, require
+from ...pipelines.models.javisdit.load import load_audio_codec, load_video_autoencoder
+from ...pipelines.models.pocket import load as pocket
+from ...pipelines.shapes import V01_CLOCK
+from ...pipelines.weights import is_ours, load_weights
+from .codec import build_audio_vae, build_audioldm2_vae, build_open_sora_vae, build_video_vae
+from .javisdit import build_javisdit
+from .model import build_pocket
+from .text import build_clip, build_t5
+
+AUTO = "auto"
+FOLDERS = {"model": "diffusion_models", "text_encoder": "text_encoders", "video_codec": "vae", "audio_codec": "vae"}
+# Names that say nothing by themselves: the folder is what was downloaded.
+GENERIC = re.compile(r"(model|pytorch_model|diffusion_pytorch_model)\b|.*-\d{5}-of-\d{5}\.")
+PAIRED = {"model", "lora", "vae", "vocoder"}  # folders that belong to the one above them
+Parts = tuple[Any, Any, Any, Any]  # MODEL, CLIP, video VAE, audio VAE
+
+
+def choices(folder: str) -> list[str]:
+    """What the host's models folder offers: files, and with '/' behind them folders whose files belong together."""
+    found = []
+    for name in folder_paths.get_filename_list(folder):
+        path = PurePosixPath(name.replace("\\", "/"))
+        above = path.parent
+        if len(path.parts) > 2 and above.name in PAIRED:
+            found.append(f"{above.parent}/")
+        elif len(path.parts) > 1 and GENERIC.match(path.name):
+            found.append(f"{above}/")
+        elif path.suffix in SUFFIXES:
+            found.append(name)
+    return list(dict.fromkeys(found))
+
+
+def place(folder: str, choice: str) -> Path:
+    """Where a choice lies.
+
+    Raises:
+        ValueError: it is no longer there.
+    """
+    for base in folder_paths.get_folder_paths(folder):
+        if (path := Path(base) / choice).exists():
+            return path
+    raise ValueError(f"models/{folder}/{choice} is not there any more. Choose another, or refresh the list with R.")
+
+
+def kind_of(path: Path) -> str:
+    """What a choice is, from the names in it."""
+    if path.is_file() and path.suffix == ".safetensors" and is_ours(path):
+        return pocket.NAME
+    return what(read_names(path / "vae" if (path / "vae").is_dir() else path))
+
+
+def find(folder: str, wanted: str) -> Path:
+    """The first safetensors choice that is ``wanted``, or else the official pickle by its name: others are not opened to look.
+
+    Raises:
+        ValueError: there is none.
+    """
+    row, pickle = part(wanted), None
+    for choice in choices(folder):
+        path = place(folder, choice)
+        inside = path if path.is_file() else next((f for f in path.rglob("*") if f.suffix in SUFFIXES), path)
+        if inside.suffix == ".safetensors" and kind_of(path) == wanted:
+            return path
+        pickle = path if path.name == row.pickle else pickle
+    if pickle is not None:
+        return pickle
+    raise ValueError(
+        f"{wanted} is needed, and models/{folder} holds no safetensors file of it. Get it from {row.source} "
+        f"(about {row.gigabytes:g} GB, licence: {row.licence}), or choose the file by hand if it is another kind."
+    )
+
+
+def _pocket(paths: dict[str, Path]) -> Parts:
+    frames, sound = pocket.load_video_codec(paths["video_codec"]), pocket.load_audio_codec(paths["audio_codec"])
+    model = build_pocket(load_weights(paths["model"], pocket.KINDS["model"]), frames)
+    clip = build_clip(load_weights(paths["text_encoder"], pocket.KINDS["text_encoder"]))
+    fps = model.model.diffusion_model.config.fps
+    return model, clip, build_video_vae(frames, fps=fps), build_audio_vae(sound)
+
+
+def _javisdit(name: str, text: str, video: Callable[[Path], Any], paths: dict[str, Path]) -> Parts:
+    sound = build_audioldm2_vae(load_audio_codec(paths["audio_codec"]))
+    frames, clip = video(paths["video_codec"]), build_t5(paths["text_encoder"], text)
+    tensors = require(read_tensors(paths["model"]), name, source=paths["model"])
+    return build_javisdit(name, tensors, source=paths["model"]), clip, frames, sound
+
+
+def _open_sora(path: Path) -> Any:
+    return build_open_sora_vae(load_video_autoencoder(path), fps=V01_CLOCK.fps)
+
+
+def _wan(path: Path) -> Any:
+    return comfy.sd.VAE(sd=require(read_tensors(path), "Wan2.1's video autoencoder", source=path))
+
+
+@dataclass(frozen=True)
+class Family:
+    """A joint model: the catalogue's names of its other parts, and how all are loaded."""
+
+    parts: dict[str, str]
+    load: Callable[[dict[str, Path]], Parts]
+
+
+AUDIO = "AudioLDM2's audio autoencoder"
+FAMILIES = {
+    pocket.NAME: Family({}, _pocket),
+    "JavisDiT v0.1": Family(
+        {"text_encoder": "T5-XXL", "video_codec": "Open-Sora's video autoencoder v1.2", "audio_codec": AUDIO},
+        lambda paths: _javisdit("JavisDiT v0.1", "T5-XXL", _open_sora, paths),
+    ),
+    "JavisDiT v1.0": Family(
+        {"text_encoder": "UMT5-XXL", "video_codec": "Wan2.1's video autoencoder", "audio_codec": AUDIO},
+        lambda paths: _javisdit("JavisDiT v1.0", "UMT5-XXL", _wan, paths),
+    ),
+}
+
+
+def load_family(chosen: dict[str, str]) -> tuple[Parts, str]:
+    """The parts behind the ``chosen`` names of each input, and a line on the licence of each.
+
+    Raises:
+        ValueError: the model is of no family, or a part is missing or something else.
+    """
+    first = pocket.FILES[pocket.KINDS["model"]] if chosen["model"] == AUTO else place(FOLDERS["model"], chosen["model"])
+    name = kind_of(first)
+    if name not in FAMILIES:
+        raise ValueError(f"{first}: this is {name}; here one of {', '.join(FAMILIES)} is needed.")
+    family, paths = FAMILIES[name], {"model": first}
+    for input_, folder in list(FOLDERS.items())[1:]:
+        if chosen[input_] != AUTO:
+            paths[input_] = place(folder, chosen[input_])
+        elif name == pocket.NAME:
+            paths[input_] = pocket.FILES[pocket.KINDS[input_]]
+        else:
+            paths[input_] = find(folder, family.parts[input_])
+    licences = (f"{path.name}: {_licence(name, input_, chosen[input_])}" for input_, path in paths.items())
+    return family.load(paths), "\n".join(licences)
+
+
+def _licence(family: str, input_: str, choice: str) -> str:
+    if family != pocket.NAME:
+        return part({"model": family, **FAMILIES[family].parts}[input_]).licence
+    return pocket.LICENCE if choice == AUTO else "stated by whoever made the file"

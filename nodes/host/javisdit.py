@@ -1,0 +1,243 @@
+"""JavisDiT v0.1 and v1.0 as the host's MODELs."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import comfy.conds
+import comfy.latent_formats
+import comfy.model_base
+import comfy.model_patcher
+import comfy.nested_tensor
+import comfy.supported_models_base
+import comfy.utils
+import torch
+from torch import Tensor
+
+from ...pipelines.models.javisdit.load import CONFIGS
+from ...pipelines.models.javisdit.prior import Prior
+from ...pipelines.models.javisdit.schedule import shift_ratio
+from ...pipelines.models.javisdit.v01 import MLP_RATIO, JavisDiT01, PriorTokens, V01Config
+from ...pipelines.models.javisdit.v10 import PATCH, JavisDiT10, V10Config
+from ...pipelines.sampling import flow_sigmas
+from ...pipelines.shapes import V01_CLOCK, V10_CLOCK, Asked, JavisClock
+from ...pipelines.streams import Streams
+from ..types import ASKED, PRIOR, PRIOR_KEYS
+from .model import Hosted, JointModel, Sizes, build_model
+
+HALF = torch.bfloat16.itemsize
+MEGABYTE = 1024 * 1024
+
+
+class HostJavisDiT01(Hosted, JavisDiT01):  # pyright: ignore[reportIncompatibleMethodOverride] - the host's forward
+    """v0.1. Text states that are all zeros stand for no text: the learnt null of the same length."""
+
+    CONFIG = V01Config
+
+    def _forward(
+        self,
+        x: list[Tensor],
+        timestep: Tensor,
+        context: Tensor,
+        options: dict,
+        *,
+        asked: Asked,
+        keys: tuple[str, ...],
+        spatial_prior: Tensor | None = None,
+        temporal_prior: Tensor | None = None,
+        video_noisy: Tensor | None = None,
+        audio_noisy: Tensor | None = None,
+        **_unused: Any,
+    ) -> list[Tensor]:
+        count = len(context)
+        null_text = self.y_embedder.y_embedding[: context.shape[1]].to(context)
+        text = torch.where((context == 0).all((1, 2), keepdim=True), null_text, context)
+        null = (z.to(context).expand(count, -1, -1) for z in (self.null_prior().spatial, self.null_prior().temporal))
+        offered: dict[str, tuple[Any, ...]] = {"null": tuple(null), "prior": (spatial_prior, temporal_prior)}
+        # Each sample brings its own keys, so that the result does not depend on which samples the host puts together.
+        sets = [torch.cat(kinds, dim=1) for kinds in zip(*(offered[key] for key in keys), strict=True)]
+        route = [options.get(name, True) for name in ("a2v_cross_attn", "v2a_cross_attn")]
+        opened = Streams(*(torch.full((count,), flag, device=context.device) for flag in route))
+        masks = Streams(video_noisy, audio_noisy).map(lambda mask: mask > 0)
+        velocity = JavisDiT01.forward(
+            self,
+            Streams(*x),
+            timestep,
+            text,
+            torch.ones(context.shape[:2], dtype=torch.bool, device=context.device),
+            PriorTokens(*sets, own=torch.arange(count, device=context.device)),
+            size=(float(asked.height), float(asked.width)),
+            fps=float(asked.fps),
+            noisy=masks if masks.present() else None,
+            route=None if all(route) else opened,
+        )
+        return velocity.map(torch.neg).present()
+
+
+class HostJavisDiT10(Hosted, JavisDiT10):  # pyright: ignore[reportIncompatibleMethodOverride] - the host's forward
+    """v1.0. The host's UMT5 sets padded text states to zero, as the network was trained."""
+
+    CONFIG = V10Config
+
+    def _forward(
+        self, x: list[Tensor], timestep: Tensor, context: Tensor, options: dict, **_unused: Any
+    ) -> list[Tensor]:
+        seen = torch.ones(context.shape[:2], dtype=torch.bool, device=context.device)
+        route = {way: options.get(f"{way}_cross_attn", True) for way in ("a2v", "v2a")}
+        velocity = JavisDiT10.forward(self, Streams(*x), timestep, context, seen, **route)
+        return velocity.map(torch.neg).present()
+
+
+class JavisModel(JointModel):
+    """What both versions have in common: the official schedule, and how large their clips are."""
+
+    clock: JavisClock
+    network: type
+
+    def __init__(self, config: comfy.supported_models_base.BASE, device: Any = None) -> None:
+        super().__init__(config, comfy.model_base.ModelType.FLOW, device=device, unet_model=self.network)
+
+    def latents(self, *, height: int, width: int, seconds: float, fps: int) -> tuple[Sizes, Asked]:
+        fps = fps or self.clock.fps
+        frames = self.clock.frames(seconds, fps)
+        asked = Asked(height, width, frames, fps)
+        return Streams(self.clock.video(frames, height, width), self.clock.audio(frames, fps)), asked
+
+    def sigmas(self, steps: int, asked: Asked | None, video: tuple[int, ...]) -> Tensor:
+        clip = asked or self.clock.asked(video)
+        return flow_sigmas(steps, shift=shift_ratio(clip.height, clip.width, clip.frames))
+
+    def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
+        out = super().extra_conds(**kwargs)
+        expected = self.clock.channels
+        if (found := kwargs["latent_shapes"][0][1]) != expected:
+            raise ValueError(
+                f"The video latent has {found} channels; {self.title} takes {expected}. "
+                "Connect 'Duet Empty Latent' with this MODEL, or encode with this model's own video VAE."
+            )
+        return out
+
+
+class JavisModel01(JavisModel):
+    """v0.1: prior tokens, frame masks, and the size in pixels that positions are scaled by."""
+
+    title = "JavisDiT v0.1"
+    clock, network = V01_CLOCK, HostJavisDiT01
+
+    def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
+        out = super().extra_conds(**kwargs)
+        longest = self.diffusion_model.config.model_max_length
+        if (found := kwargs["cross_attn"].shape[1]) > longest:
+            raise ValueError(
+                f"The prompt has {found} tokens; {self.title} takes at most {longest}. Shorten it, or encode it with the CLIP "
+                "of 'Duet Load AV', which cuts it."
+            )
+        asked = kwargs.get(ASKED) or self.clock.asked(kwargs["latent_shapes"][0])
+        out["asked"] = comfy.conds.CONDConstant(asked)
+        prior: Prior | None = kwargs.get(PRIOR)
+        out["keys"] = comfy.conds.CONDConstant(("null",) if prior is None else kwargs[PRIOR_KEYS])
+        if prior is not None:
+            out["spatial_prior"] = comfy.conds.CONDRegular(prior.tokens.spatial)
+            out["temporal_prior"] = comfy.conds.CONDRegular(prior.tokens.temporal)
+        return out
+
+
+class JavisModel10(JavisModel):
+    """v1.0: its video latents are Wan's, which the host's codec gives as they are and the network sees standardised."""
+
+    title = "JavisDiT v1.0"
+    clock, network = V10_CLOCK, HostJavisDiT10
+
+    def process_latent_in(self, latent: Any) -> Any:
+        return self._with_video(latent, self.latent_format.process_in)
+
+    def process_latent_out(self, latent: Any) -> Any:
+        return self._with_video(latent, self.latent_format.process_out)
+
+    def _with_video(self, latent: Any, change: Any) -> Any:
+        """``change`` on the video stream of a nested latent, or of one the sampler has packed."""
+        if latent.is_nested:
+            video, audio = latent.unbind()
+            return comfy.nested_tensor.NestedTensor((change(video), audio))
+        video, audio = comfy.utils.unpack_latents(latent, self.latent_shapes)
+        return comfy.utils.pack_latents([change(video), audio])[0]
+
+    def scale_latent_inpaint(self, sigma: Tensor, noise: Tensor, latent_image: Tensor, **_kwargs: Any) -> Tensor:
+        """The network knows one noise level for all: what is given is brought to it."""
+        return comfy.model_base.BaseModel.scale_latent_inpaint(
+            self, sigma=sigma, noise=noise, latent_image=latent_image
+        )
+
+
+def memory_factor(bytes_a_token: int, values_a_token: int) -> float:
+    """The host's ``memory_usage_factor`` of a packed latent: it counts 0.01 MB for each value and byte of the dtype."""
+    return bytes_a_token / HALF / values_a_token / (0.01 * MEGABYTE)
+
+
+class V01LatentFormat(comfy.latent_formats.LatentFormat):
+    """Normalised by the codec. No colours of single latent channels are known, so there is no preview."""
+
+    latent_channels, latent_dimensions = 4, 3
+    spacial_downscale_ratio = 8
+
+
+class JavisConfig01(comfy.supported_models_base.BASE):
+    """What the host wants to know about v0.1 before it builds it."""
+
+    unet_config = {"image_model": "duet_javisdit_v01"}  # noqa: RUF012 - the host's own way to declare it
+    unet_extra_config = {}  # noqa: RUF012
+    sampling_settings = {"shift": 1.0}  # noqa: RUF012 - the official shift depends on the clip
+    latent_format = V01LatentFormat
+    supported_inference_dtypes = [torch.bfloat16, torch.float32]  # noqa: RUF012
+
+    def __init__(self, unet_config: dict[str, Any]) -> None:
+        super().__init__(unet_config)
+        width = unet_config["hidden_size"]
+        # At once: a feed-forward's hidden layer before and after its activation, and four more tensors of the stream's width.
+        self.memory_usage_factor = memory_factor(
+            (2 * MLP_RATIO + 4) * width * HALF, PATCH**2 * unet_config["in_channels"]
+        )
+
+    def get_model(self, state_dict: dict[str, Tensor], prefix: str = "", device: Any = None) -> JavisModel01:
+        return JavisModel01(self, device=device)
+
+
+class JavisConfig10(comfy.supported_models_base.BASE):
+    """What the host wants to know about v1.0 before it builds it."""
+
+    unet_config = {"image_model": "duet_javisdit_v10"}  # noqa: RUF012
+    unet_extra_config = {}  # noqa: RUF012
+    sampling_settings = {"shift": 1.0}  # noqa: RUF012
+    latent_format = comfy.latent_formats.Wan21
+    supported_inference_dtypes = [torch.bfloat16, torch.float32]  # noqa: RUF012
+
+    def __init__(self, unet_config: dict[str, Any]) -> None:
+        super().__init__(unet_config)
+        # At once: queries or keys turned in float64 (themselves, products, result), and seven tensors in the network's dtype.
+        width, turned = unet_config["dim"], 3 * torch.float64.itemsize
+        self.memory_usage_factor = memory_factor(width * (turned + 7 * HALF), PATCH**2 * unet_config["in_dim"])
+
+    def get_model(self, state_dict: dict[str, Tensor], prefix: str = "", device: Any = None) -> JavisModel10:
+        return JavisModel10(self, device=device)
+
+
+KINDS = {"JavisDiT v0.1": (JavisConfig01, JavisModel01), "JavisDiT v1.0": (JavisConfig10, JavisModel10)}
+
+
+def sampling_bytes(name: str, *, height: int, width: int, seconds: float) -> float:
+    """Working memory that is set aside for a pass of the released sizes with two branches, beside the weights."""
+    config, model = KINDS[name]
+    clock = model.clock
+    frames = clock.frames(seconds, clock.fps)
+    values = math.prod(clock.video(frames, height, width)) + math.prod(clock.audio(frames, clock.fps))
+    factor = config(vars(model.network.CONFIG())).memory_usage_factor
+    return 2 * values * HALF * 0.01 * MEGABYTE * factor
+
+
+def build_javisdit(name: str, tensors: dict[str, Tensor], *, source: Path) -> comfy.model_patcher.ModelPatcher:
+    """'JavisDiT v0.1' or 'JavisDiT v1.0' as a MODEL; its sizes are those of ``tensors``."""
+    kind, _ = KINDS[name]
+    config = kind({**kind.unet_config, **vars(CONFIGS[name](tensors))})
+    return build_model(config, tensors, source=source)

@@ -1,0 +1,106 @@
+"""The prior of where and when things happen."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from ..pipelines.models.javisdit.caption import v01_prompt
+from ..pipelines.models.javisdit.prior import token_ids
+from ..pipelines.pictures import draw_prior, pixels
+from .host.families import AUTO, choices
+from .host.prior import PriorNet, load_prior_net
+from .types import CATEGORY
+from .types import Prior as PriorSocket
+from .types import PriorNet as PriorNetSocket
+
+
+class DuetLoadPrior(io.ComfyNode):
+    """Loads the prior estimator of a model."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="DuetLoadPrior",
+            display_name="Duet Load Prior",
+            category=CATEGORY,
+            description="Loads the estimator of JavisDiT v0.1's prior (HiST-Sypo): from a prompt to where and when things happen. Its "
+            "text tower is ImageBind's, whose licence is non-commercial.",
+            search_aliases=["hist-sypo", "javisdit prior"],
+            inputs=[
+                io.Model.Input("model", tooltip="The model the prior is for: JavisDiT v0.1."),
+                io.Combo.Input(
+                    "prior",
+                    options=[AUTO, *choices("diffusion_models")],
+                    default=AUTO,
+                    tooltip="From models/diffusion_models; 'auto' looks for one among the safetensors files.",
+                ),
+                io.Combo.Input(
+                    "text_tower",
+                    options=[AUTO, *choices("text_encoders")],
+                    default=AUTO,
+                    tooltip="Needed only where the prior's file does not hold its text tower: imagebind_huge.pth from "
+                    "models/text_encoders.",
+                ),
+            ],
+            outputs=[
+                io.Model.Output(display_name="model"),
+                PriorNetSocket.Output(display_name="prior_net"),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, model: io.Model.Type, prior: str, text_tower: str) -> io.NodeOutput:
+        return io.NodeOutput(model, load_prior_net(model, prior, text_tower))
+
+
+class DuetPriorSampler(io.ComfyNode):
+    """Draws a prior for a prompt."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="DuetPriorSampler",
+            display_name="Duet Prior Sampler",
+            category=CATEGORY,
+            description="Draws where and when things happen, apart from the noise: keep the sampler's seed and change this one for "
+            "other layouts of the same clip, or the reverse.",
+            search_aliases=["hist-sypo", "prior seed"],
+            inputs=[
+                PriorNetSocket.Input("prior_net"),
+                io.String.Input(
+                    "prompt", multiline=True, default="", tooltip="The same words as the positive prompt's."
+                ),
+                io.Int.Input(
+                    "seed",
+                    default=42,
+                    min=0,
+                    max=2**63 - 1,
+                    control_after_generate=io.ControlAfterGenerate.fixed,
+                    tooltip="Of the draw. The same on every machine.",
+                ),
+                io.Float.Input(
+                    "temperature",
+                    default=1.0,
+                    min=0.0,
+                    max=2.0,
+                    step=0.05,
+                    tooltip="How far draws spread: 0 is the mean, 1 what the model was trained with.",
+                ),
+            ],
+            outputs=[
+                PriorSocket.Output(display_name="prior"),
+                io.Image.Output(display_name="picture", tooltip="Mean and spread of the tokens, and this draw."),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, prompt: str | None = None) -> bool | str:
+        return (
+            True if prompt is None or prompt.strip() else "The prompt is empty. Use the words of the positive prompt."
+        )
+
+    @classmethod
+    def execute(cls, prior_net: PriorNet, prompt: str, seed: int, temperature: float) -> io.NodeOutput:
+        text = v01_prompt(prompt)
+        prior = prior_net.estimator.sample(token_ids(text, prior_net.bpe), seed=seed, temperature=temperature)
+        return io.NodeOutput(prior, pixels(draw_prior(prior, title=text))[None])

@@ -1,0 +1,57 @@
+"""AudioLDM2's codec: waveform to log-mel to latent, and back through a HiFi-GAN vocoder.
+
+Letters: b batch, t latent frames of four mel frames, m latent bins.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import SpeechT5HifiGan
+from transformers.audio_utils import mel_filter_bank
+
+from .autoencoder import AutoencoderKL
+
+SAMPLE_RATE = 16_000
+N_FFT, HOP, MELS, TOP = 1024, 160, 64, 8000
+FLOOR, PEAK = 1e-5, 0.5
+MEL_MULTIPLE = 32  # mel frames that the network was trained on whole multiples of
+
+
+@functools.cache
+def _bank() -> Tensor:
+    bank = mel_filter_bank(N_FFT // 2 + 1, MELS, 0, TOP, SAMPLE_RATE, norm="slaney", mel_scale="slaney")
+    return torch.from_numpy(bank).float()  # frequencies, mels
+
+
+def log_mel(waveform: Float[Tensor, "b samples"]) -> Float[Tensor, "b frames 64"]:
+    """Log magnitudes in 64 Slaney bands, of the waveform without its mean and at a peak of 0.5: its level is not kept."""
+    centred = waveform - waveform.mean(-1, keepdim=True)
+    levelled = PEAK * centred / centred.abs().amax(-1, keepdim=True).clamp_min(FLOOR)
+    window = torch.hann_window(N_FFT, device=waveform.device)
+    spectrum = torch.stft(levelled, N_FFT, HOP, window=window, pad_mode="reflect", return_complex=True).abs()
+    return (spectrum.transpose(1, 2) @ _bank().to(waveform.device)).clamp_min(FLOOR).log()
+
+
+class AudioLDM2Codec(nn.Module):
+    """Mono waveforms at 16 kHz and scaled latents [b, 8, t, 16]."""
+
+    sample_rate = SAMPLE_RATE
+
+    def __init__(self, vae: AutoencoderKL, vocoder: SpeechT5HifiGan, scale: float) -> None:
+        super().__init__()
+        self.vae, self.vocoder, self.scale = vae, vocoder, scale
+
+    def encode(self, waveform: Float[Tensor, "b channels samples"]) -> Float[Tensor, "b c t m"]:
+        """The mean of the latents of the channels' mean. Mel frames are filled with silence to a multiple of 32."""
+        mel = log_mel(waveform.float().mean(1))[:, : waveform.shape[-1] // HOP]
+        padded = F.pad(mel, (0, 0, 0, -mel.shape[1] % MEL_MULTIPLE), value=torch.tensor(FLOOR).log().item())
+        return self.vae.moments(padded[:, None].to(self.vae.quant_conv.weight.dtype))[0] * self.scale
+
+    def decode(self, latent: Float[Tensor, "b c t m"]) -> Float[Tensor, "b 1 samples"]:
+        mel = self.vae.decode(latent / self.scale)[:, 0]
+        return self.vocoder(mel).reshape(len(mel), 1, -1)

@@ -1,0 +1,191 @@
+"""JavisDiT's parts from their official files. Sizes are read from the tensors, so that no configuration file can disagree.
+
+Only what no tensor tells comes from elsewhere: widths of a head are the releases', AudioLDM2's scale and the vocoder's rates
+stand in their config.json.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
+
+from ...weights import fill
+from .audio import AudioLDM2Codec
+from .autoencoder import AutoencoderKL, KLConfig
+from .files import Tensors, read_tensors, require
+from .opensora_vae import OpenSoraVAE, TemporalConfig
+from .prior import UNUSED_KEYS, PriorConfig, PriorEstimator
+from .v01 import V01Config
+from .v10 import V10Config
+
+V10_HEAD, PRIOR_HEAD, TOWER_HEAD = 128, 128, 64  # channels of a head
+TOWER = "text_encoder."
+TRAINING_ONLY = ("video_embedder.", "audio_embedder.", "va_spatial_encoder.", "va_temporal_encoder.", "discriminator.")
+OLDER_NAMES = (("query", "to_q"), ("key", "to_k"), ("value", "to_v"), ("proj_attn", "to_out.0"))
+
+
+def _count(names: Iterable[str], prefix: str) -> int:
+    """How many numbered modules stand behind ``prefix``."""
+    found = (re.match(re.escape(prefix) + r"(\d+)\.", name) for name in names)
+    return 1 + max((int(match[1]) for match in found if match), default=-1)
+
+
+def v01_config(tensors: Tensors) -> V01Config:
+    """The sizes of a v0.1 network."""
+    dim, channels = tensors["x_embedder.proj.weight"].shape[:2]
+    length, caption = tensors["y_embedder.y_embedding"].shape
+    priors, prior_channels = tensors["st_prior_embedder.y_embedding"].shape
+    audio = tensors["ax_embedder.proj.weight"].shape
+    return V01Config(
+        hidden_size=dim,
+        depth=_count(tensors, "va_cross_blocks."),
+        num_heads=dim // tensors["spatial_blocks.0.attn.q_norm.weight"].shape[0],
+        in_channels=channels,
+        audio_channels=audio[1],
+        audio_patch=audio[2],
+        caption_channels=caption,
+        model_max_length=length,
+        spatial_prior_len=priors // 2,
+        temporal_prior_len=priors - priors // 2,
+        st_prior_channel=prior_channels,
+    )
+
+
+def v10_config(tensors: Tensors) -> V10Config:
+    """The sizes of a v1.0 network."""
+    dim, channels = tensors["patch_embedding.weight"].shape[:2]
+    return V10Config(
+        dim=dim,
+        ffn_dim=tensors["blocks.0.ffn.0.weight"].shape[0],
+        num_layers=_count(tensors, "blocks."),
+        num_heads=dim // V10_HEAD,
+        freq_dim=tensors["time_embedding.0.weight"].shape[1],
+        text_dim=tensors["text_embedding.0.weight"].shape[1],
+        in_dim=channels,
+        audio_in_dim=tensors["audio_patch_embedding.weight"].shape[1],
+    )
+
+
+CONFIGS = {"JavisDiT v0.1": v01_config, "JavisDiT v1.0": v10_config}
+
+
+def load_prior(path: Path, tower_of: Callable[[], Path] | None = None) -> PriorEstimator:
+    """The prior estimator, with ImageBind's text tower from its own file or from the one that ``tower_of`` names.
+
+    Raises:
+        ValueError: not a prior, or no tower in either file.
+    """
+    found = require(read_tensors(path), "JavisDiT v0.1's prior", source=path)
+    if not any(name.startswith(TOWER) for name in found):
+        if tower_of is None:
+            raise ValueError(f"{path}: holds no text tower. Give imagebind_huge.pth as the text tower too.")
+        tower = tower_of()
+        found |= {TOWER + name: z for name, z in require(read_tensors(tower), "ImageBind", source=tower).items()}
+    text = re.compile(re.escape(TOWER) + r"modality_\w+\.text\.")
+    used = {
+        name: value.float()
+        for name, value in found.items()
+        if not name.startswith((*UNUSED_KEYS, *TRAINING_ONLY)) and (text.match(name) or not name.startswith(TOWER))
+    }
+    width, blocks = used["in_proj.weight"].shape[1], f"{TOWER}modality_trunks.text.blocks."
+    hidden = used["in_proj.weight"].shape[0]
+    config = PriorConfig(
+        spatial_token_num=used["spatial_query_emb"].shape[1],
+        temporal_token_num=used["temporal_query_emb"].shape[1],
+        out_dim=used["out_proj.weight"].shape[0] // 2,
+        hidden_size=hidden,
+        heads=hidden // PRIOR_HEAD,
+        layers=_count(used, "prior_extractor.encoder.layers."),
+        text_width=width,
+        text_heads=width // TOWER_HEAD,
+        text_layers=_count(used, blocks),
+    )
+    return fill(PriorEstimator(config), used, source=path)
+
+
+def _kl_config(tensors: Tensors) -> KLConfig:
+    """The sizes of a diffusers autoencoder."""
+    levels = range(_count(tensors, "encoder.down_blocks."))
+    return KLConfig(
+        in_channels=tensors["encoder.conv_in.weight"].shape[1],
+        out_channels=tensors["decoder.conv_out.weight"].shape[0],
+        latent_channels=tensors["post_quant_conv.weight"].shape[0],
+        block_out_channels=tuple(tensors[f"encoder.down_blocks.{i}.resnets.0.conv2.weight"].shape[0] for i in levels),
+        layers_per_block=_count(tensors, "encoder.down_blocks.0.resnets."),
+    )
+
+
+def load_video_autoencoder(path: Path) -> OpenSoraVAE:
+    """Open-Sora's video autoencoder, in the precision of its file.
+
+    Raises:
+        ValueError: the file is something else.
+    """
+    tensors = require(read_tensors(path), "Open-Sora's video autoencoder v1.2", source=path)
+    spatial, temporal = (
+        {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+        for prefix in ("spatial_vae.module.", "temporal_vae.")
+    )
+    first = temporal["encoder.conv_in.conv.weight"]
+    levels = range(_count(temporal, "encoder.block_res_blocks."))
+    halved = [f"encoder.conv_blocks.{i}.conv.weight" in temporal for i in levels]
+    config = TemporalConfig(
+        channels=first.shape[1],
+        latent_channels=temporal["post_quant_conv.conv.weight"].shape[0],
+        filters=first.shape[0],
+        num_res_blocks=_count(temporal, "encoder.res_blocks."),
+        channel_multipliers=tuple(
+            temporal[f"encoder.block_res_blocks.{i}.0.conv1.conv.weight"].shape[0] // first.shape[0] for i in levels
+        ),
+        temporal_downsample=tuple(halved[:-1]),
+    )
+    return _filled(OpenSoraVAE(config, _kl_config(spatial)), tensors, source=path)
+
+
+def load_audio_codec(folder: Path) -> AudioLDM2Codec:
+    """AudioLDM2's autoencoder and vocoder, from the folder that holds both.
+
+    Raises:
+        ValueError: a file or configuration is missing, or something else.
+    """
+    vae_file, vocoder_file = folder / "vae", folder / "vocoder"
+    described = [_described(place) for place in (vae_file, vocoder_file)]
+    tensors = {
+        _newer(name): value
+        for name, value in require(read_tensors(vae_file), "AudioLDM2's audio autoencoder", source=vae_file).items()
+    }
+    vae = _filled(AutoencoderKL(_kl_config(tensors)), tensors, source=vae_file)
+    held = require(read_tensors(vocoder_file), "AudioLDM2's vocoder", source=vocoder_file)
+    vocoder = _filled(SpeechT5HifiGan(SpeechT5HifiGanConfig(**described[1])), held, source=vocoder_file)
+    if "scaling_factor" not in described[0]:
+        raise ValueError(f"{vae_file / 'config.json'}: names no scaling_factor. Download it again.")
+    return AudioLDM2Codec(vae, vocoder, described[0]["scaling_factor"]).eval()
+
+
+def _described(folder: Path) -> dict[str, Any]:
+    file = folder / "config.json"
+    if not file.is_file():
+        raise ValueError(
+            f"{file} is missing. AudioLDM2's codec needs its folders 'vae' and 'vocoder' side by side, each with config.json."
+        )
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file}: not JSON ({error}). Download it again.") from error
+
+
+def _newer(name: str) -> str:
+    """Attention's names before and after diffusers 0.18."""
+    for old, new in OLDER_NAMES:
+        name = name.replace(f"attentions.0.{old}.", f"attentions.0.{new}.")
+    return name
+
+
+def _filled(module: nn.Module, tensors: dict[str, Tensor], *, source: Path) -> Any:
+    return fill(module.to(next(iter(tensors.values())).dtype), tensors, source=source)

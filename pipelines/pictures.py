@@ -1,0 +1,50 @@
+"""Figures of values that artists want to look at."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from .models.javisdit.prior import Prior
+
+DPI = 100
+
+
+def pixels(figure: Figure) -> Float[Tensor, "height width 3"]:
+    """A figure as a picture in 0..1."""
+    figure.set_dpi(DPI)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    drawn = torch.frombuffer(bytearray(canvas.buffer_rgba()), dtype=torch.uint8)
+    width, height = canvas.get_width_height()
+    return drawn.view(height, width, 4)[..., :3].float() / 255
+
+
+def draw_prior(prior: Prior, *, title: str) -> Figure:
+    """Mean, spread and draw of the first text's prior tokens: a row for each token, a column for each channel."""
+    figure = Figure(figsize=(10, 5.2), layout="constrained")
+    figure.suptitle(title, fontsize=10)
+    drawn = torch.cat([prior.tokens.spatial, prior.tokens.temporal], dim=1)
+    reach = max(prior.mean[0].abs().max().item(), drawn[0].abs().max().item(), 1e-6)
+    columns = (
+        ("mean", prior.mean[0], {"vmin": -reach, "vmax": reach, "cmap": "RdBu_r"}),
+        ("spread (deviation)", prior.deviation[0], {"vmin": 0, "cmap": "magma"}),
+        (
+            f"this draw: seed {prior.seed}, temperature {prior.temperature:g}",
+            drawn[0],
+            {"vmin": -reach, "vmax": reach, "cmap": "RdBu_r"},
+        ),
+    )
+    kinds = (("spatial", slice(prior.spatial)), ("temporal", slice(prior.spatial, None)))
+    axes = figure.subplots(len(kinds), len(columns), squeeze=False)
+    for column, (name, values, style) in zip(axes.T, columns, strict=True):
+        for place, (kind, part) in zip(column, kinds, strict=True):
+            shown = place.imshow(values[part].float().numpy(), aspect="auto", interpolation="nearest", **style)
+            place.set(xticks=[], yticks=[], ylabel=f"{len(values[part])} {kind} tokens")
+            figure.colorbar(shown, ax=place)
+        column[0].set_title(name, fontsize=9)
+        column[-1].set_xlabel(f"{values.shape[1]} channels", fontsize=8)
+    return figure
