@@ -5,7 +5,14 @@ import json
 
 import pytest
 
-WORKFLOWS = ["guidance_compare", "h3_crossmodal", "ltx2_crossmodal", "text_to_av"]
+WORKFLOWS = [
+    "guidance_compare",
+    "h3_crossmodal",
+    "javisdit_v01_prior",
+    "javisdit_v10",
+    "ltx2_crossmodal",
+    "text_to_av",
+]
 
 
 @pytest.fixture(params=WORKFLOWS)

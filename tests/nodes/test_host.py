@@ -229,6 +229,11 @@ def test_node_ids_and_inputs_stay(comfy):
     frozen = {
         "DuetLoadAV": ["model", "text_encoder", "video_codec", "audio_codec"],
         "DuetEncodePrompt": ["clip", "video", "audio", "negative"],
+        "DuetLoadPrior": ["model", "prior", "text_tower"],
+        "DuetPriorSampler": ["prior_net", "prompt", "seed", "temperature"],
+        "DuetApplyConditions": ["positive", "negative", "prior", "prior_keys"],
+        "DuetSchedule": ["model", "latent", "steps"],
+        "DuetDoctor": ["model"],
         "DuetEmptyLatent": ["model", "width", "height", "seconds", "fps", "batch"],
         "DuetStrategyCFG": ["video", "audio"],
         "DuetStrategyUCG": ["form", "video", "audio", "audio_to_video", "video_to_audio"],

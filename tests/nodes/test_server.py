@@ -42,12 +42,16 @@ def wait(condition, seconds):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """A server of its own with nothing but this pack: its address and its output folder."""
+def server(comfy, tmp_path_factory):
+    """A server of its own with nothing but this pack and tiny JavisDiT files: its address and its output folder."""
     from pathlib import Path
+
+    sys.path.insert(0, os.path.dirname(__file__))
+    from javisdit_files import write_models
 
     base = tmp_path_factory.mktemp("comfy")
     (base / "custom_nodes").mkdir()
+    write_models(base / "models", tmp_path_factory.mktemp("words"))
     (base / "custom_nodes" / "duet").symlink_to(Path(__file__).resolve().parents[2])
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -89,6 +93,30 @@ def test_an_example_runs_and_its_clips_are_whole(server, root, name, clips):
         clip = read_mp4(file)
         assert (clip.frames.shape, clip.fps, clip.sample_rate) == ((32, 512, 512, 3), 16.0, 16_000)
         assert abs(clip.waveform.shape[1] / clip.sample_rate - 2.0) <= 1024 / 16_000
+
+
+SMALLER = {"DuetEmptyLatent": {"width": 70, "height": 48, "seconds": 0.7}, "DuetSampler": {"steps": 2}}
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "rate"),
+    [("javisdit_v01_prior", (17, 48, 64, 3), 24.0), ("javisdit_v10", (17, 48, 80, 3), 16.0)],
+)
+def test_a_javisdit_example_runs_from_official_layouts_to_a_whole_clip(server, root, name, shape, rate):
+    address, output = server
+    before = set(output.rglob("*.mp4"))
+    graph = json.loads((root / "workflows" / "api" / f"{name}.json").read_text())
+    for node in graph.values():
+        node["inputs"] |= SMALLER.get(node["class_type"], {})
+    prompt = fetch(f"{address}/prompt", {"prompt": graph})["prompt_id"]
+    history = wait(lambda: fetch(f"{address}/history/{prompt}").get(prompt), DONE)
+    assert history["status"]["status_str"] == "success", history["status"]["messages"][-1]
+    (file,) = set(output.rglob("*.mp4")) - before
+    clip = read_mp4(file)
+    assert (clip.frames.shape, clip.fps, clip.sample_rate) == (shape, rate, 16_000)
+    assert abs(clip.waveform.shape[1] / clip.sample_rate - shape[0] / rate) <= 1024 / 16_000
+    if name == "javisdit_v10":
+        assert "neg_prompt" in history["outputs"]["3"]["text"][0]
 
 
 @pytest.mark.parametrize("name", ["ltx2_crossmodal", "h3_crossmodal"])
