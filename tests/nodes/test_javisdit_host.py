@@ -335,3 +335,22 @@ def test_the_doctor_names_files_licences_and_memory(run, first):
 
 def test_what_the_loader_says_of_licences(first):
     assert "audioldm2: CC-BY-NC-SA-4.0, non-commercial" in first.licence
+
+
+@pytest.mark.parametrize("version", [FIRST, SECOND])
+@pytest.mark.parametrize("computed", [torch.bfloat16, torch.float32])
+def test_weights_in_bfloat16_run_in_either_precision(run, javis_folder, monkeypatch, version, computed):
+    import comfy.model_management
+
+    full = sampled(run, prepared(run, javis_folder, version))
+    monkeypatch.setattr(comfy.model_management, "unet_dtype", lambda **_: torch.bfloat16)
+    cast = None if computed == torch.bfloat16 else computed
+    monkeypatch.setattr(comfy.model_management, "unet_manual_cast", lambda *_: cast)
+    parts = prepared(run, javis_folder, version)
+    assert parts.model.model.get_dtype_inference() == computed
+    assert {p.dtype for p in parts.model.model.diffusion_model.parameters()} == {torch.bfloat16}
+    found = sampled(run, parts)
+    assert all(
+        torch.nn.functional.cosine_similarity(a.flatten(), b.flatten(), dim=0) > 0.99
+        for a, b in zip(found, full, strict=True)
+    )
