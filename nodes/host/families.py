@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -59,9 +60,23 @@ def place(folder: str, choice: str) -> Path:
 
 def kind_of(path: Path) -> str:
     """What a choice is, from the names in it."""
+    return _kind(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _kind(path: Path, _changed: int) -> str:
     if path.is_file() and path.suffix == ".safetensors" and is_ours(path):
         return pocket.NAME
     return what(read_names(path / "vae" if (path / "vae").is_dir() else path))
+
+
+def _is(path: Path, wanted: str) -> bool:
+    """Whether safetensors at ``path`` are ``wanted``; what cannot be read is not, and says so only when it is chosen."""
+    inside = path if path.is_file() else next((f for f in path.rglob("*") if f.suffix in SUFFIXES), path)
+    try:
+        return inside.suffix == ".safetensors" and kind_of(path) == wanted
+    except ValueError:
+        return False
 
 
 def find(folder: str, wanted: str) -> Path:
@@ -73,8 +88,7 @@ def find(folder: str, wanted: str) -> Path:
     row, pickle = part(wanted), None
     for choice in choices(folder):
         path = place(folder, choice)
-        inside = path if path.is_file() else next((f for f in path.rglob("*") if f.suffix in SUFFIXES), path)
-        if inside.suffix == ".safetensors" and kind_of(path) == wanted:
+        if _is(path, wanted):
             return path
         pickle = path if path.name == row.pickle else pickle
     if pickle is not None:

@@ -16,7 +16,7 @@ import comfy.utils
 import torch
 from torch import Tensor
 
-from ...pipelines.models.javisdit.load import CONFIGS
+from ...pipelines.models.javisdit.load import CONFIGS, whole
 from ...pipelines.models.javisdit.prior import Prior
 from ...pipelines.models.javisdit.schedule import shift_ratio
 from ...pipelines.models.javisdit.v01 import MLP_RATIO, JavisDiT01, PriorTokens, V01Config
@@ -239,5 +239,6 @@ def sampling_bytes(name: str, *, height: int, width: int, seconds: float) -> flo
 def build_javisdit(name: str, tensors: dict[str, Tensor], *, source: Path) -> comfy.model_patcher.ModelPatcher:
     """'JavisDiT v0.1' or 'JavisDiT v1.0' as a MODEL; its sizes are those of ``tensors``."""
     kind, _ = KINDS[name]
-    config = kind({**kind.unet_config, **vars(CONFIGS[name](tensors))})
+    with whole(source):
+        config = kind({**kind.unet_config, **vars(CONFIGS[name](tensors))})
     return build_model(config, tensors, source=source)

@@ -313,6 +313,17 @@ def test_a_missing_part_is_named_with_its_source_and_licence(run, javis_folder, 
         shutil.move(tmp_path / "away", place)
 
 
+def test_a_damaged_file_of_another_model_does_not_stop_the_search(run, javis_folder):
+    stray = javis_folder / "vae" / "a_damaged.safetensors"
+    stray.write_bytes(b"half")
+    try:
+        assert len(run("DuetLoadAV", FIRST, "auto", "auto", "auto")) == 5
+        with pytest.raises(ValueError, match="not a whole safetensors file"):
+            run("DuetLoadAV", FIRST, "auto", stray.name, "auto")
+    finally:
+        stray.unlink()
+
+
 def test_the_prior_belongs_to_the_first_version(run, second):
     with pytest.raises(ValueError, match=r"JavisDiT v1\.0 reads no prior"):
         run("DuetLoadPrior", second.model, "auto", "auto")

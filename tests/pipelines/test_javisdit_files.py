@@ -120,3 +120,17 @@ def test_a_file_is_known_by_its_names(tmp_path, names, part):
     assert require(tensors, part, source=tmp_path) is tensors
     with pytest.raises(ValueError, match=f"this is {part}; here another decoder is needed"):
         require(tensors, "another decoder", source=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not JSON"),
+        ("{}", "does not say weight_map"),
+        ('{"weight_map": {"a": "../a.safetensors"}}', "not a file beside it"),
+    ],
+)
+def test_an_index_that_is_none_is_named(tmp_path, text, message):
+    (tmp_path / "model.safetensors.index.json").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_tensors(tmp_path)

@@ -79,11 +79,19 @@ def test_the_audio_codec_needs_both_folders_and_their_configurations(tmp_path):
     assert latent.shape == (1, 8, 24, 16), "70 mel frames, filled to 96"
     assert 0 <= codec.decode(latent).shape[-1] - 96 * HOP < HOP, "the vocoder's first layer adds a frame's fifth"
     (tmp_path / "audioldm2" / "vae" / "config.json").write_text(json.dumps({}))
-    with pytest.raises(ValueError, match="names no scaling_factor"):
+    with pytest.raises(ValueError, match="does not say scaling_factor"):
         load_audio_codec(tmp_path / "audioldm2")
-    (tmp_path / "audioldm2" / "vocoder" / "config.json").unlink()
+    (tmp_path / "audioldm2" / "vae" / "config.json").unlink()
     with pytest.raises(ValueError, match=r"config\.json is missing"):
         load_audio_codec(tmp_path / "audioldm2")
+
+
+def test_what_a_file_lacks_is_named(tmp_path):
+    made = tiny.weights(PriorEstimator(tiny.PRIOR))
+    del made["in_proj.weight"]
+    tiny.write(tmp_path / "prior", made)
+    with pytest.raises(ValueError, match=r"prior: lacks in_proj\.weight"):
+        load_prior(tmp_path / "prior")
 
 
 def test_attention_under_its_older_names_is_read_too(tmp_path):

@@ -10,6 +10,7 @@ import json
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -68,7 +69,9 @@ def damaged(file: Path, error: SafetensorError) -> ValueError:
 def _shards(folder: Path) -> list[Path]:
     """The files of ``folder`` that belong together: those its index names, or all of one kind."""
     for index in sorted(folder.glob("*.index.json")):
-        named = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        named = sorted(set(described(index, "weight_map")["weight_map"].values()))
+        if strange := [name for name in named if Path(name).name != name]:
+            raise ValueError(f"{index}: names {strange[0]}, which is not a file beside it. Download it again.")
         missing = [name for name in named if not (folder / name).is_file()]
         if missing:
             raise ValueError(
@@ -118,13 +121,24 @@ def _without_lora(tensors: Tensors) -> Tensors:
 def merged(base: Tensors, folder: Path) -> Tensors:
     """``base`` with the LoRA in ``folder`` added: W + alpha / r B A, r and alpha from its adapter_config.json. A LoRA that
     training left among ``base`` is the same one and is dropped."""
-    described = folder / "adapter_config.json"
-    if not described.is_file():
+    beside = folder / "adapter_config.json"
+    if not beside.is_file():
         raise ValueError(
             f"{folder}: no adapter_config.json beside the LoRA; its scale cannot be known. Download it too."
         )
-    config = json.loads(described.read_text(encoding="utf-8"))
+    config = described(beside, "lora_alpha", "r")
     return _add(_without_lora(base), _held(folder), config["lora_alpha"] / config["r"])
+
+
+def described(file: Path, *entries: str) -> dict[str, Any]:
+    """A JSON object that has ``entries``."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file}: not JSON ({error}). Download it again.") from error
+    if not isinstance(found, dict) or any(entry not in found for entry in entries):
+        raise ValueError(f"{file}: does not say {' and '.join(entries)}. Download it again.")
+    return found
 
 
 def _add(base: Tensors, lora: Tensors, scale: float) -> Tensors:

@@ -6,9 +6,9 @@ stand in their config.json.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 from ...weights import fill
 from .audio import AudioLDM2Codec
 from .autoencoder import AutoencoderKL, KLConfig
-from .files import Tensors, read_tensors, require
+from .files import Tensors, described, read_tensors, require
 from .opensora_vae import OpenSoraVAE, TemporalConfig
 from .prior import UNUSED_KEYS, PriorConfig, PriorEstimator
 from .v01 import V01Config
@@ -75,6 +75,19 @@ def v10_config(tensors: Tensors) -> V10Config:
 CONFIGS = {"JavisDiT v0.1": v01_config, "JavisDiT v1.0": v10_config}
 
 
+@contextmanager
+def whole(source: Path) -> Iterator[None]:
+    """Tell a file that lacks tensors by its name and theirs.
+
+    Raises:
+        ValueError: a tensor that the block asked for is not there.
+    """
+    try:
+        yield
+    except KeyError as error:
+        raise ValueError(f"{source}: lacks {error.args[0]}. Download all of it again.") from error
+
+
 def load_prior(path: Path, tower_of: Callable[[], Path] | None = None) -> PriorEstimator:
     """The prior estimator, with ImageBind's text tower from its own file or from the one that ``tower_of`` names.
 
@@ -93,19 +106,20 @@ def load_prior(path: Path, tower_of: Callable[[], Path] | None = None) -> PriorE
         for name, value in found.items()
         if not name.startswith((*UNUSED_KEYS, *TRAINING_ONLY)) and (text.match(name) or not name.startswith(TOWER))
     }
-    width, blocks = used["in_proj.weight"].shape[1], f"{TOWER}modality_trunks.text.blocks."
-    hidden = used["in_proj.weight"].shape[0]
-    config = PriorConfig(
-        spatial_token_num=used["spatial_query_emb"].shape[1],
-        temporal_token_num=used["temporal_query_emb"].shape[1],
-        out_dim=used["out_proj.weight"].shape[0] // 2,
-        hidden_size=hidden,
-        heads=hidden // PRIOR_HEAD,
-        layers=_count(used, "prior_extractor.encoder.layers."),
-        text_width=width,
-        text_heads=width // TOWER_HEAD,
-        text_layers=_count(used, blocks),
-    )
+    with whole(path):
+        width, blocks = used["in_proj.weight"].shape[1], f"{TOWER}modality_trunks.text.blocks."
+        hidden = used["in_proj.weight"].shape[0]
+        config = PriorConfig(
+            spatial_token_num=used["spatial_query_emb"].shape[1],
+            temporal_token_num=used["temporal_query_emb"].shape[1],
+            out_dim=used["out_proj.weight"].shape[0] // 2,
+            hidden_size=hidden,
+            heads=hidden // PRIOR_HEAD,
+            layers=_count(used, "prior_extractor.encoder.layers."),
+            text_width=width,
+            text_heads=width // TOWER_HEAD,
+            text_layers=_count(used, blocks),
+        )
     return fill(PriorEstimator(config), used, source=path)
 
 
@@ -132,20 +146,22 @@ def load_video_autoencoder(path: Path) -> OpenSoraVAE:
         {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
         for prefix in ("spatial_vae.module.", "temporal_vae.")
     )
-    first = temporal["encoder.conv_in.conv.weight"]
-    levels = range(_count(temporal, "encoder.block_res_blocks."))
-    halved = [f"encoder.conv_blocks.{i}.conv.weight" in temporal for i in levels]
-    config = TemporalConfig(
-        channels=first.shape[1],
-        latent_channels=temporal["post_quant_conv.conv.weight"].shape[0],
-        filters=first.shape[0],
-        num_res_blocks=_count(temporal, "encoder.res_blocks."),
-        channel_multipliers=tuple(
-            temporal[f"encoder.block_res_blocks.{i}.0.conv1.conv.weight"].shape[0] // first.shape[0] for i in levels
-        ),
-        temporal_downsample=tuple(halved[:-1]),
-    )
-    return _filled(OpenSoraVAE(config, _kl_config(spatial)), tensors, source=path)
+    with whole(path):
+        first = temporal["encoder.conv_in.conv.weight"]
+        levels = range(_count(temporal, "encoder.block_res_blocks."))
+        halved = [f"encoder.conv_blocks.{i}.conv.weight" in temporal for i in levels]
+        config = TemporalConfig(
+            channels=first.shape[1],
+            latent_channels=temporal["post_quant_conv.conv.weight"].shape[0],
+            filters=first.shape[0],
+            num_res_blocks=_count(temporal, "encoder.res_blocks."),
+            channel_multipliers=tuple(
+                temporal[f"encoder.block_res_blocks.{i}.0.conv1.conv.weight"].shape[0] // first.shape[0] for i in levels
+            ),
+            temporal_downsample=tuple(halved[:-1]),
+        )
+        spatial_config = _kl_config(spatial)
+    return _filled(OpenSoraVAE(config, spatial_config), tensors, source=path)
 
 
 def load_audio_codec(folder: Path) -> AudioLDM2Codec:
@@ -155,29 +171,25 @@ def load_audio_codec(folder: Path) -> AudioLDM2Codec:
         ValueError: a file or configuration is missing, or something else.
     """
     vae_file, vocoder_file = folder / "vae", folder / "vocoder"
-    described = [_described(place) for place in (vae_file, vocoder_file)]
+    scale, rates = _config(vae_file, "scaling_factor"), _config(vocoder_file, "upsample_rates")
     tensors = {
         _newer(name): value
         for name, value in require(read_tensors(vae_file), "AudioLDM2's audio autoencoder", source=vae_file).items()
     }
-    vae = _filled(AutoencoderKL(_kl_config(tensors)), tensors, source=vae_file)
+    with whole(vae_file):
+        vae = _filled(AutoencoderKL(_kl_config(tensors)), tensors, source=vae_file)
     held = require(read_tensors(vocoder_file), "AudioLDM2's vocoder", source=vocoder_file)
-    vocoder = _filled(SpeechT5HifiGan(SpeechT5HifiGanConfig(**described[1])), held, source=vocoder_file)
-    if "scaling_factor" not in described[0]:
-        raise ValueError(f"{vae_file / 'config.json'}: names no scaling_factor. Download it again.")
-    return AudioLDM2Codec(vae, vocoder, described[0]["scaling_factor"]).eval()
+    vocoder = _filled(SpeechT5HifiGan(SpeechT5HifiGanConfig(**rates)), held, source=vocoder_file)
+    return AudioLDM2Codec(vae, vocoder, scale["scaling_factor"]).eval()
 
 
-def _described(folder: Path) -> dict[str, Any]:
+def _config(folder: Path, *entries: str) -> dict[str, Any]:
     file = folder / "config.json"
     if not file.is_file():
         raise ValueError(
             f"{file} is missing. AudioLDM2's codec needs its folders 'vae' and 'vocoder' side by side, each with config.json."
         )
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{file}: not JSON ({error}). Download it again.") from error
+    return described(file, *entries)
 
 
 def _newer(name: str) -> str:
