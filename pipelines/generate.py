@@ -14,6 +14,7 @@ from .models.pocket.denoiser import PocketDenoiser
 from .models.pocket.load import PocketModel
 from .models.pocket.network import PocketConfig, TwinStreamDiT
 from .models.pocket.text import TextEncoder
+from .plan import PlanStreams, rows_of
 from .sampling import SAMPLERS, SHIFT, Progress, flow_sigmas, initial_noise
 from .shapes import ClipShape
 from .streams import Clip, Streams
@@ -23,7 +24,8 @@ DEFAULT_STEPS = 25
 
 @dataclass(frozen=True)
 class Request:
-    """What to make: one clip for each prompt, clip k from ``seed + k``. ``audio`` None takes the video's words."""
+    """What to make: one clip for each prompt, clip k from ``seed + k``. ``audio`` None takes the video's words; ``plan`` is
+    for a network with plan layers."""
 
     prompts: Sequence[str]
     audio: Sequence[str] | None = None
@@ -33,6 +35,7 @@ class Request:
     sampler: str = "euler"
     shift: float = SHIFT
     strategy: Strategy = DEFAULT
+    plan: PlanStreams | None = None
     shape: ClipShape = field(default_factory=ClipShape)
 
     def __post_init__(self) -> None:
@@ -74,7 +77,7 @@ def sample(network: TwinStreamDiT, text: TextEncoder, request: Request, *, progr
     null = text.embed([request.negative] * count)
     conditions = Streams(video, video if request.audio is None else text.embed(list(request.audio)))
     noise = initial_noise(latent_sizes(network.config, request.shape), range(request.seed, request.seed + count))
-    denoise = guided(PocketDenoiser(network, conditions, Streams(null, null)), request.strategy)
+    denoise = guided(PocketDenoiser(network, conditions, Streams(null, null), request.plan), request.strategy)
     return SAMPLERS[request.sampler](denoise, noise, sigmas, progress=progress)
 
 
@@ -103,6 +106,7 @@ def generate(
     for start in range(0, len(request.prompts), batch):
         rows = slice(start, start + batch)
         audio = None if request.audio is None else request.audio[rows]
-        part = replace(request, prompts=request.prompts[rows], audio=audio, seed=request.seed + start)
+        plan = None if request.plan is None else rows_of(request.plan, rows)
+        part = replace(request, prompts=request.prompts[rows], audio=audio, plan=plan, seed=request.seed + start)
         clips += decode(model, sample(model.network, model.text, part, progress=progress), request.shape)
     return clips

@@ -25,13 +25,14 @@ Outputs = Mapping["Branch", Latents]
 
 @dataclass(frozen=True)
 class Branch:
-    """One evaluation: with the text or the null text, with each cross-modal direction open or closed.
+    """One evaluation: with the text or the null text, with the plan or none, with each cross-modal direction open or closed.
 
     A closed direction answers from the learnt context tokens alone; ``masked`` makes it add nothing instead, which is all
     that a network without context tokens can do, and which none was trained for.
     """
 
     text: bool = True
+    plan: bool = True
     a2v: bool = True
     v2a: bool = True
     masked: bool = False

@@ -13,9 +13,11 @@ import torch
 from ..generate import DEFAULT_STEPS, Request, generate
 from ..guidance import Strategy, passes_per_step
 from ..models.pocket.load import PocketModel
+from ..plan import PlanStreams
 from ..sampling import flow_sigmas
 from ..shapes import ClipShape
-from .events import f1
+from .events import f1, true_events
+from .plan import plan_scores
 from .prompts import STRATA, Prompt
 from .reading import Probes, read, reconstruct
 from .scores import Scores, scores
@@ -26,6 +28,9 @@ SECOND_TAKE = 50_000_000  # added to the seed of the takes that measure chance
 SYNC = ("sync_f1", "sync_chance", "sync_ceiling")
 
 
+Planning = Callable[[Probes, Sequence[Prompt]], PlanStreams]
+
+
 @dataclass(frozen=True)
 class Variant:
     """One way to sample, under the name of its row."""
@@ -34,6 +39,7 @@ class Variant:
     strategy: Strategy
     steps: int = DEFAULT_STEPS
     anchored: bool = True  # also measure chance (a second take) and ceiling, which costs more than the clips themselves
+    plan: Planning | None = None  # what gives the prompts their plans, for a network with plan layers
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,12 @@ def score_chunk(model: PocketModel, probes: Probes, prompts: Sequence[Prompt], v
     """Scores of consecutive prompts, whose seeds are consecutive too; synchrony for those with an audible source."""
     shape = ClipShape(fps=model.network.config.fps, sample_rate=model.network.config.sample_rate)
     request = Request(
-        [p.text for p in prompts], seed=prompts[0].seed, steps=variant.steps, strategy=variant.strategy, shape=shape
+        [p.text for p in prompts],
+        seed=prompts[0].seed,
+        steps=variant.steps,
+        strategy=variant.strategy,
+        plan=variant.plan(probes, prompts) if variant.plan else None,
+        shape=shape,
     )
     begun = time.monotonic()
     clips = generate(model, request, batch=CHUNK)
@@ -68,6 +79,8 @@ def score_chunk(model: PocketModel, probes: Probes, prompts: Sequence[Prompt], v
     if prompts[0].audible:
         for record, take in zip(records, takes, strict=True):
             record["sync_f1"] = f1(take.heard, take.seen.events)
+        for prompt, record, take in zip(prompts, records, takes, strict=True):
+            record |= plan_scores(true_events(prompt.scene, stream="video"), take)
     if prompts[0].audible and variant.anchored:
         others = read(probes, generate(model, replace(request, seed=request.seed + SECOND_TAKE), batch=CHUNK))
         ideal = read(probes, reconstruct(model, [p.scene for p in prompts], shape))

@@ -39,7 +39,11 @@ class AudioProbe(nn.Module):
 
     def forward(self, mel: Float[Tensor, "b 2 m t"]) -> Float[Tensor, "b k t"]:
         """Logits of an onset of each sounding kind in each bin."""
-        return self.net(rearrange(mel, "b s m t -> b (s m) t"))
+        return self.net[-1](self.features(mel))
+
+    def features(self, mel: Float[Tensor, "b 2 m t"]) -> Float[Tensor, "b c t"]:
+        """The last layer but one."""
+        return self.net[:-1](rearrange(mel, "b s m t -> b (s m) t"))
 
     @torch.inference_mode()
     def events(self, waveform: Float[Tensor, "b 2 samples"]) -> list[Events]:
@@ -93,13 +97,17 @@ class VideoProbe(nn.Module):
         self, frames: Float[Tensor, "b t 3 h w"]
     ) -> tuple[Float[Tensor, "b k bins"], Float[Tensor, "b kinds"], Float[Tensor, "b places kinds colours"]]:
         """Logits of onsets, of presence and of things."""
-        change = torch.diff(frames, dim=1, prepend=frames[:, :1])
-        features = self.space(torch.cat([frames, 3 * change], dim=2).flatten(0, 1))
+        features = self.features(frames)
         # Both means: the largest response finds a small subject, the average counts it.
         pooled = torch.cat([features.amax((2, 3)), features.mean((2, 3))], dim=1)
         series = rearrange(pooled, "(b t) c -> b c t", b=frames.shape[0])
         onsets = rearrange(self.time(series), "b (k p) t -> b k (t p)", p=BINS_PER_FRAME)
         return onsets, self.kinds(series.mean(2)), self._things(features, clips=frames.shape[0])
+
+    def features(self, frames: Float[Tensor, "b t 3 h w"]) -> Float[Tensor, "bt c rows columns"]:
+        """What it sees in each frame and in its difference to the one before."""
+        change = torch.diff(frames, dim=1, prepend=frames[:, :1])
+        return self.space(torch.cat([frames, 3 * change], dim=2).flatten(0, 1))
 
     def _things(self, features: Float[Tensor, "bt c h w"], *, clips: int) -> Tensor:
         """The same layer looks at the left, the middle and the right half of the picture, over the whole clip."""

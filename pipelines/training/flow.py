@@ -91,7 +91,8 @@ RECIPES = {
 
 @dataclass(frozen=True)
 class FlowBatch:
-    """Of each stream present: clean latents, noise, noise levels [b, n], routes and loss weights [b], tokens [b, m]."""
+    """Of each stream present: clean latents, noise, noise levels [b, n], routes and loss weights [b], tokens [b, m]; and
+    which clips of the cache they are, [b]."""
 
     x0: Streams[Tensor]
     noise: Streams[Tensor]
@@ -99,6 +100,7 @@ class FlowBatch:
     route: Streams[Tensor]
     weight: Streams[Tensor]
     tokens: Streams[Tensor]
+    pick: Tensor
 
 
 def draw_levels(task: Tensor, *, frames: int, shared_level: float, generator: torch.Generator) -> Streams[Tensor]:
@@ -136,6 +138,7 @@ def make_batch(cache: LatentCache, size: int, null: Tensor, generator: torch.Gen
         route=present(Streams(table("a2v") | always, table("v2a") | always)),
         weight=present(Streams(table("learn_video").float(), table("learn_audio").float())),
         tokens=present(Streams(*tokens)),
+        pick=pick,
     )
 
 
@@ -154,11 +157,11 @@ class FlowObjective(nn.Module):
         super().__init__()
         self.network, self.encoder, self.stop_gradient = network, encoder, stop_gradient
 
-    def forward(self, batch: FlowBatch) -> dict[str, Tensor]:
+    def forward(self, batch: FlowBatch, conditions: dict[str, Any] | None = None) -> dict[str, Tensor]:
         x = batch.x0.map(lambda z, n, s: torch.lerp(z, n, _spread(s, z)), batch.noise, batch.sigma)
         detached = batch.sigma.map(lambda s: s.amax(1) == 0) if self.stop_gradient else None
         text = batch.tokens.map(self.encoder)
-        clean = self.network(x, batch.sigma, text, route=batch.route, detached=detached)
+        clean = self.network(x, batch.sigma, text, route=batch.route, detached=detached, conditions=conditions)
         losses = clean.map(self._loss, batch.x0, batch.sigma, batch.weight)
         parts = {name: loss for name, loss in vars(losses).items() if loss is not None}
         return {

@@ -16,13 +16,15 @@ from ..guidance import PerStreamCFG
 from ..metrics.bench import Variant, chunks, score_chunk, summarise
 from ..metrics.prompts import AUDIBLE, DEVELOPMENT, bench_prompts
 from ..metrics.reading import AUDIO_PROBE, VIDEO_PROBE, Probes
+from ..models.planner.targets import oracle_plan
 from ..models.pocket.codec import AudioCodec, VideoCodec, log_mel
-from ..models.pocket.load import FILES, PocketModel, load_audio_codec, load_network, load_text_encoder, load_video_codec
+from ..models.pocket.load import ADD_ONS, FILES, PocketModel, load_audio_codec, load_network, load_text_encoder, load_video_codec
 from ..models.pocket.network import POCKET, TwinStreamDiT
+from ..models.pocket.plan import PlanConfig, PlanLayers
 from ..models.pocket.text import TextEncoder
 from ..modifiers import Apart
 from ..shapes import ClipShape
-from ..weights import WEIGHTS, halved, save_weights
+from ..weights import WEIGHTS, halved, load_weights, save_weights
 from ..world import make_scenes, vocabulary
 from ..world.scene import MIX
 from .card import write_card
@@ -30,6 +32,7 @@ from .codec import VideoDecoderStage
 from .data import LatentCache, RenderCache, fit_codecs
 from .flow import RECIPES, FlowStage, Recipe, start_audio_from_video
 from .loop import Settings, Stage, train
+from .plan import PlanCache, PlanStage
 from .probes import AudioProbeStage, VideoProbeStage
 
 CODEC_CLIPS = 1024
@@ -56,6 +59,7 @@ PRESETS = {
     "video-probe": Preset(steps=1200, batch=16, lr=2e-3, score_every=150),
     "video": Preset(steps=2000, batch=64, lr=1.2e-3, score_every=1000),
     "audio": Preset(steps=1000, batch=64, lr=1.2e-3, score_every=500),
+    "plan": Preset(steps=4000, batch=64, lr=1.5e-3, score_every=1000),
     "joint": Preset(steps=8000, batch=64, lr=1e-3, score_every=1600, lr_factors={"context_attention": 2.0}),
 }
 
@@ -103,6 +107,8 @@ def run_stage(job: Job) -> dict[str, Any]:
 def _stage(job: Job) -> Stage:
     if job.stage in RECIPES:
         return _flow(job)
+    if job.stage == "plan":
+        return _plan(job)
     if job.stage == "audio-probe":
         return AudioProbeStage(load_audio_codec(), job.folder / AUDIO_PROBE.name)
     # The probe must read any composition; a decoder that had seen the held-out ones would flatter the ceiling.
@@ -121,6 +127,36 @@ def _flow(job: Job) -> FlowStage:
     cache = LatentCache.read(job.data) if job.data else _rendered(job, codecs, encoder)
     judge = _judge(job.stage, recipe, codecs)
     return FlowStage(job.stage, cache, network, encoder, job.folder, recipe=recipe, judge=judge)
+
+
+def _plan(job: Job) -> PlanStage:
+    """Plan layers on the shipped base, which stays as it is; 'score' is the share of oracle plans that are realised."""
+    file, encoder = load_weights(FILES["pocket-av"], "pocket-av"), load_text_encoder()
+    network, codecs, probes = load_network(), (load_video_codec(), load_audio_codec()), Probes.load()
+    cache = PlanCache.build(
+        job.data or job.run / f"plan-{job.seed}-{job.clips}.safetensors",
+        seed=job.seed + 101,
+        count=job.clips,
+        mix=MIX,
+        codecs=codecs,
+        probes=probes,
+        tokenizer=encoder.tokenizer,
+    )
+    sizes = cache.features.map(lambda z: z.shape[-1])
+    layers = PlanLayers(PlanConfig(*sizes.both()), network.config)
+    layers.init_weights()
+    layers.standardise(cache.moments())
+
+    def judge(network: TwinStreamDiT, encoder: TextEncoder) -> dict[str, float]:
+        model = PocketModel(network, encoder, *codecs)
+        variant = Variant("oracle", PerStreamCFG(2.0, 2.0), plan=oracle_plan, anchored=False)
+        prompts = bench_prompts(JUDGE_PROMPTS, DEVELOPMENT, strata=AUDIBLE)
+        records = [record for part in chunks(prompts) for record in score_chunk(model, probes, part, variant)]
+        found = {metric: value.mean for metric, value in summarise(records)["all"].items()}
+        return {"score": found["plan_realised"], **found}
+
+    path = job.folder / ADD_ONS["pocket-plan"].name
+    return PlanStage(cache, layers, network, encoder, path, recipe=RECIPES["joint"], base=file.sha256, judge=judge)
 
 
 def _fit_codecs(folder: Path, *, seed: int) -> dict[str, Any]:

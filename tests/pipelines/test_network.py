@@ -112,16 +112,23 @@ def test_a_given_first_frame_has_its_own_level(network, inputs):
 
 
 class _AddOn(nn.Module):
-    def forward(self, x, condition):
+    def forward(self, x, condition, place):
+        assert place.extent.ndim == 1
         return condition * x.flip(-1)
+
+
+class _Read(nn.Module):
+    def forward(self, condition, place):
+        return place.map(lambda g: condition / len(g.positions))
 
 
 def test_an_add_on_runs_only_with_its_condition(network, inputs):
     before = network(*inputs)
+    network.add_ons["plan"] = _Read()
     for half in (half for block in network.pairs() for half in block.present()):
         half.add_ons["plan"] = _AddOn()
     assert close(network(*inputs), before, 0.0)
-    assert not close(network(*inputs, conditions={"plan": 0.5}), before, 1e-3)
+    assert not close(network(*inputs, conditions={"plan": 5.0}), before, 1e-3)
 
 
 def test_time_is_shared_in_seconds(network):

@@ -179,18 +179,18 @@ class StreamBlock(nn.Module):
         x: Tensor,
         noise: tuple[Tensor, ...],
         *,
-        rotary: RotaryTable,
+        place: Any,
         text: Tensor,
         text_mask: Tensor,
         conditions: dict[str, Any],
     ) -> Float[Tensor, "b l c"]:
-        """Everything a stream takes from itself and from the conditions."""
+        """Everything a stream takes from itself and from the conditions. place: the network's ``Geometry`` of the stream."""
         shift, scale, gate = noise[:3]
-        x = x + (1 + gate) * self.self_attention(modulate(x, shift, scale), rotary=rotary)
+        x = x + (1 + gate) * self.self_attention(modulate(x, shift, scale), rotary=place.rotary)
         x = x + self.text_attention(self.norm_text(x), text, mask=text_mask)
         for name, layer in self.add_ons.items():
             if conditions.get(name) is not None:
-                x = x + layer(x, conditions[name])
+                x = x + layer(x, conditions[name], place)
         return x
 
     def feed(self, x: Tensor, noise: tuple[Tensor, ...]) -> Float[Tensor, "b l c"]:

@@ -10,8 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...guidance import Branch, Latents
+from ...plan import PlanStreams
 from ...streams import Streams
 from .network import TwinStreamDiT
+from .plan import NAME
 
 Text = Float[Tensor, "b m s"]
 
@@ -30,11 +32,12 @@ def open_and_silent(routes: Float[Tensor, "b 2"]) -> tuple[Streams[Tensor], Stre
 
 @dataclass(frozen=True)
 class PocketDenoiser:
-    """The network with a prompt: ``text`` and the ``null`` text for each stream, each [b, m, s]."""
+    """The network with a prompt: ``text`` and the ``null`` text for each stream, each [b, m, s], and a plan if there is one."""
 
     network: TwinStreamDiT
     text: Streams[Text]
     null: Streams[Text]
+    plan: PlanStreams | None = None
 
     @torch.inference_mode()
     def __call__(self, branches: Sequence[Branch], x: Latents, sigma: float) -> list[Latents]:
@@ -45,6 +48,9 @@ class PocketDenoiser:
         text = Streams(*(torch.cat(rows) for rows in zip(*texts, strict=True)))
         routes = torch.tensor([route_of(branch) for branch in branches], device=x.present()[0].device)
         route, silent = open_and_silent(routes.repeat_interleave(batch, 0))
+        shown = torch.tensor([branch.plan for branch in branches], device=routes.device).repeat_interleave(batch)
+        conditions = {} if self.plan is None else {NAME: self.plan.map(lambda p: p.repeated(count, shown))}
         level = x.map(lambda z: z.new_full((count * batch, 1), sigma))
-        x0 = self.network(stacked, level, text, route=route, silent=silent).map(Tensor.float)
+        x0 = self.network(stacked, level, text, route=route, silent=silent, conditions=conditions)
+        x0 = x0.map(Tensor.float)
         return [x0.map(lambda z, i=i: z[i * batch : (i + 1) * batch]) for i in range(count)]

@@ -22,6 +22,8 @@ FILES = {
     "video-codec": WEIGHTS / "pocket-video-codec.safetensors",
     "audio-codec": WEIGHTS / "pocket-audio-codec.safetensors",
 }
+# Layers on the base, which name its hash.
+ADD_ONS = {"pocket-plan": WEIGHTS / "pocket-plan.safetensors"}
 # The kind of file behind each input of the loader.
 KINDS = {
     "model": "pocket-av",

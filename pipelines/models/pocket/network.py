@@ -114,6 +114,7 @@ class Geometry:
     """Where the tokens of one stream are."""
 
     positions: Float[Tensor, "l a"]  # seconds * RATE, then rows and columns in 0..SPAN
+    extent: Float[Tensor, " a"]  # what 1 is along each axis of the unit cube
     frames: Tensor  # the video latent frame each token falls into, [l]
     rotary: RotaryTable  # all axes, for self-attention
     clock: RotaryTable  # time alone, for context attention
@@ -170,6 +171,7 @@ class TwinStreamDiT(nn.Module):
                 "audio": StreamEnds(config, channels=config.audio_channels, axes=1, **shared),
             }
         )
+        self.add_ons = nn.ModuleDict()  # what turns an add-on's condition into what its layers in the blocks read
         self.blocks = nn.ModuleDict(
             {name: nn.ModuleList(StreamBlock(**block) for _ in range(config.depth)) for name in ("video", "audio")}
         )
@@ -194,7 +196,7 @@ class TwinStreamDiT(nn.Module):
         """Token positions of the streams present; both clocks run in seconds."""
         config, head = self.config, self.config.dim // self.config.heads
 
-        def make(times: Tensor, space: Tensor | None, frames: Tensor) -> Geometry:
+        def make(times: Tensor, space: Tensor | None, frames: Tensor, seconds_each: float) -> Geometry:
             clock = times[:, None] * RATE
             positions = (
                 clock
@@ -207,8 +209,10 @@ class TwinStreamDiT(nn.Module):
                 if config.clock == "seconds"
                 else torch.arange(len(times)).repeat_interleave(span)[:, None]
             )
+            extent = torch.tensor([len(times) * seconds_each * RATE] + [SPAN] * (positions.shape[1] - 1))
             return Geometry(
                 positions,
+                extent,
                 frames.repeat_interleave(span),
                 rotary_table(positions, head_dim=head),
                 rotary_table(ticks, head_dim=head),
@@ -219,17 +223,15 @@ class TwinStreamDiT(nn.Module):
             t, h, w = x.video.shape[2:]
             rows, columns = (latent_times(n // VIDEO_PATCH, VIDEO_PATCH / n) * SPAN for n in (h, w))
             space = torch.cartesian_prod(rows, columns)
-            video = make(latent_times(t, video_latent_seconds(config.fps)), space, torch.arange(t))
+            each = video_latent_seconds(config.fps)
+            video = make(latent_times(t, each), space, torch.arange(t), each)
         if x.audio is not None:
             count = x.audio.shape[2]
             frames = x.video.shape[2] if x.video is not None else count
-            audio = make(
-                latent_times(count, audio_latent_seconds(config.sample_rate)), None, latent_frame_of(count, frames)
-            )
+            each = audio_latent_seconds(config.sample_rate)
+            audio = make(latent_times(count, each), None, latent_frame_of(count, frames), each)
         device = x.present()[0].device
-        return Streams(video, audio).map(
-            lambda g: Geometry(*(value.to(device) for value in (g.positions, g.frames, g.rotary, g.clock)))
-        )
+        return Streams(video, audio).map(lambda g: Geometry(*(value.to(device) for value in vars(g).values())))
 
     def forward(
         self,
@@ -248,8 +250,8 @@ class TwinStreamDiT(nn.Module):
         text: [b, m, text_dim] for each stream, an all-zero row being padding. route: [b] bool for each stream, whether it
         sees the other (``None``: it does); a closed route leaves the context tokens alone. silent: [b] bool for each stream,
         whether context attention adds nothing at all to it (``None``: it adds). detached: [b] bool for each stream,
-        whether the other reads it without a gradient (``None``: with one). conditions: name -> what the add-on layer of
-        that name takes.
+        whether the other reads it without a gradient (``None``: with one). conditions: name -> what the add-on of that name
+        takes; without it the add-on does nothing.
         """
         place, masks = self.geometry(x), text.map(lambda e: e.abs().amax(-1) > 0)
         ends = Streams(self.ends["video"], self.ends["audio"])
@@ -258,13 +260,25 @@ class TwinStreamDiT(nn.Module):
             lambda h, end, s, e, m: end.noise_levels(s, e, m, tokens=h.shape[1]), ends, sigma, text, masks
         )
         noise = level.map(lambda z, end: end.to_modulation(z), ends)
+        given = self._given(conditions or {}, place)
         for block in self.pairs():
-            states, mods = self._attend(block, states, noise, place, text, masks, conditions or {})
+            states, mods = self._attend(block, states, noise, place, text, masks, given)
             states = self._exchange(
                 block, states, place, route or Streams(), silent or Streams(), detached or Streams()
             )
             states = states.map(lambda h, half, m: half.feed(h, m), block, mods)
         return _to_latents(states.map(lambda h, end, z: end.clean(h, z), ends, level), x)
+
+    def _given(self, conditions: dict[str, Any], place: Streams[Geometry]) -> Streams[dict[str, Any]]:
+        """Each stream's part of every condition that an add-on is there for."""
+        read = {
+            name: encode(conditions[name], place)
+            for name, encode in self.add_ons.items()
+            if conditions.get(name) is not None
+        }
+        return Streams(
+            *({name: getattr(value, stream) for name, value in read.items()} for stream in ("video", "audio"))
+        )
 
     @staticmethod
     def _attend(
@@ -274,14 +288,22 @@ class TwinStreamDiT(nn.Module):
         place: Streams,
         text: Streams,
         masks: Streams,
-        conditions: dict[str, Any],
+        given: Streams,
     ) -> tuple[Streams, Streams]:
         mods = noise.map(lambda z, half: half.modulations(z), block)
 
-        def attend(h: Tensor, half: StreamBlock, m: tuple[Tensor, ...], g: Geometry, e: Tensor, mask: Tensor) -> Tensor:
-            return half.attend(h, m, rotary=g.rotary, text=e, text_mask=mask, conditions=conditions)
+        def attend(
+            h: Tensor,
+            half: StreamBlock,
+            m: tuple[Tensor, ...],
+            g: Geometry,
+            e: Tensor,
+            mask: Tensor,
+            conditions: dict[str, Any],
+        ) -> Tensor:
+            return half.attend(h, m, place=g, text=e, text_mask=mask, conditions=conditions)
 
-        return states.map(attend, block, mods, place, text, masks), mods
+        return states.map(attend, block, mods, place, text, masks, given), mods
 
     def _exchange(
         self, block: Streams, states: Streams, place: Streams, route: Streams, silent: Streams, detached: Streams

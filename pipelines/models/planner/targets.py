@@ -1,0 +1,75 @@
+"""What planned tokens aim at: features of frozen instruments on a coarse grid of the clip (Baton: SigLIP2 and WavTokenizer;
+here the last-but-one layers of our own probes).
+
+Letters: b batch, t frames, h/w rows and columns, n plan tokens, d channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
+
+from ...metrics.prompts import Prompt
+from ...metrics.reading import Probes, render
+from ...plan import PlanStreams, PlanTokens, unit_grid
+from ...shapes import ClipShape
+from ...streams import Streams
+from ..pocket.codec import log_mel
+
+PER_KEYFRAME = 2  # frames, whose features stand side by side in one token: 8 keyframes a second
+CELLS = 2  # rows and columns of a keyframe
+PER_BLOCK = 4  # mel frames behind one audio token: 16 a second
+HALVES = 2  # of a block, whose features stand side by side
+
+
+@dataclass(frozen=True)
+class PlanGrid:
+    """How many planned tokens a clip has: keyframes of ``CELLS`` x ``CELLS``, and blocks of sound."""
+
+    keyframes: int
+    blocks: int
+
+    @classmethod
+    def of(cls, frames: int, mel_frames: int) -> PlanGrid:
+        return cls(-(-frames // PER_KEYFRAME), -(-mel_frames // PER_BLOCK))
+
+    def placed(self, tokens: Streams[Tensor]) -> PlanStreams:
+        """``tokens`` [b, n, d] at the centres of the grid's cells."""
+        places = Streams(unit_grid(self.keyframes, CELLS, CELLS), unit_grid(self.blocks))
+        return tokens.map(lambda z, at: PlanTokens(z, at), places)
+
+
+@torch.no_grad()
+def plan_targets(
+    probes: Probes, frames: Float[Tensor, "b t 3 h w"], waveform: Float[Tensor, "b 2 samples"]
+) -> Streams[Tensor]:
+    """Features of true clips: video [b, keyframes * CELLS^2, d], audio [b, blocks, d']."""
+    maps = F.adaptive_avg_pool2d(probes.video.features(frames), CELLS)
+    video = rearrange(maps, "(b k two) c h w -> b (k h w) (two c)", b=len(frames), two=PER_KEYFRAME)
+    series = probes.audio.features(log_mel(waveform, sample_rate=probes.audio.sample_rate))
+    audio = rearrange(F.avg_pool1d(series, PER_BLOCK // HALVES), "b c (n two) -> b n (two c)", two=HALVES)
+    return Streams(video, audio)
+
+
+def oracle_plan(probes: Probes, prompts: Sequence[Prompt]) -> PlanStreams:
+    """The plan that the prompts' own scenes would have: features of their true clips."""
+    frames, waveform = render([prompt.scene for prompt in prompts], ClipShape())
+    tokens = plan_targets(probes, frames, waveform)
+    return PlanGrid.of(frames.shape[1], 4 * tokens.both()[1].shape[1]).placed(tokens)
+
+
+def shuffled_plan(probes: Probes, prompts: Sequence[Prompt]) -> PlanStreams:
+    """The same tokens at each other's places: what a plan is worth when it is misplaced."""
+    generator = torch.Generator().manual_seed(prompts[0].seed)
+
+    def shuffle(part: PlanTokens) -> PlanTokens:
+        order = torch.randperm(len(part.places), generator=generator)
+        return PlanTokens(part.tokens[:, order], part.places)
+
+    return oracle_plan(probes, prompts).map(shuffle)

@@ -1,0 +1,153 @@
+"""Training of plan layers on the frozen base, with the features of the true clips as plan (Baton's second stage)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from ..files import replaced
+from ..metrics.reading import Probes, render
+from ..models.planner.targets import PlanGrid, plan_targets
+from ..models.pocket.codec import AudioCodec, VideoCodec
+from ..models.pocket.network import TwinStreamDiT
+from ..models.pocket.plan import NAME, PlanLayers
+from ..models.pocket.text import TextEncoder, WordTokenizer
+from ..plan import PlanStreams, PlanTokens
+from ..shapes import ClipShape
+from ..streams import Streams
+from ..weights import halved, save_weights
+from ..world import Scene, caption, make_scenes
+from .data import PARAPHRASES, LatentCache, chunks
+from .flow import FlowBatch, FlowObjective, Recipe, make_batch
+
+PLAN_DROP = 0.1
+TEXT_ALSO = 0.5  # share of the dropped plans whose text is dropped too, so that guidance may compare with neither
+
+
+@dataclass(frozen=True)
+class PlanCache:
+    """Encoded clips and the features of the same clips: video [n, tokens, d] and audio [n, tokens, d'] in float16."""
+
+    latents: LatentCache
+    features: Streams[Tensor]
+    grid: PlanGrid
+
+    @classmethod
+    def build(
+        cls,
+        path: Path,
+        *,
+        seed: int,
+        count: int,
+        mix: dict[str, float],
+        codecs: tuple[VideoCodec, AudioCodec],
+        probes: Probes,
+        tokenizer: WordTokenizer,
+    ) -> PlanCache:
+        """Render and encode ``count`` scenes, or read them back from ``path``."""
+        if not path.is_file():
+            scenes = make_scenes(seed, count, mix=mix)
+            parts = [
+                cls._encode(part, codecs, probes, tokenizer)
+                for part in tqdm(list(chunks(scenes)), desc="render", unit="x32")
+            ]
+            with replaced(path) as temporary:
+                save_file(
+                    {name: torch.cat([part[name] for part in parts]).contiguous() for name in parts[0]}, temporary
+                )
+        found, shape = load_file(path), ClipShape()
+        latents = LatentCache(found["video"], found["audio"], found["tokens"])
+        features = Streams(found["plan_video"], found["plan_audio"])
+        return cls(latents, features, PlanGrid.of(shape.frames, found["plan_audio"].shape[1] * 4))
+
+    @staticmethod
+    @torch.inference_mode()
+    def _encode(
+        scenes: Sequence[Scene], codecs: tuple[VideoCodec, AudioCodec], probes: Probes, tokenizer: WordTokenizer
+    ) -> dict[str, Tensor]:
+        frames, waveform = render(scenes, ClipShape(seconds=scenes[0].seconds))
+        words = torch.stack([tokenizer.batch([caption(s, paraphrase=p) for p in range(PARAPHRASES)]) for s in scenes])
+        video, audio = plan_targets(probes, frames, waveform).both()
+        return {
+            "video": codecs[0].encode(frames).half(),
+            "audio": codecs[1].encode(waveform).half(),
+            "tokens": words.short(),
+            "plan_video": video.half(),
+            "plan_audio": audio.half(),
+        }
+
+    def moments(self) -> Streams[tuple[Tensor, Tensor]]:
+        """Mean and deviation of each feature channel."""
+        return self.features.map(lambda z: (z.float().mean((0, 1)), z.float().std((0, 1)).clamp_min(1e-3)))
+
+
+@dataclass(frozen=True)
+class PlanBatch:
+    """A flow batch and the plan of each of its clips."""
+
+    flow: FlowBatch
+    plan: PlanStreams
+
+
+class PlanObjective(nn.Module):
+    """The flow-matching loss of the frozen base with plan layers; they alone learn."""
+
+    def __init__(self, layers: PlanLayers, network: TwinStreamDiT, encoder: TextEncoder) -> None:
+        super().__init__()
+        self.layers = layers
+        self.flow = FlowObjective(layers.install(network), encoder)
+
+    def forward(self, batch: PlanBatch) -> dict[str, Tensor]:
+        return self.flow(batch.flow, conditions={NAME: batch.plan})
+
+
+class PlanStage:
+    """Plan layers on true features, judged by ``judge`` (how well a plan is kept on development prompts)."""
+
+    name = "plan"
+
+    def __init__(
+        self,
+        cache: PlanCache,
+        layers: PlanLayers,
+        network: TwinStreamDiT,
+        encoder: TextEncoder,
+        path: Path,
+        *,
+        recipe: Recipe,
+        base: str,
+        judge: Callable[[TwinStreamDiT, TextEncoder], dict[str, float]],
+    ) -> None:
+        self.cache, self.path, self.recipe, self.base, self.judge = cache, path, recipe, base, judge
+        network.requires_grad_(False)
+        encoder.requires_grad_(False)
+        layers.requires_grad_(True)
+        self.objective = PlanObjective(layers, network, encoder)
+        self.null = encoder.tokenizer.batch([""])[:, : cache.latents.tokens.shape[-1]]
+
+    def batch(self, generator: torch.Generator, size: int) -> PlanBatch:
+        """Random clips with tasks; one plan in ten is hidden, and for half of those the text too."""
+        flow = make_batch(self.cache.latents, size, self.null, generator, recipe=self.recipe)
+        shown = torch.rand(size, generator=generator) >= PLAN_DROP
+        bare = ~shown & (torch.rand(size, generator=generator) < TEXT_ALSO)
+        tokens = flow.tokens.map(lambda z: torch.where(bare[:, None], self.null, z))
+        plan = self.cache.grid.placed(self.cache.features.map(lambda z: z[flow.pick].float()))
+        return PlanBatch(
+            FlowBatch(**{**vars(flow), "tokens": tokens}), plan.map(lambda p: PlanTokens(p.tokens, p.places, shown))
+        )
+
+    def score(self) -> dict[str, float]:
+        return self.judge(self.objective.flow.network, self.objective.flow.encoder)
+
+    def save(self, record: dict[str, Any]) -> list[Path]:
+        record = {**record, "clips": len(self.cache.latents.video), "base": self.base}
+        config = {**vars(self.objective.layers.config), "base": self.base}
+        save_weights(self.path, halved(self.objective.layers), kind="pocket-plan", config=config, record=record)
+        return [self.path]
