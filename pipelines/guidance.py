@@ -32,10 +32,10 @@ class Branch:
     """
 
     text: bool = True
-    plan: bool = True
     a2v: bool = True
     v2a: bool = True
     masked: bool = False
+    plan: bool = True
 
 
 PLAIN = Branch()

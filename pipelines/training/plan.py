@@ -33,8 +33,9 @@ TEXT_ALSO = 0.5  # share of the dropped plans whose text is dropped too, so that
 
 @dataclass(frozen=True)
 class PlanCache:
-    """Encoded clips and the features of the same clips: video [n, tokens, d] and audio [n, tokens, d'] in float16."""
+    """Scenes, their encoded clips and the features of the same clips: video [n, tokens, d], audio [n, tokens, d'], float16."""
 
+    scenes: list[Scene]
     latents: LatentCache
     features: Streams[Tensor]
     grid: PlanGrid
@@ -52,8 +53,8 @@ class PlanCache:
         tokenizer: WordTokenizer,
     ) -> PlanCache:
         """Render and encode ``count`` scenes, or read them back from ``path``."""
+        scenes = make_scenes(seed, count, mix=mix)
         if not path.is_file():
-            scenes = make_scenes(seed, count, mix=mix)
             parts = [
                 cls._encode(part, codecs, probes, tokenizer)
                 for part in tqdm(list(chunks(scenes)), desc="render", unit="x32")
@@ -65,7 +66,7 @@ class PlanCache:
         found, shape = load_file(path), ClipShape()
         latents = LatentCache(found["video"], found["audio"], found["tokens"])
         features = Streams(found["plan_video"], found["plan_audio"])
-        return cls(latents, features, PlanGrid.of(shape.frames, found["plan_audio"].shape[1] * 4))
+        return cls(scenes, latents, features, PlanGrid.of(shape.frames, found["plan_audio"].shape[1] * 4))
 
     @staticmethod
     @torch.inference_mode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,9 +17,18 @@ from ..guidance import PerStreamCFG
 from ..metrics.bench import Variant, chunks, score_chunk, summarise
 from ..metrics.prompts import AUDIBLE, DEVELOPMENT, bench_prompts
 from ..metrics.reading import AUDIO_PROBE, VIDEO_PROBE, Probes
+from ..models.planner.planner import PlannerConfig, VAPlanner
 from ..models.planner.targets import oracle_plan
 from ..models.pocket.codec import AudioCodec, VideoCodec, log_mel
-from ..models.pocket.load import ADD_ONS, FILES, PocketModel, load_audio_codec, load_network, load_text_encoder, load_video_codec
+from ..models.pocket.load import (
+    ADD_ONS,
+    FILES,
+    PocketModel,
+    load_audio_codec,
+    load_network,
+    load_text_encoder,
+    load_video_codec,
+)
 from ..models.pocket.network import POCKET, TwinStreamDiT
 from ..models.pocket.plan import PlanConfig, PlanLayers
 from ..models.pocket.text import TextEncoder
@@ -26,13 +36,14 @@ from ..modifiers import Apart
 from ..shapes import ClipShape
 from ..weights import WEIGHTS, halved, load_weights, save_weights
 from ..world import make_scenes, vocabulary
-from ..world.scene import MIX
+from ..world.scene import MIX, SOUNDING
 from .card import write_card
 from .codec import VideoDecoderStage
 from .data import LatentCache, RenderCache, fit_codecs
 from .flow import RECIPES, FlowStage, Recipe, start_audio_from_video
 from .loop import Settings, Stage, train
 from .plan import PlanCache, PlanStage
+from .planner import PlannerStage, judge_planner
 from .probes import AudioProbeStage, VideoProbeStage
 
 CODEC_CLIPS = 1024
@@ -59,6 +70,7 @@ PRESETS = {
     "video-probe": Preset(steps=1200, batch=16, lr=2e-3, score_every=150),
     "video": Preset(steps=2000, batch=64, lr=1.2e-3, score_every=1000),
     "audio": Preset(steps=1000, batch=64, lr=1.2e-3, score_every=500),
+    "planner": Preset(steps=3000, batch=32, lr=1e-3, score_every=500),
     "plan": Preset(steps=4000, batch=64, lr=1.5e-3, score_every=1000),
     "joint": Preset(steps=8000, batch=64, lr=1e-3, score_every=1600, lr_factors={"context_attention": 2.0}),
 }
@@ -107,8 +119,8 @@ def run_stage(job: Job) -> dict[str, Any]:
 def _stage(job: Job) -> Stage:
     if job.stage in RECIPES:
         return _flow(job)
-    if job.stage == "plan":
-        return _plan(job)
+    if job.stage in ("plan", "planner"):
+        return {"plan": _plan, "planner": _planner}[job.stage](job)
     if job.stage == "audio-probe":
         return AudioProbeStage(load_audio_codec(), job.folder / AUDIO_PROBE.name)
     # The probe must read any composition; a decoder that had seen the held-out ones would flatter the ceiling.
@@ -129,19 +141,36 @@ def _flow(job: Job) -> FlowStage:
     return FlowStage(job.stage, cache, network, encoder, job.folder, recipe=recipe, judge=judge)
 
 
-def _plan(job: Job) -> PlanStage:
-    """Plan layers on the shipped base, which stays as it is; 'score' is the share of oracle plans that are realised."""
-    file, encoder = load_weights(FILES["pocket-av"], "pocket-av"), load_text_encoder()
-    network, codecs, probes = load_network(), (load_video_codec(), load_audio_codec()), Probes.load()
-    cache = PlanCache.build(
+def _plan_cache(job: Job, codecs: tuple[VideoCodec, AudioCodec], probes: Probes) -> PlanCache:
+    return PlanCache.build(
         job.data or job.run / f"plan-{job.seed}-{job.clips}.safetensors",
         seed=job.seed + 101,
         count=job.clips,
         mix=MIX,
         codecs=codecs,
         probes=probes,
-        tokenizer=encoder.tokenizer,
+        tokenizer=load_text_encoder().tokenizer,
     )
+
+
+def _planner(job: Job) -> PlannerStage:
+    """The planner on the features of true clips; 'score' is how much of them it explains, given their timelines."""
+    codecs, probes = (load_video_codec(), load_audio_codec()), Probes.load()
+    cache = _plan_cache(job, codecs, probes)
+    sizes = cache.features.map(lambda z: z.shape[-1])
+    config = PlannerConfig(tuple(vocabulary()), SOUNDING, cache.grid.keyframes, cache.grid.blocks, *sizes.both())
+    planner = VAPlanner(config)
+    planner.standardise(cache.moments())
+    prompts = bench_prompts(JUDGE_PROMPTS, DEVELOPMENT)
+    judge = partial(judge_planner, prompts=prompts, probes=probes)
+    return PlannerStage(cache, planner, job.folder / ADD_ONS["pocket-planner"].name, judge=judge)
+
+
+def _plan(job: Job) -> PlanStage:
+    """Plan layers on the shipped base, which stays as it is; 'score' is the share of oracle plans that are realised."""
+    file, encoder = load_weights(FILES["pocket-av"], "pocket-av"), load_text_encoder()
+    network, codecs, probes = load_network(), (load_video_codec(), load_audio_codec()), Probes.load()
+    cache = _plan_cache(job, codecs, probes)
     sizes = cache.features.map(lambda z: z.shape[-1])
     layers = PlanLayers(PlanConfig(*sizes.both()), network.config)
     layers.init_weights()

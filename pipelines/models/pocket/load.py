@@ -22,8 +22,11 @@ FILES = {
     "video-codec": WEIGHTS / "pocket-video-codec.safetensors",
     "audio-codec": WEIGHTS / "pocket-audio-codec.safetensors",
 }
-# Layers on the base, which name its hash.
-ADD_ONS = {"pocket-plan": WEIGHTS / "pocket-plan.safetensors"}
+# What can be put on the base, or beside it.
+ADD_ONS = {
+    "pocket-plan": WEIGHTS / "pocket-plan.safetensors",
+    "pocket-planner": WEIGHTS / "pocket-planner.safetensors",
+}
 # The kind of file behind each input of the loader.
 KINDS = {
     "model": "pocket-av",
