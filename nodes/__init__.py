@@ -9,6 +9,7 @@ from .doctor import DuetDoctor
 from .guidance import DuetCrossModalGuidance, DuetGuider
 from .latent import DuetDecode, DuetEmptyLatent, DuetMux
 from .loaders import DuetLoadAV
+from .plan import DuetEditPlan, DuetLoadPlanner, DuetPlanner
 from .prior import DuetLoadPrior, DuetPriorSampler
 from .sampling import DuetSampler, DuetSchedule
 from .strategies import (
@@ -24,8 +25,11 @@ from .strategies import (
 
 NODES: list[type[io.ComfyNode]] = [
     DuetLoadAV,
+    DuetLoadPlanner,
     DuetLoadPrior,
     DuetEncodePrompt,
+    DuetPlanner,
+    DuetEditPlan,
     DuetPriorSampler,
     DuetApplyConditions,
     DuetEmptyLatent,

@@ -8,7 +8,8 @@ import torch
 from comfy_api.latest import io
 
 from ..pipelines.models.javisdit.prior import Prior
-from .types import AUDIO_TEXT, CATEGORY, PRIOR, PRIOR_KEYS
+from ..pipelines.plan import Plan
+from .types import AUDIO_TEXT, CATEGORY, PLAN, PRIOR, PRIOR_KEYS
 from .types import Prior as PriorSocket
 
 log = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ class DuetEncodePrompt(io.ComfyNode):
 
 
 class DuetApplyConditions(io.ComfyNode):
-    """Puts a prior on a prompt, for every branch of guidance."""
+    """Puts a plan and a prior on the prompts, for every branch of guidance."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -96,9 +97,9 @@ class DuetApplyConditions(io.ComfyNode):
             node_id="DuetApplyConditions",
             display_name="Duet Apply Conditions",
             category=CATEGORY,
-            description="Puts a prior on the prompts: where and when things happen. Connect both prompts, because the network was "
-            "trained to see the prior in either branch.",
-            search_aliases=["prior", "hist-sypo"],
+            description="Puts a plan or a prior on the prompts: where and when things happen. Connect both prompts, because the "
+            "networks were trained to see them in either branch.",
+            search_aliases=["plan", "baton", "prior", "hist-sypo"],
             inputs=[
                 io.Conditioning.Input("positive"),
                 io.Conditioning.Input("negative"),
@@ -121,10 +122,10 @@ class DuetApplyConditions(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, positive: list, negative: list, prior_keys: str, prior: Prior | None = None) -> io.NodeOutput:
-        if prior is None:
-            return io.NodeOutput(positive, negative)
-        with_keys = lambda conds, keys: [[z, {**o, PRIOR: prior, PRIOR_KEYS: keys}] for z, o in conds]  # noqa: E731 - both prompts
-        return io.NodeOutput(
-            *(with_keys(c, keys) for c, keys in zip((positive, negative), KEYS[prior_keys], strict=True))
-        )
+    def execute(
+        cls, positive: list, negative: list, prior_keys: str, plan: Plan | None = None, prior: Prior | None = None
+    ) -> io.NodeOutput:
+        planned = {} if plan is None else {PLAN: plan}
+        given = [planned if prior is None else {**planned, PRIOR: prior, PRIOR_KEYS: keys} for keys in KEYS[prior_keys]]
+        prompts = zip((positive, negative), given, strict=True)
+        return io.NodeOutput(*([[z, {**options, **own}] for z, options in prompt] for prompt, own in prompts))

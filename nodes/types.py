@@ -5,11 +5,14 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 Strategy = io.Custom("DUET_STRATEGY")
+Plan = io.Custom("DUET_PLAN")
+Planner = io.Custom("DUET_PLANNER")
 Prior = io.Custom("DUET_PRIOR")
 PriorNet = io.Custom("DUET_PRIOR_NET")
 CATEGORY = "Duet"
 # Our keys on a CONDITIONING entry.
 AUDIO_TEXT = "duet_audio_text"  # the audio stream's words
+PLAN = "duet_plan"
 PRIOR = "duet_prior"
 PRIOR_KEYS = "duet_prior_keys"  # what prior attention sees: 'prior', 'null' or both
 ASKED = "duet_asked"  # the clip that was asked for; also on a LATENT

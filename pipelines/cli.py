@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,9 @@ from .files import check_place, replaced
 if TYPE_CHECKING:
     from .generate import Request
     from .metrics.reading import Probes
+    from .models.pocket.load import PocketModel
     from .models.pocket.text import WordTokenizer
+    from .plan import Timeline
     from .streams import Clip
 
 GUIDANCE_FORMS = ("cfg", "U1", "U2", "U2'", "U3", "U5")
@@ -43,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_generate(commands.add_parser("generate", help="render a prompt to an mp4 with sound"))
+    _add_plan(commands.add_parser("plan", help="write what happens when in a clip, or check what you wrote"))
     _add_world(commands.add_parser("world", help="render clips of the procedural world with their exact truth"))
     _add_train(commands.add_parser("train", help="train a part of the pocket model"))
     _add_data(commands.add_parser("data", help="encode a folder of captioned clips to train on"))
@@ -76,6 +80,9 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="takes of each prompt (default 1)")
     parser.add_argument(
         "--prompts", type=Path, metavar="FILE", help="a text file with one prompt a line, instead of PROMPT"
+    )
+    parser.add_argument(
+        "--plan", type=Path, metavar="FILE", help="a timeline to keep to, as 'duet plan' writes it (default: no plan)"
     )
     parser.add_argument(
         "-o",
@@ -126,8 +133,10 @@ def _generate(arguments: argparse.Namespace) -> None:
     from .guidance import UCG, PerStreamCFG
     from .metrics.reading import Probes
     from .models.pocket.load import PocketModel
+    from .planning import read_timeline
     from .shapes import ClipShape
 
+    timeline = None if arguments.plan is None else read_timeline(arguments.plan)
     audio = None if arguments.audio_prompt is None else [arguments.audio_prompt] * len(prompts)
     text, context = arguments.cfg, arguments.context
     plain = arguments.form == "cfg"
@@ -143,11 +152,68 @@ def _generate(arguments: argparse.Namespace) -> None:
     )
     model, probes = PocketModel.load(), Probes.load()
     _report_unknown(model.text.tokenizer, [*prompts, *(audio or ()), arguments.negative])
+    if timeline is not None:
+        request = _planned(model, request, timeline)
     batch = 16
     with tqdm(total=arguments.steps * -(-len(prompts) // batch), desc="sample", unit="step") as bar:
         clips = generate(model, request, batch=batch, on_step=bar.update)
     for k, (clip, output) in enumerate(zip(tqdm(clips, desc="write", unit="clip"), outputs, strict=True)):
         _deliver(clip, output, timelines[k] if timelines else None, request, k, probes)
+
+
+def _planned(model: PocketModel, request: Request, timeline: Timeline) -> Request:
+    """``request`` with a plan for each prompt, and the layers that read it in ``model``."""
+    from .models.planner.load import load_planner, with_plan_layers
+    from .planning import plan_request
+
+    planner = load_planner()
+    if request.shape.seconds != planner.config.seconds:
+        raise ValueError(
+            f"--seconds is {request.shape.seconds:g}; the planner knows clips of {planner.config.seconds:g} s alone."
+        )
+    with_plan_layers(model.network)
+    return replace(request, plan=plan_request(planner, request.prompts, request.audio, timeline))
+
+
+def _add_plan(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("prompt", help=f"what is seen and heard, e.g. '{EXAMPLE}'")
+    parser.add_argument("--audio-prompt", default="", help="words for the sound alone (default: the prompt)")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw (default 0)")
+    parser.add_argument("--temperature", type=float, default=1.0, help="how freely it is drawn; 0 is the likeliest")
+    parser.add_argument("--edit", type=Path, metavar="FILE", help="check this timeline instead of drawing one")
+    parser.add_argument("--picture", type=Path, metavar="PNG", help="also draw it")
+    parser.add_argument("-o", "--output", type=Path, help="a text file for the timeline (default: print it)")
+    parser.set_defaults(command=_plan)
+
+
+def _plan(arguments: argparse.Namespace) -> None:
+    outputs = [(arguments.output, ".txt"), (arguments.picture, ".png")]
+    for path, suffix in outputs:
+        if path is not None:
+            check_place(path, suffix=suffix)
+    if not 0 <= arguments.temperature <= 10:
+        raise ValueError(f"--temperature is {arguments.temperature}; it must be from 0 to 10.")
+    from .models.planner.load import load_planner
+    from .planning import read_timeline
+
+    edited = None if arguments.edit is None else read_timeline(arguments.edit)
+    planner = load_planner()
+    _report_unknown(planner.language.words, [arguments.prompt, arguments.audio_prompt])
+    if edited is None:
+        edited = planner.write(
+            arguments.prompt, arguments.audio_prompt, seed=arguments.seed, temperature=arguments.temperature
+        )
+    planner.language.write(edited)  # refuses what cannot be planned
+    if arguments.output is None:
+        print(edited)
+    else:
+        with replaced(arguments.output) as temporary:
+            temporary.write_text(f"{edited}\n", encoding="utf-8")
+    if arguments.picture is not None:
+        from .pictures import draw_plan
+        from .timeline import write_png
+
+        write_png(arguments.picture, draw_plan(edited, seconds=planner.config.seconds, title=arguments.prompt))
 
 
 def _report_unknown(tokenizer: WordTokenizer, texts: Sequence[str]) -> None:
@@ -227,7 +293,10 @@ def _world(arguments: argparse.Namespace) -> None:
 def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "stage",
-        choices=("codecs", "video-decoder", "audio-probe", "video-probe", "video", "audio", "joint", "ablation"),
+        choices=(
+            *("codecs", "video-decoder", "audio-probe", "video-probe", "video", "audio", "joint"),
+            *("planner", "plan", "plan-adapted", "ablation"),
+        ),
         help="what to train; each stage needs the ones before it",
     )
     parser.add_argument(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from .guidance import PLAIN, Branch, Latents, Outputs, Strategy, Terms, needed, weighted
+from .guidance import MAX_SCALE, PLAIN, Branch, Latents, Outputs, Strategy, Terms, needed, weighted
 from .streams import Streams
 
 
@@ -40,6 +40,30 @@ class Apart(Modifier):
     def terms(self, sigma: float) -> Terms:
         terms = self.strategy.terms(sigma)
         return {replace(branch, a2v=False, v2a=False): weights for branch, weights in terms.items()}
+
+    branches, ever, combine = Strategy.branches, Strategy.ever, Strategy.combine
+
+
+@dataclass(frozen=True)
+class PlanScale(Modifier):
+    """Another strategy, and away from what the network would make without the plan: + (scale - 1) (x0 - x0 without it), for
+    each stream. Scale 1 costs nothing."""
+
+    video: float = 1.5
+    audio: float = 1.5
+
+    def __post_init__(self) -> None:
+        _require_linear(self)
+        for name, scale in (("video", self.video), ("audio", self.audio)):
+            if not 0 <= scale <= MAX_SCALE:
+                raise ValueError(f"The {name} scale of the plan is {scale}; it must be from 0 to {MAX_SCALE:g}.")
+
+    def terms(self, sigma: float) -> Terms:
+        terms = dict(self.strategy.terms(sigma))
+        for branch, sign in ((PLAIN, 1), (Branch(plan=False), -1)):
+            video, audio = terms.get(branch, (0.0, 0.0))
+            terms[branch] = (video + sign * (self.video - 1), audio + sign * (self.audio - 1))
+        return terms
 
     branches, ever, combine = Strategy.branches, Strategy.ever, Strategy.combine
 

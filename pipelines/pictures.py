@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from .models.javisdit.prior import Prior
+from .plan import PLACES, Timeline
 
 DPI = 100
 
@@ -47,4 +48,25 @@ def draw_prior(prior: Prior, *, title: str) -> Figure:
             figure.colorbar(shown, ax=place)
         column[0].set_title(name, fontsize=9)
         column[-1].set_xlabel(f"{values.shape[1]} channels", fontsize=8)
+    return figure
+
+
+SEEN, HEARD = "#1f6fd6", "#d6401f"
+
+
+def draw_plan(timeline: Timeline, *, seconds: float, title: str) -> Figure:
+    """A timeline as two lanes: what is seen, by place, and what is heard."""
+    figure = Figure(figsize=(10, 3.2), layout="constrained")
+    seen, heard = figure.subplots(2, 1, sharex=True)
+    figure.suptitle(title, fontsize=10)
+    for event in timeline.events:
+        level = 2 - PLACES.index(event.where)
+        for axes, shown, colour, marker in ((seen, event.seen, SEEN, "v"), (heard, event.heard, HEARD, "^")):
+            if shown:
+                axes.plot([event.when], [level], marker=marker, color=colour, markersize=10)
+                axes.annotate(event.what, (event.when, level), textcoords="offset points", xytext=(7, -3), fontsize=8)
+    for axes, name in ((seen, "seen"), (heard, "heard")):
+        axes.set(ylim=(-0.6, 2.6), yticks=range(3), yticklabels=PLACES[::-1], ylabel=name, xlim=(0, seconds))
+        axes.grid(alpha=0.3)
+    heard.set_xlabel("seconds")
     return figure

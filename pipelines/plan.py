@@ -135,8 +135,11 @@ def unit_grid(*counts: int) -> Float[Tensor, "n a"]:
 
 @dataclass(frozen=True)
 class Plan:
-    """Planned tokens of both streams, the timeline they stand for (None in the paper's mode), and the seed it was drawn with."""
+    """Planned tokens of both streams, the prompts and the timeline they stand for (None in the paper's mode), and the seed it
+    was drawn with."""
 
     streams: PlanStreams
+    video: str
+    audio: str
     timeline: Timeline | None
     seed: int

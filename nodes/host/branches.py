@@ -40,6 +40,10 @@ class Backbone:
     def require(self, branches: Sequence[Branch]) -> None:
         """Refuse what this model cannot answer, before anything is sampled."""
         for branch in branches:
+            if not branch.plan and not self.tokens:
+                raise ValueError(
+                    "This strategy compares with having no plan, and this model reads none. Take the plan scale out."
+                )
             if branch.a2v and branch.v2a:
                 continue
             if self.sever is None:
@@ -55,9 +59,13 @@ class Backbone:
 
 
 def _route(branch: Branch, conds: Conds, options: Options) -> tuple[Conds, Options]:
-    """Pocket: the route is a condition, so that every branch can share a batch."""
-    route = CONDRegular(torch.tensor([route_of(branch)]))
-    return [{**cond, "model_conds": {**cond["model_conds"], "route": route}} for cond in conds], options
+    """Pocket: route and plan are conditions, so that every branch can share a batch."""
+    given = {"route": CONDRegular(torch.tensor([route_of(branch)]))}
+    hidden = {} if branch.plan else {"plan_shown": CONDRegular(torch.zeros(1, 1))}
+    return [
+        {**cond, "model_conds": {**(own := cond["model_conds"]), **given, **(hidden if "plan_shown" in own else {})}}
+        for cond in conds
+    ], options
 
 
 def _switch_off(branch: Branch, conds: Conds, options: Options) -> tuple[Conds, Options]:
@@ -123,7 +131,7 @@ def evaluate(
     backbone = backbone_of(model)
     calls: dict[Any, list[tuple[int, Conds, Options]]] = {}
     for i, branch in enumerate(branches):
-        whole, row, opts = branch.a2v and branch.v2a, conds[branch.text], options
+        whole, row, opts = branch.a2v and branch.v2a and branch.plan, conds[branch.text], options
         if not whole and backbone.sever is not None:
             row, opts = backbone.sever(branch, row, opts)
         calls.setdefault("shared" if whole or backbone.together else i, []).append((i, row, opts))

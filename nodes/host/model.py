@@ -17,15 +17,18 @@ import torch
 from torch import Tensor, nn
 
 from ...pipelines.generate import check_clock, latent_sizes
+from ...pipelines.models.planner.load import load_plan_layers
 from ...pipelines.models.pocket.codec import VideoCodec
 from ...pipelines.models.pocket.denoiser import open_and_silent
 from ...pipelines.models.pocket.load import configured
 from ...pipelines.models.pocket.network import PocketConfig, TwinStreamDiT
+from ...pipelines.models.pocket.plan import NAME
+from ...pipelines.plan import Plan, PlanTokens
 from ...pipelines.sampling import SHIFT, flow_sigmas
 from ...pipelines.shapes import VIDEO_STRIDE, Asked, ClipShape
 from ...pipelines.streams import Streams
 from ...pipelines.weights import WeightsFile, fill
-from ..types import AUDIO_TEXT
+from ..types import AUDIO_TEXT, PLAN
 
 ROUTE = "duet_route"  # [b, 2] on a condition: what a2v and v2a are, as ``route_of`` says it
 Sizes = Streams[tuple[int, ...]]
@@ -49,7 +52,7 @@ class Hosted(nn.Module):
         **config: Any,
     ) -> None:
         super().__init__(self.CONFIG(**config), operations=operations, dtype=dtype, device=device)
-        self.dtype = dtype
+        self.dtype, self.operations = dtype, operations
 
     def forward(
         self, x: list[Tensor], timestep: Tensor, context: Tensor, transformer_options: dict | None = None, **conds: Any
@@ -150,6 +153,10 @@ class HostTwinStreamDiT(Hosted, TwinStreamDiT):  # pyright: ignore[reportIncompa
         route: Tensor | None = None,
         video_noisy: Tensor | None = None,
         audio_noisy: Tensor | None = None,
+        plan_video: Tensor | None = None,
+        plan_audio: Tensor | None = None,
+        plan_places: tuple[Any, ...] = (),
+        plan_shown: Tensor | None = None,
         **_unused: Any,
     ) -> list[Tensor]:
         noisy = Streams(video_noisy, audio_noisy)
@@ -159,8 +166,14 @@ class HostTwinStreamDiT(Hosted, TwinStreamDiT):  # pyright: ignore[reportIncompa
         routes = torch.ones_like(timestep)[:, None].expand(-1, 2) if route is None else route
         open_, silent = open_and_silent(routes)
         open_ = open_.map(lambda flag, mask: flag if mask is None else flag & (mask.amax(1) > 0), noisy)
-        streams = Streams(*x)
-        x0 = TwinStreamDiT.forward(self, streams, Streams(*levels), text, route=open_, silent=silent)
+        streams, conditions = Streams(*x), {}
+        if plan_video is not None and plan_audio is not None and plan_shown is not None:
+            shown = plan_shown.flatten() > 0
+            parts = zip((plan_video, plan_audio), plan_places, strict=True)
+            conditions[NAME] = Streams(*(PlanTokens(z, torch.tensor(at), shown) for z, at in parts))
+        x0 = TwinStreamDiT.forward(
+            self, streams, Streams(*levels), text, route=open_, silent=silent, conditions=conditions
+        )
         # The host's flow models answer with the velocity at its one noise level.
         return streams.map(lambda z, clean: (z - clean) / timestep.view(-1, *[1] * (z.ndim - 1)), x0).present()
 
@@ -169,6 +182,8 @@ class PocketBaseModel(JointModel):
     """The pocket network's own conditions: text for each stream, and the route."""
 
     title = "The Duet pocket model"
+    file: WeightsFile  # what it was built from, for a network of another MODEL's own
+    codec: VideoCodec
 
     def __init__(self, config: comfy.supported_models_base.BASE, device: Any = None) -> None:
         super().__init__(config, comfy.model_base.ModelType.FLOW, device=device, unet_model=HostTwinStreamDiT)
@@ -186,6 +201,18 @@ class PocketBaseModel(JointModel):
         out = super().extra_conds(**kwargs)
         out["audio_text"] = comfy.conds.CONDRegular(kwargs.get(AUDIO_TEXT, kwargs["cross_attn"]))
         out["route"] = comfy.conds.CONDRegular(kwargs.get(ROUTE, torch.ones(1, 2)))
+        plan: Plan | None = kwargs.get(PLAN)
+        if plan is not None:
+            if NAME not in self.diffusion_model.add_ons:
+                raise ValueError(
+                    "The prompt has a plan, and this MODEL reads none. Use the MODEL of 'Duet Load Planner'."
+                )
+            parts = plan.streams.both()
+            for name, part in zip(("plan_video", "plan_audio"), parts, strict=True):
+                out[name] = comfy.conds.CONDRegular(part.tokens)
+            places = tuple(tuple(map(tuple, part.places.tolist())) for part in parts)
+            out["plan_places"] = comfy.conds.CONDConstant(places)
+            out["plan_shown"] = comfy.conds.CONDRegular(torch.ones(1, 1))
         return out
 
 
@@ -208,7 +235,26 @@ def build_pocket(file: WeightsFile, codec: VideoCodec) -> comfy.model_patcher.Mo
     config = PocketModelConfig({"image_model": "duet_pocket", **vars(configured(PocketConfig, file))})
     patcher = build_model(config, file.tensors, source=file.path)
     patcher.model.latent_format.set_preview(codec)
+    patcher.model.file, patcher.model.codec = file, codec
     return patcher
+
+
+def with_plan(model: comfy.model_patcher.ModelPatcher, path: Path) -> comfy.model_patcher.ModelPatcher:
+    """A MODEL like ``model``, its LoRAs and options included, on a network of its own that reads plans.
+
+    Raises:
+        ValueError: the MODEL is not the pocket model, or the layers in ``path`` are of another base.
+    """
+    base = model.model
+    if not isinstance(base, PocketBaseModel):
+        raise ValueError(f"The planner is for the Duet pocket model; this is a {type(base).__name__}.")
+    patched = build_pocket(base.file, base.codec)
+    network = patched.model.diffusion_model
+    layers = load_plan_layers(network.config, base.file.sha256, path, operations=network.operations)
+    layers.to(device=next(network.parameters()).device, dtype=network.dtype).install(network)
+    own = model.clone()
+    own.model = patched.model
+    return own
 
 
 def joint_model(model: comfy.model_patcher.ModelPatcher) -> JointModel:

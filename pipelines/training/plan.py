@@ -1,4 +1,5 @@
-"""Training of plan layers on the frozen base, with the features of the true clips as plan (Baton's second stage)."""
+"""Training of plan layers on the frozen base: with the features of the true clips as plan, then also with what the frozen planner
+makes of the clips' timelines (Baton's second and third stage)."""
 
 from __future__ import annotations
 
@@ -28,6 +29,7 @@ from .data import PARAPHRASES, LatentCache, chunks
 from .flow import FlowBatch, FlowObjective, Recipe, make_batch
 
 PLAN_DROP = 0.1
+PREDICTED = 0.5  # share of the third stage's plans that are the planner's; the others stay true
 TEXT_ALSO = 0.5  # share of the dropped plans whose text is dropped too, so that guidance may compare with neither
 
 
@@ -110,12 +112,12 @@ class PlanObjective(nn.Module):
 
 
 class PlanStage:
-    """Plan layers on true features, judged by ``judge`` (how well a plan is kept on development prompts)."""
-
-    name = "plan"
+    """Plan layers, judged by ``judge`` (how well a plan is kept on development prompts). ``predicted`` are the planner's tokens
+    for the cache's clips: Baton's third stage; without them it is the second."""
 
     def __init__(
         self,
+        name: str,
         cache: PlanCache,
         layers: PlanLayers,
         network: TwinStreamDiT,
@@ -125,7 +127,9 @@ class PlanStage:
         recipe: Recipe,
         base: str,
         judge: Callable[[TwinStreamDiT, TextEncoder], dict[str, float]],
+        predicted: Streams[Tensor] | None = None,
     ) -> None:
+        self.name, self.predicted = name, predicted
         self.cache, self.path, self.recipe, self.base, self.judge = cache, path, recipe, base, judge
         network.requires_grad_(False)
         encoder.requires_grad_(False)
@@ -139,7 +143,13 @@ class PlanStage:
         shown = torch.rand(size, generator=generator) >= PLAN_DROP
         bare = ~shown & (torch.rand(size, generator=generator) < TEXT_ALSO)
         tokens = flow.tokens.map(lambda z: torch.where(bare[:, None], self.null, z))
-        plan = self.cache.grid.placed(self.cache.features.map(lambda z: z[flow.pick].float()))
+        features = self.cache.features.map(lambda z: z[flow.pick].float())
+        if self.predicted is not None:
+            theirs = torch.rand(size, generator=generator) < PREDICTED
+            features = features.map(
+                lambda true, z: torch.where(theirs[:, None, None], z[flow.pick].float(), true), self.predicted
+            )
+        plan = self.cache.grid.placed(features)
         return PlanBatch(
             FlowBatch(**{**vars(flow), "tokens": tokens}), plan.map(lambda p: PlanTokens(p.tokens, p.places, shown))
         )

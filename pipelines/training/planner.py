@@ -111,6 +111,18 @@ class PlannerStage:
         return [self.path]
 
 
+@torch.inference_mode()
+def predicted_features(planner: VAPlanner, cache: PlanCache, *, batch: int = 64) -> Streams[Tensor]:
+    """The planner's tokens for each clip of ``cache``, from its first caption and its own timeline, in float16."""
+    language = planner.language
+    rows = [language.prompt(caption(s)) + language.write(timeline_of(s)) for s in cache.scenes]
+    width, found = max(map(len, rows)), []
+    for start in range(0, len(rows), batch):
+        standard = planner(batched(rows[start : start + batch], width=width))[1]
+        found.append(planner.restored(standard).map(Tensor.half))
+    return Streams(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+
+
 def judge_planner(planner: VAPlanner, *, prompts: Sequence[Prompt], probes: Probes) -> dict[str, float]:
     """'score': the share of the targets' variance that is explained, given the oracle's timeline, over both streams; 'bare':
     the same without a timeline; 'right': the share of drawn timelines with the right things in the right places, heard and

@@ -17,6 +17,7 @@ from ..guidance import PerStreamCFG
 from ..metrics.bench import Variant, chunks, score_chunk, summarise
 from ..metrics.prompts import AUDIBLE, DEVELOPMENT, bench_prompts
 from ..metrics.reading import AUDIO_PROBE, VIDEO_PROBE, Probes
+from ..models.planner.load import load_plan_layers, load_planner
 from ..models.planner.planner import PlannerConfig, VAPlanner
 from ..models.planner.targets import oracle_plan
 from ..models.pocket.codec import AudioCodec, VideoCodec, log_mel
@@ -43,7 +44,7 @@ from .data import LatentCache, RenderCache, fit_codecs
 from .flow import RECIPES, FlowStage, Recipe, start_audio_from_video
 from .loop import Settings, Stage, train
 from .plan import PlanCache, PlanStage
-from .planner import PlannerStage, judge_planner
+from .planner import PlannerStage, judge_planner, predicted_features
 from .probes import AudioProbeStage, VideoProbeStage
 
 CODEC_CLIPS = 1024
@@ -72,6 +73,7 @@ PRESETS = {
     "audio": Preset(steps=1000, batch=64, lr=1.2e-3, score_every=500),
     "planner": Preset(steps=3000, batch=32, lr=1e-3, score_every=500),
     "plan": Preset(steps=4000, batch=64, lr=1.5e-3, score_every=1000),
+    "plan-adapted": Preset(steps=1500, batch=64, lr=5e-4, score_every=500),
     "joint": Preset(steps=8000, batch=64, lr=1e-3, score_every=1600, lr_factors={"context_attention": 2.0}),
 }
 
@@ -119,8 +121,10 @@ def run_stage(job: Job) -> dict[str, Any]:
 def _stage(job: Job) -> Stage:
     if job.stage in RECIPES:
         return _flow(job)
-    if job.stage in ("plan", "planner"):
-        return {"plan": _plan, "planner": _planner}[job.stage](job)
+    if job.stage in ("plan", "plan-adapted"):
+        return _plan(job)
+    if job.stage == "planner":
+        return _planner(job)
     if job.stage == "audio-probe":
         return AudioProbeStage(load_audio_codec(), job.folder / AUDIO_PROBE.name)
     # The probe must read any composition; a decoder that had seen the held-out ones would flatter the ceiling.
@@ -171,10 +175,13 @@ def _plan(job: Job) -> PlanStage:
     file, encoder = load_weights(FILES["pocket-av"], "pocket-av"), load_text_encoder()
     network, codecs, probes = load_network(), (load_video_codec(), load_audio_codec()), Probes.load()
     cache = _plan_cache(job, codecs, probes)
-    sizes = cache.features.map(lambda z: z.shape[-1])
-    layers = PlanLayers(PlanConfig(*sizes.both()), network.config)
-    layers.init_weights()
-    layers.standardise(cache.moments())
+    adapted = job.stage == "plan-adapted"
+    if adapted:
+        layers = load_plan_layers(network.config, file.sha256)
+    else:
+        layers = PlanLayers(PlanConfig(*cache.features.map(lambda z: z.shape[-1]).both()), network.config)
+        layers.init_weights()
+        layers.standardise(cache.moments())
 
     def judge(network: TwinStreamDiT, encoder: TextEncoder) -> dict[str, float]:
         model = PocketModel(network, encoder, *codecs)
@@ -185,7 +192,19 @@ def _plan(job: Job) -> PlanStage:
         return {"score": found["plan_realised"], **found}
 
     path = job.folder / ADD_ONS["pocket-plan"].name
-    return PlanStage(cache, layers, network, encoder, path, recipe=RECIPES["joint"], base=file.sha256, judge=judge)
+    predicted = predicted_features(load_planner(), cache) if adapted else None
+    return PlanStage(
+        job.stage,
+        cache,
+        layers,
+        network,
+        encoder,
+        path,
+        recipe=RECIPES["joint"],
+        base=file.sha256,
+        judge=judge,
+        predicted=predicted,
+    )
 
 
 def _fit_codecs(folder: Path, *, seed: int) -> dict[str, Any]:

@@ -78,6 +78,11 @@ class CrossTower(nn.Module):
 class VAPlanner(nn.Module):
     """Prompts to a timeline, and both to planned tokens."""
 
+    video_mean: Tensor
+    video_deviation: Tensor
+    audio_mean: Tensor
+    audio_deviation: Tensor
+
     def __init__(self, config: PlannerConfig) -> None:
         super().__init__()
         from transformers import Qwen3Config, Qwen3Model
@@ -94,7 +99,6 @@ class VAPlanner(nn.Module):
                 num_key_value_heads=config.heads // 2,
                 head_dim=config.dim // config.heads,
                 max_position_embeddings=1024,
-                attn_implementation="sdpa",
                 pad_token_id=PAD,
                 use_cache=False,
             )
@@ -118,6 +122,11 @@ class VAPlanner(nn.Module):
         for name, (mean, deviation) in zip(("video", "audio"), moments.both(), strict=True):
             getattr(self, f"{name}_mean").copy_(mean)
             getattr(self, f"{name}_deviation").copy_(deviation)
+
+    def restored(self, standard: Streams[Tensor]) -> Streams[Tensor]:
+        """Planned tokens in the targets' own units."""
+        moments = Streams((self.video_mean, self.video_deviation), (self.audio_mean, self.audio_deviation))
+        return standard.map(lambda z, of: z * of[1] + of[0], moments)
 
     def states(self, tokens: Int[Tensor, "b l"]) -> Float[Tensor, "b l c"]:
         """The language model's last states; PAD is neither seen nor counted."""
@@ -174,12 +183,8 @@ class VAPlanner(nn.Module):
     def plan(self, video: str, audio: str, timeline: Timeline | None, *, seed: int = 0) -> Plan:
         """Planned tokens for the prompts and a timeline; None is the paper's mode, without one."""
         tokens = torch.tensor([self.language.prompt(video, audio) + self.language.write(timeline)])
-        standard = self(tokens.to(self.next.weight.device))[1]
-        found = standard.map(
-            lambda z, name: z * getattr(self, f"{name}_deviation") + getattr(self, f"{name}_mean"),
-            Streams("video", "audio"),
-        )
-        return Plan(self.config.grid.placed(found), timeline, seed)
+        found = self.restored(self(tokens.to(self.next.weight.device))[1])
+        return Plan(self.config.grid.placed(found), video, audio, timeline, seed)
 
 
 def batched(rows: list[list[int]], *, width: int) -> Int[Tensor, "b l"]:
