@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 
 from .models.planner.planner import VAPlanner
-from .plan import PlanStreams, PlanTokens, Timeline
+from .plan import Event, PlanStreams, PlanTokens, Timeline
+from .world import Scene
 
 
 def read_timeline(path: Path) -> Timeline:
@@ -27,11 +28,24 @@ def read_timeline(path: Path) -> Timeline:
         raise ValueError(f"{path}: {error}") from error
 
 
+def timeline_of(scene: Scene) -> Timeline:
+    """What happens in a scene of the world: the oracle's timeline."""
+    return Timeline.of(
+        Event(time, subject.kind, subject.place, subject.heard, subject.seen)
+        for subject in scene.subjects
+        for time in subject.times
+    )
+
+
 def plan_request(
     planner: VAPlanner, prompts: Sequence[str], audio: Sequence[str] | None, timeline: Timeline | None
 ) -> PlanStreams:
     """Planned tokens for each of ``prompts``, all with one timeline."""
-    plans = [planner.plan(p, audio[i] if audio else "", timeline).streams for i, p in enumerate(prompts)]
+    return joined([planner.plan(p, audio[i] if audio else "", timeline).streams for i, p in enumerate(prompts)])
+
+
+def joined(plans: Sequence[PlanStreams]) -> PlanStreams:
+    """The plans of some samples as one, where all have one grid."""
     return plans[0].map(
         lambda first, *others: PlanTokens(torch.cat([p.tokens for p in (first, *others)]), first.places), *plans[1:]
     )

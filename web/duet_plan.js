@@ -198,7 +198,8 @@ app.registerExtension({
     if (node.comfyClass !== "DuetEditPlan") return;
     const text = node.widgets.find((widget) => widget.name === "timeline");
     const lanes = new Lanes(text);
-    node.addDOMWidget("lanes", "duet-lanes", lanes.element, { serialize: false, getMinHeight: () => 185 });
+    const widget = node.addDOMWidget("lanes", "duet-lanes", lanes.element, { serialize: false, getMinHeight: () => 185 });
+    widget.serialize = false;
     const changed = text.callback;
     text.callback = function (value) {
       changed?.apply(this, arguments);

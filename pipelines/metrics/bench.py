@@ -12,11 +12,12 @@ import torch
 
 from ..generate import DEFAULT_STEPS, Request, generate
 from ..guidance import Strategy, passes_per_step
-from ..models.pocket.load import PocketModel
+from ..models.planner.load import with_plan_layers
+from ..models.pocket.load import ADD_ONS, PocketModel
 from ..plan import PlanStreams
 from ..sampling import flow_sigmas
 from ..shapes import ClipShape
-from .events import f1, true_events
+from .events import Events, f1, true_events
 from .plan import plan_scores
 from .prompts import STRATA, Prompt
 from .reading import Probes, read, reconstruct
@@ -28,7 +29,15 @@ SECOND_TAKE = 50_000_000  # added to the seed of the takes that measure chance
 SYNC = ("sync_f1", "sync_chance", "sync_ceiling")
 
 
-Planning = Callable[[Probes, Sequence[Prompt]], PlanStreams]
+@dataclass(frozen=True)
+class Planned:
+    """The plan of some prompts, and the events it stands for."""
+
+    streams: PlanStreams
+    events: list[Events]
+
+
+Planning = Callable[[Probes, Sequence[Prompt]], Planned]
 
 
 @dataclass(frozen=True)
@@ -60,12 +69,13 @@ Record = tuple[Prompt, Scores]
 def score_chunk(model: PocketModel, probes: Probes, prompts: Sequence[Prompt], variant: Variant) -> list[Record]:
     """Scores of consecutive prompts, whose seeds are consecutive too; synchrony for those with an audible source."""
     shape = ClipShape(fps=model.network.config.fps, sample_rate=model.network.config.sample_rate)
+    planned = variant.plan(probes, prompts) if variant.plan else None
     request = Request(
         [p.text for p in prompts],
         seed=prompts[0].seed,
         steps=variant.steps,
         strategy=variant.strategy,
-        plan=variant.plan(probes, prompts) if variant.plan else None,
+        plan=planned.streams if planned else None,
         shape=shape,
     )
     begun = time.monotonic()
@@ -79,10 +89,13 @@ def score_chunk(model: PocketModel, probes: Probes, prompts: Sequence[Prompt], v
     if prompts[0].audible:
         for record, take in zip(records, takes, strict=True):
             record["sync_f1"] = f1(take.heard, take.seen.events)
-        for prompt, record, take in zip(prompts, records, takes, strict=True):
-            record |= plan_scores(true_events(prompt.scene, stream="video"), take)
+        events = planned.events if planned else [true_events(p.scene, stream="video") for p in prompts]
+        for wanted, record, take in zip(events, records, takes, strict=True):
+            record |= plan_scores(wanted, take)
     if prompts[0].audible and variant.anchored:
-        others = read(probes, generate(model, replace(request, seed=request.seed + SECOND_TAKE), batch=CHUNK))
+        # Chance is of clips that share a caption and nothing else: two takes of one plan would agree by it.
+        second = replace(request, seed=request.seed + SECOND_TAKE, plan=None)
+        others = read(probes, generate(model, second, batch=CHUNK))
         ideal = read(probes, reconstruct(model, [p.scene for p in prompts], shape))
         for record, take, other, best in zip(records, takes, others, ideal, strict=True):
             record["sync_chance"] = f1(other.heard, take.seen.events)
@@ -158,7 +171,10 @@ _worker: tuple[PocketModel, Probes] | None = None
 def _start_worker() -> None:
     global _worker
     torch.set_num_threads(1)
-    _worker = PocketModel.load(), Probes.load()
+    model = PocketModel.load()
+    if ADD_ONS["pocket-plan"].is_file():
+        with_plan_layers(model.network)
+    _worker = model, Probes.load()
 
 
 def _work(task: Task) -> list[Record]:

@@ -11,7 +11,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from ..files import replaced
-from ..models.pocket.load import FILES
+from ..models.pocket.load import ADD_ONS, FILES
 from ..weights import WEIGHTS, load_weights
 from .bench import Rows
 from .reading import AUDIO_PROBE, VIDEO_PROBE
@@ -19,6 +19,12 @@ from .sync import Interval, holm
 
 TABLES = WEIGHTS / "bench"
 MEASURED_WITH = {**FILES, "audio-probe": AUDIO_PROBE, "video-probe": VIDEO_PROBE}
+ADDED = {"plan": ADD_ONS}  # what a suite measures beyond that
+
+
+def measured_with(suite: str) -> dict[str, Path]:
+    """The weights that a suite's numbers are about."""
+    return {**MEASURED_WITH, **ADDED.get(suite, {})}
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ class Table:
             for stratum, metrics in strata.items()
         ]
         _adjust(rows)
-        weights = {kind: load_weights(path, kind).sha256 for kind, path in MEASURED_WITH.items()}
+        weights = {kind: load_weights(path, kind).sha256 for kind, path in measured_with(self.suite).items()}
         head = {"suite": self.suite, "prompts": self.prompts, "seed": self.seed}
         return {**head, "weights": weights, "commit": commit(), "notes": self.notes, "rows": rows}
 

@@ -21,6 +21,14 @@ PARTS = {
         "Pocket text encoder",
         "A small T5 encoder over a closed vocabulary, trained together with the network.",
     ),
+    "pocket-plan": (
+        "Plan layers of the pocket network",
+        "Cross-attention with Relative Semantic RoPE (Baton, our reconstruction); fits the base whose hash it names.",
+    ),
+    "pocket-planner": (
+        "Pocket VA-Planner",
+        "A small Qwen3 that writes timelines, and the towers that turn them into planned tokens (Baton, our reconstruction).",
+    ),
     "video-codec": ("Pocket video codec", "Principal components of 4 x 8 x 8 pixel cells."),
     "audio-codec": (
         "Pocket audio codec",

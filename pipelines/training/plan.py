@@ -128,8 +128,9 @@ class PlanStage:
         base: str,
         judge: Callable[[TwinStreamDiT, TextEncoder], dict[str, float]],
         predicted: Streams[Tensor] | None = None,
+        before: dict[str, Any] | None = None,
     ) -> None:
-        self.name, self.predicted = name, predicted
+        self.name, self.predicted, self.before = name, predicted, before or {}
         self.cache, self.path, self.recipe, self.base, self.judge = cache, path, recipe, base, judge
         network.requires_grad_(False)
         encoder.requires_grad_(False)
@@ -159,6 +160,7 @@ class PlanStage:
 
     def save(self, record: dict[str, Any]) -> list[Path]:
         record = {**record, "clips": len(self.cache.latents.video), "base": self.base}
+        record |= {"before": self.before} if self.before else {}
         config = {**vars(self.objective.layers.config), "base": self.base}
         save_weights(self.path, halved(self.objective.layers), kind="pocket-plan", config=config, record=record)
         return [self.path]

@@ -18,19 +18,15 @@ from ..metrics.reading import Probes
 from ..models.planner.language import PAD, SOUND
 from ..models.planner.planner import PlannerConfig, VAPlanner, batched
 from ..models.planner.targets import oracle_plan
-from ..plan import Event, Timeline
+from ..plan import Timeline
+from ..planning import timeline_of
 from ..streams import Streams
 from ..weights import halved, save_weights
-from ..world import Scene, caption
+from ..world import caption
 from .data import PARAPHRASES
 from .plan import PlanCache
 
 BARE = 0.15  # share of samples without a timeline: the paper's mode, and what guidance by the plan would compare with
-
-
-def timeline_of(scene: Scene) -> Timeline:
-    """The oracle's timeline."""
-    return Timeline.of(Event(time, s.kind, s.place, s.heard, s.seen) for s in scene.subjects for time in s.times)
 
 
 @dataclass(frozen=True)

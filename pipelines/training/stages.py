@@ -17,9 +17,9 @@ from ..guidance import PerStreamCFG
 from ..metrics.bench import Variant, chunks, score_chunk, summarise
 from ..metrics.prompts import AUDIBLE, DEVELOPMENT, bench_prompts
 from ..metrics.reading import AUDIO_PROBE, VIDEO_PROBE, Probes
+from ..metrics.suites.plan import given, oracle
 from ..models.planner.load import load_plan_layers, load_planner
 from ..models.planner.planner import PlannerConfig, VAPlanner
-from ..models.planner.targets import oracle_plan
 from ..models.pocket.codec import AudioCodec, VideoCodec, log_mel
 from ..models.pocket.load import (
     ADD_ONS,
@@ -171,7 +171,8 @@ def _planner(job: Job) -> PlannerStage:
 
 
 def _plan(job: Job) -> PlanStage:
-    """Plan layers on the shipped base, which stays as it is; 'score' is the share of oracle plans that are realised."""
+    """Plan layers on the shipped base, which stays as it is. 'score' is the share of planned events that are realised: of the
+    oracle's plan in the second stage, of the planner's for the scene's timeline in the third."""
     file, encoder = load_weights(FILES["pocket-av"], "pocket-av"), load_text_encoder()
     network, codecs, probes = load_network(), (load_video_codec(), load_audio_codec()), Probes.load()
     cache = _plan_cache(job, codecs, probes)
@@ -185,7 +186,7 @@ def _plan(job: Job) -> PlanStage:
 
     def judge(network: TwinStreamDiT, encoder: TextEncoder) -> dict[str, float]:
         model = PocketModel(network, encoder, *codecs)
-        variant = Variant("oracle", PerStreamCFG(2.0, 2.0), plan=oracle_plan, anchored=False)
+        variant = Variant("judged", PerStreamCFG(2.0, 2.0), plan=given if adapted else oracle, anchored=False)
         prompts = bench_prompts(JUDGE_PROMPTS, DEVELOPMENT, strata=AUDIBLE)
         records = [record for part in chunks(prompts) for record in score_chunk(model, probes, part, variant)]
         found = {metric: value.mean for metric, value in summarise(records)["all"].items()}
@@ -204,6 +205,7 @@ def _plan(job: Job) -> PlanStage:
         base=file.sha256,
         judge=judge,
         predicted=predicted,
+        before=load_weights(ADD_ONS["pocket-plan"], "pocket-plan").record if adapted else {},
     )
 
 

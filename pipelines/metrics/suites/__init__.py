@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ..bench import Run
 from ..tables import Table, plot
-from . import codecs, core, guidance
+from . import codecs, core, guidance, plan
 
 
 @dataclass(frozen=True)
@@ -25,4 +25,5 @@ SUITES = {
     "core": Suite(core.measure, partial(plot, metric="sync_normalised")),
     "codecs": Suite(codecs.measure, partial(plot, metric="event_f1")),
     "guidance": Suite(guidance.measure, guidance.draw),
+    "plan": Suite(plan.measure, partial(plot, metric="plan_realised")),
 }

@@ -1,0 +1,121 @@
+"""Plans inside a real ComfyUI: the planner, editing, and what the network does with a plan."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from duet_av.pipelines.generate import Request, decode, sample
+from duet_av.pipelines.guidance import PerStreamCFG
+from duet_av.pipelines.metrics.reading import Probes, read
+from duet_av.pipelines.models.planner.load import load_planner, with_plan_layers
+from duet_av.pipelines.models.pocket.load import PocketModel
+from duet_av.pipelines.modifiers import PlanScale
+from duet_av.pipelines.plan import Timeline
+from duet_av.pipelines.planning import plan_request
+from duet_av.pipelines.shapes import ClipShape
+
+PROMPT = "a small red bell rings slowly on the left at night"
+MOVED = "0.30 bell left\n1.20 bell left"
+STRATEGY = PerStreamCFG(2.0, 2.0)
+
+
+@pytest.fixture
+def planned(run, loaded):
+    model, planner = run("DuetLoadPlanner", loaded[0])
+    positive, negative = run("DuetEncodePrompt", loaded[1], PROMPT, "", "")[:2]
+    plan, _ = run("DuetPlanner", planner, PROMPT, "", 3, 1.0, "timeline")
+    latent = run("DuetEmptyLatent", loaded[0], 64, 64, 2.0, 0, 1)[0]
+    return SimpleNamespace(
+        base=loaded[0], model=model, planner=planner, plan=plan, positive=positive, negative=negative, latent=latent
+    )
+
+
+def sampled(run, parts, plan, strategy=STRATEGY, *, model=None, steps=6):
+    positive, negative = run("DuetApplyConditions", parts.positive, parts.negative, "as trained", plan)
+    guider = run("DuetGuider", model or parts.model, positive, strategy, negative)[0]
+    return run("DuetSampler", guider, parts.latent, 5, steps)[0]["samples"].unbind()
+
+
+def difference(a, b):
+    return max((x - y).abs().max().item() for x, y in zip(a, b, strict=True))
+
+
+def test_without_a_plan_the_model_is_what_it_was(run, planned):
+    assert planned.model is not planned.base
+    assert difference(sampled(run, planned, None), sampled(run, planned, None, model=planned.base)) == 0
+    assert difference(sampled(run, planned, planned.plan), sampled(run, planned, None)) > 1e-2
+
+
+def test_a_plan_in_the_host_is_the_plan_of_the_command_line(run, planned):
+    edited = run("DuetEditPlan", planned.planner, planned.plan, MOVED)[0]
+    model, planner = PocketModel.load(), load_planner()
+    request = Request([PROMPT], seed=5, steps=6, strategy=STRATEGY)
+    streams = plan_request(planner, [PROMPT], None, Timeline.read(MOVED))
+    own = sample(with_plan_layers(model.network), model.text, Request(**{**vars(request), "plan": streams}))
+    assert difference(sampled(run, planned, edited), own) < 1e-4
+
+
+def test_picture_and_sound_happen_when_the_edited_plan_says(run, planned):
+    edited = run("DuetEditPlan", planned.planner, planned.plan, MOVED)[0]
+    streams = sampled(run, planned, edited, steps=25)
+    model = PocketModel.load()
+    from duet_av.pipelines.streams import Streams
+
+    (take,) = read(Probes.load(), decode(model, Streams(*streams), ClipShape()))
+    for events in (take.heard["bell"], take.seen.events["bell"]):
+        assert len(events) == 2
+        assert max(abs(t - at) for t, at in zip(sorted(events), (0.3, 1.2), strict=True)) < 0.125
+
+
+def test_the_plan_scale_at_one_is_no_plan_scale_and_above_it_is_more(run, planned):
+    plain = sampled(run, planned, planned.plan)
+    assert difference(sampled(run, planned, planned.plan, PlanScale(STRATEGY, 1.0, 1.0)), plain) == 0
+    assert difference(sampled(run, planned, planned.plan, PlanScale(STRATEGY, 2.0, 2.0)), plain) > 1e-2
+
+
+def test_an_empty_edit_passes_the_plan_through_and_a_text_wins(run, planned):
+    same, text, picture = run("DuetEditPlan", planned.planner, planned.plan, " ")
+    assert same is planned.plan
+    assert text == str(planned.plan.timeline)
+    assert picture.shape[-1] == 3
+    other, text, _ = run("DuetEditPlan", planned.planner, planned.plan, MOVED)
+    assert text == MOVED
+    assert other.video == PROMPT
+
+
+def test_the_seed_changes_the_plan_and_the_paper_mode_writes_none(run, planned):
+    texts = {run("DuetPlanner", planned.planner, PROMPT, "", seed, 1.0, "timeline")[1] for seed in range(4)}
+    assert len(texts) > 1
+    plan, text = run("DuetPlanner", planned.planner, PROMPT, "", 0, 1.0, "paper")
+    assert (text, plan.timeline) == ("", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("0.3 bell", "Line 1"), ("0.3 bell up", "left, middle, right"), ("x bell left", "Line 1")]
+)
+def test_a_bad_line_is_refused_before_anything_runs(comfy, text, message):
+    assert message in comfy.pack["DuetEditPlan"].validate_inputs(text)
+
+
+def test_what_cannot_be_planned_is_named(run, planned):
+    with pytest.raises(ValueError, match="this planner knows ball"):
+        run("DuetEditPlan", planned.planner, planned.plan, "0.3 dog left")
+    with pytest.raises(ValueError, match="the clip ends at 2 s"):
+        run("DuetEditPlan", planned.planner, planned.plan, "2.5 bell left")
+
+
+def test_a_plan_for_a_model_that_reads_none_is_refused(run, planned):
+    with pytest.raises(ValueError, match="MODEL of 'Duet Load Planner'"):
+        sampled(run, planned, planned.plan, model=planned.base)
+
+
+def test_loras_of_the_model_stay_on_the_one_that_reads_plans(run, planned):
+    import comfy.sd
+
+    name = "diffusion_model.blocks.video.0.feed_forward.0"
+    lora = {f"{name}.lora_A.weight": torch.randn(4, 192), f"{name}.lora_B.weight": torch.randn(768, 4)}
+    changed = comfy.sd.load_lora_for_models(planned.base, None, lora, 1.0, 0)[0]
+    both = run("DuetLoadPlanner", changed)[0]
+    assert difference(sampled(run, planned, None, model=both), sampled(run, planned, None, model=changed)) == 0
+    assert difference(sampled(run, planned, None, model=both), sampled(run, planned, None)) > 1e-3
