@@ -175,7 +175,7 @@ class VAPlanner(nn.Module):
             if temperature == 0:
                 written.append(int(logits.argmax()))
             else:
-                chances = (logits / temperature).softmax(-1)
+                chances = ((logits - logits.max()) / temperature).softmax(-1)
                 written.append(int(torch.multinomial(chances, 1, generator=generator)))
         return self.language.read(written)
 
