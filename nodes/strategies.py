@@ -7,7 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..pipelines.guidance import DEFAULT, FORMS, UCG, PerStreamCFG, Strategy
-from ..pipelines.modifiers import APG, CFGZero, Rescale, Schedule, Window
+from ..pipelines.modifiers import APG, CFGZero, PlanScale, Rescale, Schedule, Window
 from .types import CATEGORY
 from .types import Strategy as StrategySocket
 
@@ -162,6 +162,29 @@ class DuetStrategySchedule(io.ComfyNode):
     @classmethod
     def execute(cls, strategy: Strategy, start: float, end: float) -> io.NodeOutput:
         return io.NodeOutput(Schedule(strategy, start, end))
+
+
+class DuetStrategyPlan(io.ComfyNode):
+    """More or less of the plan."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        tip = "How strictly {} keeps to the plan: 1 is as trained and costs nothing, 1.5 to 2 is stricter, below 1 looser."
+        return schema(
+            "DuetStrategyPlan",
+            "Plan",
+            "Guides away from what the model would make without its plan, by a scale for each stream. Needs a model with a planner.",
+            ["baton", "plan strength"],
+            [
+                StrategySocket.Input("strategy"),
+                scale("video", 1.5, tip.format("the picture")),
+                scale("audio", 1.5, tip.format("the sound")),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, strategy: Strategy, video: float, audio: float) -> io.NodeOutput:
+        return io.NodeOutput(PlanScale(strategy, video, audio))
 
 
 class DuetStrategyRescale(io.ComfyNode):

@@ -7,8 +7,10 @@ import pytest
 
 from duet_av.pipelines.guidance import DEFAULT
 from duet_av.pipelines.metrics.suites import guidance
-from duet_av.pipelines.metrics.tables import MEASURED_WITH
+from duet_av.pipelines.metrics.tables import measured_with
+from duet_av.pipelines.models.pocket.load import ADD_ONS, FILES
 from duet_av.pipelines.training.card import card
+from duet_av.pipelines.weights import load_weights
 
 LIMIT_ALL, LIMIT_EACH = 40e6, 16e6
 
@@ -20,7 +22,7 @@ def shipped(root):
 
 def test_sizes_stay_within_the_limits(shipped):
     sizes = [path.stat().st_size for path in shipped]
-    assert len(sizes) == 6
+    assert len(sizes) == 8
     assert max(sizes) <= LIMIT_EACH
     assert sum(sizes) <= LIMIT_ALL
 
@@ -32,9 +34,10 @@ def test_every_file_has_the_card_written_from_it(shipped):
 
 def test_every_table_of_record_is_about_the_weights_that_ship(root):
     tables = [json.loads(path.read_text()) for path in (root / "weights" / "bench").glob("*.json")]
-    assert {"core", "codecs", "guidance", "ablation"} <= {table["suite"] for table in tables}
-    hashes = {kind: hashlib.sha256(path.read_bytes()).hexdigest() for kind, path in MEASURED_WITH.items()}
+    assert {"core", "codecs", "guidance", "ablation", "plan"} <= {table["suite"] for table in tables}
     for table in tables:
+        used = measured_with(table["suite"])
+        hashes = {kind: hashlib.sha256(path.read_bytes()).hexdigest() for kind, path in used.items()}
         if table["suite"] != "ablation":  # its small models do not ship
             assert table["weights"] == hashes, f"{table['suite']}: measure it again"
         assert len(table["commit"]) == 40
@@ -83,3 +86,18 @@ def test_the_readme_says_what_the_strategies_gain(root):
     value = row["metrics"]["sync_normalised"]
     said = f"{value['mean']:+.2f} [{value['ci95'][0]:+.2f}, {value['ci95'][1]:+.2f}]"
     assert said in (root / "README.md").read_text()
+
+
+def test_the_plan_layers_that_ship_are_of_the_base_that_ships():
+    base = hashlib.sha256(FILES["pocket-av"].read_bytes()).hexdigest()
+    assert load_weights(ADD_ONS["pocket-plan"], "pocket-plan").config["base"] == base
+
+
+def test_the_readme_says_how_plans_are_kept(root):
+    table = json.loads((root / "weights" / "bench" / "plan.json").read_text())
+    rows = {r["variant"]: r["metrics"] for r in table["rows"] if r["stratum"] == "all"}
+    text = (root / "README.md").read_text()
+    for variant in ("oracle", "timeline", "none"):
+        for metric in ("sync_normalised", "plan_realised"):
+            value = rows[variant][metric]
+            assert f"{value['mean']:.2f} [{value['ci95'][0]:.2f}, {value['ci95'][1]:.2f}]" in text, (variant, metric)

@@ -11,6 +11,7 @@ WORKFLOWS = [
     "javisdit_v01_prior",
     "javisdit_v10",
     "ltx2_crossmodal",
+    "plan_then_generate",
     "text_to_av",
 ]
 

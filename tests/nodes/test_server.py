@@ -13,6 +13,8 @@ import urllib.request
 import pytest
 
 from duet_av.pipelines.media import read_mp4
+from duet_av.pipelines.metrics.reading import Probes
+from duet_av.pipelines.plan import Timeline
 
 pytestmark = [
     pytest.mark.slow,
@@ -79,7 +81,7 @@ def server(comfy, tmp_path_factory):
         process.wait(30)
 
 
-@pytest.mark.parametrize(("name", "clips"), [("text_to_av", 1), ("guidance_compare", 4)])
+@pytest.mark.parametrize(("name", "clips"), [("text_to_av", 1), ("guidance_compare", 4), ("plan_then_generate", 1)])
 def test_an_example_runs_and_its_clips_are_whole(server, root, name, clips):
     address, output = server
     before = set(output.rglob("*.mp4"))
@@ -168,3 +170,52 @@ def test_the_browser_shows_the_example_and_runs_it(server, tmp_path):
         page.screenshot(path=str(tmp_path / "graph.png"))
         browser.close()
     assert unknown == []
+
+
+def test_an_event_dragged_in_the_lanes_is_dragged_in_the_text_and_in_the_clip(server):
+    address, output = server
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: the browser was not opened"
+    )
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed: the browser was not opened")
+    before = set(output.rglob("duet_plan*.mp4"))
+    edit = "window.app.graph._nodes.find((n) => n.type === 'DuetEditPlan').widgets.find((w) => w.name === 'timeline')"
+    text, write = f"() => {edit}.value", f"(v) => {{ {edit}.value = v; {edit}.callback(v); }}"
+    with playwright.sync_playwright() as play:
+        browser = play.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--use-gl=swiftshader", "--disable-background-networking"]
+        )
+        page = browser.new_page(viewport={"width": 1900, "height": 1000})
+        page.goto(f"{address}/?template=plan_then_generate&source=duet", wait_until="domcontentloaded")
+        page.wait_for_function("() => window.app?.graph?._nodes?.length === 14", timeout=90_000)
+        page.evaluate("() => window.app.canvas.fitViewToSelectionAnimated()")
+        page.wait_for_timeout(3000)
+        page.evaluate(write, "0.30 bell left\n0.90 bell left")
+        box = page.locator(".duet-lanes canvas").bounding_box()
+        width, height = page.evaluate(
+            "() => { const c = document.querySelector('.duet-lanes canvas'); return [c.clientWidth, c.clientHeight]; }"
+        )
+
+        def at(seconds, lane, row):
+            x = 62 + seconds / 2 * (width - 62 - 12)
+            y = (lane + (row + 0.5) / 3) * height / 2
+            return box["x"] + x * box["width"] / width, box["y"] + y * box["height"] / height
+
+        page.mouse.move(*at(0.9, 1, 0))
+        page.mouse.down()
+        page.mouse.move(*at(1.1, 1, 0))
+        page.mouse.move(*at(1.4, 1, 0))
+        page.mouse.up()
+        dragged = page.evaluate(text)
+        page.evaluate("async () => { await window.app.queuePrompt(0, 1) }")
+        (file,) = wait(lambda: set(output.rglob("duet_plan*.mp4")) - before, DONE)
+        browser.close()
+    first, second = Timeline.read(dragged).events
+    assert (first.when, second.where) == (0.3, "left")
+    assert abs(second.when - 1.4) < 0.03
+    clip = read_mp4(file)
+    probes = Probes.load()
+    heard = probes.audio.events(clip.waveform[None, :, :32_000].expand(-1, 2, -1))[0]["bell"]
+    assert min(abs(t - second.when) for t in heard) < 0.125
+    assert min(abs(t - 0.9) for t in heard) > 0.2

@@ -170,7 +170,7 @@ class VAPlanner(nn.Module):
         prompt, written = self.language.prompt(video, audio), [TIMELINE]
         while written[-1] != END:
             tokens = torch.tensor([prompt + written], device=self.next.weight.device)
-            logits = self.next(self.states(tokens)[0, -1]).float().cpu()
+            logits = self.next(self.states(tokens)[0, -1]).double().cpu()
             logits = logits.masked_fill(~self.language.allowed(written), -torch.inf)
             if temperature == 0:
                 written.append(int(logits.argmax()))
