@@ -10,6 +10,7 @@ from comfy_api.latest import io
 from ..pipelines.models.javisdit.prior import Prior
 from ..pipelines.plan import Plan
 from .types import AUDIO_TEXT, CATEGORY, PLAN, PRIOR, PRIOR_KEYS
+from .types import Plan as PlanSocket
 from .types import Prior as PriorSocket
 
 log = logging.getLogger(__name__)
@@ -103,6 +104,9 @@ class DuetApplyConditions(io.ComfyNode):
             inputs=[
                 io.Conditioning.Input("positive"),
                 io.Conditioning.Input("negative"),
+                PlanSocket.Input(
+                    "plan", optional=True, tooltip="Of 'Duet Planner' or 'Duet Edit Plan'. Without it, nothing changes."
+                ),
                 PriorSocket.Input(
                     "prior", optional=True, tooltip="Of 'Duet Prior Sampler'. Without it, nothing changes."
                 ),
