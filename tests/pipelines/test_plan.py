@@ -14,7 +14,7 @@ from duet_av.pipelines.metrics.plan import plan_scores
 from duet_av.pipelines.metrics.probes import Seen
 from duet_av.pipelines.metrics.prompts import AUDIBLE, DEVELOPMENT, bench_prompts
 from duet_av.pipelines.metrics.reading import Probes, Reading
-from duet_av.pipelines.metrics.suites.plan import edited
+from duet_av.pipelines.metrics.suites.plan import edited, stays
 from duet_av.pipelines.models.planner.language import END, HEAR, MAX_EVENTS, PAD, SEE, TICKS, TIMELINE, PlanLanguage
 from duet_av.pipelines.models.planner.load import load_plan_layers, load_planner
 from duet_av.pipelines.models.planner.planner import PlannerConfig, VAPlanner, batched
@@ -258,6 +258,16 @@ def test_an_edit_moves_one_event_by_as_much_as_is_asked():
         gone, come = ([e for e in a if e not in b] for a, b in ((before, after), (after, before)))
         assert len(gone) == len(come) == 1
         assert 0.05 <= abs(gone[0].when - come[0].when) <= 0.8
+
+
+def test_an_edit_stays_local_where_the_rest_is_left_alone():
+    moved = (Event(0.5, "bell", "left"), Event(0.9, "bell", "left"))
+    before = reading({"bell": (0.5, 1.5), "drum": (1.0,)}, {"bell": (0.52, 1.5), "drum": (1.0,)})
+    after = reading({"bell": (0.9, 1.52), "drum": (1.0,)}, {"bell": (0.9, 1.5), "drum": (0.96,)})
+    assert stays(before, after, moved)
+    assert not stays(before, reading({"bell": (0.9, 1.6), "drum": (1.0,)}, after.seen.events), moved)
+    assert not stays(before, reading({"bell": (0.9, 1.5)}, after.seen.events), moved)
+    assert not stays(before, replace(after, sides={"bell": "right"}), moved)
 
 
 def test_the_oracles_plan_and_its_shuffle_hold_the_same_tokens():

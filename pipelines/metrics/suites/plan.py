@@ -7,16 +7,21 @@ from dataclasses import replace
 from functools import cache
 from random import Random
 
+from ...generate import Request, generate
 from ...guidance import PerStreamCFG
-from ...models.planner.load import load_planner
+from ...models.planner.load import load_planner, with_plan_layers
 from ...models.planner.planner import VAPlanner
 from ...models.planner.targets import oracle_plan, shuffled_plan
-from ...plan import PlanStreams, Timeline
+from ...models.pocket.load import PocketModel
+from ...plan import Event, PlanStreams, Timeline
 from ...planning import joined, timeline_of
-from ..bench import Planned, Run, Variant, differences, run_variants, summarise
-from ..events import Events, true_events
+from ...world.scene import SOUNDING
+from ..bench import Planned, Run, Variant, chunks, differences, run_variants, summarise
+from ..events import Events, match, true_events
+from ..plan import REALISED_SECONDS
 from ..prompts import AUDIBLE, Prompt, bench_prompts
-from ..reading import Probes
+from ..reading import Probes, Reading, read
+from ..sync import mean_interval
 from ..tables import Table
 
 SHARE = 0.4  # of the list asked for; what has an audible source in it is used
@@ -96,6 +101,50 @@ def edited(prompt: Prompt) -> Timeline:
     return Timeline.of(events)
 
 
+def stays(before: Reading, after: Reading, moved: tuple[Event, Event]) -> bool:
+    """Whether an edit left the rest alone: every other event of either stream within one video frame of where it was, none
+    gone or new, and the same things in the same colours, places and sides."""
+    for stream in (lambda take: take.heard, lambda take: take.seen.events):
+        rest = [_without(stream(take), event) for take, event in zip((before, after), moved, strict=True)]
+        if any(len(a) != len(b) for a, b in zip(*rest, strict=True)):
+            return False
+        if any(len(match(a, b)) < len(a) for a, b in zip(*rest, strict=True)):
+            return False
+    looks = [
+        (
+            take.seen.kinds,
+            {kind: (take.seen.place(kind), take.seen.colour(kind, take.seen.place(kind))) for kind in take.seen.kinds},
+        )
+        for take in (before, after)
+    ]
+    return looks[0] == looks[1] and before.sides == after.sides
+
+
+def _without(events: Events, event: Event) -> list[list[float]]:
+    """Times of each kind, without the one that is nearest to ``event`` and within reach of it."""
+    times = {kind: list(events.get(kind, ())) for kind in SOUNDING}
+    near = [t for t in times[event.what] if abs(t - event.when) <= REALISED_SECONDS]
+    if near:
+        times[event.what].remove(min(near, key=lambda t: abs(t - event.when)))
+    return list(times.values())
+
+
+def edit_locality(model: PocketModel, probes: Probes, prompts: Sequence[Prompt]) -> list[float]:
+    """1 for each prompt whose clip keeps everything but the one event that its plan moves, at the same noise."""
+    found: list[float] = []
+    for part in chunks(prompts):
+        takes = []
+        for planning in (given, moved):
+            plan = planning(probes, part).streams
+            request = Request([p.text for p in part], seed=part[0].seed, strategy=STRATEGY, plan=plan)
+            takes.append(read(probes, generate(model, request, batch=len(part))))
+        for prompt, before, after in zip(part, *takes, strict=True):
+            pair = [set(t.events) for t in (timeline_of(prompt.scene), edited(prompt))]
+            (left,), (came,) = pair[0] - pair[1], pair[1] - pair[0]
+            found.append(float(stays(before, after, (left, came))))
+    return found
+
+
 VARIANTS = {
     "none": None,
     "paper": paper,
@@ -115,4 +164,7 @@ def measure(run: Run) -> Table:
     rows = {name: summarise(part) for name, part in records.items()}
     for a, b in (("oracle", "none"), ("timeline", "none"), ("timeline", "paper"), ("oracle", "shuffled")):
         rows[f"{a}-minus-{b}"] = differences(records[a], records[b])
+    model, probes = PocketModel.load(), Probes.load()
+    with_plan_layers(model.network)
+    rows["edit-locality"] = {"all": {"edit_locality": mean_interval(edit_locality(model, probes, prompts[::2]))}}
     return Table("plan", len(prompts), run.seed, rows, {"guidance": "cfg 2"})
