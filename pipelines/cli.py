@@ -433,7 +433,7 @@ def _data(arguments: argparse.Namespace) -> None:
 def _add_bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "suite",
-        choices=("core", "codecs", "guidance"),
+        choices=("core", "codecs", "guidance", "plan"),
         help="what to measure; see weights/bench/ for the tables of record",
     )
     parser.add_argument("--prompts", type=int, default=1000, metavar="N", help="how many prompts (default 1000)")

@@ -1,5 +1,5 @@
 """The VA-Planner: a language model that writes a timeline and holds a place for every planned token, and two towers that turn
-those places into planned tokens (Baton, section 2.2 of its reconstruction; the timeline is our addition).
+those places into planned tokens (Baton, arXiv 2605.25195, in our reconstruction; the timeline is our addition).
 
 A regression planner can only predict the mean of what could happen. So the model first writes *what happens when*, drawn
 with a seed; what is regressed after that is nearly determined.
