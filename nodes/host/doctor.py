@@ -42,7 +42,7 @@ def _model(patcher: comfy.model_patcher.ModelPatcher) -> str:
 
 def _pocket() -> list[str]:
     rows = []
-    for file in pocket.FILES.values():
+    for file in (*pocket.FILES.values(), *pocket.ADD_ONS.values()):
         if not file.is_file():
             rows.append(f"  MISSING  {file.name}: restore the pack's 'weights' folder")
             continue

@@ -5,6 +5,7 @@ Letters: b batch, l tokens, m text tokens, h heads, d head width, n noise levels
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,6 +18,17 @@ from ....kernels.context_attention import context_attention, context_mass
 from ....kernels.rotary import RotaryTable, rotate
 
 Heads = tuple[Tensor, Tensor]  # keys and values, each [b, h, l, d]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where the tokens of one stream are."""
+
+    positions: Float[Tensor, "l a"]  # seconds times a rate, then rows and columns on a fixed span
+    extent: Float[Tensor, " a"]  # what 1 is along each axis of the unit cube
+    frames: Tensor  # the video latent frame each token falls into, [l]
+    rotary: RotaryTable  # all axes, for self-attention
+    clock: RotaryTable  # time alone, for context attention
 
 
 def modulate(
@@ -179,12 +191,12 @@ class StreamBlock(nn.Module):
         x: Tensor,
         noise: tuple[Tensor, ...],
         *,
-        place: Any,
+        place: Geometry,
         text: Tensor,
         text_mask: Tensor,
         conditions: dict[str, Any],
     ) -> Float[Tensor, "b l c"]:
-        """Everything a stream takes from itself and from the conditions. place: the network's ``Geometry`` of the stream."""
+        """Everything a stream takes from itself and from the conditions."""
         shift, scale, gate = noise[:3]
         x = x + (1 + gate) * self.self_attention(modulate(x, shift, scale), rotary=place.rotary)
         x = x + self.text_attention(self.norm_text(x), text, mask=text_mask)

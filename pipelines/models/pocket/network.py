@@ -21,10 +21,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ....kernels.context_attention import window_mask
-from ....kernels.rotary import RotaryTable, rotary_table
+from ....kernels.rotary import rotary_table
 from ...shapes import PIXEL_STEP, VIDEO_PATCH, audio_latent_seconds, latent_frame_of, latent_times, video_latent_seconds
 from ...streams import Streams
-from .blocks import StreamBlock, modulate
+from .blocks import Geometry, StreamBlock, modulate
 
 RATE = 16.0  # rotary positions are seconds times this
 SPAN = 8.0  # rotary positions of rows and columns run from 0 to this, whatever the resolution
@@ -107,17 +107,6 @@ class StreamEnds(nn.Module):
 
     def clean(self, x: Float[Tensor, "b l c"], level: Tensor) -> Float[Tensor, "b l p"]:
         return self.out(modulate(x, *self.to_last(level).chunk(2, dim=-1)))
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """Where the tokens of one stream are."""
-
-    positions: Float[Tensor, "l a"]  # seconds * RATE, then rows and columns in 0..SPAN
-    extent: Float[Tensor, " a"]  # what 1 is along each axis of the unit cube
-    frames: Tensor  # the video latent frame each token falls into, [l]
-    rotary: RotaryTable  # all axes, for self-attention
-    clock: RotaryTable  # time alone, for context attention
 
 
 def _to_tokens(x: Streams[Tensor]) -> Streams[Tensor]:

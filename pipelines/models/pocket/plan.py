@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from ....kernels.rotary import RotaryTable, rotary_table, rotate
 from ...plan import PlanStreams, PlanTokens
 from ...streams import Streams
-from .blocks import Projections
-from .network import Geometry, PocketConfig, TwinStreamDiT
+from .blocks import Geometry, Projections
+from .network import PocketConfig, TwinStreamDiT
 
 NAME = "plan"
 
