@@ -119,3 +119,20 @@ def test_loras_of_the_model_stay_on_the_one_that_reads_plans(run, planned):
     both = run("DuetLoadPlanner", changed)[0]
     assert difference(sampled(run, planned, None, model=both), sampled(run, planned, None, model=changed)) == 0
     assert difference(sampled(run, planned, None, model=both), sampled(run, planned, None)) > 1e-3
+
+
+@pytest.mark.parametrize("computed", [torch.bfloat16, torch.float32])
+def test_plans_are_read_in_either_precision(run, loaded, monkeypatch, planned, computed):
+    import comfy.model_management
+
+    full = sampled(run, planned, planned.plan, steps=2)
+    monkeypatch.setattr(comfy.model_management, "unet_dtype", lambda **_: torch.bfloat16)
+    cast = None if computed == torch.bfloat16 else computed
+    monkeypatch.setattr(comfy.model_management, "unet_manual_cast", lambda *_: cast)
+    model = run("DuetLoadPlanner", planned.base)[0]
+    assert model.model.get_dtype_inference() == computed
+    found = sampled(run, planned, planned.plan, model=model, steps=2)
+    assert all(
+        torch.nn.functional.cosine_similarity(a.flatten(), b.flatten(), dim=0) > 0.99
+        for a, b in zip(found, full, strict=True)
+    )

@@ -77,8 +77,7 @@ class PlanEncoder(nn.Module):
     def forward(self, plan: PlanStreams, place: Streams[Geometry]) -> Streams[Placed]:
         def put(part: PlanTokens, mlp: LatentMLP, geometry: Geometry) -> Placed:
             at = part.places.to(geometry.positions) * geometry.extent * self._kept(geometry.extent)
-            dtype = next(mlp.parameters()).dtype
-            return Placed(mlp(part.tokens.to(dtype)), rotary_table(at, head_dim=self.head_dim), part.shown)
+            return Placed(mlp(part.tokens), rotary_table(at, head_dim=self.head_dim), part.shown)
 
         return plan.map(put, Streams(self.video, self.audio), place)
 
