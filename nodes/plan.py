@@ -5,7 +5,6 @@ from __future__ import annotations
 from comfy_api.latest import io, ui
 
 from ..pipelines.models.planner.planner import VAPlanner
-from ..pipelines.pictures import draw_plan, pixels
 from ..pipelines.plan import Plan, Timeline
 from .host.plan import load_plan
 from .types import CATEGORY
@@ -135,6 +134,8 @@ class DuetEditPlan(io.ComfyNode):
 
     @classmethod
     def execute(cls, planner: VAPlanner, plan: Plan, timeline: str) -> io.NodeOutput:
+        from ..pipelines.pictures import draw_plan, pixels  # matplotlib, which a start of ComfyUI should not wait for
+
         if timeline.strip():
             plan = planner.plan(plan.video, plan.audio, Timeline.read(timeline), seed=plan.seed)
         shown = plan.timeline or Timeline(())

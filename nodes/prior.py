@@ -6,7 +6,6 @@ from comfy_api.latest import io
 
 from ..pipelines.models.javisdit.caption import v01_prompt
 from ..pipelines.models.javisdit.prior import token_ids
-from ..pipelines.pictures import draw_prior, pixels
 from .host.families import AUTO, choices
 from .host.prior import PriorNet, load_prior_net
 from .types import CATEGORY
@@ -101,6 +100,8 @@ class DuetPriorSampler(io.ComfyNode):
 
     @classmethod
     def execute(cls, prior_net: PriorNet, prompt: str, seed: int, temperature: float) -> io.NodeOutput:
+        from ..pipelines.pictures import draw_prior, pixels  # matplotlib, which a start of ComfyUI should not wait for
+
         text = v01_prompt(prompt)
         prior = prior_net.estimator.sample(token_ids(text, prior_net.bpe), seed=seed, temperature=temperature)
         return io.NodeOutput(prior, pixels(draw_prior(prior, title=text))[None])

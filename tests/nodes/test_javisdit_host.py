@@ -57,7 +57,7 @@ def sampled(run, parts, strategy=None, *, latent=None, steps=3, seed=5):
 
 
 def with_prior(run, parts, value, keys="as trained"):
-    positive, negative = run("DuetApplyConditions", parts.positive, parts.negative, keys, value)
+    positive, negative = run("DuetApplyConditions", parts.positive, parts.negative, keys, prior=value)
     return SimpleNamespace(**{**vars(parts), "positive": positive, "negative": negative})
 
 

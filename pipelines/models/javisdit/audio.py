@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers import SpeechT5HifiGan
 from transformers.audio_utils import mel_filter_bank
 
 from .autoencoder import AutoencoderKL
@@ -38,11 +37,11 @@ def log_mel(waveform: Float[Tensor, "b samples"]) -> Float[Tensor, "b frames 64"
 
 
 class AudioLDM2Codec(nn.Module):
-    """Mono waveforms at 16 kHz and scaled latents [b, 8, t, 16]."""
+    """Mono waveforms at 16 kHz and scaled latents [b, 8, t, 16]; the vocoder is transformers' SpeechT5HifiGan."""
 
     sample_rate = SAMPLE_RATE
 
-    def __init__(self, vae: AutoencoderKL, vocoder: SpeechT5HifiGan, scale: float) -> None:
+    def __init__(self, vae: AutoencoderKL, vocoder: nn.Module, scale: float) -> None:
         super().__init__()
         self.vae, self.vocoder, self.scale = vae, vocoder, scale
 

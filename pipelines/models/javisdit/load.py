@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
-from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
 from ...weights import fill
 from .audio import AudioLDM2Codec
@@ -170,6 +169,9 @@ def load_audio_codec(folder: Path) -> AudioLDM2Codec:
     Raises:
         ValueError: a file or configuration is missing, or something else.
     """
+    # Importing the vocoder takes a quarter of a second, which a start of ComfyUI should not pay.
+    from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
+
     vae_file, vocoder_file = folder / "vae", folder / "vocoder"
     scale, rates = _config(vae_file, "scaling_factor"), _config(vocoder_file, "upsample_rates")
     tensors = {
