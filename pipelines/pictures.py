@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .models.javisdit.prior import Prior
 from .plan import PLACES, Timeline
+from .timeline import HEARD, SEEN
 
 DPI = 100
 
@@ -28,7 +29,8 @@ def draw_prior(prior: Prior, *, title: str) -> Figure:
     """Mean, spread and draw of the first text's prior tokens: a row for each token, a column for each channel."""
     figure = Figure(figsize=(10, 5.2), layout="constrained")
     figure.suptitle(title, fontsize=10)
-    drawn = torch.cat([prior.tokens.spatial, prior.tokens.temporal], dim=1)
+    tokens = prior.tokens
+    drawn = torch.cat([tokens.spatial, tokens.temporal], dim=1)
     reach = max(prior.mean[0].abs().max().item(), drawn[0].abs().max().item(), 1e-6)
     columns = (
         ("mean", prior.mean[0], {"vmin": -reach, "vmax": reach, "cmap": "RdBu_r"}),
@@ -49,9 +51,6 @@ def draw_prior(prior: Prior, *, title: str) -> Figure:
         column[0].set_title(name, fontsize=9)
         column[-1].set_xlabel(f"{values.shape[1]} channels", fontsize=8)
     return figure
-
-
-SEEN, HEARD = "#1f6fd6", "#d6401f"
 
 
 def draw_plan(timeline: Timeline, *, seconds: float, title: str) -> Figure:

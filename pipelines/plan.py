@@ -14,8 +14,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from .streams import Streams
+from .world.scene import PLACES
 
-PLACES = ("left", "middle", "right")
 MARKS = {(True, True): "", (False, True): "silent", (True, False): "unseen"}  # (heard, seen) -> word behind an event
 
 

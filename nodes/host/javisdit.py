@@ -54,8 +54,9 @@ class HostJavisDiT01(Hosted, JavisDiT01):  # pyright: ignore[reportIncompatibleM
         count = len(context)
         null_text = self.y_embedder.y_embedding[: context.shape[1]].to(context)
         text = torch.where((context == 0).all((1, 2), keepdim=True), null_text, context)
-        null = (z.to(context).expand(count, -1, -1) for z in (self.null_prior().spatial, self.null_prior().temporal))
-        offered: dict[str, tuple[Any, ...]] = {"null": tuple(null), "prior": (spatial_prior, temporal_prior)}
+        none = self.null_prior()
+        null = tuple(z.to(context).expand(count, -1, -1) for z in (none.spatial, none.temporal))
+        offered: dict[str, tuple[Any, ...]] = {"null": null, "prior": (spatial_prior, temporal_prior)}
         # Each sample brings its own keys, so that the result does not depend on which samples the host puts together.
         sets = [torch.cat(kinds, dim=1) for kinds in zip(*(offered[key] for key in keys), strict=True)]
         route = [options.get(name, True) for name in ("a2v_cross_attn", "v2a_cross_attn")]
@@ -139,8 +140,9 @@ class JavisModel01(JavisModel):
         prior: Prior | None = kwargs.get(PRIOR)
         out["keys"] = comfy.conds.CONDConstant(("null",) if prior is None else kwargs[PRIOR_KEYS])
         if prior is not None:
-            out["spatial_prior"] = comfy.conds.CONDRegular(prior.tokens.spatial)
-            out["temporal_prior"] = comfy.conds.CONDRegular(prior.tokens.temporal)
+            drawn = prior.tokens
+            out["spatial_prior"] = comfy.conds.CONDRegular(drawn.spatial)
+            out["temporal_prior"] = comfy.conds.CONDRegular(drawn.temporal)
         return out
 
 

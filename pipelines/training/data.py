@@ -70,15 +70,11 @@ class LatentCache:
     ) -> LatentCache:
         """Render and encode ``count`` scenes, or read them back from ``path`` (one file per seed, count, mix and codec)."""
         if not path.is_file():
-            scenes = make_scenes(seed, count, mix=mix)
-            parts = [
-                cls._encode(part, codecs, tokenizer)
-                for part in tqdm(list(chunks(scenes)), desc="render", unit=f"x{CHUNK}")
-            ]
-            with replaced(path) as temporary:
-                save_file(
-                    {name: torch.cat([part[name] for part in parts]).contiguous() for name in parts[0]}, temporary
-                )
+            encode_to(
+                path,
+                make_scenes(seed, count, mix=mix),
+                lambda scenes, frames, waveform: cls.encode(scenes, frames, waveform, codecs, tokenizer),
+            )
         return cls.read(path)
 
     @classmethod
@@ -96,21 +92,42 @@ class LatentCache:
             raise ValueError(
                 f"{path} holds {', '.join(sorted(tensors))}; encoded clips are 'video', 'audio' and 'tokens'. Make it with 'duet data'."
             )
+        return cls.of(tensors)
+
+    @classmethod
+    def of(cls, tensors: dict[str, Tensor]) -> LatentCache:
+        """Clips from ``encode``'s tensors."""
         used = int((tensors["tokens"] != PAD).any(0).any(0).nonzero().max()) + 1
         return cls(tensors["video"], tensors["audio"], tensors["tokens"][..., :used].contiguous())
 
     @staticmethod
-    @torch.inference_mode()
-    def _encode(
-        scenes: Sequence[Scene], codecs: tuple[VideoCodec, AudioCodec], tokenizer: WordTokenizer
+    def encode(
+        scenes: Sequence[Scene],
+        frames: Tensor,
+        waveform: Tensor,
+        codecs: tuple[VideoCodec, AudioCodec],
+        tokenizer: WordTokenizer,
     ) -> dict[str, Tensor]:
-        frames, waveform = render(scenes, ClipShape(seconds=scenes[0].seconds))
+        """What is kept of rendered scenes."""
         words = torch.stack([tokenizer.batch([caption(s, paraphrase=p) for p in range(PARAPHRASES)]) for s in scenes])
         return {
             "video": codecs[0].encode(frames).half(),
             "audio": codecs[1].encode(waveform).half(),
             "tokens": words.short(),
         }
+
+
+Encode = Callable[[Sequence[Scene], Tensor, Tensor], dict[str, Tensor]]
+
+
+@torch.inference_mode()
+def encode_to(path: Path, scenes: Sequence[Scene], encode: Encode) -> None:
+    """Render ``scenes`` part by part and keep what ``encode`` makes of scenes, frames and waveforms."""
+    shape = ClipShape(seconds=scenes[0].seconds)
+    bars = tqdm(list(chunks(scenes)), desc="render", unit=f"x{CHUNK}")
+    parts = [encode(part, *render(part, shape)) for part in bars]
+    with replaced(path) as temporary:
+        save_file({name: torch.cat([part[name] for part in parts]).contiguous() for name in parts[0]}, temporary)
 
 
 def fit_codecs(

@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from ..files import replaced
-from ..metrics.reading import Probes, render
-from ..models.planner.targets import PlanGrid, plan_targets
+from ..metrics.reading import Probes
+from ..models.planner.targets import PER_BLOCK, PlanGrid, plan_targets
 from ..models.pocket.codec import AudioCodec, VideoCodec
 from ..models.pocket.network import TwinStreamDiT
 from ..models.pocket.plan import NAME, PlanLayers
@@ -24,8 +22,8 @@ from ..plan import PlanStreams, PlanTokens
 from ..shapes import ClipShape
 from ..streams import Streams
 from ..weights import halved, save_weights
-from ..world import Scene, caption, make_scenes
-from .data import PARAPHRASES, LatentCache, chunks
+from ..world import Scene, make_scenes
+from .data import LatentCache, encode_to
 from .flow import FlowBatch, FlowObjective, Recipe, make_batch
 
 PLAN_DROP = 0.1
@@ -56,35 +54,18 @@ class PlanCache:
     ) -> PlanCache:
         """Render and encode ``count`` scenes, or read them back from ``path``."""
         scenes = make_scenes(seed, count, mix=mix)
-        if not path.is_file():
-            parts = [
-                cls._encode(part, codecs, probes, tokenizer)
-                for part in tqdm(list(chunks(scenes)), desc="render", unit="x32")
-            ]
-            with replaced(path) as temporary:
-                save_file(
-                    {name: torch.cat([part[name] for part in parts]).contiguous() for name in parts[0]}, temporary
-                )
-        found, shape = load_file(path), ClipShape()
-        latents = LatentCache(found["video"], found["audio"], found["tokens"])
-        features = Streams(found["plan_video"], found["plan_audio"])
-        return cls(scenes, latents, features, PlanGrid.of(shape.frames, found["plan_audio"].shape[1] * 4))
 
-    @staticmethod
-    @torch.inference_mode()
-    def _encode(
-        scenes: Sequence[Scene], codecs: tuple[VideoCodec, AudioCodec], probes: Probes, tokenizer: WordTokenizer
-    ) -> dict[str, Tensor]:
-        frames, waveform = render(scenes, ClipShape(seconds=scenes[0].seconds))
-        words = torch.stack([tokenizer.batch([caption(s, paraphrase=p) for p in range(PARAPHRASES)]) for s in scenes])
-        video, audio = plan_targets(probes, frames, waveform).both()
-        return {
-            "video": codecs[0].encode(frames).half(),
-            "audio": codecs[1].encode(waveform).half(),
-            "tokens": words.short(),
-            "plan_video": video.half(),
-            "plan_audio": audio.half(),
-        }
+        def encode(part: Sequence[Scene], frames: Tensor, waveform: Tensor) -> dict[str, Tensor]:
+            video, audio = plan_targets(probes, frames, waveform).both()
+            latents = LatentCache.encode(part, frames, waveform, codecs, tokenizer)
+            return {**latents, "plan_video": video.half(), "plan_audio": audio.half()}
+
+        if not path.is_file():
+            encode_to(path, scenes, encode)
+        found = load_file(path)
+        features = Streams(found["plan_video"], found["plan_audio"])
+        grid = PlanGrid.of(ClipShape().frames, features.both()[1].shape[1] * PER_BLOCK)
+        return cls(scenes, LatentCache.of(found), features, grid)
 
     def moments(self) -> Streams[tuple[Tensor, Tensor]]:
         """Mean and deviation of each feature channel."""
