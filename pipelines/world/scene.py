@@ -49,7 +49,8 @@ class Subject:
 
 @dataclass(frozen=True)
 class Scene:
-    """A clip's whole truth. ``rule`` is the reasoning a caption asks for, or ''."""
+    """A clip's whole truth. ``rule`` is the reasoning a caption asks for, or ''; ``edited`` says that events were moved, so that
+    the caption's tempo need not hold."""
 
     seed: int
     index: int
@@ -58,6 +59,7 @@ class Scene:
     seconds: float
     subjects: tuple[Subject, ...]
     rule: str = ""
+    edited: bool = False
 
     def to_json(self) -> dict[str, object]:
         """The event list as plain data."""
