@@ -22,11 +22,12 @@ from ..plan import PlanStreams, PlanTokens
 from ..shapes import ClipShape
 from ..streams import Streams
 from ..weights import halved, save_weights
-from ..world import Scene, make_scenes
+from ..world import Scene, irregular, make_scenes
 from .data import LatentCache, encode_to
 from .flow import FlowBatch, FlowObjective, Recipe, make_batch
 
 PLAN_DROP = 0.1
+EDITED = 0.4  # share of the clips whose events an artist has moved
 PREDICTED = 0.5  # share of the third stage's plans that are the planner's; the others stay true
 TEXT_ALSO = 0.5  # share of the dropped plans whose text is dropped too, so that guidance may compare with neither
 
@@ -52,8 +53,11 @@ class PlanCache:
         probes: Probes,
         tokenizer: WordTokenizer,
     ) -> PlanCache:
-        """Render and encode ``count`` scenes, or read them back from ``path``."""
+        """Render and encode ``count`` scenes, or read them back from ``path``. Two in five have events moved: a plan must be
+        kept where the caption would have it otherwise."""
         scenes = make_scenes(seed, count, mix=mix)
+        regular = round((1 - EDITED) * count)
+        scenes = scenes[:regular] + [irregular(scene) for scene in scenes[regular:]]
 
         def encode(part: Sequence[Scene], frames: Tensor, waveform: Tensor) -> dict[str, Tensor]:
             video, audio = plan_targets(probes, frames, waveform).both()

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool
 from torch import Tensor, nn
 
 from ..metrics.prompts import Prompt
@@ -31,14 +32,16 @@ BARE = 0.15  # share of samples without a timeline: the paper's mode, and what g
 
 @dataclass(frozen=True)
 class PlannerBatch:
-    """Prompts with timelines [b, l], and the standardised features of their clips."""
+    """Prompts with timelines [b, l], the standardised features of their clips, and which timelines follow from their prompts."""
 
     written: Tensor
+    follows: Bool[Tensor, " b"]
     targets: Streams[Tensor]
 
 
 class PlannerObjective(nn.Module):
-    """Cross-entropy of the timeline's tokens, and the squared error of planned tokens, each stream counting alike."""
+    """Cross-entropy of the timeline's tokens, and the squared error of planned tokens, each stream counting alike. An edited
+    timeline is read and not learnt to be written."""
 
     def __init__(self, planner: VAPlanner) -> None:
         super().__init__()
@@ -49,9 +52,9 @@ class PlannerObjective(nn.Module):
         # The prompt is given; what is learnt starts behind the token that ends it.
         following = batch.written[:, 1:]
         begun = (batch.written == SOUND).cumsum(1)[:, :-1] > 0
-        learnt = begun & (following != PAD)
+        learnt = begun & (following != PAD) & batch.follows[:, None]
         words = F.cross_entropy(logits[:, :-1].transpose(1, 2).float(), following, reduction="none")
-        language = (words * learnt).sum() / learnt.sum()
+        language = (words * learnt).sum() / learnt.sum().clamp_min(1)
         errors = planned.map(lambda z, target: (z.float() - target).square().mean(), batch.targets)
         video, audio = errors.both()
         return {
@@ -74,27 +77,30 @@ class PlannerStage:
         path: Path,
         *,
         judge: Callable[[VAPlanner], dict[str, float]],
+        before: dict[str, Any] | None = None,
     ) -> None:
-        self.cache, self.path, self.judge = cache, path, judge
+        self.cache, self.path, self.judge, self.before = cache, path, judge, before or {}
         self.objective = PlannerObjective(planner)
-        self.moments = cache.moments()
+        self.moments = planner.moments()
         language = planner.language
         self.prompts = [[language.prompt(caption(s, paraphrase=p)) for p in range(PARAPHRASES)] for s in cache.scenes]
         self.timelines = [language.write(timeline_of(scene)) for scene in cache.scenes]
         self.bare = language.write(None)
+        self.edited = torch.tensor([scene.edited for scene in cache.scenes])
         longest = max(len(row) for rows in self.prompts for row in rows)
         self.width = longest + max(map(len, self.timelines))
 
     def batch(self, generator: torch.Generator, size: int) -> PlannerBatch:
         pick = torch.randint(len(self.prompts), (size,), generator=generator)
         wording = torch.randint(PARAPHRASES, (size,), generator=generator)
-        bare = torch.rand(size, generator=generator) < BARE
+        follows = ~self.edited[pick]
+        bare = (torch.rand(size, generator=generator) < BARE) & follows
         rows = [
             self.prompts[i][p] + (self.bare if b else self.timelines[i])
             for i, p, b in zip(pick.tolist(), wording.tolist(), bare.tolist(), strict=True)
         ]
         targets = self.cache.features.map(lambda z, moments: (z[pick].float() - moments[0]) / moments[1], self.moments)
-        return PlannerBatch(batched(rows, width=self.width), targets)
+        return PlannerBatch(batched(rows, width=self.width), follows, targets)
 
     def score(self) -> dict[str, float]:
         return self.judge(self.objective.planner)
@@ -102,7 +108,7 @@ class PlannerStage:
     def save(self, record: dict[str, Any]) -> list[Path]:
         planner = self.objective.planner
         config: PlannerConfig = planner.config
-        record = {**record, "clips": len(self.prompts)}
+        record = {**record, "clips": len(self.prompts)} | ({"before": self.before} if self.before else {})
         save_weights(self.path, halved(planner), kind="pocket-planner", config=vars(config), record=record)
         return [self.path]
 

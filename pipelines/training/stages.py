@@ -17,7 +17,7 @@ from ..guidance import PerStreamCFG
 from ..metrics.bench import Variant, chunks, score_chunk, summarise
 from ..metrics.prompts import AUDIBLE, DEVELOPMENT, bench_prompts
 from ..metrics.reading import AUDIO_PROBE, VIDEO_PROBE, Probes
-from ..metrics.suites.plan import given, oracle
+from ..metrics.suites.plan import edited, given, oracle
 from ..models.planner.load import load_plan_layers, load_planner
 from ..models.planner.planner import PlannerConfig, VAPlanner
 from ..models.pocket.codec import AudioCodec, VideoCodec, log_mel
@@ -157,17 +157,26 @@ def _plan_cache(job: Job, codecs: tuple[VideoCodec, AudioCodec], probes: Probes)
     )
 
 
+def _goes_on(job: Job, path: Path) -> dict[str, Any]:
+    """The record of the shipped weights that ``job`` goes on from; empty if it starts anew."""
+    return {} if job.from_scratch or not path.is_file() else load_weights(path, path.stem).record
+
+
 def _planner(job: Job) -> PlannerStage:
     """The planner on the features of true clips; 'score' is how much of them it explains, given their timelines."""
     codecs, probes = (load_video_codec(), load_audio_codec()), Probes.load()
     cache = _plan_cache(job, codecs, probes)
-    sizes = cache.features.map(lambda z: z.shape[-1])
-    config = PlannerConfig(tuple(vocabulary()), SOUNDING, cache.grid.keyframes, cache.grid.blocks, *sizes.both())
-    planner = VAPlanner(config)
-    planner.standardise(cache.moments())
+    warm = _goes_on(job, ADD_ONS["pocket-planner"])
+    if warm:
+        planner = load_planner().requires_grad_(True)
+    else:
+        sizes = cache.features.map(lambda z: z.shape[-1])
+        config = PlannerConfig(tuple(vocabulary()), SOUNDING, cache.grid.keyframes, cache.grid.blocks, *sizes.both())
+        planner = VAPlanner(config)
+        planner.standardise(cache.moments())
     prompts = bench_prompts(JUDGE_PROMPTS, DEVELOPMENT)
     judge = partial(judge_planner, prompts=prompts, probes=probes)
-    return PlannerStage(cache, planner, job.folder / ADD_ONS["pocket-planner"].name, judge=judge)
+    return PlannerStage(cache, planner, job.folder / ADD_ONS["pocket-planner"].name, judge=judge, before=warm)
 
 
 def _plan(job: Job) -> PlanStage:
@@ -177,7 +186,8 @@ def _plan(job: Job) -> PlanStage:
     network, codecs, probes = load_network(), (load_video_codec(), load_audio_codec()), Probes.load()
     cache = _plan_cache(job, codecs, probes)
     adapted = job.stage == "plan-adapted"
-    if adapted:
+    warm = _goes_on(job, ADD_ONS["pocket-plan"])
+    if warm:
         layers = load_plan_layers(network.config, file.sha256)
     else:
         layers = PlanLayers(PlanConfig(*cache.features.map(lambda z: z.shape[-1]).both()), network.config)
@@ -188,6 +198,8 @@ def _plan(job: Job) -> PlanStage:
         model = PocketModel(network, encoder, *codecs)
         variant = Variant("judged", PerStreamCFG(2.0, 2.0), plan=given if adapted else oracle, anchored=False)
         prompts = bench_prompts(JUDGE_PROMPTS, DEVELOPMENT, strata=AUDIBLE)
+        # Half of them with an event moved: the plan is to be kept there too.
+        prompts = [edited(p) if i % 2 else p for i, p in enumerate(prompts)]
         records = [record for part in chunks(prompts) for record in score_chunk(model, probes, part, variant)]
         found = {metric: value.mean for metric, value in summarise(records)["all"].items()}
         return {"score": found["plan_realised"], **found}
@@ -205,7 +217,7 @@ def _plan(job: Job) -> PlanStage:
         base=file.sha256,
         judge=judge,
         predicted=predicted,
-        before=load_weights(ADD_ONS["pocket-plan"], "pocket-plan").record if adapted else {},
+        before=warm,
     )
 
 

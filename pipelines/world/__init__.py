@@ -1,6 +1,7 @@
 """The procedural audio-video world: clips with exact truth, on which the pocket models are trained and measured."""
 
 from .caption import caption, vocabulary
+from .edit import irregular, moved
 from .render import render_picture
 from .scene import KINDS, SOUNDING, STRATA, Scene, Subject, make_scene, make_scenes
 from .sound import render_sound
@@ -12,8 +13,10 @@ __all__ = [
     "Scene",
     "Subject",
     "caption",
+    "irregular",
     "make_scene",
     "make_scenes",
+    "moved",
     "render_picture",
     "render_sound",
     "vocabulary",

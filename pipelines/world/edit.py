@@ -47,8 +47,9 @@ def _room(scene: Scene, kind: str, when: float) -> float:
     return min(shares, default=1.0)
 
 
-def irregular(scene: Scene, rng: Random) -> Scene:
-    """``scene`` with every sounding subject's times drawn anew, or, as often, one or two events moved."""
+def irregular(scene: Scene) -> Scene:
+    """``scene`` with every sounding subject's times drawn anew, or, as often, one or two events moved; the same each time."""
+    rng = Random(f"duet edit 1/{scene.seed}/{scene.index}")
     if rng.random() < 0.5:
         for _ in range(rng.choice((1, 1, 2))):
             scene = moved(scene, rng)

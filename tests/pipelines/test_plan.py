@@ -253,11 +253,11 @@ def test_a_plan_is_kept_where_both_streams_have_its_event():
 
 def test_an_edit_moves_one_event_by_as_much_as_is_asked():
     for prompt in bench_prompts(200, DEVELOPMENT, strata=AUDIBLE):
-        before, after = timeline_of(prompt.scene).events, edited(prompt).events
+        before, after = (timeline_of(scene).events for scene in (prompt.scene, edited(prompt).scene))
         assert len(before) == len(after)
         gone, come = ([e for e in a if e not in b] for a, b in ((before, after), (after, before)))
         assert len(gone) == len(come) == 1
-        assert 0.05 <= abs(gone[0].when - come[0].when) <= 0.8
+        assert 0.3 <= abs(gone[0].when - come[0].when) <= 0.8
 
 
 def test_an_edit_stays_local_where_the_rest_is_left_alone():

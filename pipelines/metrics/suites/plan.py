@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from random import Random
 
 from ...generate import Request, generate
@@ -15,19 +15,20 @@ from ...models.planner.targets import oracle_plan, shuffled_plan
 from ...models.pocket.load import PocketModel
 from ...plan import Event, PlanStreams, Timeline
 from ...planning import joined, timeline_of
+from ...shapes import ClipShape
+from ...streams import Clip
+from ...world import moved as moved_by_hand
 from ...world.scene import SOUNDING
 from ..bench import Planned, Run, Variant, chunks, differences, run_variants, summarise
 from ..events import Events, match, true_events
 from ..plan import REALISED_SECONDS
 from ..prompts import AUDIBLE, Prompt, bench_prompts
-from ..reading import Probes, Reading, read
+from ..reading import Probes, Reading, read, reconstruct
 from ..sync import mean_interval
 from ..tables import Table
 
 SHARE = 0.4  # of the list asked for; what has an audible source in it is used
 STRATEGY = PerStreamCFG(2.0, 2.0)  # the base's plain guidance of record, so that what differs is the plan
-MOVE = (0.3, 0.8)  # seconds by which one event is moved
-EDGE = 0.1  # seconds kept free at both ends
 
 
 @cache
@@ -75,7 +76,7 @@ def given(_probes: Probes, prompts: Sequence[Prompt]) -> Planned:
 
 def moved(_probes: Probes, prompts: Sequence[Prompt]) -> Planned:
     """The same with one event moved, as an artist would drag it."""
-    return _planned(prompts, [edited(p) for p in prompts])
+    return given(_probes, [edited(p) for p in prompts])
 
 
 def _planned(prompts: Sequence[Prompt], timelines: Sequence[Timeline]) -> Planned:
@@ -85,20 +86,9 @@ def _planned(prompts: Sequence[Prompt], timelines: Sequence[Timeline]) -> Planne
     return Planned(joined(streams), [_events(timeline) for timeline in timelines])
 
 
-def edited(prompt: Prompt) -> Timeline:
-    """The scene's timeline with one event that is seen and heard moved by 0.3 to 0.8 s, either way, within the clip."""
-    rng, events = Random(prompt.seed), list(timeline_of(prompt.scene).events)
-    whole = [i for i, event in enumerate(events) if event.heard and event.seen]
-    if not whole:
-        return Timeline.of(events)
-    chosen = rng.choice(whole)
-    by, sign = rng.uniform(*MOVE), rng.choice((-1, 1))
-    last = prompt.scene.seconds - EDGE
-    targets = [events[chosen].when + side * by for side in (sign, -sign)]
-    inside = [t for t in targets if EDGE <= t <= last]
-    when = inside[0] if inside else min(max(targets[0], EDGE), last)
-    events[chosen] = replace(events[chosen], when=round(when, 4))
-    return Timeline.of(events)
+def edited(prompt: Prompt) -> Prompt:
+    """The same words and noise for a scene with one event moved, as an artist would drag it."""
+    return replace(prompt, scene=moved_by_hand(prompt.scene, Random(prompt.seed)))
 
 
 def stays(before: Reading, after: Reading, moved: tuple[Event, Event]) -> bool:
@@ -129,20 +119,31 @@ def _without(events: Events, event: Event) -> list[list[float]]:
     return list(times.values())
 
 
-def edit_locality(model: PocketModel, probes: Probes, prompts: Sequence[Prompt]) -> list[float]:
-    """1 for each prompt whose clip keeps everything but the one event that its plan moves, at the same noise."""
+def edit_locality(
+    probes: Probes, prompts: Sequence[Prompt], clips: Callable[[Sequence[Prompt]], list[Clip]]
+) -> list[float]:
+    """1 for each prompt whose clip keeps everything but the one event that is moved."""
     found: list[float] = []
     for part in chunks(prompts):
-        takes = []
-        for planning in (given, moved):
-            plan = planning(probes, part).streams
-            request = Request([p.text for p in part], seed=part[0].seed, strategy=STRATEGY, plan=plan)
-            takes.append(read(probes, generate(model, request, batch=len(part))))
-        for prompt, before, after in zip(part, *takes, strict=True):
-            pair = [set(t.events) for t in (timeline_of(prompt.scene), edited(prompt))]
-            (left,), (came,) = pair[0] - pair[1], pair[1] - pair[0]
+        others = [edited(prompt) for prompt in part]
+        takes = zip(read(probes, clips(part)), read(probes, clips(others)), strict=True)
+        for prompt, other, (before, after) in zip(part, others, takes, strict=True):
+            events = [set(timeline_of(p.scene).events) for p in (prompt, other)]
+            (left,), (came,) = events[0] - events[1], events[1] - events[0]
             found.append(float(stays(before, after, (left, came))))
     return found
+
+
+def generated(model: PocketModel, probes: Probes, prompts: Sequence[Prompt]) -> list[Clip]:
+    """Clips of the planner's tokens for the scenes' timelines, from the prompts' noise."""
+    plan = given(probes, prompts).streams
+    request = Request([p.text for p in prompts], seed=prompts[0].seed, strategy=STRATEGY, plan=plan)
+    return generate(model, request, batch=len(prompts))
+
+
+def rendered(model: PocketModel, prompts: Sequence[Prompt]) -> list[Clip]:
+    """The scenes themselves through the codecs: what the instruments allow."""
+    return reconstruct(model, [p.scene for p in prompts], ClipShape(seconds=prompts[0].scene.seconds))
 
 
 VARIANTS = {
@@ -166,5 +167,10 @@ def measure(run: Run) -> Table:
         rows[f"{a}-minus-{b}"] = differences(records[a], records[b])
     model, probes = PocketModel.load(), Probes.load()
     with_plan_layers(model.network)
-    rows["edit-locality"] = {"all": {"edit_locality": mean_interval(edit_locality(model, probes, prompts[::2]))}}
+    for name, clips in (
+        ("edit-locality", partial(generated, model, probes)),
+        ("edit-locality-ceiling", partial(rendered, model)),
+    ):
+        found = edit_locality(probes, prompts[::2], clips)
+        rows[name] = {"all": {"edit_locality": mean_interval(found)}}
     return Table("plan", len(prompts), run.seed, rows, {"guidance": "cfg 2"})

@@ -123,10 +123,13 @@ class VAPlanner(nn.Module):
             getattr(self, f"{name}_mean").copy_(mean)
             getattr(self, f"{name}_deviation").copy_(deviation)
 
+    def moments(self) -> Streams[tuple[Tensor, Tensor]]:
+        """Mean and deviation of each channel of the targets."""
+        return Streams((self.video_mean, self.video_deviation), (self.audio_mean, self.audio_deviation))
+
     def restored(self, standard: Streams[Tensor]) -> Streams[Tensor]:
         """Planned tokens in the targets' own units."""
-        moments = Streams((self.video_mean, self.video_deviation), (self.audio_mean, self.audio_deviation))
-        return standard.map(lambda z, of: z * of[1] + of[0], moments)
+        return standard.map(lambda z, of: z * of[1] + of[0], self.moments())
 
     def states(self, tokens: Int[Tensor, "b l"]) -> Float[Tensor, "b l c"]:
         """The language model's last states; PAD is neither seen nor counted."""
