@@ -22,11 +22,10 @@ from .plan import plan_scores
 from .prompts import STRATA, Prompt
 from .reading import Probes, read, reconstruct
 from .scores import Scores, scores
-from .sync import Interval, mean_interval, normalised, normalised_difference
+from .sync import SYNC, Interval, mean_interval, normalised, normalised_difference
 
 CHUNK = 20
 SECOND_TAKE = 50_000_000  # added to the seed of the takes that measure chance
-SYNC = ("sync_f1", "sync_chance", "sync_ceiling")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -11,6 +12,7 @@ import torch
 from .events import Events, match
 
 BOOTSTRAP = 10_000
+SYNC = ("sync_f1", "sync_chance", "sync_ceiling")
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,45 @@ def normalised_difference(a: Sequence[Sequence[float]], b: Sequence[Sequence[flo
     means, draws = torch.tensor(columns, dtype=torch.float64).mean(1), _resampled(columns)
     mean = float(_between(*means[:3]) - _between(*means[3:]))
     return _interval(mean, _between(*draws[:3]) - _between(*draws[3:]), len(a[0]), difference=True)
+
+
+Runs = Sequence[Sequence[dict[str, float]]]  # training seed -> prompt -> scores
+SEED_DRAWS = 4000
+
+
+def over_seeds(runs: Runs, base: Runs | None = None) -> dict[str, Interval]:
+    """Means with a 95 % bootstrap over training seeds and, within them, prompts; minus those of ``base`` (the same seeds and
+    prompts) if it is given. A score that a prompt lacks is left out of the mean."""
+    names = list(dict.fromkeys(name for run in runs for scores in run for name in scores))
+    sides = [
+        torch.tensor([[[s.get(name, math.nan) for s in run] for run in side] for name in names], dtype=torch.float64)
+        for side in (runs, base or ())
+        if side
+    ]
+    seeds, prompts = sides[0].shape[1:]
+    generator = torch.Generator().manual_seed(0)
+    draw = lambda n: torch.randint(n, (n,), generator=generator)  # noqa: E731 - a resample of n things
+    picks = [(torch.arange(seeds), torch.arange(prompts)), *((draw(seeds), draw(prompts)) for _ in range(SEED_DRAWS))]
+    means = torch.stack([_means(sides, names, *pick) for pick in picks])
+    names = [*names, *(["sync_normalised"] if set(SYNC) <= set(names) else [])]
+    low, high = torch.nanquantile(means[1:], torch.tensor([0.025, 0.975], dtype=torch.float64), dim=0)
+    return {
+        name: Interval(float(means[0, k]), float(low[k]), float(high[k]), prompts * seeds)
+        for k, name in enumerate(names)
+    }
+
+
+def _means(
+    sides: Sequence[torch.Tensor], names: Sequence[str], seeds: torch.Tensor, prompts: torch.Tensor
+) -> torch.Tensor:
+    """Each score's mean over a resample, and the normalised synchrony of those; the second side is subtracted."""
+    found = []
+    for table in sides:
+        means = table[:, seeds][:, :, prompts].nanmean((1, 2))
+        if set(SYNC) <= set(names):
+            means = torch.cat([means, _between(*(means[names.index(name)] for name in SYNC))[None]])
+        found.append(means)
+    return found[0] - found[1] if len(found) == 2 else found[0]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

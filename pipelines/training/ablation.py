@@ -24,6 +24,7 @@ from ..metrics.bench import Record, Variant, chunks, score_chunk, summarise
 from ..metrics.context import context_share
 from ..metrics.prompts import DEVELOPMENT, TEST, bench_prompts
 from ..metrics.reading import Probes
+from ..metrics.sync import over_seeds
 from ..metrics.tables import commit
 from ..models.pocket.load import PocketModel, load_audio_codec, load_network, load_text_encoder, load_video_codec
 from ..models.pocket.network import PocketConfig, TwinStreamDiT
@@ -142,27 +143,6 @@ def _measure(name: str) -> Callable[..., list[Record]]:
     return measure
 
 
-def hierarchical_interval(
-    outcomes: Sequence[Outcome], base: Sequence[Outcome] | None = None
-) -> tuple[float, float, float]:
-    """Mean F1 (minus that of ``base``), with a 95 % bootstrap over training seeds and, within them, over prompts."""
-    table = torch.tensor([o.f1 for o in outcomes], dtype=torch.float64)
-    if base is not None:
-        table = table - torch.tensor([o.f1 for o in base], dtype=torch.float64)
-    generator = torch.Generator().manual_seed(0)
-    seeds, prompts = table.shape
-    draws = torch.stack(
-        [
-            table[torch.randint(seeds, (seeds,), generator=generator)][
-                :, torch.randint(prompts, (prompts,), generator=generator)
-            ].mean()
-            for _ in range(4000)
-        ]
-    )
-    low, high = torch.quantile(draws, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return table.mean().item(), low, high
-
-
 AUDIO_START_STEPS, AUDIO_START_POINTS = 400, (100, 200, 400)
 HELD_BACK = 512  # clips at the end of the cache that the comparison of starts does not learn from
 
@@ -255,22 +235,22 @@ def report(outcomes: Sequence[Outcome], *, commit: str) -> dict[str, Any]:
         if not mine:
             continue
         row: dict[str, Any] = {"variant": arm, "about": ARMS[arm].about, "seeds": [o.seed for o in mine]}
-        row["sync_f1"] = _rounded(hierarchical_interval(mine))
+        row["sync_f1"] = over_seeds([_f1(o) for o in mine])["sync_f1"].to_json()
         row["scores"] = {name: round(fmean(o.scores[name] for o in mine), 4) for name in mine[0].scores}
         row["curves"] = [o.curve for o in mine]
         row["context_mass"] = {name: round(fmean(o.mass[name] for o in mine), 4) for name in mine[0].mass}
         full = {o.seed: o for o in outcomes if o.arm == "full"}
         both = [(o, full[o.seed]) for o in mine if o.seed in full]
         if arm != "full" and both:
-            row["sync_f1_minus_full"] = _rounded(hierarchical_interval(*zip(*both, strict=True)))
+            sides = ([_f1(o) for o in side] for side in zip(*both, strict=True))
+            row["sync_f1_minus_full"] = over_seeds(*sides)["sync_f1"].to_json()
         rows.append(row)
     setting = {"config": vars(SMALL), "steps": STEPS, "batch": BATCH, "lr": LR, "sampling_steps": SAMPLING_STEPS}
     return {"suite": "ablation", "commit": commit, "setting": setting, "rows": rows}
 
 
-def _rounded(interval: tuple[float, float, float]) -> dict[str, Any]:
-    mean, low, high = (round(value, 4) for value in interval)
-    return {"mean": mean, "ci95": [low, high]}
+def _f1(outcome: Outcome) -> list[dict[str, float]]:
+    return [{"sync_f1": value} for value in outcome.f1]
 
 
 def draw(table: dict[str, Any]) -> Figure:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from ..metrics.reading import Probes
 from ..models.planner.targets import PER_BLOCK, PlanGrid, plan_targets
 from ..models.pocket.codec import AudioCodec, VideoCodec
 from ..models.pocket.network import TwinStreamDiT
-from ..models.pocket.plan import NAME, PlanLayers
+from ..models.pocket.plan import NAME, PlanAttention, PlanReader
 from ..models.pocket.text import TextEncoder, WordTokenizer
 from ..plan import PlanStreams, PlanTokens
 from ..shapes import ClipShape
@@ -87,7 +88,7 @@ class PlanBatch:
 class PlanObjective(nn.Module):
     """The flow-matching loss of the frozen base with plan layers; they alone learn."""
 
-    def __init__(self, layers: PlanLayers, network: TwinStreamDiT, encoder: TextEncoder) -> None:
+    def __init__(self, layers: PlanReader, network: TwinStreamDiT, encoder: TextEncoder) -> None:
         super().__init__()
         self.layers = layers
         self.flow = FlowObjective(layers.install(network), encoder)
@@ -104,7 +105,7 @@ class PlanStage:
         self,
         name: str,
         cache: PlanCache,
-        layers: PlanLayers,
+        layers: PlanReader,
         network: TwinStreamDiT,
         encoder: TextEncoder,
         path: Path,
@@ -141,7 +142,8 @@ class PlanStage:
         )
 
     def score(self) -> dict[str, float]:
-        return self.judge(self.objective.flow.network, self.objective.flow.encoder)
+        scores = self.judge(self.objective.flow.network, self.objective.flow.encoder)
+        return scores | {"residual": residual_ratio(self.objective, self.batch(torch.Generator().manual_seed(0), 16))}
 
     def save(self, record: dict[str, Any]) -> list[Path]:
         record = {**record, "clips": len(self.cache.latents.video), "base": self.base}
@@ -149,3 +151,20 @@ class PlanStage:
         config = {**vars(self.objective.layers.config), "base": self.base}
         save_weights(self.path, halved(self.objective.layers), kind="pocket-plan", config=config, record=record)
         return [self.path]
+
+
+@torch.inference_mode()
+def residual_ratio(objective: PlanObjective, batch: PlanBatch) -> float:
+    """How much the layers add to a token against what it was, as norms, on average over layers: near nought they starve."""
+    found: list[float] = []
+
+    def note(_layer: nn.Module, given: tuple[Any, ...], added: Tensor) -> None:
+        found.append(float(added.float().norm() / given[0].float().norm()))
+
+    hooks = [m.register_forward_hook(note) for m in objective.layers.modules() if isinstance(m, PlanAttention)]
+    try:
+        objective(batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return fmean(found)

@@ -14,10 +14,10 @@ from accelerate import PartialState
 from torch import nn
 
 from ..guidance import PerStreamCFG
-from ..metrics.bench import Variant, chunks, score_chunk, summarise
+from ..metrics.bench import Planning, Variant, chunks, score_chunk, summarise
 from ..metrics.prompts import AUDIBLE, DEVELOPMENT, bench_prompts
 from ..metrics.reading import AUDIO_PROBE, VIDEO_PROBE, Probes
-from ..metrics.suites.plan import edited, given, oracle
+from ..metrics.suites.plan import edited, given, oracle, shuffled
 from ..models.planner.load import load_plan_layers, load_planner
 from ..models.planner.planner import PlannerConfig, VAPlanner
 from ..models.pocket.codec import AudioCodec, VideoCodec, log_mel
@@ -145,14 +145,15 @@ def _flow(job: Job) -> FlowStage:
     return FlowStage(job.stage, cache, network, encoder, job.folder, recipe=recipe, judge=judge)
 
 
-def _plan_cache(job: Job, codecs: tuple[VideoCodec, AudioCodec], probes: Probes) -> PlanCache:
+def plan_cache(job: Job) -> PlanCache:
+    """Clips with the features that plans aim at, made once for each seed and number."""
     return PlanCache.build(
         job.data or job.run / f"plan-{job.seed}-{job.clips}.safetensors",
         seed=job.seed + 101,
         count=job.clips,
         mix=MIX,
-        codecs=codecs,
-        probes=probes,
+        codecs=(load_video_codec(), load_audio_codec()),
+        probes=Probes.load(),
         tokenizer=load_text_encoder().tokenizer,
     )
 
@@ -164,8 +165,7 @@ def _goes_on(job: Job, path: Path) -> dict[str, Any]:
 
 def _planner(job: Job) -> PlannerStage:
     """The planner on the features of true clips; 'score' is how much of them it explains, given their timelines."""
-    codecs, probes = (load_video_codec(), load_audio_codec()), Probes.load()
-    cache = _plan_cache(job, codecs, probes)
+    cache, probes = plan_cache(job), Probes.load()
     warm = _goes_on(job, ADD_ONS["pocket-planner"])
     if warm:
         planner = load_planner().requires_grad_(True)
@@ -184,7 +184,7 @@ def _plan(job: Job) -> PlanStage:
     oracle's plan in the second stage, of the planner's for the scene's timeline in the third."""
     file, encoder = load_weights(FILES["pocket-av"], "pocket-av"), load_text_encoder()
     network, codecs, probes = load_network(), (load_video_codec(), load_audio_codec()), Probes.load()
-    cache = _plan_cache(job, codecs, probes)
+    cache = plan_cache(job)
     adapted = job.stage == "plan-adapted"
     warm = _goes_on(job, ADD_ONS["pocket-plan"])
     if warm:
@@ -196,13 +196,18 @@ def _plan(job: Job) -> PlanStage:
 
     def judge(network: TwinStreamDiT, encoder: TextEncoder) -> dict[str, float]:
         model = PocketModel(network, encoder, *codecs)
-        variant = Variant("judged", PerStreamCFG(2.0, 2.0), plan=given if adapted else oracle, anchored=False)
         prompts = bench_prompts(JUDGE_PROMPTS, DEVELOPMENT, strata=AUDIBLE)
         # Half of them with an event moved: the plan is to be kept there too.
         prompts = [edited(p) if i % 2 else p for i, p in enumerate(prompts)]
-        records = [record for part in chunks(prompts) for record in score_chunk(model, probes, part, variant)]
-        found = {metric: value.mean for metric, value in summarise(records)["all"].items()}
-        return {"score": found["plan_realised"], **found}
+
+        def scores(plan: Planning) -> dict[str, float]:
+            variant = Variant("judged", PerStreamCFG(2.0, 2.0), plan=plan, anchored=False)
+            records = [record for part in chunks(prompts) for record in score_chunk(model, probes, part, variant)]
+            return {metric: value.mean for metric, value in summarise(records)["all"].items()}
+
+        found = scores(given if adapted else oracle)
+        gap = found["plan_realised"] - scores(shuffled)["plan_realised"]
+        return {"score": found["plan_realised"], "gap_to_shuffled": gap, **found}
 
     path = job.folder / ADD_ONS["pocket-plan"].name
     predicted = predicted_features(load_planner(), cache) if adapted else None

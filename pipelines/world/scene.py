@@ -62,8 +62,8 @@ class Scene:
     edited: bool = False
 
     def to_json(self) -> dict[str, object]:
-        """The event list as plain data."""
-        return asdict(self)
+        """The event list as plain data; 'edited' stands in it only where it holds."""
+        return {name: value for name, value in asdict(self).items() if name != "edited" or value}
 
 
 def held_out(colour: str, kind: str, place: str) -> bool:

@@ -116,7 +116,31 @@ class PlanAttention(Projections):
         return rotary_table(place.positions * kept, head_dim=self.network.dim // self.network.heads)
 
 
-class PlanLayers(nn.Module):
+class PlanReader(nn.Module):
+    """What lets a frozen network read plans; whatever its layers are, it is standardised, installed and trained in one way."""
+
+    config: PlanConfig
+
+    def mlps(self) -> Streams[LatentMLP]:
+        """What reads the planned tokens themselves."""
+        raise NotImplementedError
+
+    def init_weights(self) -> None:
+        """Nothing, or little, is added until something is learnt."""
+        raise NotImplementedError
+
+    def install(self, network: TwinStreamDiT) -> TwinStreamDiT:
+        """Put it into ``network``, which reads a plan from then on where it is given one."""
+        raise NotImplementedError
+
+    def standardise(self, moments: Streams[tuple[Tensor, Tensor]]) -> None:
+        """Take mean and deviation of each channel of the planned tokens."""
+        for mlp, (mean, deviation) in zip(self.mlps().both(), moments.both(), strict=True):
+            mlp.mean.copy_(mean)
+            mlp.deviation.copy_(deviation)
+
+
+class PlanLayers(PlanReader):
     """The whole add-on: one encoder, and a layer for each half of each block."""
 
     def __init__(self, config: PlanConfig, network: PocketConfig, *, operations: Any = nn, **factory: Any) -> None:
@@ -131,20 +155,15 @@ class PlanLayers(nn.Module):
             }
         )
 
+    def mlps(self) -> Streams[LatentMLP]:
+        return Streams(self.encoder.video, self.encoder.audio)
+
     def init_weights(self) -> None:
-        """Nothing is added until something is learnt."""
         for layers in self.blocks.values():
             for layer in cast(Iterable[PlanAttention], layers):
                 layer.init_weights()
 
-    def standardise(self, moments: Streams[tuple[Tensor, Tensor]]) -> None:
-        """Take mean and deviation of each channel of the planned tokens."""
-        for mlp, (mean, deviation) in zip((self.encoder.video, self.encoder.audio), moments.both(), strict=True):
-            mlp.mean.copy_(mean)
-            mlp.deviation.copy_(deviation)
-
     def install(self, network: TwinStreamDiT) -> TwinStreamDiT:
-        """Put the layers into ``network``, which reads a plan from then on where it is given one."""
         network.add_ons[NAME] = self.encoder
         for i, pair in enumerate(network.pairs()):
             for stream, half in vars(pair).items():

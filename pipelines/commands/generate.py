@@ -1,0 +1,182 @@
+"""``duet generate``: prompts to clips."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..files import check_place
+
+if TYPE_CHECKING:
+    from ..generate import Request
+    from ..metrics.reading import Probes
+    from ..models.pocket.load import PocketModel
+    from ..models.pocket.text import WordTokenizer
+    from ..plan import Timeline
+    from ..streams import Clip
+
+GUIDANCE_FORMS = ("cfg", "U1", "U2", "U2'", "U3", "U5")
+EXAMPLE = "a small red ball bounces slowly on the left at night"
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("prompt", nargs="?", default="", help=f"what is seen and heard, e.g. '{EXAMPLE}'")
+    parser.add_argument("--audio-prompt", help="words for the sound alone (default: the prompt)")
+    parser.add_argument("--negative", default="", help="what to steer away from (default: nothing)")
+    parser.add_argument("--seed", type=int, default=0, help="take k of a run uses seed + k (default 0)")
+    parser.add_argument("--steps", type=int, default=25, help="sampling steps (default 25)")
+    parser.add_argument(
+        "--form",
+        choices=GUIDANCE_FORMS,
+        default="U2'",
+        help="how words and the other stream guide together: plain cfg, or a form of UCG (default U2'; see README)",
+    )
+    parser.add_argument("--cfg", type=float, default=2.0, metavar="S", help="scale of the words; 1 is off (default 2)")
+    parser.add_argument(
+        "--context",
+        type=float,
+        default=5.0,
+        metavar="S",
+        help="scale of the other stream in U2, U2', U3, U5 (default 5)",
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=2.0, help="length of the clip; the pocket model was trained on 2 s (default 2)"
+    )
+    parser.add_argument("--batch", type=int, default=1, metavar="N", help="takes of each prompt (default 1)")
+    parser.add_argument(
+        "--prompts", type=Path, metavar="FILE", help="a text file with one prompt a line, instead of PROMPT"
+    )
+    parser.add_argument(
+        "--plan", type=Path, metavar="FILE", help="a timeline to keep to, as 'duet plan' writes it (default: no plan)"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        help="the mp4; several clips are numbered, out-0.mp4, out-1.mp4, ...",
+    )
+    parser.add_argument(
+        "--timeline", type=Path, metavar="PNG", help="also draw frames, spectrogram and detected events on one axis"
+    )
+    parser.set_defaults(command=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    if not 1 <= arguments.batch <= 256:
+        raise ValueError(f"--batch is {arguments.batch}; it must be from 1 to 256.")
+    prompts = _prompts(arguments)
+    outputs = [check_place(path, suffix=".mp4") for path in _numbered(arguments.output, len(prompts))]
+    timelines = (
+        [check_place(path, suffix=".png") for path in _numbered(arguments.timeline, len(prompts))]
+        if arguments.timeline
+        else []
+    )
+
+    from tqdm import tqdm
+
+    from ..generate import Request, generate
+    from ..guidance import UCG, PerStreamCFG
+    from ..metrics.reading import Probes
+    from ..models.pocket.load import PocketModel
+    from ..planning import read_timeline
+    from ..shapes import ClipShape
+
+    timeline = None if arguments.plan is None else read_timeline(arguments.plan)
+    audio = None if arguments.audio_prompt is None else [arguments.audio_prompt] * len(prompts)
+    text, context = arguments.cfg, arguments.context
+    plain = arguments.form == "cfg"
+    strategy = PerStreamCFG(text, text) if plain else UCG(arguments.form, text, text, context, context)
+    request = Request(
+        prompts,
+        audio=audio,
+        negative=arguments.negative,
+        seed=arguments.seed,
+        steps=arguments.steps,
+        strategy=strategy,
+        shape=ClipShape(seconds=arguments.seconds),
+    )
+    model, probes = PocketModel.load(), Probes.load()
+    report_unknown(model.text.tokenizer, [*prompts, *(audio or ()), arguments.negative])
+    if timeline is not None:
+        request = _planned(model, request, timeline)
+    batch = 16
+    with tqdm(total=arguments.steps * -(-len(prompts) // batch), desc="sample", unit="step") as bar:
+        clips = generate(model, request, batch=batch, on_step=bar.update)
+    for k, (clip, output) in enumerate(zip(tqdm(clips, desc="write", unit="clip"), outputs, strict=True)):
+        _deliver(clip, output, timelines[k] if timelines else None, request, k, probes)
+
+
+def _prompts(arguments: argparse.Namespace) -> list[str]:
+    if arguments.prompts is None:
+        return [arguments.prompt] * arguments.batch
+    if arguments.prompt:
+        raise ValueError("Both a prompt and --prompts were given; use one of them.")
+    try:
+        lines = [line.strip() for line in arguments.prompts.read_text(encoding="utf-8").splitlines()]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{arguments.prompts} is not a text file in UTF-8: {error}.") from error
+    prompts = [line for line in lines if line]
+    if not prompts:
+        raise ValueError(f"{arguments.prompts} holds no prompt; write one on each line.")
+    return [prompt for prompt in prompts for _ in range(arguments.batch)]
+
+
+def _numbered(path: Path, count: int) -> list[Path]:
+    return [path] if count == 1 else [path.with_stem(f"{path.stem}-{k}") for k in range(count)]
+
+
+def _planned(model: PocketModel, request: Request, timeline: Timeline) -> Request:
+    """``request`` with a plan for each prompt, and the layers that read it in ``model``."""
+    from ..models.planner.load import load_planner, with_plan_layers
+    from ..planning import plan_request
+
+    planner = load_planner()
+    if request.shape.seconds != planner.config.seconds:
+        raise ValueError(
+            f"--seconds is {request.shape.seconds:g}; the planner knows clips of {planner.config.seconds:g} s alone."
+        )
+    with_plan_layers(model.network)
+    return replace(request, plan=plan_request(planner, request.prompts, request.audio, timeline))
+
+
+def report_unknown(tokenizer: WordTokenizer, texts: Sequence[str]) -> None:
+    """Refuse texts that cannot be encoded, then name the words that are not known."""
+    for text in texts:
+        tokenizer.encode(text)
+    words = dict.fromkeys(str(word) for text in texts for word in tokenizer.unknown(text))
+    if words:
+        print(f"duet: unknown words, read as 'something': {'; '.join(words)}", file=sys.stderr)
+
+
+def _deliver(clip: Clip, output: Path, timeline: Path | None, request: Request, k: int, probes: Probes) -> None:
+    """Write clip ``k`` of ``request`` and its timeline, and say what was measured."""
+    from ..media import write_mp4
+    from ..metrics.events import f1
+    from ..metrics.reading import read
+    from ..metrics.sync import offset
+
+    (reading,) = read(probes, [clip])
+    late = offset(reading.heard, reading.seen.events)
+    score = f"synchrony F1 {f1(reading.heard, reading.seen.events):.2f}" + (
+        f", sound {abs(late) * 1000:.0f} ms {'late' if late >= 0 else 'early'}" if late is not None else ""
+    )
+    write_mp4(output, clip)
+    if timeline:
+        from ..timeline import draw_timeline, write_png
+
+        write_png(
+            timeline,
+            draw_timeline(
+                clip,
+                reading.heard,
+                reading.seen.events,
+                title=f"{request.prompts[k]}  (seed {request.seed + k})",
+                score=score,
+            ),
+        )
+    print(f"{output}: {score}" + (f"; {timeline}" if timeline else ""))
