@@ -143,7 +143,7 @@ class PlanStage:
 
     def score(self) -> dict[str, float]:
         scores = self.judge(self.objective.flow.network, self.objective.flow.encoder)
-        return scores | {"residual": residual_ratio(self.objective, self.batch(torch.Generator().manual_seed(0), 16))}
+        return scores | residual_ratio(self.objective, self.batch(torch.Generator().manual_seed(0), 16))
 
     def save(self, record: dict[str, Any]) -> list[Path]:
         record = {**record, "clips": len(self.cache.latents.video), "base": self.base}
@@ -154,8 +154,9 @@ class PlanStage:
 
 
 @torch.inference_mode()
-def residual_ratio(objective: PlanObjective, batch: PlanBatch) -> float:
-    """How much the layers add to a token against what it was, as norms, on average over layers: near nought they starve."""
+def residual_ratio(objective: PlanObjective, batch: PlanBatch) -> dict[str, float]:
+    """'residual': how much the layers add to a token against what it was, as norms, on average over layers; near nought they
+    starve. Empty for readers without such layers."""
     found: list[float] = []
 
     def note(_layer: nn.Module, given: tuple[Any, ...], added: Tensor) -> None:
@@ -167,4 +168,4 @@ def residual_ratio(objective: PlanObjective, batch: PlanBatch) -> float:
     finally:
         for hook in hooks:
             hook.remove()
-    return fmean(found)
+    return {"residual": fmean(found)} if found else {}

@@ -32,6 +32,7 @@ from .plan import PlanCache, PlanStage
 
 STEPS, BATCH, LR = 600, 64, 1.5e-3
 PROMPTS = 200  # thousandths of the test list
+SAMPLING_STEPS = 25
 METRICS = ("plan_realised", "plan_error_ms", "sync_f1", "sync_chance", "sync_ceiling", "side_accuracy", "kind_accuracy")
 OCTAVES = 4  # of the sines in which a plan token that stands among words says where it is
 
@@ -102,7 +103,7 @@ class ArmStage(PlanStage):
         """Scores of every test prompt with the oracle's plan."""
         network, encoder, _ = self.objective.flow.network, self.objective.flow.encoder, record
         model = PocketModel(network, encoder, load_video_codec(), load_audio_codec())
-        probes, variant = Probes.load(), Variant(self.name, STRATEGY, plan=oracle)
+        probes, variant = Probes.load(), Variant(self.name, STRATEGY, SAMPLING_STEPS, plan=oracle)
         parts = chunks(bench_prompts(PROMPTS, TEST, strata=AUDIBLE))
         scores = [s for part in parts for _, s in score_chunk(model, probes, part, variant)]
         with replaced(self.path) as temporary:

@@ -1,0 +1,174 @@
+"""The planner at full size: a released Qwen3 from the user's own folder (Baton starts from Qwen3-8B).
+
+Nobody has released Baton's towers, so that this one writes timelines and refuses to plan tokens.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ...plan import MARKS, PLACES, Plan, Timeline
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase, Qwen3ForCausalLM
+
+MAX_EVENTS = 16
+MAX_LETTERS = 16  # of the one word that says what happens
+LEAST_EVENTS = 1
+TOWERS = "towers.safetensors"
+TASK = (
+    "You plan short video clips with sound. Write what happens, one event a line, in order of time: seconds from the start with two "
+    "decimals, one lower-case word for what it is, left, middle or right, and behind it 'silent' if it makes no sound or 'unseen' if it "
+    "is not in the picture. Example:\n0.35 bell left\n1.20 dog right unseen\nThe clip lasts {seconds:g} seconds. Nothing but such lines."
+)
+
+
+@dataclass(frozen=True)
+class LineGrammar:
+    """The timeline's text form, as it grows: which beginnings can still become a valid one for a clip of ``seconds``."""
+
+    seconds: float
+
+    def begins(self, text: str) -> bool:
+        """Whether ``text`` is a beginning of a valid timeline of at most ``MAX_EVENTS`` lines in order of time."""
+        *lines, last = text.split("\n")
+        if len(lines) + bool(last) > MAX_EVENTS or not all(self._whole(line) for line in lines):
+            return False
+        times = [float(line.split(" ")[0]) for line in lines]
+        return times == sorted(times) and self._started(last, times[-1] if times else 0.0)
+
+    def may_end(self, text: str) -> bool:
+        """Whether ``text`` is a whole timeline: some lines, each ended."""
+        return text.endswith("\n") and text.count("\n") >= LEAST_EVENTS
+
+    def _whole(self, line: str) -> bool:
+        parts = line.split(" ")
+        return len(parts) in (3, 4) and self._started(line, 0.0) and self._fields(parts)
+
+    def _fields(self, parts: list[str]) -> bool:
+        when, what, where, *mark = parts
+        fits = re.fullmatch(r"\d+\.\d\d", when) and float(when) < self.seconds
+        return bool(fits and what and where in PLACES) and (not mark or mark[0] in MARKS.values())
+
+    def _started(self, line: str, earliest: float) -> bool:
+        """Whether ``line`` may go on to be an event at ``earliest`` seconds or later."""
+        parts = line.split(" ")
+        *done, last = parts
+        if len(parts) > 4:
+            return False
+        tests = (
+            lambda s: self._time(s, earliest, whole=len(done) > 0),
+            lambda s: re.fullmatch(rf"[a-z]{{0,{MAX_LETTERS}}}", s) is not None,
+            lambda s: any(place.startswith(s) for place in PLACES),
+            lambda s: any(mark.startswith(s) for mark in MARKS.values() if mark),
+        )
+        whole = (bool, bool, lambda s: s in PLACES)
+        return all(test(s) for test, s in zip(tests, parts, strict=False)) and all(
+            test(s) for test, s in zip(whole, done, strict=False)
+        )
+
+    def _time(self, text: str, earliest: float, *, whole: bool) -> bool:
+        """Whether some time in [earliest, seconds) begins with ``text``."""
+        if re.fullmatch(r"\d*|\d+\.\d{0,2}", text) is None or (whole and re.fullmatch(r"\d+\.\d\d", text) is None):
+            return False
+        ticks = range(round(100 * earliest), round(100 * self.seconds))
+        return any(f"{tick / 100:.2f}".startswith(text) for tick in ticks)
+
+
+class QwenPlanner:
+    """A Qwen3 that writes timelines under the grammar, for any things and any length."""
+
+    def __init__(self, model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+        self.model, self.tokenizer, self.folder = model.eval(), tokenizer, folder
+
+    @torch.inference_mode()
+    def write(self, video: str, audio: str, *, seed: int, temperature: float = 1.0, seconds: float = 5.0) -> Timeline:
+        """A timeline for the prompts, drawn with ``seed``; temperature 0 takes the likeliest each time.
+
+        Adding Gumbel noise and taking the best token that the grammar allows draws from the model's distribution over what is
+        allowed, and looks only at as many tokens as it must.
+        """
+        grammar, generator = LineGrammar(seconds), torch.Generator().manual_seed(seed)
+        tokens, cache, text = self._prompt(video, audio, seconds), None, ""
+        while True:
+            out = self.model(input_ids=tokens, past_key_values=cache, use_cache=True)
+            cache, logits = out.past_key_values, out.logits[0, -1].double().cpu()
+            noise = -torch.rand(logits.shape, generator=generator, dtype=torch.float64).clamp_min(1e-30).log()
+            drawn = logits if temperature == 0 else logits / temperature - noise.log()
+            token = self._best(drawn, text, grammar)
+            if token is None:
+                return Timeline.read(text)
+            text += self.tokenizer.decode([token])
+            tokens = torch.tensor([[token]], device=self.model.device)
+
+    def plan(self, video: str, audio: str, timeline: Timeline | None, *, seed: int = 0) -> Plan:
+        """Planned tokens need trained towers.
+
+        Raises:
+            ValueError: always, as long as there are none.
+        """
+        raise ValueError(
+            f"{self.folder} has no trained towers ({TOWERS}), so that no tokens can be planned from it. Baton trains them on SigLIP2 and "
+            "WavTokenizer features of its clips and has not released them. Its timeline can be used: as words for a host model "
+            "('Duet Timeline Prompt'), or with the pocket planner."
+        )
+
+    def _prompt(self, video: str, audio: str, seconds: float) -> Tensor:
+        asked = f"Picture: {video}\nSound: {audio or video}"
+        messages = [{"role": "system", "content": TASK.format(seconds=seconds)}, {"role": "user", "content": asked}]
+        if self.tokenizer.chat_template:
+            given = self.tokenizer.apply_chat_template(
+                messages, add_generation_prompt=True, enable_thinking=False, return_tensors="pt", return_dict=True
+            )["input_ids"]
+        else:  # a base model
+            given = self.tokenizer(f"{messages[0]['content']}\n\n{asked}\n\n", return_tensors="pt")["input_ids"]
+        return torch.as_tensor(given).to(self.model.device)
+
+    def _best(self, scores: Float[Tensor, " v"], text: str, grammar: LineGrammar) -> int | None:
+        """The best token that goes on with the timeline; None is its end."""
+        end = self.tokenizer.eos_token_id
+        for token in scores.argsort(descending=True).tolist():
+            if token == end:
+                if grammar.may_end(text):
+                    return None
+            elif (piece := self.tokenizer.decode([token])) and grammar.begins(text + piece):
+                return token
+        return None
+
+
+def load_qwen(folder: Path) -> QwenPlanner:
+    """The planner from a folder in the official layout: config.json, tokenizer files, and one or several safetensors.
+
+    Raises:
+        ValueError: not a Qwen3, or a part is missing or broken.
+    """
+    from transformers import AutoTokenizer, Qwen3ForCausalLM
+
+    if not is_qwen(folder):
+        raise ValueError(
+            f"{folder} is not a Qwen3: its config.json must say model_type 'qwen3'. Copy the whole folder of Qwen3-8B or a smaller one."
+        )
+    if not any(folder.glob("*.safetensors")):
+        raise ValueError(f"{folder} has no .safetensors; a pickle is not read.")
+    try:
+        model = Qwen3ForCausalLM.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype="auto")
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:
+        raise ValueError(f"{folder} cannot be read as a Qwen3: {error}") from error
+    return QwenPlanner(model, tokenizer, folder)
+
+
+def is_qwen(folder: Path) -> bool:
+    """Whether ``folder`` holds a Qwen3 language model."""
+    try:
+        return json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type") == "qwen3"
+    except (OSError, ValueError, AttributeError):
+        return False
