@@ -9,7 +9,15 @@ from .doctor import DuetDoctor
 from .guidance import DuetCrossModalGuidance, DuetGuider
 from .latent import DuetDecode, DuetEmptyLatent, DuetMux
 from .loaders import DuetLoadAV
-from .plan import DuetEditPlan, DuetLoadPlanner, DuetPlanner
+from .plan import (
+    DuetEditPlan,
+    DuetLoadPlan,
+    DuetLoadPlanner,
+    DuetLoadTimelineWriter,
+    DuetPlanner,
+    DuetSavePlan,
+    DuetTimelinePrompt,
+)
 from .prior import DuetLoadPrior, DuetPriorSampler
 from .sampling import DuetSampler, DuetSchedule
 from .strategies import (
@@ -31,6 +39,10 @@ NODES: list[type[io.ComfyNode]] = [
     DuetEncodePrompt,
     DuetPlanner,
     DuetEditPlan,
+    DuetSavePlan,
+    DuetLoadPlan,
+    DuetLoadTimelineWriter,
+    DuetTimelinePrompt,
     DuetPriorSampler,
     DuetApplyConditions,
     DuetEmptyLatent,

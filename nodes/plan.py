@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from comfy_api.latest import io, ui
 
+from ..pipelines.files import replaced
 from ..pipelines.models.planner.planner import VAPlanner
+from ..pipelines.models.planner.qwen import QwenPlanner
 from ..pipelines.plan import Plan, Timeline
-from .host.plan import load_plan
+from ..pipelines.planning import STYLES, as_prompt, read_plan
+from .host.plan import language_folder, language_folders, load_plan, load_writer, plan_file, plan_files, plan_target
 from .types import CATEGORY
 from .types import Plan as PlanSocket
 from .types import Planner as PlannerSocket
@@ -141,3 +144,148 @@ class DuetEditPlan(io.ComfyNode):
         shown = plan.timeline or Timeline(())
         picture = pixels(draw_plan(shown, seconds=planner.config.seconds, title=plan.video))[None]
         return io.NodeOutput(plan, str(shown), picture, ui=ui.PreviewText(str(shown)))
+
+
+class DuetSavePlan(io.ComfyNode):
+    """Keeps a plan as a file."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="DuetSavePlan",
+            display_name="Duet Save Plan",
+            category=CATEGORY,
+            description="Writes a plan's prompts, timeline and seed as JSON into the output folder. Its tokens are made again from "
+            "them, so that the file is small and can be read and edited anywhere.",
+            search_aliases=["baton", "timeline", "json"],
+            is_output_node=True,
+            inputs=[
+                PlanSocket.Input("plan"),
+                io.String.Input(
+                    "filename_prefix", default="duet/plan", tooltip="A number is added; nothing is overwritten."
+                ),
+            ],
+            outputs=[],
+        )
+
+    @classmethod
+    def execute(cls, plan: Plan, filename_prefix: str) -> io.NodeOutput:
+        path = plan_target(filename_prefix)
+        with replaced(path) as temporary:
+            temporary.write_text(plan.told.to_json() + "\n", encoding="utf-8")
+        return io.NodeOutput(ui=ui.PreviewText(f"{path.name}\n{plan.timeline or ''}"))
+
+
+class DuetLoadPlan(io.ComfyNode):
+    """Takes up a plan that was kept."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="DuetLoadPlan",
+            display_name="Duet Load Plan",
+            category=CATEGORY,
+            description="Reads a plan that 'Duet Save Plan' wrote, from the input or the output folder.",
+            search_aliases=["baton", "timeline", "json"],
+            inputs=[
+                PlannerSocket.Input("planner"),
+                io.Combo.Input("file", options=plan_files(), tooltip="Files whose names end with .plan.json."),
+            ],
+            outputs=[PlanSocket.Output(display_name="plan"), io.String.Output(display_name="timeline")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str, **_others: object) -> float:
+        return plan_file(file).stat().st_mtime
+
+    @classmethod
+    def execute(cls, planner: VAPlanner | QwenPlanner, file: str) -> io.NodeOutput:
+        told = read_plan(plan_file(file))
+        plan = planner.plan(told.video, told.audio, told.timeline, seed=told.seed)
+        return io.NodeOutput(plan, "" if told.timeline is None else str(told.timeline))
+
+
+class DuetLoadTimelineWriter(io.ComfyNode):
+    """Loads a full-size language model that writes timelines."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="DuetLoadTimelineWriter",
+            display_name="Duet Load Timeline Writer",
+            category=CATEGORY,
+            description="Loads a Qwen3 of your own, the kind that Baton's planner starts from. It writes timelines for any things and "
+            "lengths. It plans no tokens: nobody has released towers for it.",
+            search_aliases=["qwen", "baton", "llm"],
+            inputs=[
+                io.Combo.Input(
+                    "folder",
+                    options=language_folders(),
+                    tooltip="Folders in models/text_encoders or models/LLM with a Qwen3's config.json, tokenizer and safetensors.",
+                )
+            ],
+            outputs=[PlannerSocket.Output(display_name="planner")],
+        )
+
+    @classmethod
+    def execute(cls, folder: str) -> io.NodeOutput:
+        return io.NodeOutput(load_writer(language_folder(folder)))
+
+
+class DuetTimelinePrompt(io.ComfyNode):
+    """Tells a timeline in words."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="DuetTimelinePrompt",
+            display_name="Duet Timeline Prompt",
+            category=CATEGORY,
+            description="Puts a timeline into the words of a prompt, for models that read no plan (LTX-2, MiniMax H3). These are words "
+            "and no more: such a model need not keep the times.",
+            search_aliases=["ltx", "h3", "prompt", "timeline"],
+            inputs=[
+                io.String.Input("prompt", multiline=True, default="", tooltip="What is seen and heard."),
+                io.Combo.Input(
+                    "style",
+                    options=list(STYLES),
+                    default=STYLES[0],
+                    tooltip="prose: one flowing paragraph, as LTX-2 asks for. beats: a timed line for each event.",
+                ),
+                io.String.Input(
+                    "timeline", multiline=True, default="", tooltip="Written by you. Empty: the planner writes it."
+                ),
+                io.Float.Input("seconds", default=5.0, min=1.0, max=60.0, step=0.1, tooltip="Length of the clip."),
+                io.Int.Input(
+                    "seed", default=0, min=0, max=2**63 - 1, tooltip="Of the timeline that the planner draws."
+                ),
+                PlannerSocket.Input(
+                    "planner",
+                    optional=True,
+                    tooltip="Of 'Duet Load Timeline Writer', or the pocket planner for its own words and 2 s.",
+                ),
+            ],
+            outputs=[io.String.Output(display_name="prompt"), io.String.Output(display_name="timeline")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        prompt: str,
+        style: str,
+        timeline: str,
+        seconds: float,
+        seed: int,
+        planner: VAPlanner | QwenPlanner | None = None,
+    ) -> io.NodeOutput:
+        if not timeline.strip() and planner is None:
+            raise ValueError("There is no timeline and no planner to write one. Write events, or connect a planner.")
+        if timeline.strip():
+            written = Timeline.read(timeline)
+        else:
+            assert planner is not None
+            written = planner.write(prompt, "", seed=seed, seconds=seconds)
+        late = [event for event in written.events if event.when >= seconds]
+        if late:
+            raise ValueError(f"The {late[0].what} is at {late[0].when:g} s; the clip ends at {seconds:g} s.")
+        return io.NodeOutput(as_prompt(prompt, written, style), str(written))

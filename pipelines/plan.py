@@ -143,3 +143,39 @@ class Plan:
     audio: str
     timeline: Timeline | None
     seed: int
+
+    @property
+    def told(self) -> ToldPlan:
+        return ToldPlan(self.video, self.audio, self.timeline, self.seed)
+
+
+@dataclass(frozen=True)
+class ToldPlan:
+    """A plan as it is kept: without its tokens, which a planner makes again from the rest."""
+
+    video: str
+    audio: str
+    timeline: Timeline | None
+    seed: int
+
+    def to_json(self) -> str:
+        events = None if self.timeline is None else json.loads(self.timeline.to_json())
+        return json.dumps({**vars(self), "timeline": events}, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> ToldPlan:
+        """A plan from ``to_json``'s form.
+
+        Raises:
+            ValueError: not JSON, or not a plan's parts.
+        """
+        try:
+            found = json.loads(text)
+            events = found["timeline"]
+            timeline = None if events is None else Timeline.from_json(json.dumps(events))
+            plan = cls(found["video"], found["audio"], timeline, found["seed"])
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise ValueError(f"It is no plan: {type(error).__name__}: {error}. 'Duet Save Plan' writes one.") from error
+        if not (isinstance(plan.video, str) and isinstance(plan.audio, str) and type(plan.seed) is int):
+            raise ValueError("It is no plan: 'video' and 'audio' must be texts and 'seed' a whole number.")
+        return plan

@@ -8,24 +8,74 @@ from pathlib import Path
 import torch
 
 from .models.planner.planner import VAPlanner
-from .plan import Event, PlanStreams, PlanTokens, Timeline
+from .plan import Event, PlanStreams, PlanTokens, Timeline, ToldPlan
 from .world import Scene
 
 
-def read_timeline(path: Path) -> Timeline:
-    """A timeline from a file: JSON if it begins as a list, else its text form.
-
-    Raises:
-        ValueError: not text, or a line or entry that is no event.
-    """
+def _text(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not a text file in UTF-8: {error}.") from error
+
+
+def read_timeline(path: Path) -> Timeline:
+    """A timeline from a file: a saved plan if it begins as an object, JSON events if it begins as a list, else its text form.
+
+    Raises:
+        ValueError: not text, a line or entry that is no event, or a plan without a timeline.
+    """
+    text = _text(path)
     try:
+        if text.lstrip().startswith("{"):
+            timeline = ToldPlan.from_json(text).timeline
+            if timeline is None:
+                raise ValueError("This plan was made in the paper's mode, without a timeline.")
+            return timeline
         return Timeline.from_json(text) if text.lstrip().startswith("[") else Timeline.read(text)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def read_plan(path: Path) -> ToldPlan:
+    """A saved plan.
+
+    Raises:
+        ValueError: not one.
+    """
+    try:
+        return ToldPlan.from_json(_text(path))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+WHERE = {"left": "on the left", "middle": "in the middle", "right": "on the right"}
+STYLES = ("prose", "beats")  # one flowing paragraph, as LTX-2 asks for; a timed line for each event
+
+
+def as_prompt(text: str, timeline: Timeline, style: str) -> str:
+    """The prompt with the timeline in words, for a model that reads no plan. It is a wish like any other words: such a model does
+    not place events by it as plan layers do.
+
+    Raises:
+        ValueError: an unknown style.
+    """
+    if style not in STYLES:
+        raise ValueError(f"The style is {style!r}; it must be {' or '.join(STYLES)}.")
+    told = []
+    for k, event in enumerate(timeline.events):
+        how = {(True, True): "is seen and heard", (False, True): "is seen and makes no sound"}.get(
+            (event.heard, event.seen), "is heard from off screen"
+        )
+        what = f"the {event.what} {WHERE[event.where]} {how}"
+        when = f"{event.when:.1f} seconds"
+        told.append(
+            f"{'then' if k else 'first'}, at {when}, {what}" if style == "prose" else f"[{event.when:.2f}s] {what}"
+        )
+    text = text.strip().rstrip(".")
+    if style == "beats":
+        return "\n".join([f"{text}.", *told])
+    return ". ".join(part[:1].upper() + part[1:] for part in (text, *told)) + "."
 
 
 def timeline_of(scene: Scene) -> Timeline:

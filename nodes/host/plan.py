@@ -1,11 +1,16 @@
-"""The planner in the host. It is small and runs on the CPU."""
+"""The planner in the host, and where plans and language models lie. The pocket planner is small and runs on the CPU."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import comfy.model_management
 import comfy.model_patcher
+import folder_paths
 
 from ...pipelines.models.planner.load import load_planner
 from ...pipelines.models.planner.planner import VAPlanner
+from ...pipelines.models.planner.qwen import QwenPlanner, is_qwen, load_qwen
 from ...pipelines.models.pocket.load import ADD_ONS
 from .model import with_plan
 
@@ -13,3 +18,68 @@ from .model import with_plan
 def load_plan(model: comfy.model_patcher.ModelPatcher) -> tuple[comfy.model_patcher.ModelPatcher, VAPlanner]:
     """A MODEL that reads plans, and the planner that makes them."""
     return with_plan(model, ADD_ONS["pocket-plan"]), load_planner()
+
+
+PLAN_SUFFIX = ".plan.json"
+LANGUAGE_FOLDERS = ("text_encoders", "LLM")
+
+
+def plan_target(prefix: str) -> Path:
+    """A new file of that name in the output folder, numbered."""
+    folder, name, _, _, prefix = folder_paths.get_save_image_path(prefix, folder_paths.get_output_directory())
+    number = 1
+    while (path := Path(folder) / f"{name}_{number:05}{PLAN_SUFFIX}").exists():
+        number += 1
+    return path
+
+
+def plan_files() -> list[str]:
+    """Saved plans in the input folder, and, marked as the host marks them, in the output folder."""
+    found = []
+    for mark, folder in (("", folder_paths.get_input_directory()), (" [output]", folder_paths.get_output_directory())):
+        paths = sorted(Path(folder).rglob(f"*{PLAN_SUFFIX}"))
+        found += [f"{path.relative_to(folder).as_posix()}{mark}" for path in paths]
+    return found
+
+
+def plan_file(choice: str) -> Path:
+    """Where a choice of ``plan_files`` lies.
+
+    Raises:
+        ValueError: it is no longer there, or is not inside those folders.
+    """
+    if choice not in plan_files():
+        raise ValueError(f"{choice!r} is not among the saved plans. Save one, or refresh the list with R.")
+    return Path(folder_paths.get_annotated_filepath(choice))
+
+
+def language_folders() -> list[str]:
+    """Folders of a Qwen3 beside the other text encoders."""
+    return list(_language_folders())
+
+
+def language_folder(choice: str) -> Path:
+    """Where a choice of ``language_folders`` lies.
+
+    Raises:
+        ValueError: it is not there.
+    """
+    try:
+        return _language_folders()[choice]
+    except KeyError:
+        raise ValueError(
+            f"{choice!r} is no folder of a Qwen3 in models/text_encoders or models/LLM. Copy one there, whole, and refresh with R."
+        ) from None
+
+
+def _language_folders() -> dict[str, Path]:
+    roots = [Path(p) for name in LANGUAGE_FOLDERS for p in folder_paths.folder_names_and_paths.get(name, ([],))[0]]
+    configs = [config for root in roots for config in sorted(root.glob("*/config.json"))]
+    return {config.parent.name: config.parent for config in configs if is_qwen(config.parent)}
+
+
+def load_writer(folder: Path) -> QwenPlanner:
+    """A Qwen3 on the device where the host runs text encoders."""
+    planner = load_qwen(folder)
+    planner.model.to(comfy.model_management.text_encoder_device())
+    return planner

@@ -167,8 +167,19 @@ class VAPlanner(nn.Module):
         return heard.map(lambda h, tower: tower.tokens(h), towers)
 
     @torch.inference_mode()
-    def write(self, video: str, audio: str, *, seed: int, temperature: float = 1.0) -> Timeline:
-        """A timeline for the prompts, drawn with ``seed`` under the grammar; temperature 0 takes the likeliest each time."""
+    def write(
+        self, video: str, audio: str, *, seed: int, temperature: float = 1.0, seconds: float | None = None
+    ) -> Timeline:
+        """A timeline for the prompts, drawn with ``seed`` under the grammar; temperature 0 takes the likeliest each time.
+
+        Raises:
+            ValueError: ``seconds`` is not the length this planner was trained on.
+        """
+        if seconds not in (None, self.config.seconds):
+            raise ValueError(
+                f"This planner knows clips of {self.config.seconds:g} s alone, and {seconds:g} s are asked for. Load a Qwen3 with "
+                "'Duet Load Timeline Writer' for other lengths."
+            )
         generator = torch.Generator().manual_seed(seed)
         prompt, written = self.language.prompt(video, audio), [TIMELINE]
         while written[-1] != END:

@@ -9,7 +9,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from jaxtyping import Float
@@ -20,6 +20,7 @@ from ...plan import MARKS, PLACES, Plan, Timeline
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, Qwen3ForCausalLM
 
+WORDS = tuple(word for word in MARKS.values() if word)  # behind an event
 MAX_EVENTS = 16
 MAX_LETTERS = 16  # of the one word that says what happens
 LEAST_EVENTS = 1
@@ -56,19 +57,19 @@ class LineGrammar:
     def _fields(self, parts: list[str]) -> bool:
         when, what, where, *mark = parts
         fits = re.fullmatch(r"\d+\.\d\d", when) and float(when) < self.seconds
-        return bool(fits and what and where in PLACES) and (not mark or mark[0] in MARKS.values())
+        return bool(fits and what and where in PLACES) and (not mark or mark[0] in WORDS)
 
     def _started(self, line: str, earliest: float) -> bool:
         """Whether ``line`` may go on to be an event at ``earliest`` seconds or later."""
         parts = line.split(" ")
-        *done, last = parts
+        done = parts[:-1]
         if len(parts) > 4:
             return False
         tests = (
             lambda s: self._time(s, earliest, whole=len(done) > 0),
             lambda s: re.fullmatch(rf"[a-z]{{0,{MAX_LETTERS}}}", s) is not None,
             lambda s: any(place.startswith(s) for place in PLACES),
-            lambda s: any(mark.startswith(s) for mark in MARKS.values() if mark),
+            lambda s: any(mark.startswith(s) for mark in WORDS),
         )
         whole = (bool, bool, lambda s: s in PLACES)
         return all(test(s) for test, s in zip(tests, parts, strict=False)) and all(
@@ -77,10 +78,20 @@ class LineGrammar:
 
     def _time(self, text: str, earliest: float, *, whole: bool) -> bool:
         """Whether some time in [earliest, seconds) begins with ``text``."""
-        if re.fullmatch(r"\d*|\d+\.\d{0,2}", text) is None or (whole and re.fullmatch(r"\d+\.\d\d", text) is None):
+        if not text:
+            return not whole
+        if not re.fullmatch(r"(0|[1-9]\d*)(\.\d{0,2})?", text) or (whole and not re.fullmatch(r".*\.\d\d", text)):
             return False
-        ticks = range(round(100 * earliest), round(100 * self.seconds))
-        return any(f"{tick / 100:.2f}".startswith(text) for tick in ticks)
+        number, dot, after = text.partition(".")
+        scales = [1] if dot or number == "0" else [1, 10, 100, 1000]  # whole seconds may have more digits to come
+        spans = (
+            (
+                int(number) * k + int(after.ljust(2, "0")) / 100,
+                (int(number) + 1) * k - 1 + int(after.ljust(2, "9")) / 100,
+            )
+            for k in scales
+        )
+        return any(low < self.seconds - 0.005 and high > earliest - 0.005 for low, high in spans)
 
 
 class QwenPlanner:
@@ -106,7 +117,7 @@ class QwenPlanner:
             token = self._best(drawn, text, grammar)
             if token is None:
                 return Timeline.read(text)
-            text += self.tokenizer.decode([token])
+            text += self._piece(token)
             tokens = torch.tensor([[token]], device=self.model.device)
 
     def plan(self, video: str, audio: str, timeline: Timeline | None, *, seed: int = 0) -> Plan:
@@ -125,12 +136,15 @@ class QwenPlanner:
         asked = f"Picture: {video}\nSound: {audio or video}"
         messages = [{"role": "system", "content": TASK.format(seconds=seconds)}, {"role": "user", "content": asked}]
         if self.tokenizer.chat_template:
-            given = self.tokenizer.apply_chat_template(
-                messages, add_generation_prompt=True, enable_thinking=False, return_tensors="pt", return_dict=True
-            )["input_ids"]
+            text = self.tokenizer.apply_chat_template(
+                messages, add_generation_prompt=True, enable_thinking=False, tokenize=False
+            )
         else:  # a base model
-            given = self.tokenizer(f"{messages[0]['content']}\n\n{asked}\n\n", return_tensors="pt")["input_ids"]
-        return torch.as_tensor(given).to(self.model.device)
+            text = f"{messages[0]['content']}\n\n{asked}\n\n"
+        return torch.tensor([self.tokenizer(cast(str, text))["input_ids"]], device=self.model.device)
+
+    def _piece(self, token: int) -> str:
+        return cast(str, self.tokenizer.decode([token]))
 
     def _best(self, scores: Float[Tensor, " v"], text: str, grammar: LineGrammar) -> int | None:
         """The best token that goes on with the timeline; None is its end."""
@@ -139,7 +153,7 @@ class QwenPlanner:
             if token == end:
                 if grammar.may_end(text):
                     return None
-            elif (piece := self.tokenizer.decode([token])) and grammar.begins(text + piece):
+            elif (piece := self._piece(token)) and grammar.begins(text + piece):
                 return token
         return None
 
