@@ -14,6 +14,7 @@ from .types import CATEGORY
 from .types import Plan as PlanSocket
 from .types import Planner as PlannerSocket
 
+AnyPlanner = VAPlanner | QwenPlanner
 MODES = ("timeline", "paper")
 
 
@@ -88,7 +89,7 @@ class DuetPlanner(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, planner: VAPlanner, video: str, audio: str, seed: int, temperature: float, mode: str
+        cls, planner: AnyPlanner, video: str, audio: str, seed: int, temperature: float, mode: str
     ) -> io.NodeOutput:
         written = None if mode == "paper" else planner.write(video, audio, seed=seed, temperature=temperature)
         return io.NodeOutput(planner.plan(video, audio, written, seed=seed), "" if written is None else str(written))
@@ -136,13 +137,13 @@ class DuetEditPlan(io.ComfyNode):
         return True
 
     @classmethod
-    def execute(cls, planner: VAPlanner, plan: Plan, timeline: str) -> io.NodeOutput:
+    def execute(cls, planner: AnyPlanner, plan: Plan, timeline: str) -> io.NodeOutput:
         from ..pipelines.pictures import draw_plan, pixels  # matplotlib, which a start of ComfyUI should not wait for
 
         if timeline.strip():
             plan = planner.plan(plan.video, plan.audio, Timeline.read(timeline), seed=plan.seed)
         shown = plan.timeline or Timeline(())
-        picture = pixels(draw_plan(shown, seconds=planner.config.seconds, title=plan.video))[None]
+        picture = pixels(draw_plan(shown, seconds=plan.seconds, title=plan.video))[None]
         return io.NodeOutput(plan, str(shown), picture, ui=ui.PreviewText(str(shown)))
 
 
@@ -199,7 +200,7 @@ class DuetLoadPlan(io.ComfyNode):
         return plan_file(file).stat().st_mtime
 
     @classmethod
-    def execute(cls, planner: VAPlanner | QwenPlanner, file: str) -> io.NodeOutput:
+    def execute(cls, planner: AnyPlanner, file: str) -> io.NodeOutput:
         told = read_plan(plan_file(file))
         plan = planner.plan(told.video, told.audio, told.timeline, seed=told.seed)
         return io.NodeOutput(plan, "" if told.timeline is None else str(told.timeline))
@@ -276,7 +277,7 @@ class DuetTimelinePrompt(io.ComfyNode):
         timeline: str,
         seconds: float,
         seed: int,
-        planner: VAPlanner | QwenPlanner | None = None,
+        planner: AnyPlanner | None = None,
     ) -> io.NodeOutput:
         if not timeline.strip() and planner is None:
             raise ValueError("There is no timeline and no planner to write one. Write events, or connect a planner.")

@@ -143,6 +143,7 @@ class Plan:
     audio: str
     timeline: Timeline | None
     seed: int
+    seconds: float  # length of the clip that the places are shares of
 
     @property
     def told(self) -> ToldPlan:

@@ -136,3 +136,48 @@ def test_plans_are_read_in_either_precision(run, loaded, monkeypatch, planned, c
         torch.nn.functional.cosine_similarity(a.flatten(), b.flatten(), dim=0) > 0.99
         for a, b in zip(found, full, strict=True)
     )
+
+
+def test_a_plan_is_saved_and_loaded_as_it_was(run, planned, comfy, tmp_path, monkeypatch):
+    import folder_paths
+
+    monkeypatch.setattr(folder_paths, "get_output_directory", lambda: str(tmp_path / "out"))
+    monkeypatch.setattr(folder_paths, "get_input_directory", lambda: str(tmp_path / "in"))
+    edited = run("DuetEditPlan", planned.planner, planned.plan, MOVED)[0]
+    for _ in range(2):
+        comfy.pack["DuetSavePlan"].execute(edited, "duet/bell")
+    files = comfy.pack["DuetLoadPlan"].define_schema().inputs[1].options
+    assert files == ["duet/bell_00001.plan.json [output]", "duet/bell_00002.plan.json [output]"]
+    plan, text = run("DuetLoadPlan", planned.planner, files[0])
+    assert (text, plan.told) == (MOVED, edited.told)
+    assert difference(sampled(run, planned, plan), sampled(run, planned, edited)) == 0
+    with pytest.raises(ValueError, match="not among the saved plans"):
+        run("DuetLoadPlan", planned.planner, "../secret.plan.json")
+
+
+def test_a_qwen_of_ones_own_writes_timelines_and_plans_no_tokens(run, comfy, qwen_folder):
+    import folder_paths
+
+    folder_paths.add_model_folder_path("LLM", str(qwen_folder.parent))
+    assert comfy.pack["DuetLoadTimelineWriter"].define_schema().inputs[0].options == [qwen_folder.name]
+    writer = run("DuetLoadTimelineWriter", qwen_folder.name)[0]
+    prompt, timeline = run("DuetTimelinePrompt", "a dog barks", "beats", "", 3.0, 0, writer)
+    assert Timeline.read(timeline).events
+    assert len(prompt.splitlines()) == 1 + len(Timeline.read(timeline).events)
+    with pytest.raises(ValueError, match="no trained towers"):
+        run("DuetPlanner", writer, "a dog barks", "", 0, 1.0, "paper")
+    with pytest.raises(ValueError, match="no folder of a Qwen3"):
+        run("DuetLoadTimelineWriter", "gone")
+
+
+def test_a_timeline_becomes_words(run, planned):
+    prompt, timeline = run("DuetTimelinePrompt", "a dog barks", "prose", "1.2 dog right", 5.0, 0)
+    assert "at 1.2 seconds, the dog on the right is seen and heard" in prompt
+    assert timeline == "1.20 dog right"
+    assert run("DuetTimelinePrompt", PROMPT, "prose", "", 2.0, 0, planned.planner)[1]
+    with pytest.raises(ValueError, match=r"2 s alone, and 5 s are asked for"):
+        run("DuetTimelinePrompt", PROMPT, "prose", "", 5.0, 0, planned.planner)
+    with pytest.raises(ValueError, match="the clip ends at 1 s"):
+        run("DuetTimelinePrompt", "a dog barks", "prose", "1.2 dog right", 1.0, 0)
+    with pytest.raises(ValueError, match="no planner to write one"):
+        run("DuetTimelinePrompt", "a dog barks", "prose", "", 5.0, 0)

@@ -3,7 +3,6 @@
 import json
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,34 +14,14 @@ EVENTS = "0.35 bell left\n1.20 dog right unseen\n"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A Qwen3 of a few thousand numbers over single bytes, in several files."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
-
-    out = tmp_path_factory.mktemp("models") / "Qwen3-tiny"
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    words = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(letters)}, merges=[]))
-    words.pre_tokenizer, words.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<|im_end|>").save_pretrained(out)
-    torch.manual_seed(0)
-    config = Qwen3Config(
-        vocab_size=260, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=1, head_dim=8,
-    )  # fmt: skip
-    Qwen3ForCausalLM(config).save_pretrained(out, max_shard_size="8KB")
-    return out
+def planner(qwen_folder):
+    return load_qwen(qwen_folder)
 
 
-@pytest.fixture(scope="module")
-def planner(folder):
-    return load_qwen(folder)
-
-
-def test_the_official_layout_is_several_files(folder):
-    assert len(list(folder.glob("*.safetensors"))) > 1
-    assert is_qwen(folder)
-    assert not is_qwen(folder.parent)
+def test_the_official_layout_is_several_files(qwen_folder):
+    assert len(list(qwen_folder.glob("*.safetensors"))) > 1
+    assert is_qwen(qwen_folder)
+    assert not is_qwen(qwen_folder.parent)
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0, 1.5])
@@ -64,7 +43,7 @@ def test_it_refuses_to_plan_and_says_where_towers_would_come_from(planner):
         planner.plan("a bell rings", "", None)
 
 
-def test_what_is_no_qwen_is_refused(folder, tmp_path):
+def test_what_is_no_qwen_is_refused(qwen_folder, tmp_path):
     with pytest.raises(ValueError, match="model_type 'qwen3'"):
         load_qwen(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen3"}))

@@ -198,7 +198,7 @@ class VAPlanner(nn.Module):
         """Planned tokens for the prompts and a timeline; None is the paper's mode, without one."""
         tokens = torch.tensor([self.language.prompt(video, audio) + self.language.write(timeline)])
         found = self.restored(self(tokens.to(self.next.weight.device))[1])
-        return Plan(self.config.grid.placed(found), video, audio, timeline, seed)
+        return Plan(self.config.grid.placed(found), video, audio, timeline, seed, self.config.seconds)
 
 
 def batched(rows: list[list[int]], *, width: int) -> Int[Tensor, "b l"]:
