@@ -13,6 +13,7 @@ from .guidance import DEFAULT, Latents, Strategy, guided
 from .models.pocket.denoiser import PocketDenoiser
 from .models.pocket.load import PocketModel
 from .models.pocket.network import PocketConfig, TwinStreamDiT
+from .models.pocket.prior import GivenPrior
 from .models.pocket.text import TextEncoder
 from .plan import PlanStreams, rows_of
 from .sampling import SAMPLERS, SHIFT, Progress, flow_sigmas, initial_noise
@@ -25,7 +26,7 @@ DEFAULT_STEPS = 25
 @dataclass(frozen=True)
 class Request:
     """What to make: one clip for each prompt, clip k from ``seed + k``. ``audio`` None takes the video's words; ``plan`` is
-    for a network with plan layers."""
+    for a network with plan layers, ``prior`` for one with prior layers."""
 
     prompts: Sequence[str]
     audio: Sequence[str] | None = None
@@ -36,6 +37,7 @@ class Request:
     shift: float = SHIFT
     strategy: Strategy = DEFAULT
     plan: PlanStreams | None = None
+    prior: GivenPrior | None = None
     shape: ClipShape = field(default_factory=ClipShape)
 
     def __post_init__(self) -> None:
@@ -77,7 +79,9 @@ def sample(network: TwinStreamDiT, text: TextEncoder, request: Request, *, progr
     null = text.embed([request.negative] * count)
     conditions = Streams(video, video if request.audio is None else text.embed(list(request.audio)))
     noise = initial_noise(latent_sizes(network.config, request.shape), range(request.seed, request.seed + count))
-    denoise = guided(PocketDenoiser(network, conditions, Streams(null, null), request.plan), request.strategy)
+    denoise = guided(
+        PocketDenoiser(network, conditions, Streams(null, null), request.plan, request.prior), request.strategy
+    )
     return SAMPLERS[request.sampler](denoise, noise, sigmas, progress=progress)
 
 
@@ -107,6 +111,8 @@ def generate(
         rows = slice(start, start + batch)
         audio = None if request.audio is None else request.audio[rows]
         plan = None if request.plan is None else rows_of(request.plan, rows)
-        part = replace(request, prompts=request.prompts[rows], audio=audio, plan=plan, seed=request.seed + start)
+        prior = None if request.prior is None else request.prior.rows(rows)
+        own = {"prompts": request.prompts[rows], "audio": audio, "plan": plan, "prior": prior}
+        part = replace(request, **own, seed=request.seed + start)
         clips += decode(model, sample(model.network, model.text, part, progress=progress), request.shape)
     return clips

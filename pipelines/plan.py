@@ -6,6 +6,7 @@ Letters: b batch, n plan tokens, d channels of one, a axes (time; for video also
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -131,6 +132,13 @@ def unit_grid(*counts: int) -> Float[Tensor, "n a"]:
     """Centres of a regular grid in the unit cube, the first axis slowest: equal grids have equal places."""
     axes = [(torch.arange(count, dtype=torch.float32) + 0.5) / count for count in counts]
     return torch.cartesian_prod(*axes).view(-1, len(counts))
+
+
+def sines(places: Float[Tensor, "n a"], *, octaves: int) -> Float[Tensor, "n two_octaves_a"]:
+    """Places in the unit cube as sines and cosines of half a turn, one turn, two, ..., for layers that read where a thing is."""
+    turns = 2.0 ** torch.arange(octaves, device=places.device) * math.pi
+    angles = (places[..., None] * turns).flatten(1)
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
 @dataclass(frozen=True)

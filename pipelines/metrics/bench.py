@@ -14,6 +14,8 @@ from ..generate import DEFAULT_STEPS, Request, generate
 from ..guidance import Strategy, passes_per_step
 from ..models.planner.load import with_plan_layers
 from ..models.pocket.load import ADD_ONS, PocketModel
+from ..models.pocket.prior import GivenPrior
+from ..models.prior.load import with_prior_layers
 from ..plan import PlanStreams
 from ..sampling import flow_sigmas
 from ..shapes import ClipShape
@@ -37,6 +39,7 @@ class Planned:
 
 
 Planning = Callable[[Probes, Sequence[Prompt]], Planned]
+PriorOf = Callable[[Sequence[Prompt]], GivenPrior]
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Variant:
     steps: int = DEFAULT_STEPS
     anchored: bool = True  # also measure chance (a second take) and ceiling, which costs more than the clips themselves
     plan: Planning | None = None  # what gives the prompts their plans, for a network with plan layers
+    prior: PriorOf | None = None  # the same for priors
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ def score_chunk(model: PocketModel, probes: Probes, prompts: Sequence[Prompt], v
         steps=variant.steps,
         strategy=variant.strategy,
         plan=planned.streams if planned else None,
+        prior=variant.prior(prompts) if variant.prior else None,
         shape=shape,
     )
     begun = time.monotonic()
@@ -171,8 +176,9 @@ def _start_worker() -> None:
     global _worker
     torch.set_num_threads(1)
     model = PocketModel.load()
-    if ADD_ONS["pocket-plan"].is_file():
-        with_plan_layers(model.network)
+    for name, install in (("pocket-plan", with_plan_layers), ("pocket-prior-layers", with_prior_layers)):
+        if ADD_ONS[name].is_file():
+            install(model.network)
     _worker = model, Probes.load()
 
 

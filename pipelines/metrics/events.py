@@ -26,11 +26,18 @@ def true_events(scene: Scene, *, stream: str) -> Events:
     return {kind: tuple(sorted(times)) for kind, times in events.items()}
 
 
-def pick_peaks(onsets: Float[Tensor, "k t"], *, rate: float, threshold: float = 0.5, apart: float = 0.12) -> Events:
-    """Local maxima above ``threshold``, at least ``apart`` seconds from a higher one, refined by a parabola."""
+def pick_peaks(
+    onsets: Float[Tensor, "k t"],
+    *,
+    rate: float,
+    threshold: float = 0.5,
+    apart: float = 0.12,
+    names: Sequence[str] = SOUNDING,
+) -> Events:
+    """Of each of ``names``: local maxima above ``threshold``, at least ``apart`` seconds from a higher one, refined by a parabola."""
     found: Events = {}
     reach = round(apart * rate)
-    for kind, row in zip(SOUNDING, onsets, strict=True):
+    for kind, row in zip(names, onsets, strict=True):
         padded = torch.nn.functional.pad(row, (1, 1))
         highest = torch.nn.functional.max_pool1d(row[None], 2 * reach + 1, 1, reach)[0]
         times = []

@@ -19,12 +19,15 @@ from .sync import Interval, holm
 
 TABLES = WEIGHTS / "bench"
 MEASURED_WITH = {**FILES, "audio-probe": AUDIO_PROBE, "video-probe": VIDEO_PROBE}
-ADDED = {"plan": ADD_ONS}  # what a suite measures beyond that
+ADDED = {
+    "plan": ("pocket-plan", "pocket-planner"),
+    "prior": tuple(ADD_ONS),
+}  # add-ons that a suite measures beyond that
 
 
 def measured_with(suite: str) -> dict[str, Path]:
     """The weights that a suite's numbers are about."""
-    return {**MEASURED_WITH, **ADDED.get(suite, {})}
+    return {**MEASURED_WITH, **{name: ADD_ONS[name] for name in ADDED.get(suite, ())}}
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ steps and seeds, one design choice changed at a time (Baton, section on injectio
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,7 +23,7 @@ from ..metrics.tables import Table, plot, write
 from ..models.pocket.load import PocketModel, load_audio_codec, load_network, load_text_encoder, load_video_codec
 from ..models.pocket.network import PocketConfig, TwinStreamDiT
 from ..models.pocket.plan import NAME, LatentMLP, PlanConfig, PlanLayers, PlanReader
-from ..plan import PlanStreams, PlanTokens
+from ..plan import PlanStreams, PlanTokens, sines
 from ..streams import Streams
 from .flow import RECIPES
 from .loop import Settings, train
@@ -49,6 +48,10 @@ class PlanWords(PlanReader):
             {name: nn.Linear(2 * OCTAVES * axes, network.text_dim) for name, axes in (("video", 3), ("audio", 1))}
         )
 
+    def attentions(self) -> list[nn.Module]:
+        """None: the words are read by layers of the base."""
+        return []
+
     def mlps(self) -> Streams[LatentMLP]:
         return Streams(self.video, self.audio)
 
@@ -59,9 +62,7 @@ class PlanWords(PlanReader):
 
     def forward(self, plan: PlanStreams) -> Streams[Tensor]:
         def words(part: PlanTokens, mlp: LatentMLP, place: nn.Module) -> Tensor:
-            octaves = 2.0 ** torch.arange(OCTAVES, device=part.tokens.device) * math.pi
-            angles = (part.places.to(part.tokens)[..., None] * octaves).flatten(1)
-            said = mlp(part.tokens) + place(torch.cat([angles.sin(), angles.cos()], 1))
+            said = mlp(part.tokens) + place(sines(part.places.to(part.tokens), octaves=OCTAVES))
             return said if part.shown is None else said.where(part.shown[:, None, None], 0)
 
         return plan.map(words, Streams(self.video, self.audio), Streams(self.places["video"], self.places["audio"]))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any, cast
 
 import torch
@@ -15,9 +16,11 @@ from torch import nn
 
 from ..guidance import PerStreamCFG
 from ..metrics.bench import Planning, Variant, chunks, score_chunk, summarise
+from ..metrics.prior import knowledge
 from ..metrics.prompts import AUDIBLE, DEVELOPMENT, bench_prompts
-from ..metrics.reading import AUDIO_PROBE, VIDEO_PROBE, Probes
+from ..metrics.reading import AUDIO_PROBE, VIDEO_PROBE, Probes, render
 from ..metrics.suites.plan import edited, given, oracle, shuffled
+from ..metrics.suites.prior import clip_prior
 from ..models.planner.load import load_plan_layers, load_planner
 from ..models.planner.planner import PlannerConfig, VAPlanner
 from ..models.pocket.codec import AudioCodec, VideoCodec, log_mel
@@ -32,9 +35,13 @@ from ..models.pocket.load import (
 )
 from ..models.pocket.network import POCKET, TwinStreamDiT
 from ..models.pocket.plan import PlanConfig, PlanLayers
+from ..models.pocket.prior import PriorLayers, PriorLayersConfig
 from ..models.pocket.text import TextEncoder
+from ..models.prior.load import load_prior_layers, load_prior_net
+from ..models.prior.net import PriorNet, PriorNetConfig
 from ..modifiers import Apart
 from ..shapes import ClipShape
+from ..streams import Streams
 from ..weights import WEIGHTS, halved, load_weights, save_weights
 from ..world import make_scenes, vocabulary
 from ..world.scene import MIX, SOUNDING
@@ -45,9 +52,11 @@ from .flow import RECIPES, FlowStage, Recipe, start_audio_from_video
 from .loop import Settings, Stage, train
 from .plan import PlanCache, PlanStage
 from .planner import PlannerStage, judge_planner, predicted_features
+from .prior import PriorCache, PriorLayersStage, PriorStage, other_sounds
 from .probes import AudioProbeStage, VideoProbeStage
 
 CODEC_CLIPS = 1024
+PRIOR_CLIPS = 256  # clips on which a prior is judged
 JUDGE_PROMPTS = 100  # thousandths of the bench's lists
 RENDERED = 4096  # clips kept in memory for the video decoder and the video probe
 DECODER = {"width": 192, "depth": 4}
@@ -74,6 +83,8 @@ PRESETS = {
     "planner": Preset(steps=3000, batch=32, lr=1e-3, score_every=500),
     "plan": Preset(steps=4000, batch=64, lr=1.5e-3, score_every=1000),
     "plan-adapted": Preset(steps=1500, batch=64, lr=5e-4, score_every=500),
+    "prior": Preset(steps=4000, batch=128, lr=1e-3, score_every=1000),
+    "prior-layers": Preset(steps=2500, batch=64, lr=1.5e-3, score_every=800),
     "joint": Preset(steps=8000, batch=64, lr=1e-3, score_every=1600, lr_factors={"context_attention": 2.0}),
 }
 
@@ -125,6 +136,8 @@ def _stage(job: Job) -> Stage:
         return _plan(job)
     if job.stage == "planner":
         return _planner(job)
+    if job.stage in ("prior", "prior-layers"):
+        return _prior(job) if job.stage == "prior" else _prior_layers(job)
     if job.stage == "audio-probe":
         return AudioProbeStage(load_audio_codec(), job.folder / AUDIO_PROBE.name)
     # The probe must read any composition; a decoder that had seen the held-out ones would flatter the ceiling.
@@ -224,6 +237,72 @@ def _plan(job: Job) -> PlanStage:
         predicted=predicted,
         before=warm,
     )
+
+
+def prior_cache(job: Job) -> PriorCache:
+    """Clips with sounds that do not fit them, made once for each seed and number."""
+    return PriorCache.build(
+        job.data or job.run / f"prior-{job.seed}-{job.clips}.safetensors",
+        seed=job.seed + 201,
+        count=job.clips,
+        mix=MIX,
+        codecs=(load_video_codec(), load_audio_codec()),
+        tokenizer=load_text_encoder().tokenizer,
+    )
+
+
+def new_prior(tokens: int = 32) -> PriorNet:
+    """An untrained prior of ``tokens`` spatial and as many temporal tokens."""
+    net = PriorNet(PriorNetConfig(tuple(vocabulary()), POCKET.video_channels, POCKET.audio_channels, tokens, tokens))
+    net.init_weights()
+    return net
+
+
+def judge_prior(net: PriorNet) -> dict[str, float]:
+    """What its tokens know of clips that it has not learnt from; 'score' is how often a clip is told from asynchronous ones."""
+    scenes = make_scenes(DEVELOPMENT, PRIOR_CLIPS, mix=MIX, split="test")
+    codecs = (load_video_codec(), load_audio_codec())
+    frames, waveform = render(scenes, ClipShape())
+    latents = Streams(codecs[0].encode(frames), codecs[1].encode(waveform))
+    rows = knowledge(net, scenes, latents, other_sounds(scenes, codecs[1]))
+    found = {name: fmean(row[name] for row in rows) for name in rows[0]}
+    return {"score": found["rank_1"], **found}
+
+
+def _prior(job: Job) -> PriorStage:
+    """Encoders of true clips and the estimator."""
+    warm = _goes_on(job, ADD_ONS["pocket-prior"])
+    net = load_prior_net().requires_grad_(True) if warm else new_prior()
+    return PriorStage(prior_cache(job), net, job.folder / ADD_ONS["pocket-prior"].name, judge=judge_prior)
+
+
+def _prior_layers(job: Job) -> PriorLayersStage:
+    """Prior layers on the shipped base. 'score' is the synchrony of clips with the priors of the prompts' own clips."""
+    file, encoder, network = load_weights(FILES["pocket-av"], "pocket-av"), load_text_encoder(), load_network()
+    net = load_prior_net()
+    warm = _goes_on(job, ADD_ONS["pocket-prior-layers"])
+    if warm:
+        layers = load_prior_layers(network.config, file.sha256)
+    else:
+        layers = PriorLayers(
+            PriorLayersConfig(net.config.spatial, net.config.temporal, net.config.channels), network.config
+        )
+        layers.init_weights()
+    codecs, probes = (load_video_codec(), load_audio_codec()), Probes.load()
+
+    def judge(network: TwinStreamDiT, encoder: TextEncoder) -> dict[str, float]:
+        model = PocketModel(network, encoder, *codecs)
+        variant = Variant("judged", PerStreamCFG(2.0, 2.0), prior=partial(clip_prior, net), anchored=False)
+        prompts = bench_prompts(JUDGE_PROMPTS, DEVELOPMENT, strata=AUDIBLE)
+        records = [record for part in chunks(prompts) for record in score_chunk(model, probes, part, variant)]
+        found = {metric: value.mean for metric, value in summarise(records)["all"].items()}
+        return {"score": found["sync_f1"], **found}
+
+    path = job.folder / ADD_ONS["pocket-prior-layers"].name
+    return PriorLayersStage(
+        prior_cache(job), net, layers, network, encoder, path,
+        recipe=RECIPES["joint"], base=file.sha256, judge=judge, before=warm,
+    )  # fmt: skip
 
 
 def _fit_codecs(folder: Path, *, seed: int) -> dict[str, Any]:

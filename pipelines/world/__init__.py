@@ -1,7 +1,7 @@
 """The procedural audio-video world: clips with exact truth, on which the pocket models are trained and measured."""
 
 from .caption import caption, vocabulary
-from .edit import irregular, moved
+from .edit import asynchronous, irregular, moved
 from .render import render_picture
 from .scene import KINDS, SOUNDING, STRATA, Scene, Subject, make_scene, make_scenes
 from .sound import render_sound
@@ -12,6 +12,7 @@ __all__ = [
     "STRATA",
     "Scene",
     "Subject",
+    "asynchronous",
     "caption",
     "irregular",
     "make_scene",

@@ -1,11 +1,11 @@
-"""Scenes after an artist's edits: events moved, taken away or added, so that the caption's tempo no longer holds."""
+"""Scenes that are not as they were drawn: after an artist's edits, and with a sound that no longer fits the picture."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from random import Random
 
-from .scene import ONSET_MARGIN, Scene, Subject
+from .scene import ONSET_MARGIN, PLACE_X, PLACES, Scene, Subject
 
 BY = (0.3, 0.8)  # seconds by which one event is moved
 ROOM = 0.25  # seconds kept free of events of its kind around a moved one: nearer ones the picture's probe takes as one
@@ -13,6 +13,7 @@ ROOM_OTHERS = 0.12  # and of other kinds, whose sound would blur from which side
 APART = 0.15  # seconds between events of one kind that are drawn anew
 MOST = 6  # events of a subject whose times are drawn anew
 TRIES = 200
+SHIFT = (0.1, 0.4)  # seconds by which a sound is out of step
 
 
 def moved(scene: Scene, rng: Random) -> Scene:
@@ -68,6 +69,35 @@ def _anywhere(scene: Scene, subject: Subject, rng: Random) -> tuple[float, ...]:
         if all(abs(t - when) >= APART for t in times + _others(scene, subject)):
             times.append(when)
     return tuple(sorted(times)) or subject.times
+
+
+def asynchronous(scene: Scene, rng: Random) -> Scene:
+    """A scene whose sound does not fit the picture of ``scene``: all of it late or early, jittered, from another place, or with
+    one event less or more (the constructed negatives of JavisDiT's contrastive loss)."""
+    heard = [s for s in scene.subjects if s.heard and s.times]
+    if not heard:
+        return scene
+    way = rng.choice(("shift", "jitter", "move", "drop", "add"))
+    chosen = rng.choice(heard)
+    if way == "move":
+        place = rng.choice([p for p in PLACES if p != chosen.place])
+        other = replace(chosen, place=place, x=PLACE_X[place])
+        return replace(scene, subjects=tuple(other if s is chosen else s for s in scene.subjects), edited=True)
+    if way == "drop" and len(chosen.times) > 1:
+        gone = rng.randrange(len(chosen.times))
+        return _with(scene, chosen, (*chosen.times[:gone], *chosen.times[gone + 1 :]))
+    if way == "add":
+        more = _anywhere(scene, replace(chosen, times=()), rng)[:1]
+        return _with(scene, chosen, tuple(sorted({*chosen.times, *more})))
+    late = rng.choice((-1, 1)) * rng.uniform(*SHIFT)
+    for subject in heard:
+        delays = [late + (rng.uniform(-SHIFT[1], SHIFT[1]) if way == "jitter" else 0.0) for _ in subject.times]
+        times = (
+            min(max(t + d, ONSET_MARGIN), scene.seconds - ONSET_MARGIN)
+            for t, d in zip(subject.times, delays, strict=True)
+        )
+        scene = _with(scene, subject, tuple(sorted({round(t, 4) for t in times})))
+    return scene
 
 
 def _others(scene: Scene, subject: Subject) -> list[float]:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ..bench import Run
 from ..tables import Table, plot
-from . import codecs, core, guidance, plan
+from . import codecs, core, guidance, plan, prior
 
 
 @dataclass(frozen=True)
@@ -26,4 +26,5 @@ SUITES = {
     "codecs": Suite(codecs.measure, partial(plot, metric="event_f1")),
     "guidance": Suite(guidance.measure, guidance.draw),
     "plan": Suite(plan.measure, partial(plot, metric="plan_realised")),
+    "prior": Suite(prior.measure, partial(plot, metric="sync_normalised")),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, partial
@@ -24,7 +25,7 @@ from ..events import Events, match, true_events
 from ..plan import REALISED_SECONDS
 from ..prompts import AUDIBLE, Prompt, bench_prompts
 from ..reading import Probes, Reading, read, reconstruct
-from ..sync import mean_interval
+from ..sync import Interval, mean_interval
 from ..tables import Table
 
 SHARE = 0.4  # of the list asked for; what has an audible source in it is used
@@ -146,6 +147,21 @@ def rendered(model: PocketModel, prompts: Sequence[Prompt]) -> list[Clip]:
     return reconstruct(model, [p.scene for p in prompts], ClipShape(seconds=prompts[0].scene.seconds))
 
 
+def planner_itself(prompts: Sequence[Prompt]) -> dict[str, Interval]:
+    """'valid': whether what the planner writes, at temperature 1 and at 1.5, is a timeline of its clip that it can plan;
+    'planner_seconds': writing and planning one prompt."""
+    planner, valid, seconds = _planner(), [], []
+    for prompt in prompts:
+        begun = time.monotonic()
+        timeline = planner.write(prompt.text, "", seed=prompt.seed)
+        planner.plan(prompt.text, "", timeline)
+        seconds.append(time.monotonic() - begun)
+        for written in (timeline, planner.write(prompt.text, "", seed=prompt.seed, temperature=1.5)):
+            within = all(event.when < planner.config.seconds for event in written.events)
+            valid.append(float(within and planner.language.read(planner.language.write(written)) == written))
+    return {"valid": mean_interval(valid), "planner_seconds": mean_interval(seconds)}
+
+
 VARIANTS = {
     "none": None,
     "paper": paper,
@@ -173,4 +189,5 @@ def measure(run: Run) -> Table:
     ):
         found = edit_locality(probes, prompts[::2], clips)
         rows[name] = {"all": {"edit_locality": mean_interval(found)}}
+    rows["planner"] = {"all": planner_itself(prompts)}
     return Table("plan", len(prompts), run.seed, rows, {"guidance": "cfg 2"})

@@ -1,4 +1,5 @@
-"""The HiST-Sypo prior estimator of JavisDiT v0.1: from the text to a Gaussian over spatial and temporal prior tokens.
+"""The HiST-Sypo prior estimator of JavisDiT, at the released size and at the pocket's: from the text to a Gaussian over
+spatial and temporal prior tokens.
 
 The text tower is ImageBind's (its trunk's last state, before the head). Attributes carry the names of the official files'
 keys. Letters: b batch, n prior tokens, k channels of one.
@@ -45,6 +46,8 @@ class PriorConfig:
     text_width: int = 1024
     text_heads: int = 16
     text_layers: int = 24
+    vocabulary: int = VOCABULARY
+    positions: int = POSITIONS
 
 
 @dataclass(frozen=True)
@@ -90,23 +93,24 @@ class TextInput(nn.Module):
 
     mask: Tensor
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, vocabulary: int, positions: int) -> None:
         super().__init__()
-        self.token_embedding = nn.Embedding(VOCABULARY, width)
-        self.pos_embed = nn.Parameter(torch.empty(1, POSITIONS, width))
-        self.register_buffer("mask", torch.full((POSITIONS, POSITIONS), -torch.inf).triu(1))
+        self.token_embedding = nn.Embedding(vocabulary, width)
+        self.pos_embed = nn.Parameter(torch.empty(1, positions, width))
+        self.register_buffer("mask", torch.full((positions, positions), -torch.inf).triu(1))
 
 
 class TextTower(nn.Module):
     """ImageBind's text branch under its own names, without its head."""
 
-    def __init__(self, width: int, heads: int, layers: int) -> None:
+    def __init__(self, config: PriorConfig) -> None:
         super().__init__()
-        self.modality_preprocessors = nn.ModuleDict({"text": TextInput(width)})
-        blocks = nn.ModuleList(TextBlock(width, heads) for _ in range(layers))
+        width = config.text_width
+        self.modality_preprocessors = nn.ModuleDict({"text": TextInput(width, config.vocabulary, config.positions)})
+        blocks = nn.ModuleList(TextBlock(width, config.text_heads) for _ in range(config.text_layers))
         self.modality_trunks = nn.ModuleDict({"text": nn.ModuleDict({"blocks": blocks})})
 
-    def forward(self, ids: Int[Tensor, "b 77"]) -> Float[Tensor, "b 77 c"]:
+    def forward(self, ids: Int[Tensor, "b l"]) -> Float[Tensor, "b l c"]:
         start = cast(TextInput, self.modality_preprocessors["text"])
         trunk = cast(nn.ModuleDict, self.modality_trunks["text"])
         x = start.token_embedding(ids) + start.pos_embed
@@ -125,7 +129,7 @@ class PriorEstimator(nn.Module):
     def __init__(self, config: PriorConfig) -> None:
         super().__init__()
         self.config, hidden = config, config.hidden_size
-        self.text_encoder = TextTower(config.text_width, config.text_heads, config.text_layers)
+        self.text_encoder = TextTower(config)
         self.spatial_query_emb = nn.Parameter(torch.empty(1, config.spatial_token_num, hidden))
         self.temporal_query_emb = nn.Parameter(torch.empty(1, config.temporal_token_num, hidden))
         self.in_proj = nn.Linear(config.text_width, hidden)
@@ -139,14 +143,14 @@ class PriorEstimator(nn.Module):
         )
         self.out_proj = nn.Linear(hidden, 2 * config.out_dim)
 
-    def moments(self, ids: Int[Tensor, "b 77"]) -> tuple[Float[Tensor, "b n k"], Float[Tensor, "b n k"]]:
+    def moments(self, ids: Int[Tensor, "b l"]) -> tuple[Float[Tensor, "b n k"], Float[Tensor, "b n k"]]:
         """Mean and log variance of every prior token, spatial ones first."""
         states = self.in_proj(self.text_encoder(ids))
         queries = torch.cat([self.spatial_query_emb, self.temporal_query_emb], dim=1).expand(len(ids), -1, -1)
         mean, log_variance = self.out_proj(self.prior_extractor(states, queries)).chunk(2, dim=-1)
         return mean, log_variance.clamp(LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE)
 
-    def sample(self, ids: Int[Tensor, "b 77"], *, seed: int, temperature: float = 1.0) -> Prior:
+    def sample(self, ids: Int[Tensor, "b l"], *, seed: int, temperature: float = 1.0) -> Prior:
         """One draw for each text; ``temperature`` multiplies the deviation (0: the mean). The noise is the CPU's, as in the
         reference, so that a seed means the same on every machine."""
         return Prior(*self.moments(ids), seed, temperature, self.config.spatial_token_num)

@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from ...weights import fill, load_weights
+from ..pocket.add_on import add_on_config
 from ..pocket.load import ADD_ONS, FILES
 from ..pocket.network import PocketConfig, TwinStreamDiT
 from ..pocket.plan import PlanConfig, PlanLayers
@@ -33,12 +34,7 @@ def load_plan_layers(
         ValueError: the file is not of plan layers, or was trained on another base.
     """
     file = load_weights(path, "pocket-plan")
-    config = dict(file.config)
-    if (own := config.pop("base")) != base:
-        raise ValueError(
-            f"{path}: these plan layers were trained on the base {own[:12]}, and the model is {base[:12]}. Layers of another base "
-            "would only disturb it; train them again with 'duet train plan'."
-        )
+    config = add_on_config(file, base)
     return fill(PlanLayers(PlanConfig(**config), network, operations=operations), file.tensors, source=path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -13,7 +14,8 @@ from ...guidance import Branch, Latents
 from ...plan import PlanStreams
 from ...streams import Streams
 from .network import TwinStreamDiT
-from .plan import NAME
+from .plan import PlanLayers
+from .prior import GivenPrior, PriorLayers
 
 Text = Float[Tensor, "b m s"]
 
@@ -32,12 +34,14 @@ def open_and_silent(routes: Float[Tensor, "b 2"]) -> tuple[Streams[Tensor], Stre
 
 @dataclass(frozen=True)
 class PocketDenoiser:
-    """The network with a prompt: ``text`` and the ``null`` text for each stream, each [b, m, s], and a plan if there is one."""
+    """The network with a prompt: ``text`` and the ``null`` text for each stream, each [b, m, s]; a plan and a prior if there are
+    any. A prior is shown in every branch."""
 
     network: TwinStreamDiT
     text: Streams[Text]
     null: Streams[Text]
     plan: PlanStreams | None = None
+    prior: GivenPrior | None = None
 
     @torch.inference_mode()
     def __call__(self, branches: Sequence[Branch], x: Latents, sigma: float) -> list[Latents]:
@@ -49,7 +53,11 @@ class PocketDenoiser:
         routes = torch.tensor([route_of(branch) for branch in branches], device=x.present()[0].device)
         route, silent = open_and_silent(routes.repeat_interleave(batch, 0))
         shown = torch.tensor([branch.plan for branch in branches], device=routes.device).repeat_interleave(batch)
-        conditions = {} if self.plan is None else {NAME: self.plan.map(lambda p: p.repeated(count, shown))}
+        conditions: dict[str, Any] = {}
+        if self.plan is not None:
+            conditions[PlanLayers.NAME] = self.plan.map(lambda p: p.repeated(count, shown))
+        if self.prior is not None:
+            conditions[PriorLayers.NAME] = self.prior.repeated(count)
         level = x.map(lambda z: z.new_full((count * batch, 1), sigma))
         x0 = self.network(stacked, level, text, route=route, silent=silent, conditions=conditions)
         x0 = x0.map(Tensor.float)

@@ -26,6 +26,8 @@ FILES = {
 ADD_ONS = {
     "pocket-plan": WEIGHTS / "pocket-plan.safetensors",
     "pocket-planner": WEIGHTS / "pocket-planner.safetensors",
+    "pocket-prior": WEIGHTS / "pocket-prior.safetensors",
+    "pocket-prior-layers": WEIGHTS / "pocket-prior-layers.safetensors",
 }
 # The kind of file behind each input of the loader.
 KINDS = {

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from ....kernels.rotary import RotaryTable, rotary_table, rotate
 from ...plan import PlanStreams, PlanTokens
 from ...streams import Streams
+from .add_on import AddOn
 from .blocks import Geometry, Projections
 from .network import PocketConfig, TwinStreamDiT
 
@@ -116,21 +117,14 @@ class PlanAttention(Projections):
         return rotary_table(place.positions * kept, head_dim=self.network.dim // self.network.heads)
 
 
-class PlanReader(nn.Module):
-    """What lets a frozen network read plans; whatever its layers are, it is standardised, installed and trained in one way."""
+class PlanReader(AddOn):
+    """What lets the network read plans; whatever its layers are, the tokens it reads are standardised."""
 
+    NAME = NAME
     config: PlanConfig
 
     def mlps(self) -> Streams[LatentMLP]:
         """What reads the planned tokens themselves."""
-        raise NotImplementedError
-
-    def init_weights(self) -> None:
-        """Nothing, or little, is added until something is learnt."""
-        raise NotImplementedError
-
-    def install(self, network: TwinStreamDiT) -> TwinStreamDiT:
-        """Put it into ``network``, which reads a plan from then on where it is given one."""
         raise NotImplementedError
 
     def standardise(self, moments: Streams[tuple[Tensor, Tensor]]) -> None:
@@ -158,10 +152,12 @@ class PlanLayers(PlanReader):
     def mlps(self) -> Streams[LatentMLP]:
         return Streams(self.encoder.video, self.encoder.audio)
 
+    def attentions(self) -> list[PlanAttention]:
+        return [layer for layers in self.blocks.values() for layer in cast(Iterable[PlanAttention], layers)]
+
     def init_weights(self) -> None:
-        for layers in self.blocks.values():
-            for layer in cast(Iterable[PlanAttention], layers):
-                layer.init_weights()
+        for layer in self.attentions():
+            layer.init_weights()
 
     def install(self, network: TwinStreamDiT) -> TwinStreamDiT:
         network.add_ons[NAME] = self.encoder

@@ -1,0 +1,73 @@
+"""What prior tokens know: whether they tell a clip from others, where and when things happen in it, and how draws spread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from random import Random
+from statistics import pstdev
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..models.prior.clip import BINS
+from ..models.prior.net import PriorNet
+from ..streams import Streams
+from ..world import Scene, caption
+from ..world.scene import ONSET_MARGIN, PLACES, event_times
+from .events import Events, f1, pick_peaks
+
+DRAWS = 16
+
+
+def layout_events(layout: Float[Tensor, "places bins"]) -> Events:
+    """Times at which something happens, by place, as a layout says."""
+    return pick_peaks(layout, rate=BINS, names=PLACES)
+
+
+def layout_truth(scene: Scene) -> Events:
+    """Times at which something is heard, by place."""
+    found: dict[str, list[float]] = {}
+    for subject in scene.subjects:
+        if subject.heard:
+            found.setdefault(subject.place, []).extend(subject.times)
+    return {place: tuple(sorted(times)) for place, times in found.items()}
+
+
+@torch.inference_mode()
+def knowledge(
+    net: PriorNet, scenes: Sequence[Scene], latents: Streams[Tensor], others: Float[Tensor, "n m c t"]
+) -> list[dict[str, float]]:
+    """Of each clip: 'rank_1', whether its own draw fits it better than the same picture with each of ``others``; 'text_rank_1',
+    whether the words' Gaussian finds it likelier than those; 'layout_f1' of where and when, read linearly from its tokens."""
+    variants = [latents.audio, *others.unbind(1)]
+    states = [net.encoder.states(Streams(latents.video, audio)) for audio in variants]
+    own = net.encoder.moments(states[0])[0]
+    fits = torch.stack([(net.critic(own, net.encoder.keys(s))).diagonal() for s in states])
+    mean, log_variance = net.estimator.moments(net.ids([caption(scene) for scene in scenes]))
+    tokens = [net.encoder.moments(s)[0] for s in states]
+    likely = torch.stack([-((z - mean).square() / log_variance.exp()).sum((1, 2)) for z in tokens])
+    layouts = net.layout(own)
+    return [
+        {
+            "rank_1": float(fits[:, i].argmax() == 0),
+            "text_rank_1": float(likely[:, i].argmax() == 0),
+            "layout_f1": f1(layout_events(layouts[i]), layout_truth(scene)),
+        }
+        for i, scene in enumerate(scenes)
+    ]
+
+
+def spread(net: PriorNet, scene: Scene) -> dict[str, float]:
+    """Deviation of the first event's time: 'draws_s' over draws for the scene's words, 'world_s' over what the world would do."""
+    prior = net.sample([caption(scene)] * DRAWS, seed=scene.index)
+    tokens = torch.cat([prior.tokens.spatial, prior.tokens.temporal], dim=1)
+    events = (layout_events(layout) for layout in net.layout(tokens))
+    firsts = [min(t for times in found.values() for t in times) for found in events if found]
+    rng = Random(f"duet spread 1/{scene.seed}/{scene.index}")
+    heard = [s for s in scene.subjects if s.heard and s.times]
+    drawn = [replace(s, times=event_times(rng, s.tempo, scene.seconds)) for _ in range(DRAWS) for s in heard]
+    true = [min(s.times, default=ONSET_MARGIN) for s in drawn]
+    out = {"world_s": pstdev(true)} if len(true) > 1 else {}
+    return out | ({"draws_s": pstdev(firsts)} if len(firsts) > 1 else {})

@@ -1,0 +1,140 @@
+"""What a prior is worth: none, draws at several temperatures, a draw for other words, the true clips' own, and with a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache, partial
+from statistics import fmean
+
+import torch
+
+from ...generate import Request, generate
+from ...guidance import PerStreamCFG
+from ...models.javisdit.prior import Prior
+from ...models.pocket.load import PocketModel
+from ...models.pocket.prior import GivenPrior
+from ...models.prior.load import load_prior_net, with_prior_layers
+from ...models.prior.net import PriorNet
+from ...shapes import ClipShape
+from ...streams import Streams
+from ...world import make_scenes
+from ...world.scene import MIX
+from ..bench import Run, Variant, chunks, differences, run_variants, summarise
+from ..events import f1
+from ..prior import knowledge, spread
+from ..prompts import AUDIBLE, Prompt, bench_prompts
+from ..reading import Probes, Reading, read, render
+from ..sync import Interval, mean_interval
+from ..tables import Table
+from .plan import drawn
+
+SHARE = 0.4  # of the list asked for; what has an audible source in it is used
+STRATEGY = PerStreamCFG(2.0, 2.0)  # the base's plain guidance of record, so that what differs is the prior
+KNOWN = 512  # clips on which the tokens themselves are measured
+SEEDS = 2  # priors, and noises, that are compared for each prompt
+
+
+def given_prior(prior: Prior) -> GivenPrior:
+    """A draw as the network reads it."""
+    return GivenPrior(prior.tokens.spatial, prior.tokens.temporal)
+
+
+def clip_prior(net: PriorNet, prompts: Sequence[Prompt]) -> GivenPrior:
+    """The priors of the prompts' own clips: the oracle's."""
+    model = _codecs()
+    frames, waveform = render([p.scene for p in prompts], ClipShape())
+    latents = Streams(model.video_codec.encode(frames), model.audio_codec.encode(waveform))
+    return given_prior(net.of_clips(latents))
+
+
+@cache
+def _codecs() -> PocketModel:
+    return PocketModel.load()
+
+
+@cache
+def _net() -> PriorNet:
+    return load_prior_net()
+
+
+def sampled(temperature: float, prompts: Sequence[Prompt], *, offset: int = 0) -> GivenPrior:
+    """A draw for each prompt, with its own seed."""
+    draws = [_net().sample([p.text], seed=p.seed + offset, temperature=temperature).tokens for p in prompts]
+    return GivenPrior(torch.cat([d.spatial for d in draws]), torch.cat([d.temporal for d in draws]))
+
+
+def wrong_words(prompts: Sequence[Prompt]) -> GivenPrior:
+    """The mean for another prompt's words."""
+    texts = [p.text for p in (*prompts[1:], prompts[0])]
+    return given_prior(_net().sample(texts, seed=0, temperature=0.0))
+
+
+def oracle(prompts: Sequence[Prompt]) -> GivenPrior:
+    return clip_prior(_net(), prompts)
+
+
+VARIANTS = {
+    "none": {},
+    "prior-0": {"prior": partial(sampled, 0.0)},
+    "prior-0.5": {"prior": partial(sampled, 0.5)},
+    "prior-1": {"prior": partial(sampled, 1.0)},
+    "wrong-words": {"prior": wrong_words},
+    "oracle": {"prior": oracle},
+    "prior-and-plan": {"prior": partial(sampled, 0.0), "plan": drawn},
+    "plan": {"plan": drawn},
+}
+AGAINST = [("prior-0", "none"), ("prior-0.5", "none"), ("prior-1", "none"), ("wrong-words", "none"), ("oracle", "none")]
+AGAINST += [("prior-0", "wrong-words"), ("prior-and-plan", "plan")]
+
+
+def distance(a: Reading, b: Reading) -> float:
+    """How differently two clips go: one minus the F1 of their events, over both streams."""
+    return 1 - fmean((f1(a.heard, b.heard), f1(a.seen.events, b.seen.events)))
+
+
+def seeds_apart(model: PocketModel, probes: Probes, prompts: Sequence[Prompt]) -> dict[str, Interval]:
+    """Distance of two clips of one prompt: two priors at one noise, two noises at one prior, and the same twice (which is 0)."""
+    found: dict[str, list[float]] = {"two_priors": [], "two_noises": []}
+    for part in chunks(prompts):
+        texts = [p.text for p in part]
+
+        def take(part: Sequence[Prompt], texts: list[str], *, noise: int, prior: int) -> list[Reading]:
+            given = sampled(1.0, part, offset=prior)
+            request = Request(texts, seed=part[0].seed + noise, strategy=STRATEGY, prior=given)
+            return read(probes, generate(model, request, batch=len(part)))
+
+        first = take(part, texts, noise=0, prior=0)
+        for name, change in (("two_priors", {"noise": 0, "prior": 7}), ("two_noises", {"noise": 70_000, "prior": 0})):
+            found[name] += [distance(a, b) for a, b in zip(first, take(part, texts, **change), strict=True)]
+    return {name: mean_interval(values) for name, values in found.items()}
+
+
+def known(net: PriorNet, seed: int) -> dict[str, Interval]:
+    """What the tokens know, and how draws spread against the world."""
+    from ...training.prior import other_sounds
+
+    model, scenes = _codecs(), make_scenes(seed, KNOWN, mix=MIX, split="test")
+    rows = []
+    for start in range(0, KNOWN, 64):
+        part = scenes[start : start + 64]
+        frames, waveform = render(part, ClipShape())
+        latents = Streams(model.video_codec.encode(frames), model.audio_codec.encode(waveform))
+        rows += knowledge(net, part, latents, other_sounds(part, model.audio_codec))
+    rows += [spread(net, scene) for scene in scenes[:64] if any(s.heard and s.times for s in scene.subjects)]
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: mean_interval([row[name] for row in rows if name in row]) for name in names}
+
+
+def measure(run: Run) -> Table:
+    """Every variant on the same prompts and noises."""
+    prompts = bench_prompts(round(SHARE * run.prompts), run.seed, strata=AUDIBLE)
+    variants = [Variant(name, STRATEGY, **how) for name, how in VARIANTS.items()]
+    records = run_variants(variants, prompts, jobs=run.jobs, on_chunk=run.on_chunk)
+    rows = {name: summarise(part) for name, part in records.items()}
+    for a, b in AGAINST:
+        rows[f"{a}-minus-{b}"] = differences(records[a], records[b])
+    model = PocketModel.load()
+    with_prior_layers(model.network)
+    rows["seeds"] = {"all": seeds_apart(model, Probes.load(), prompts[::2])}
+    rows["tokens"] = {"all": known(_net(), run.seed)}
+    return Table("prior", len(prompts), run.seed, rows, {"guidance": "cfg 2"})

@@ -1,0 +1,127 @@
+"""Prior layers of the pocket network: an add-on on the frozen base (JavisDiT's spatial and temporal prior attention).
+
+The base tells tokens apart in time only by distance, and prior tokens stand nowhere; so that the queries say where they
+are (our addition). Letters: b batch, l latent tokens, n prior tokens, k channels of one, c channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from ...plan import sines
+from ...streams import Streams
+from .add_on import AddOn
+from .blocks import Geometry, Projections
+from .network import PocketConfig, TwinStreamDiT
+
+OCTAVES = 5
+AXES = {"video": 3, "audio": 1}
+
+
+@dataclass(frozen=True)
+class PriorLayersConfig:
+    """How many tokens a prior has, and their channels."""
+
+    spatial: int
+    temporal: int
+    channels: int
+
+
+@dataclass(frozen=True)
+class GivenPrior:
+    """A prior's tokens; ``shown`` hides a sample's where False."""
+
+    spatial: Float[Tensor, "b ns k"]
+    temporal: Float[Tensor, "b nt k"]
+    shown: Bool[Tensor, " b"] | None = None
+
+    def repeated(self, count: int) -> GivenPrior:
+        """The same prior for each of ``count`` branches."""
+        shown = None if self.shown is None else self.shown.repeat(count)
+        return GivenPrior(self.spatial.repeat(count, 1, 1), self.temporal.repeat(count, 1, 1), shown)
+
+    def rows(self, rows: slice) -> GivenPrior:
+        """The prior of some of its samples."""
+        return GivenPrior(self.spatial[rows], self.temporal[rows], None if self.shown is None else self.shown[rows])
+
+
+class PriorProjector(nn.Module):
+    """Prior tokens to the network's width; both streams read the same ones."""
+
+    def __init__(self, config: PriorLayersConfig, dim: int, *, operations: Any, **factory: Any) -> None:
+        super().__init__()
+        make = lambda: nn.Sequential(  # noqa: E731 - two uses below
+            operations.Linear(config.channels, dim, **factory), nn.GELU(), operations.Linear(dim, dim, **factory)
+        )
+        self.spatial, self.temporal = make(), make()
+
+    def forward(self, prior: GivenPrior, _place: Streams[Geometry]) -> Streams[GivenPrior]:
+        ready = GivenPrior(self.spatial(prior.spatial), self.temporal(prior.temporal), prior.shown)
+        return Streams(ready, ready)
+
+
+class PriorAttention(nn.Module):
+    """One stream's tokens read the spatial tokens of the prior, then the temporal ones."""
+
+    def __init__(self, axes: int, network: PocketConfig, *, operations: Any, **factory: Any) -> None:
+        super().__init__()
+        dim, shared = network.dim, {"operations": operations, **factory}
+        self.place = operations.Linear(2 * OCTAVES * axes, dim, **factory)
+        self.norm_spatial, self.norm_temporal = (operations.LayerNorm(dim, **factory) for _ in range(2))
+        self.spatial = Projections(dim, network.heads, **shared)
+        self.temporal = Projections(dim, network.heads, **shared)
+
+    def forward(self, x: Float[Tensor, "b l c"], prior: GivenPrior, place: Geometry) -> Float[Tensor, "b l c"]:
+        """What ``x`` takes from its prior; zero for samples whose prior is hidden."""
+        here = self.place(sines(place.positions / place.extent, octaves=OCTAVES).to(x.dtype))
+        first = self._read(self.spatial, self.norm_spatial(x) + here, prior.spatial)
+        then = self._read(self.temporal, self.norm_temporal(x + first) + here, prior.temporal)
+        out = first + then
+        return out if prior.shown is None else out.where(prior.shown[:, None, None], 0)
+
+    @staticmethod
+    def _read(layer: Projections, x: Float[Tensor, "b l c"], tokens: Float[Tensor, "b n c"]) -> Float[Tensor, "b l c"]:
+        return layer.merge(F.scaled_dot_product_attention(layer.queries(x), *layer.keys_values(tokens)))
+
+
+class PriorLayers(AddOn):
+    """The whole add-on: one projector, and a layer for each half of each block."""
+
+    NAME = "prior"
+    config: PriorLayersConfig
+
+    def __init__(
+        self, config: PriorLayersConfig, network: PocketConfig, *, operations: Any = nn, **factory: Any
+    ) -> None:
+        super().__init__()
+        self.config = config
+        shared = {"operations": operations, **factory}
+        self.projector = PriorProjector(config, network.dim, **shared)
+        self.blocks = nn.ModuleDict(
+            {
+                stream: nn.ModuleList(PriorAttention(axes, network, **shared) for _ in range(network.depth))
+                for stream, axes in AXES.items()
+            }
+        )
+
+    def attentions(self) -> list[PriorAttention]:
+        return [layer for layers in self.blocks.values() for layer in cast(Iterable[PriorAttention], layers)]
+
+    def init_weights(self) -> None:
+        for layer in self.attentions():
+            for part in (layer.spatial, layer.temporal):
+                for parameter in part.to_out.parameters():
+                    nn.init.zeros_(parameter)
+
+    def install(self, network: TwinStreamDiT) -> TwinStreamDiT:
+        network.add_ons[self.NAME] = self.projector
+        for i, pair in enumerate(network.pairs()):
+            for stream, half in vars(pair).items():
+                half.add_ons[self.NAME] = cast(nn.ModuleList, self.blocks[stream])[i]
+        return network

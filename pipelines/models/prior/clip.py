@@ -1,0 +1,150 @@
+"""What a true clip's prior tokens are: video and audio encoders over latents (JavisDiT, HiST-Sypo; sizes, the Gaussian of a clip
+and the form of the contrastive score are our reconstruction).
+
+Letters: b batch, l tokens of a stream, n prior tokens, k channels of one, c channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ...plan import sines, unit_grid
+from ...shapes import VIDEO_PATCH
+from ...streams import Streams
+from ...world.scene import PLACES
+from ..javisdit.prior import LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE
+from ..pocket.blocks import Attention
+
+OCTAVES = 5
+BINS = 16  # a second: bins of what is read from the tokens
+KEY = 128  # channels in which a draw and a clip are compared
+
+
+@dataclass(frozen=True)
+class ClipConfig:
+    """Sizes; ``video`` and ``audio`` are channels of latents."""
+
+    spatial: int
+    temporal: int
+    channels: int
+    video: int
+    audio: int
+    seconds: float = 2.0
+    dim: int = 128
+    depth: int = 2
+    heads: int = 4
+
+    @property
+    def bins(self) -> int:
+        return round(self.seconds * BINS)
+
+
+class ReadBlock(nn.Module):
+    """Pre-norm attention, to itself or to a source, and a feed-forward."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.norm, self.norm_after = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.attention = Attention(dim, heads, operations=nn)
+        self.feed_forward = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
+
+    def forward(self, x: Float[Tensor, "b l c"], source: Float[Tensor, "b m c"] | None = None) -> Tensor:
+        x = x + self.attention(self.norm(x), source)
+        return x + self.feed_forward(self.norm_after(x))
+
+
+class StreamReader(nn.Module):
+    """One stream's latent tokens, with their places, through self-attention."""
+
+    def __init__(self, inside: int, axes: int, config: ClipConfig) -> None:
+        super().__init__()
+        self.embed, self.place = nn.Linear(inside, config.dim), nn.Linear(2 * OCTAVES * axes, config.dim)
+        self.blocks = nn.ModuleList(ReadBlock(config.dim, config.heads) for _ in range(config.depth))
+
+    def forward(self, tokens: Float[Tensor, "b l p"], places: Float[Tensor, "l a"]) -> Float[Tensor, "b l c"]:
+        x = self.embed(tokens) + self.place(sines(places.to(tokens), octaves=OCTAVES))
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+class QueryReader(nn.Module):
+    """Learned queries over both streams: the spatial or the temporal tokens."""
+
+    def __init__(self, count: int, config: ClipConfig) -> None:
+        super().__init__()
+        self.queries = nn.Parameter(torch.empty(count, config.dim))
+        self.blocks = nn.ModuleList(ReadBlock(config.dim, config.heads) for _ in range(config.depth))
+        nn.init.normal_(self.queries, std=0.02)
+
+    def forward(self, states: Float[Tensor, "b l c"]) -> Float[Tensor, "b n c"]:
+        x = self.queries.expand(len(states), -1, -1)
+        for block in self.blocks:
+            x = block(x, states)
+        return x
+
+
+class ClipEncoder(nn.Module):
+    """A clip to the Gaussian of its prior tokens, spatial ones first, and to the key by which it is told from others."""
+
+    def __init__(self, config: ClipConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.video_embedder = StreamReader(config.video * VIDEO_PATCH**2, 3, config)
+        self.audio_embedder = StreamReader(config.audio, 1, config)
+        self.va_spatial_encoder = QueryReader(config.spatial, config)
+        self.va_temporal_encoder = QueryReader(config.temporal, config)
+        self.out = nn.Linear(config.dim, 2 * config.channels)
+        self.to_key = nn.Linear((config.spatial + config.temporal) * config.dim, KEY)
+
+    def states(self, latents: Streams[Tensor]) -> Float[Tensor, "b n c"]:
+        """What the queries found in both streams of clips."""
+        video, audio = latents.both()
+        t, h, w = video.shape[2], video.shape[3] // VIDEO_PATCH, video.shape[4] // VIDEO_PATCH
+        patches = rearrange(video, "b c t (h p) (w q) -> b (t h w) (c p q)", p=VIDEO_PATCH, q=VIDEO_PATCH)
+        seen = self.video_embedder(patches, unit_grid(t, h, w))
+        heard = self.audio_embedder(audio.transpose(1, 2), unit_grid(audio.shape[2]))
+        both = torch.cat([seen, heard], dim=1)
+        return torch.cat([self.va_spatial_encoder(both), self.va_temporal_encoder(both)], dim=1)
+
+    def moments(self, states: Float[Tensor, "b n c"]) -> tuple[Float[Tensor, "b n k"], Float[Tensor, "b n k"]]:
+        """Mean and log variance of every prior token."""
+        mean, log_variance = self.out(states).float().chunk(2, dim=-1)
+        return mean, log_variance.clamp(LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE)
+
+    def keys(self, states: Float[Tensor, "b n c"]) -> Float[Tensor, "b key"]:
+        return F.normalize(self.to_key(states.flatten(1)).float(), dim=-1)
+
+
+class LayoutReader(nn.Module):
+    """What prior tokens say, read linearly: where and when something that sounds happens, [b, places, bins] logits. It teaches the
+    tokens nothing; it is how a draw is shown and how much it says is measured."""
+
+    def __init__(self, config: ClipConfig) -> None:
+        super().__init__()
+        self.bins = config.bins
+        self.net = nn.Linear((config.spatial + config.temporal) * config.channels, len(PLACES) * config.bins)
+
+    def forward(self, tokens: Float[Tensor, "b n k"]) -> Float[Tensor, "b places bins"]:
+        return self.net(tokens.flatten(1)).unflatten(1, (len(PLACES), self.bins))
+
+
+class Critic(nn.Module):
+    """A draw's side of the contrastive score."""
+
+    def __init__(self, config: ClipConfig) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Linear((config.spatial + config.temporal) * config.channels, 2 * KEY), nn.GELU(), nn.Linear(2 * KEY, KEY)
+        )
+        self.log_scale = nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, tokens: Float[Tensor, "b n k"], keys: Float[Tensor, "m key"]) -> Float[Tensor, "b m"]:
+        """How well each draw fits each clip."""
+        return self.log_scale.exp() * F.normalize(self.net(tokens.flatten(1)).float(), dim=-1) @ keys.T

@@ -1,0 +1,111 @@
+"""Training of add-ons: the flow-matching loss of the frozen base, in which their layers alone learn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..models.pocket.add_on import AddOn
+from ..models.pocket.network import TwinStreamDiT
+from ..models.pocket.text import TextEncoder
+from ..weights import halved, save_weights
+from .data import LatentCache
+from .flow import FlowBatch, FlowObjective, Recipe, make_batch
+
+DROP = 0.1  # share of conditions that are hidden
+TEXT_ALSO = 0.5  # share of those whose text is dropped too, so that guidance may compare with neither
+
+Judge = Callable[[TwinStreamDiT, TextEncoder], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class AddOnBatch:
+    """A flow batch and the condition of each of its clips."""
+
+    flow: FlowBatch
+    condition: Any
+
+
+class AddOnObjective(nn.Module):
+    """The flow-matching loss of the frozen base with the add-on's layers; they alone learn."""
+
+    def __init__(self, layers: AddOn, network: TwinStreamDiT, encoder: TextEncoder) -> None:
+        super().__init__()
+        network.requires_grad_(False)
+        encoder.requires_grad_(False)
+        layers.requires_grad_(True)
+        self.layers = layers
+        self.flow = FlowObjective(layers.install(network), encoder)
+
+    def forward(self, batch: AddOnBatch) -> dict[str, Tensor]:
+        return self.flow(batch.flow, conditions={self.layers.NAME: batch.condition})
+
+
+class AddOnStage:
+    """An add-on on ``latents``, judged by ``judge``; ``before`` is the record of the weights it goes on from."""
+
+    def __init__(
+        self,
+        name: str,
+        latents: LatentCache,
+        layers: AddOn,
+        network: TwinStreamDiT,
+        encoder: TextEncoder,
+        path: Path,
+        *,
+        recipe: Recipe,
+        base: str,
+        judge: Judge,
+        before: dict[str, Any] | None = None,
+    ) -> None:
+        self.name, self.latents, self.path, self.recipe = name, latents, path, recipe
+        self.base, self.judge, self.before = base, judge, before or {}
+        self.objective = AddOnObjective(layers, network, encoder)
+        self.null = encoder.tokenizer.batch([""])[:, : latents.tokens.shape[-1]]
+
+    def condition(self, pick: Tensor, shown: Tensor, generator: torch.Generator) -> Any:
+        """The condition of the clips ``pick``, hidden where ``shown`` is False."""
+        raise NotImplementedError
+
+    def batch(self, generator: torch.Generator, size: int) -> AddOnBatch:
+        """Random clips with tasks; one condition in ten is hidden, and for half of those the text too."""
+        flow = make_batch(self.latents, size, self.null, generator, recipe=self.recipe)
+        shown = torch.rand(size, generator=generator) >= DROP
+        bare = ~shown & (torch.rand(size, generator=generator) < TEXT_ALSO)
+        tokens = flow.tokens.map(lambda z: torch.where(bare[:, None], self.null, z))
+        return AddOnBatch(FlowBatch(**{**vars(flow), "tokens": tokens}), self.condition(flow.pick, shown, generator))
+
+    def score(self) -> dict[str, float]:
+        scores = self.judge(self.objective.flow.network, self.objective.flow.encoder)
+        return scores | residual_ratio(self.objective, self.batch(torch.Generator().manual_seed(0), 16))
+
+    def save(self, record: dict[str, Any]) -> list[Path]:
+        record = {**record, "clips": len(self.latents.video), "base": self.base}
+        record |= {"before": self.before} if self.before else {}
+        config = {**vars(self.objective.layers.config), "base": self.base}
+        save_weights(self.path, halved(self.objective.layers), kind=self.path.stem, config=config, record=record)
+        return [self.path]
+
+
+@torch.inference_mode()
+def residual_ratio(objective: AddOnObjective, batch: AddOnBatch) -> dict[str, float]:
+    """'residual': how much the layers add to a token against what it was, as norms, on average over layers; near nought they
+    starve. Empty for an add-on without such layers."""
+    found: list[float] = []
+
+    def note(_layer: nn.Module, given: tuple[Any, ...], added: Tensor) -> None:
+        found.append(float(added.float().norm() / given[0].float().norm()))
+
+    hooks = [layer.register_forward_hook(note) for layer in objective.layers.attentions()]
+    try:
+        objective(batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {"residual": fmean(found)} if found else {}

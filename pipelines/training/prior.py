@@ -1,0 +1,177 @@
+"""Training of HiST-Sypo: the encoders of true clips with a contrastive loss against asynchronous ones, the estimator towards them
+with a KL term; then prior layers on the frozen base (JavisDiT; the exact losses are our reconstruction)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ..models.pocket.codec import AudioCodec, VideoCodec
+from ..models.pocket.prior import GivenPrior, PriorLayers
+from ..models.pocket.text import WordTokenizer
+from ..models.prior.clip import BINS
+from ..models.prior.net import PriorNet
+from ..shapes import ClipShape
+from ..streams import Streams
+from ..weights import halved, save_weights
+from ..world import Scene, asynchronous, make_scenes, render_sound
+from ..world.scene import PLACES
+from .add_on import AddOnStage
+from .data import LatentCache, encode_to
+
+NEGATIVES = 3  # asynchronous sounds kept for each clip
+KL_WEIGHT = 0.3  # of a nat of the prior against a nat of the contrastive score
+
+
+@dataclass(frozen=True)
+class PriorCache:
+    """Scenes, their encoded clips, and the same clips' latents of sounds that do not fit, [n, negatives, c, t]."""
+
+    scenes: list[Scene]
+    latents: LatentCache
+    others: Tensor
+
+    @classmethod
+    def build(
+        cls,
+        path: Path,
+        *,
+        seed: int,
+        count: int,
+        mix: dict[str, float],
+        codecs: tuple[VideoCodec, AudioCodec],
+        tokenizer: WordTokenizer,
+    ) -> PriorCache:
+        """Render and encode ``count`` scenes, or read them back from ``path``."""
+        scenes = make_scenes(seed, count, mix=mix)
+
+        def encode(part: Sequence[Scene], frames: Tensor, waveform: Tensor) -> dict[str, Tensor]:
+            latents = LatentCache.encode(part, frames, waveform, codecs, tokenizer)
+            return {**latents, "others": other_sounds(part, codecs[1]).half()}
+
+        if not path.is_file():
+            encode_to(path, scenes, encode)
+        found = load_file(path)
+        return cls(scenes, LatentCache.of(found), found["others"])
+
+
+def other_sounds(scenes: Sequence[Scene], codec: AudioCodec) -> Float[Tensor, "n negatives c t"]:
+    """Latents of ``NEGATIVES`` sounds for each scene that do not fit its picture."""
+    shape, kept = ClipShape(seconds=scenes[0].seconds), []
+    for k in range(NEGATIVES):
+        wrong = [asynchronous(s, Random(f"duet asynchronous 1/{s.seed}/{s.index}/{k}")) for s in scenes]
+        kept.append(codec.encode(render_sound(wrong, samples=shape.samples, sample_rate=shape.sample_rate)))
+    return torch.stack(kept, dim=1)
+
+
+def layout_of(scene: Scene) -> Float[Tensor, "places bins"]:
+    """Where and when something is heard: 1 in the bin of each event."""
+    out = torch.zeros(len(PLACES), round(scene.seconds * BINS))
+    for subject in scene.subjects:
+        for time in subject.times if subject.heard else ():
+            out[PLACES.index(subject.place), int(time * BINS)] = 1
+    return out
+
+
+@dataclass(frozen=True)
+class PriorBatch:
+    """Clips, sounds that do not fit them, their words, their layouts, and the noise of their draws."""
+
+    clips: Streams[Tensor]
+    other: Float[Tensor, "b c t"]
+    ids: Int[Tensor, "b m"]
+    layout: Float[Tensor, "b places bins"]
+    noise: Float[Tensor, "b n k"]
+
+
+class PriorObjective(nn.Module):
+    """InfoNCE of a clip's draw against all clips of the batch and the same clips with sounds that do not fit; the KL divergence of
+    the clip's Gaussian from the text's; and, without a gradient to the tokens, the layout read from the draw."""
+
+    def __init__(self, net: PriorNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, batch: PriorBatch) -> dict[str, Tensor]:
+        net, clips = self.net, batch.clips
+        states = net.encoder.states(clips)
+        wrong = net.encoder.states(Streams(clips.video, batch.other))
+        mean, log_variance = net.encoder.moments(states)
+        draw = mean + (0.5 * log_variance).exp() * batch.noise
+        scores = net.critic(draw, torch.cat([net.encoder.keys(states), net.encoder.keys(wrong)]))
+        contrast = F.cross_entropy(scores, torch.arange(len(scores), device=scores.device))
+        text_mean, text_log_variance = (z.float() for z in net.estimator.moments(batch.ids))
+        divergence = gaussian_kl((mean, log_variance), (text_mean, text_log_variance)).sum((1, 2)).mean()
+        layout = F.binary_cross_entropy_with_logits(net.reader(draw.detach()).float(), batch.layout)
+        return {
+            "loss": contrast + KL_WEIGHT * divergence + layout,
+            "contrast": contrast.detach(),
+            "kl": divergence.detach(),
+            "layout": layout.detach(),
+        }
+
+
+def gaussian_kl(q: tuple[Tensor, Tensor], p: tuple[Tensor, Tensor]) -> Tensor:
+    """KL(q || p) of diagonal Gaussians given as mean and log variance, in nats for each number."""
+    (m, v), (n, w) = q, p
+    return 0.5 * (w - v + ((m - n).square() + v.exp()) / w.exp() - 1)
+
+
+class PriorStage:
+    """Encoders and estimator together, judged by ``judge``."""
+
+    name = "prior"
+
+    def __init__(
+        self, cache: PriorCache, net: PriorNet, path: Path, *, judge: Callable[[PriorNet], dict[str, float]]
+    ) -> None:
+        self.cache, self.path, self.judge = cache, path, judge
+        self.objective = PriorObjective(net)
+        self.layouts = torch.stack([layout_of(scene) for scene in cache.scenes])
+
+    def batch(self, generator: torch.Generator, size: int) -> PriorBatch:
+        latents, config = self.cache.latents, self.objective.net.config
+        pick = torch.randint(len(latents.video), (size,), generator=generator)
+        wrong = torch.randint(NEGATIVES, (size,), generator=generator)
+        wording = torch.randint(latents.tokens.shape[1], (size,), generator=generator)
+        return PriorBatch(
+            Streams(latents.video[pick].float(), latents.audio[pick].float()),
+            self.cache.others[pick, wrong].float(),
+            latents.tokens[pick, wording].long(),
+            self.layouts[pick],
+            torch.randn(size, config.spatial + config.temporal, config.channels, generator=generator),
+        )
+
+    def score(self) -> dict[str, float]:
+        return self.judge(self.objective.net)
+
+    def save(self, record: dict[str, Any]) -> list[Path]:
+        net = self.objective.net
+        record = {**record, "clips": len(self.cache.scenes)}
+        save_weights(self.path, halved(net), kind="pocket-prior", config=vars(net.config), record=record)
+        return [self.path]
+
+
+class PriorLayersStage(AddOnStage):
+    """Prior layers, given a draw from each true clip's own Gaussian."""
+
+    def __init__(self, cache: PriorCache, net: PriorNet, layers: PriorLayers, *parts: Any, **settings: Any) -> None:
+        super().__init__("prior-layers", cache.latents, layers, *parts, **settings)
+        self.net = net.requires_grad_(False)
+
+    @torch.no_grad()
+    def condition(self, pick: Tensor, shown: Tensor, generator: torch.Generator) -> GivenPrior:
+        latents = Streams(self.latents.video[pick].float(), self.latents.audio[pick].float())
+        mean, log_variance = self.net.encoder.moments(self.net.encoder.states(latents))
+        noise = torch.randn(mean.shape, generator=generator)
+        draw = mean + (0.5 * log_variance).exp() * noise
+        return GivenPrior(draw[:, : self.net.config.spatial], draw[:, self.net.config.spatial :], shown)
