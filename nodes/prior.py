@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..pipelines.models.javisdit.caption import v01_prompt
-from ..pipelines.models.javisdit.prior import token_ids
 from .host.families import AUTO, choices
-from .host.prior import PriorNet, load_prior_net
+from .host.prior import PriorSource, load_prior_net
 from .types import CATEGORY
 from .types import Prior as PriorSocket
 from .types import PriorNet as PriorNetSocket
@@ -22,16 +20,18 @@ class DuetLoadPrior(io.ComfyNode):
             node_id="DuetLoadPrior",
             display_name="Duet Load Prior",
             category=CATEGORY,
-            description="Loads the estimator of JavisDiT v0.1's prior (HiST-Sypo): from a prompt to where and when things happen. Its "
-            "text tower is ImageBind's, whose licence is non-commercial.",
+            description="Loads the estimator of a prior (HiST-Sypo): from a prompt to where and when things happen. For the pocket "
+            "model it also puts the layers that read priors on the MODEL; without a prior that is what it was, to the bit. For JavisDiT "
+            "v0.1 the text tower is ImageBind's, whose licence is non-commercial.",
             search_aliases=["hist-sypo", "javisdit prior"],
             inputs=[
-                io.Model.Input("model", tooltip="The model the prior is for: JavisDiT v0.1."),
+                io.Model.Input("model", tooltip="The model the prior is for: the pocket model or JavisDiT v0.1."),
                 io.Combo.Input(
                     "prior",
                     options=[AUTO, *choices("diffusion_models")],
                     default=AUTO,
-                    tooltip="From models/diffusion_models; 'auto' looks for one among the safetensors files.",
+                    tooltip="Of JavisDiT, from models/diffusion_models; 'auto' looks for one among the safetensors files. The pocket "
+                    "model's comes with the pack.",
                 ),
                 io.Combo.Input(
                     "text_tower",
@@ -49,7 +49,7 @@ class DuetLoadPrior(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: io.Model.Type, prior: str, text_tower: str) -> io.NodeOutput:
-        return io.NodeOutput(model, load_prior_net(model, prior, text_tower))
+        return io.NodeOutput(*load_prior_net(model, prior, text_tower))
 
 
 class DuetPriorSampler(io.ComfyNode):
@@ -88,7 +88,10 @@ class DuetPriorSampler(io.ComfyNode):
             ],
             outputs=[
                 PriorSocket.Output(display_name="prior"),
-                io.Image.Output(display_name="picture", tooltip="Mean and spread of the tokens, and this draw."),
+                io.Image.Output(
+                    display_name="picture",
+                    tooltip="Pocket model: what would happen where and when. JavisDiT: the tokens' mean, spread and this draw.",
+                ),
             ],
         )
 
@@ -99,9 +102,6 @@ class DuetPriorSampler(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, prior_net: PriorNet, prompt: str, seed: int, temperature: float) -> io.NodeOutput:
-        from ..pipelines.pictures import draw_prior, pixels  # matplotlib, which a start of ComfyUI should not wait for
-
-        text = v01_prompt(prompt)
-        prior = prior_net.estimator.sample(token_ids(text, prior_net.bpe), seed=seed, temperature=temperature)
-        return io.NodeOutput(prior, pixels(draw_prior(prior, title=text))[None])
+    def execute(cls, prior_net: PriorSource, prompt: str, seed: int, temperature: float) -> io.NodeOutput:
+        prior = prior_net.draw(prompt, seed=seed, temperature=temperature)
+        return io.NodeOutput(prior, prior_net.picture(prior, prompt)[None])

@@ -29,8 +29,7 @@ def draw_prior(prior: Prior, *, title: str) -> Figure:
     """Mean, spread and draw of the first text's prior tokens: a row for each token, a column for each channel."""
     figure = Figure(figsize=(10, 5.2), layout="constrained")
     figure.suptitle(title, fontsize=10)
-    tokens = prior.tokens
-    drawn = torch.cat([tokens.spatial, tokens.temporal], dim=1)
+    drawn = prior.all_tokens
     reach = max(prior.mean[0].abs().max().item(), drawn[0].abs().max().item(), 1e-6)
     columns = (
         ("mean", prior.mean[0], {"vmin": -reach, "vmax": reach, "cmap": "RdBu_r"}),
@@ -50,6 +49,20 @@ def draw_prior(prior: Prior, *, title: str) -> Figure:
             figure.colorbar(shown, ax=place)
         column[0].set_title(name, fontsize=9)
         column[-1].set_xlabel(f"{values.shape[1]} channels", fontsize=8)
+    return figure
+
+
+def draw_layout(layout: Float[Tensor, "places bins"], *, seconds: float, title: str) -> Figure:
+    """How likely something happens where in the frame and when, as a prior's draw says."""
+    figure = Figure(figsize=(10, 2.8), layout="constrained")
+    figure.suptitle(title, fontsize=10)
+    axes = figure.subplots()
+    extent = (0.0, seconds, len(PLACES) - 0.5, -0.5)
+    shown = axes.imshow(
+        layout.numpy(), aspect="auto", interpolation="nearest", extent=extent, vmin=0, vmax=1, cmap="magma"
+    )
+    axes.set(yticks=range(len(PLACES)), yticklabels=PLACES, xlabel="seconds")
+    figure.colorbar(shown, ax=axes, label="likelihood of an event")
     return figure
 
 

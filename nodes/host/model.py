@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +18,21 @@ import torch
 from torch import Tensor, nn
 
 from ...pipelines.generate import check_clock, latent_sizes
+from ...pipelines.models.javisdit.prior import Prior
 from ...pipelines.models.planner.load import load_plan_layers
 from ...pipelines.models.pocket.codec import VideoCodec
 from ...pipelines.models.pocket.denoiser import open_and_silent
-from ...pipelines.models.pocket.load import configured
+from ...pipelines.models.pocket.load import ADD_ONS, configured
 from ...pipelines.models.pocket.network import PocketConfig, TwinStreamDiT
-from ...pipelines.models.pocket.plan import NAME
+from ...pipelines.models.pocket.plan import PlanLayers
+from ...pipelines.models.pocket.prior import GivenPrior, PriorLayers
+from ...pipelines.models.prior.load import load_prior_layers
 from ...pipelines.plan import Plan, PlanTokens
 from ...pipelines.sampling import SHIFT, flow_sigmas
 from ...pipelines.shapes import VIDEO_STRIDE, Asked, ClipShape
 from ...pipelines.streams import Streams
 from ...pipelines.weights import WeightsFile, fill
-from ..types import AUDIO_TEXT, PLAN
+from ..types import AUDIO_TEXT, PLAN, PRIOR
 
 ROUTE = "duet_route"  # [b, 2] on a condition: what a2v and v2a are, as ``route_of`` says it
 Sizes = Streams[tuple[int, ...]]
@@ -157,6 +161,9 @@ class HostTwinStreamDiT(Hosted, TwinStreamDiT):  # pyright: ignore[reportIncompa
         plan_audio: Tensor | None = None,
         plan_places: tuple[Any, ...] = (),
         plan_shown: Tensor | None = None,
+        prior_spatial: Tensor | None = None,
+        prior_temporal: Tensor | None = None,
+        prior_shown: Tensor | None = None,
         **_unused: Any,
     ) -> list[Tensor]:
         noisy = Streams(video_noisy, audio_noisy)
@@ -170,7 +177,9 @@ class HostTwinStreamDiT(Hosted, TwinStreamDiT):  # pyright: ignore[reportIncompa
         if plan_video is not None and plan_audio is not None and plan_shown is not None:
             shown = plan_shown.flatten() > 0
             parts = zip((plan_video, plan_audio), plan_places, strict=True)
-            conditions[NAME] = Streams(*(PlanTokens(z, torch.tensor(at), shown) for z, at in parts))
+            conditions[PlanLayers.NAME] = Streams(*(PlanTokens(z, torch.tensor(at), shown) for z, at in parts))
+        if prior_spatial is not None and prior_temporal is not None and prior_shown is not None:
+            conditions[PriorLayers.NAME] = GivenPrior(prior_spatial, prior_temporal, prior_shown.flatten() > 0)
         x0 = TwinStreamDiT.forward(
             self, streams, Streams(*levels), text, route=open_, silent=silent, conditions=conditions
         )
@@ -184,6 +193,7 @@ class PocketBaseModel(JointModel):
     title = "The Duet pocket model"
     file: WeightsFile  # what it was built from, for a network of another MODEL's own
     codec: VideoCodec
+    kinds: Sequence[str] = ()  # add-ons on its network
 
     def __init__(self, config: comfy.supported_models_base.BASE, device: Any = None) -> None:
         super().__init__(config, comfy.model_base.ModelType.FLOW, device=device, unet_model=HostTwinStreamDiT)
@@ -203,17 +213,27 @@ class PocketBaseModel(JointModel):
         out["route"] = comfy.conds.CONDRegular(kwargs.get(ROUTE, torch.ones(1, 2)))
         plan: Plan | None = kwargs.get(PLAN)
         if plan is not None:
-            if NAME not in self.diffusion_model.add_ons:
-                raise ValueError(
-                    "The prompt has a plan, and this MODEL reads none. Use the MODEL of 'Duet Load Planner'."
-                )
+            self._reads(PlanLayers.NAME, "Duet Load Planner")
             parts = plan.streams.both()
             for name, part in zip(("plan_video", "plan_audio"), parts, strict=True):
                 out[name] = comfy.conds.CONDRegular(part.tokens)
             places = tuple(tuple(map(tuple, part.places.tolist())) for part in parts)
             out["plan_places"] = comfy.conds.CONDConstant(places)
             out["plan_shown"] = comfy.conds.CONDRegular(torch.ones(1, 1))
+        prior: Prior | None = kwargs.get(PRIOR)
+        if prior is not None:
+            self._reads(PriorLayers.NAME, "Duet Load Prior")
+            tokens, layers = prior.tokens, self.diffusion_model.add_ons[PriorLayers.NAME]
+            layers.check(tokens.spatial, tokens.temporal)
+            for name, value in (("prior_spatial", tokens.spatial), ("prior_temporal", tokens.temporal)):
+                out[name] = comfy.conds.CONDRegular(value)
+            out["prior_shown"] = comfy.conds.CONDRegular(torch.ones(1, 1))
         return out
+
+    def _reads(self, condition: str, node: str) -> None:
+        """Refuse a condition that the network has no layers for."""
+        if condition not in self.diffusion_model.add_ons:
+            raise ValueError(f"The prompt has a {condition}, and this MODEL reads none. Use the MODEL of '{node}'.")
 
 
 class PocketModelConfig(comfy.supported_models_base.BASE):
@@ -239,19 +259,24 @@ def build_pocket(file: WeightsFile, codec: VideoCodec) -> comfy.model_patcher.Mo
     return patcher
 
 
-def with_plan(model: comfy.model_patcher.ModelPatcher, path: Path) -> comfy.model_patcher.ModelPatcher:
-    """A MODEL like ``model``, its LoRAs and options included, on a network of its own that reads plans.
+LAYERS = {"pocket-plan": load_plan_layers, "pocket-prior-layers": load_prior_layers}  # in the order in which they run
+
+
+def with_add_on(model: comfy.model_patcher.ModelPatcher, kind: str) -> comfy.model_patcher.ModelPatcher:
+    """A MODEL like ``model``, its LoRAs, options and add-ons included, on a network of its own that has the layers ``kind`` too.
 
     Raises:
-        ValueError: the MODEL is not the pocket model, or the layers in ``path`` are of another base.
+        ValueError: the MODEL is not the pocket model, or the layers are of another base.
     """
     base = model.model
     if not isinstance(base, PocketBaseModel):
-        raise ValueError(f"The planner is for the Duet pocket model; this is a {type(base).__name__}.")
+        raise ValueError(f"These layers are for the Duet pocket model; this is a {type(base).__name__}.")
     patched = build_pocket(base.file, base.codec)
     network = patched.model.diffusion_model
-    layers = load_plan_layers(network.config, base.file.sha256, path, operations=network.operations)
-    layers.to(device=next(network.parameters()).device, dtype=network.dtype).install(network)
+    patched.model.kinds = [name for name in LAYERS if name in (*base.kinds, kind)]
+    for name in patched.model.kinds:
+        layers = LAYERS[name](network.config, base.file.sha256, ADD_ONS[name], operations=network.operations)
+        layers.to(device=next(network.parameters()).device, dtype=network.dtype).install(network)
     own = model.clone()
     own.model = patched.model
     return own

@@ -11,13 +11,12 @@ import folder_paths
 from ...pipelines.models.planner.load import load_planner
 from ...pipelines.models.planner.planner import VAPlanner
 from ...pipelines.models.planner.qwen import QwenPlanner, is_qwen, load_qwen
-from ...pipelines.models.pocket.load import ADD_ONS
-from .model import with_plan
+from .model import with_add_on
 
 
 def load_plan(model: comfy.model_patcher.ModelPatcher) -> tuple[comfy.model_patcher.ModelPatcher, VAPlanner]:
     """A MODEL that reads plans, and the planner that makes them."""
-    return with_plan(model, ADD_ONS["pocket-plan"]), load_planner()
+    return with_add_on(model, "pocket-plan"), load_planner()
 
 
 PLAN_SUFFIX = ".plan.json"

@@ -6,31 +6,60 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import comfy.model_patcher
+from torch import Tensor
 
+from ...pipelines.models.javisdit.caption import v01_prompt
 from ...pipelines.models.javisdit.load import load_prior
-from ...pipelines.models.javisdit.prior import PriorEstimator
+from ...pipelines.models.javisdit.prior import Prior, token_ids
+from ...pipelines.models.prior.load import load_prior_net as load_pocket_prior
 from .families import AUTO, find, place
 from .javisdit import JavisModel01
+from .model import PocketBaseModel, with_add_on
 from .text import clip_bpe
 
 
 @dataclass(frozen=True)
-class PriorNet:
-    """An estimator and the text encoding it reads."""
+class PriorSource:
+    """An estimator, and how it reads a prompt and shows a draw."""
 
-    estimator: PriorEstimator
-    bpe: Callable[[str], list[int]]
+    draw: Callable[..., Prior]  # (prompt, seed=, temperature=)
+    picture: Callable[[Prior, str], Tensor]
 
 
-def load_prior_net(model: comfy.model_patcher.ModelPatcher, prior: str, tower: str) -> PriorNet:
-    """The estimator behind a choice, for ``model``.
+def load_prior_net(
+    model: comfy.model_patcher.ModelPatcher, prior: str, tower: str
+) -> tuple[comfy.model_patcher.ModelPatcher, PriorSource]:
+    """A MODEL that reads priors, and the estimator behind a choice.
 
     Raises:
         ValueError: the model reads no prior, or one of other sizes; or a file is missing or something else.
     """
+    if isinstance(model.model, PocketBaseModel):
+        return with_add_on(model, "pocket-prior-layers"), _pocket()
+    return model, _javisdit(model, prior, tower)
+
+
+def _pocket() -> PriorSource:
+    net = load_pocket_prior()
+
+    def draw(prompt: str, *, seed: int, temperature: float) -> Prior:
+        return net.sample([prompt], seed=seed, temperature=temperature)
+
+    def picture(prior: Prior, title: str) -> Tensor:
+        from ...pipelines.pictures import (  # matplotlib, which a start of ComfyUI should not wait for
+            draw_layout,
+            pixels,
+        )
+
+        return pixels(draw_layout(net.layout(prior.all_tokens)[0], seconds=net.config.clip.seconds, title=title))
+
+    return PriorSource(draw, picture)
+
+
+def _javisdit(model: comfy.model_patcher.ModelPatcher, prior: str, tower: str) -> PriorSource:
     if not isinstance(model.model, JavisModel01):
         title = getattr(model.model, "title", type(model.model).__name__)
-        raise ValueError(f"{title} reads no prior. Connect the MODEL of JavisDiT v0.1.")
+        raise ValueError(f"{title} reads no prior. Connect the pocket model or the MODEL of JavisDiT v0.1.")
     path = find("diffusion_models", "JavisDiT v0.1's prior") if prior == AUTO else place("diffusion_models", prior)
     tower_of = (
         (lambda: find("text_encoders", "ImageBind")) if tower == AUTO else (lambda: place("text_encoders", tower))
@@ -44,4 +73,14 @@ def load_prior_net(model: comfy.model_patcher.ModelPatcher, prior: str, tower: s
             f"{path}: makes {made[0]} + {made[1]} tokens of {made[2]} channels; the model reads {read[0]} + {read[1]} of "
             f"{read[2]}. They belong to different models."
         )
-    return PriorNet(estimator, clip_bpe())
+    bpe = clip_bpe()
+
+    def draw(prompt: str, *, seed: int, temperature: float) -> Prior:
+        return estimator.sample(token_ids(v01_prompt(prompt), bpe), seed=seed, temperature=temperature)
+
+    def picture(drawn: Prior, title: str) -> Tensor:
+        from ...pipelines.pictures import draw_prior, pixels
+
+        return pixels(draw_prior(drawn, title=v01_prompt(title)))
+
+    return PriorSource(draw, picture)

@@ -62,8 +62,7 @@ def knowledge(
 def spread(net: PriorNet, scene: Scene) -> dict[str, float]:
     """Deviation of the first event's time: 'draws_s' over draws for the scene's words, 'world_s' over what the world would do."""
     prior = net.sample([caption(scene)] * DRAWS, seed=scene.index)
-    tokens = torch.cat([prior.tokens.spatial, prior.tokens.temporal], dim=1)
-    events = (layout_events(layout) for layout in net.layout(tokens))
+    events = (layout_events(layout) for layout in net.layout(prior.all_tokens))
     firsts = [min(t for times in found.values() for t in times) for found in events if found]
     rng = Random(f"duet spread 1/{scene.seed}/{scene.index}")
     heard = [s for s in scene.subjects if s.heard and s.times]

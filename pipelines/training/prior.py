@@ -103,8 +103,9 @@ class PriorObjective(nn.Module):
 
     def forward(self, batch: PriorBatch) -> dict[str, Tensor]:
         net, clips = self.net, batch.clips
-        states = net.encoder.states(clips)
-        wrong = net.encoder.states(Streams(clips.video, batch.other))
+        video, audio = clips.both()
+        seen = net.encoder.seen(video)
+        states, wrong = (net.encoder.both(seen, net.encoder.heard(sound)) for sound in (audio, batch.other))
         mean, log_variance = net.encoder.moments(states)
         draw = mean + (0.5 * log_variance).exp() * batch.noise
         scores = net.critic(draw, torch.cat([net.encoder.keys(states), net.encoder.keys(wrong)]))

@@ -72,6 +72,11 @@ class Prior:
         drawn = self.mean + self.temperature * self.deviation * noise
         return PriorTokens(drawn[:, : self.spatial], drawn[:, self.spatial :])
 
+    @property
+    def all_tokens(self) -> Float[Tensor, "b n k"]:
+        """The draw, spatial tokens first."""
+        return torch.cat([self.tokens.spatial, self.tokens.temporal], dim=1)
+
 
 class TextBlock(nn.Module):
     """Pre-norm causal self-attention and a feed-forward with exact GELU."""
@@ -113,9 +118,10 @@ class TextTower(nn.Module):
     def forward(self, ids: Int[Tensor, "b l"]) -> Float[Tensor, "b l c"]:
         start = cast(TextInput, self.modality_preprocessors["text"])
         trunk = cast(nn.ModuleDict, self.modality_trunks["text"])
-        x = start.token_embedding(ids) + start.pos_embed
+        length = ids.shape[1]
+        x = start.token_embedding(ids) + start.pos_embed[:, :length]
         for block in cast(nn.ModuleList, trunk["blocks"]):
-            x = block(x, start.mask)
+            x = block(x, start.mask[:length, :length])
         return x
 
 

@@ -60,6 +60,21 @@ class PriorProjector(nn.Module):
             operations.Linear(config.channels, dim, **factory), nn.GELU(), operations.Linear(dim, dim, **factory)
         )
         self.spatial, self.temporal = make(), make()
+        self.config = config
+
+    def check(self, spatial: Float[Tensor, "b ns k"], temporal: Float[Tensor, "b nt k"]) -> None:
+        """Refuse tokens of another model's prior.
+
+        Raises:
+            ValueError: their number or their channels are not what these layers read.
+        """
+        made = (spatial.shape[1], temporal.shape[1], spatial.shape[2])
+        read = (self.config.spatial, self.config.temporal, self.config.channels)
+        if made != read:
+            raise ValueError(
+                f"The prior has {made[0]} + {made[1]} tokens of {made[2]} channels; the pocket model reads {read[0]} + {read[1]} of "
+                f"{read[2]}. Use the prior net of the same 'Duet Load Prior'."
+            )
 
     def forward(self, prior: GivenPrior, _place: Streams[Geometry]) -> Streams[GivenPrior]:
         ready = GivenPrior(self.spatial(prior.spatial), self.temporal(prior.temporal), prior.shown)

@@ -103,15 +103,25 @@ class ClipEncoder(nn.Module):
         self.out = nn.Linear(config.dim, 2 * config.channels)
         self.to_key = nn.Linear((config.spatial + config.temporal) * config.dim, KEY)
 
-    def states(self, latents: Streams[Tensor]) -> Float[Tensor, "b n c"]:
-        """What the queries found in both streams of clips."""
-        video, audio = latents.both()
+    def seen(self, video: Float[Tensor, "b v t h w"]) -> Float[Tensor, "b l c"]:
+        """What is in a picture's latents."""
         t, h, w = video.shape[2], video.shape[3] // VIDEO_PATCH, video.shape[4] // VIDEO_PATCH
         patches = rearrange(video, "b c t (h p) (w q) -> b (t h w) (c p q)", p=VIDEO_PATCH, q=VIDEO_PATCH)
-        seen = self.video_embedder(patches, unit_grid(t, h, w))
-        heard = self.audio_embedder(audio.transpose(1, 2), unit_grid(audio.shape[2]))
-        both = torch.cat([seen, heard], dim=1)
-        return torch.cat([self.va_spatial_encoder(both), self.va_temporal_encoder(both)], dim=1)
+        return self.video_embedder(patches, unit_grid(t, h, w))
+
+    def heard(self, audio: Float[Tensor, "b a t"]) -> Float[Tensor, "b l c"]:
+        """What is in a sound's latents."""
+        return self.audio_embedder(audio.transpose(1, 2), unit_grid(audio.shape[2]))
+
+    def both(self, seen: Float[Tensor, "b l c"], heard: Float[Tensor, "b m c"]) -> Float[Tensor, "b n c"]:
+        """What the queries find in a picture and a sound."""
+        states = torch.cat([seen, heard], dim=1)
+        return torch.cat([self.va_spatial_encoder(states), self.va_temporal_encoder(states)], dim=1)
+
+    def states(self, latents: Streams[Tensor]) -> Float[Tensor, "b n c"]:
+        """What the queries find in clips."""
+        video, audio = latents.both()
+        return self.both(self.seen(video), self.heard(audio))
 
     def moments(self, states: Float[Tensor, "b n c"]) -> tuple[Float[Tensor, "b n k"], Float[Tensor, "b n k"]]:
         """Mean and log variance of every prior token."""
