@@ -9,6 +9,7 @@ from .doctor import DuetDoctor
 from .guidance import DuetCrossModalGuidance, DuetGuider
 from .latent import DuetDecode, DuetEmptyLatent, DuetMux
 from .loaders import DuetLoadAV
+from .measure import DuetTimelinePlot
 from .plan import (
     DuetEditPlan,
     DuetLoadPlan,
@@ -61,6 +62,7 @@ NODES: list[type[io.ComfyNode]] = [
     DuetSampler,
     DuetDecode,
     DuetMux,
+    DuetTimelinePlot,
     DuetDoctor,
 ]
 

@@ -10,8 +10,11 @@ from matplotlib.figure import Figure
 
 from .files import replaced
 from .media import upscaled
-from .metrics.events import Events, match
+from .metrics.events import Events, f1, match
+from .metrics.reading import Probes, read
+from .metrics.sync import offset
 from .models.pocket.codec import log_mel
+from .models.pocket.network import POCKET
 from .streams import Clip
 
 SHOWN = 8  # frames in the strip
@@ -40,6 +43,25 @@ def _events(axes: Axes, heard: Events, seen: Events) -> None:
     axes.grid(axis="x", alpha=0.3)
     if not kinds:
         axes.text(0.5, 0.5, "no events detected", transform=axes.transAxes, ha="center", va="center")
+
+
+def reading_of(clip: Clip, probes: Probes | None = None) -> tuple[Events, Events, str]:
+    """Events heard and seen in a clip of the pocket world, and their synchrony in words.
+
+    Raises:
+        ValueError: the clip has not the pocket world's rates, so that its probes cannot read it.
+    """
+    probes = probes or Probes.load()
+    if (clip.fps, clip.sample_rate, len(clip.waveform)) != (POCKET.fps, POCKET.sample_rate, 2):
+        raise ValueError(
+            f"The clip has {clip.fps:g} fps, {clip.sample_rate} Hz and {len(clip.waveform)} channel(s); the pocket world's probes read "
+            f"{POCKET.fps} fps, {POCKET.sample_rate} Hz and 2 channels. Choose no events for clips of other models."
+        )
+    (reading,) = read(probes, [clip])
+    heard, seen = reading.heard, reading.seen.events
+    late = offset(heard, seen)
+    told = "" if late is None else f", sound {abs(late) * 1000:.0f} ms {'late' if late >= 0 else 'early'}"
+    return heard, seen, f"synchrony F1 {f1(heard, seen):.2f}{told}"
 
 
 def draw_timeline(clip: Clip, heard: Events, seen: Events, *, title: str, score: str) -> Figure:

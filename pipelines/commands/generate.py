@@ -156,27 +156,11 @@ def report_unknown(tokenizer: WordTokenizer, texts: Sequence[str]) -> None:
 def _deliver(clip: Clip, output: Path, timeline: Path | None, request: Request, k: int, probes: Probes) -> None:
     """Write clip ``k`` of ``request`` and its timeline, and say what was measured."""
     from ..media import write_mp4
-    from ..metrics.events import f1
-    from ..metrics.reading import read
-    from ..metrics.sync import offset
+    from ..timeline import draw_timeline, reading_of, write_png
 
-    (reading,) = read(probes, [clip])
-    late = offset(reading.heard, reading.seen.events)
-    score = f"synchrony F1 {f1(reading.heard, reading.seen.events):.2f}" + (
-        f", sound {abs(late) * 1000:.0f} ms {'late' if late >= 0 else 'early'}" if late is not None else ""
-    )
+    heard, seen, score = reading_of(clip, probes)
     write_mp4(output, clip)
     if timeline:
-        from ..timeline import draw_timeline, write_png
-
-        write_png(
-            timeline,
-            draw_timeline(
-                clip,
-                reading.heard,
-                reading.seen.events,
-                title=f"{request.prompts[k]}  (seed {request.seed + k})",
-                score=score,
-            ),
-        )
+        title = f"{request.prompts[k]}  (seed {request.seed + k})"
+        write_png(timeline, draw_timeline(clip, heard, seen, title=title, score=score))
     print(f"{output}: {score}" + (f"; {timeline}" if timeline else ""))

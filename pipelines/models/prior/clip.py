@@ -37,7 +37,7 @@ class ClipConfig:
     audio: int
     seconds: float = 2.0
     dim: int = 128
-    depth: int = 2
+    depth: int = 1
     heads: int = 4
 
     @property

@@ -27,7 +27,7 @@ class PriorNetConfig:
     temporal: int = 32
     channels: int = 16
     hidden: int = 128
-    layers: int = 2
+    layers: int = 1
     heads: int = 4
 
     @property
