@@ -23,7 +23,7 @@ DRAWS = 16
 
 def layout_events(layout: Float[Tensor, "places bins"]) -> Events:
     """Times at which something happens, by place, as a layout says."""
-    return pick_peaks(layout, rate=BINS, names=PLACES)
+    return pick_peaks(layout, rate=float(BINS), names=PLACES)
 
 
 def layout_truth(scene: Scene) -> Events:

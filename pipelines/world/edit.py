@@ -86,8 +86,7 @@ def asynchronous(scene: Scene, rng: Random) -> Scene:
     if way == "drop" and len(chosen.times) > 1:
         gone = rng.randrange(len(chosen.times))
         return _with(scene, chosen, (*chosen.times[:gone], *chosen.times[gone + 1 :]))
-    if way == "add":
-        more = _anywhere(scene, replace(chosen, times=()), rng)[:1]
+    if way == "add" and (more := _anywhere(scene, replace(chosen, times=()), rng)[:1]):
         return _with(scene, chosen, tuple(sorted({*chosen.times, *more})))
     late = rng.choice((-1, 1)) * rng.uniform(*SHIFT)
     for subject in heard:
