@@ -29,6 +29,15 @@ PARTS = {
         "Pocket VA-Planner",
         "A small Qwen3 that writes timelines, and the towers that turn them into planned tokens (Baton, our reconstruction).",
     ),
+    "pocket-prior": (
+        "Pocket prior (HiST-Sypo)",
+        "An estimator of JavisDiT's class over the pocket's words, encoders of true clips, and what reads their tokens (our "
+        "reconstruction).",
+    ),
+    "pocket-prior-layers": (
+        "Prior layers of the pocket network",
+        "Spatial and temporal prior attention (JavisDiT, our reconstruction); fits the base whose hash it names.",
+    ),
     "video-codec": ("Pocket video codec", "Principal components of 4 x 8 x 8 pixel cells."),
     "audio-codec": (
         "Pocket audio codec",

@@ -83,7 +83,7 @@ PRESETS = {
     "planner": Preset(steps=3000, batch=32, lr=1e-3, score_every=500),
     "plan": Preset(steps=4000, batch=64, lr=1.5e-3, score_every=1000),
     "plan-adapted": Preset(steps=1500, batch=64, lr=5e-4, score_every=500),
-    "prior": Preset(steps=3000, batch=64, lr=1e-3, score_every=1000),
+    "prior": Preset(steps=3500, batch=64, lr=1e-3, score_every=1000),
     "prior-layers": Preset(steps=2500, batch=64, lr=1.5e-3, score_every=800),
     "joint": Preset(steps=8000, batch=64, lr=1e-3, score_every=1600, lr_factors={"context_attention": 2.0}),
 }

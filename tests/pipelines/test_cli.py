@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from duet_av.pipelines import cli
+from duet_av.pipelines.commands.generate import GUIDANCE_FORMS
 from duet_av.pipelines.guidance import DEFAULT, FORMS, UCG
 from duet_av.pipelines.media import read_mp4
 from duet_av.pipelines.weights import WEIGHTS, load_weights
@@ -205,6 +206,6 @@ def test_encoded_clips_of_another_kind_are_refused(tmp_path, capsys):
 
 
 def test_the_forms_on_offer_are_plain_guidance_and_those_that_read_the_other_stream():
-    assert set(cli.GUIDANCE_FORMS) == {"cfg", *FORMS} - {"U4"}  # U4 is plain guidance
+    assert set(GUIDANCE_FORMS) == {"cfg", *FORMS} - {"U4"}  # U4 is plain guidance
     given = cli._parser().parse_args(["generate", PROMPT, "-o", "o.mp4"])
     assert UCG(given.form, given.cfg, given.cfg, given.context, given.context) == DEFAULT
