@@ -9,7 +9,7 @@ from .doctor import DuetDoctor
 from .guidance import DuetCrossModalGuidance, DuetGuider
 from .latent import DuetDecode, DuetEmptyLatent, DuetMux
 from .loaders import DuetLoadAV
-from .measure import DuetTimelinePlot
+from .measure import DuetShiftAudio, DuetSyncMeter, DuetTimelinePlot
 from .plan import (
     DuetEditPlan,
     DuetLoadPlan,
@@ -63,6 +63,8 @@ NODES: list[type[io.ComfyNode]] = [
     DuetDecode,
     DuetMux,
     DuetTimelinePlot,
+    DuetSyncMeter,
+    DuetShiftAudio,
     DuetDoctor,
 ]
 

@@ -3,12 +3,88 @@
 from __future__ import annotations
 
 import torch
-from comfy_api.latest import io
+from comfy_api.latest import io, ui
 
+from ..pipelines.media import shifted
+from ..pipelines.metrics.measure import measure, signals_of
 from ..pipelines.streams import Clip
 from .types import CATEGORY
 
 EVENTS = ("pocket world", "none")
+
+
+def _clip(images: torch.Tensor, audio: dict, fps: float) -> Clip:
+    return Clip(images[..., :3].float().cpu(), fps, audio["waveform"][0].float().cpu(), audio["sample_rate"])
+
+
+def _fps_input() -> io.Float.Input:
+    return io.Float.Input(
+        "fps", default=16.0, min=0.1, max=240.0, step=0.01, tooltip="Frames per second of the pictures."
+    )
+
+
+class DuetSyncMeter(io.ComfyNode):
+    """Measures whether sound and picture of any clip agree."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="DuetSyncMeter",
+            display_name="Duet Sync Meter",
+            category=CATEGORY,
+            description="Measures how late the sound of any clip is, second by second, with what chance would make of it; besides loudness "
+            "and AV-Align. It needs no model and no training: it hears and sees that something happens, not what. Where nothing lines up "
+            "better than by chance it says so.",
+            search_aliases=["synchrony", "offset", "lip sync", "av-align", "lufs"],
+            is_output_node=True,
+            inputs=[io.Image.Input("images"), io.Audio.Input("audio"), _fps_input()],
+            outputs=[
+                io.Float.Output(display_name="offset_ms", tooltip="Positive: the sound is late. 0 without evidence."),
+                io.Boolean.Output(display_name="evidence", tooltip="Whether the offset means something."),
+                io.String.Output(display_name="report"),
+                io.Image.Output(display_name="picture", tooltip="The offset second by second."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, images: torch.Tensor, audio: dict, fps: float) -> io.NodeOutput:
+        from ..pipelines.pictures import draw_curve, pixels  # matplotlib, which a start of ComfyUI should not wait for
+
+        measured = measure(signals_of(_clip(images, audio, fps)))
+        offset, report = measured.agreement.offset, str(measured)
+        picture = pixels(draw_curve(measured))[None]
+        return io.NodeOutput(1000 * (offset or 0.0), offset is not None, report, picture, ui=ui.PreviewText(report))
+
+
+class DuetShiftAudio(io.ComfyNode):
+    """Moves a sound in time."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="DuetShiftAudio",
+            display_name="Duet Shift Audio",
+            category=CATEGORY,
+            description="Makes a sound earlier (positive: what 'Duet Sync Meter' found it to be late) or later, at the same length.",
+            search_aliases=["offset", "delay", "sync"],
+            inputs=[
+                io.Audio.Input("audio"),
+                io.Float.Input(
+                    "late_ms",
+                    default=0.0,
+                    min=-10_000.0,
+                    max=10_000.0,
+                    step=1.0,
+                    tooltip="By how much the sound is late. It is moved forward by that; a negative value delays it.",
+                ),
+            ],
+            outputs=[io.Audio.Output(display_name="audio")],
+        )
+
+    @classmethod
+    def execute(cls, audio: dict, late_ms: float) -> io.NodeOutput:
+        moved = shifted(audio["waveform"], samples=round(late_ms / 1000 * audio["sample_rate"]))
+        return io.NodeOutput({**audio, "waveform": moved})
 
 
 class DuetTimelinePlot(io.ComfyNode):
@@ -25,9 +101,7 @@ class DuetTimelinePlot(io.ComfyNode):
             inputs=[
                 io.Image.Input("images"),
                 io.Audio.Input("audio"),
-                io.Float.Input(
-                    "fps", default=16.0, min=0.1, max=240.0, step=0.01, tooltip="Frames per second of the pictures."
-                ),
+                _fps_input(),
                 io.String.Input("title", default="", tooltip="Above the picture."),
                 io.Combo.Input(
                     "events",
@@ -45,6 +119,6 @@ class DuetTimelinePlot(io.ComfyNode):
         from ..pipelines.pictures import pixels  # matplotlib, which a start of ComfyUI should not wait for
         from ..pipelines.timeline import draw_timeline, reading_of
 
-        clip = Clip(images[..., :3].float().cpu(), fps, audio["waveform"][0].float().cpu(), audio["sample_rate"])
+        clip = _clip(images, audio, fps)
         heard, seen, score = reading_of(clip) if events == EVENTS[0] else ({}, {}, "")
         return io.NodeOutput(pixels(draw_timeline(clip, heard, seen, title=title, score=score))[None], score)

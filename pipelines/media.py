@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -32,6 +34,13 @@ def fit_sound(
     wanted = round(seconds * sample_rate)
     fitted = torch.nn.functional.pad(waveform[:, :wanted].float(), (0, max(0, wanted - waveform.shape[1])))
     return fitted / fitted.abs().amax().clamp_min(1.0)
+
+
+def shifted(waveform: Float[Tensor, "*n samples"], *, samples: int) -> Float[Tensor, "*n samples"]:
+    """``waveform`` earlier by ``samples`` (later where negative), at the same length; silence takes the place of what is left out."""
+    count = waveform.shape[-1]
+    by = max(-count, min(count, samples))
+    return torch.nn.functional.pad(waveform[..., max(0, by) : count + min(0, by)], (max(0, -by), max(0, by)))
 
 
 def write_mp4(path: Path, clip: Clip) -> None:
@@ -77,28 +86,39 @@ def _write_streams(container: av.container.OutputContainer, clip: Clip) -> None:
     container.mux(audio.encode(None))
 
 
+@contextmanager
+def opened(path: Path) -> Iterator[av.container.InputContainer]:
+    """A media file to read from.
+
+    Raises:
+        ValueError: it cannot be read as one, at its beginning or later.
+    """
+    try:
+        with av.open(str(path)) as container:
+            yield container
+    except av.error.FFmpegError as error:
+        raise ValueError(f"{path} cannot be read as a media file: {error}.") from error
+
+
 def read_mp4(path: Path) -> Clip:
     """Frames and sound of a media file.
 
     Raises:
         ValueError: not a readable media file, or one without both streams.
     """
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video or not container.streams.audio:
-                raise ValueError(
-                    f"{path} needs a video and an audio stream; it has {len(container.streams.video)} and {len(container.streams.audio)}."
-                )
-            fps, rate = float(container.streams.video[0].average_rate), container.streams.audio[0].rate
-            pictures: list[Tensor] = []
-            sounds: list[Tensor] = []
-            for frame in container.decode(video=0, audio=0):
-                if isinstance(frame, av.VideoFrame):
-                    pictures.append(torch.from_numpy(frame.to_ndarray(format="rgb24")))
-                else:
-                    sounds.append(torch.from_numpy(frame.to_ndarray()))
-    except av.error.FFmpegError as error:
-        raise ValueError(f"{path} cannot be read as a media file: {error}.") from error
+    with opened(path) as container:
+        if not container.streams.video or not container.streams.audio:
+            raise ValueError(
+                f"{path} needs a video and an audio stream; it has {len(container.streams.video)} and {len(container.streams.audio)}."
+            )
+        fps, rate = float(container.streams.video[0].average_rate), container.streams.audio[0].rate
+        pictures: list[Tensor] = []
+        sounds: list[Tensor] = []
+        for frame in container.decode(video=0, audio=0):
+            if isinstance(frame, av.VideoFrame):
+                pictures.append(torch.from_numpy(frame.to_ndarray(format="rgb24")))
+            else:
+                sounds.append(torch.from_numpy(frame.to_ndarray()))
     return Clip(torch.stack(pictures).float() / 255, fps, torch.cat(sounds, dim=1).float(), rate)
 
 
@@ -116,21 +136,18 @@ def read_conformed(path: Path, shape: ClipShape) -> Clip:
     shown: list[float] = []
     sounds: list[Tensor] = []
     heard_at: float | None = None
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video or not container.streams.audio:
-                missing = "video" if not container.streams.video else "audio"
-                raise ValueError(f"{path} has no {missing} stream; both are needed.")
-            for frame in container.decode(video=0, audio=0):
-                if isinstance(frame, av.VideoFrame):
-                    pictures.append(_fitted(torch.from_numpy(frame.to_ndarray(format="rgb24")), shape))
-                    shown.append(frame.time or 0.0)
-                else:
-                    heard_at = frame.time or 0.0 if heard_at is None else heard_at
-                    sounds += [torch.from_numpy(f.to_ndarray()) for f in resampler.resample(frame)]
-            sounds += [torch.from_numpy(f.to_ndarray()) for f in resampler.resample(None)]
-    except av.error.FFmpegError as error:
-        raise ValueError(f"{path} cannot be read as a media file: {error}.") from error
+    with opened(path) as container:
+        if not container.streams.video or not container.streams.audio:
+            missing = "video" if not container.streams.video else "audio"
+            raise ValueError(f"{path} has no {missing} stream; both are needed.")
+        for frame in container.decode(video=0, audio=0):
+            if isinstance(frame, av.VideoFrame):
+                pictures.append(_fitted(torch.from_numpy(frame.to_ndarray(format="rgb24")), shape))
+                shown.append(frame.time or 0.0)
+            else:
+                heard_at = frame.time or 0.0 if heard_at is None else heard_at
+                sounds += [torch.from_numpy(f.to_ndarray()) for f in resampler.resample(frame)]
+        sounds += [torch.from_numpy(f.to_ndarray()) for f in resampler.resample(None)]
     if not pictures or not sounds:
         raise ValueError(f"{path} holds no {'frame' if not pictures else 'sound'}.")
     times = torch.tensor(shown, dtype=torch.float64)

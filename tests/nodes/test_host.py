@@ -256,6 +256,8 @@ def test_node_ids_and_inputs_stay(comfy):
         "DuetSampler": ["guider", "latent", "seed", "steps", "sampler", "sigmas"],
         "DuetDecode": ["latent", "video_vae", "audio_vae", "tiling"],
         "DuetMux": ["images", "audio", "fps", "enlarge", "original"],
+        "DuetSyncMeter": ["images", "audio", "fps"],
+        "DuetShiftAudio": ["audio", "late_ms"],
         "DuetTimelinePlot": ["images", "audio", "fps", "title", "events"],
     }
     assert {name: [field.id for field in node.GET_SCHEMA().inputs] for name, node in comfy.pack.items()} == frozen

@@ -1,0 +1,130 @@
+"""How loud a sound is, and whether it is whole: loudness after ITU-R BS.1770-4 and EBU R 128, true peak, clipping, silence.
+
+Letters: channels c, samples s.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+BLOCK, OVERLAP = 0.4, 0.75  # seconds, and the share that blocks have in common
+ABSOLUTE, RELATIVE = -70.0, -10.0  # gates: LUFS, and LU below the ungated mean
+OFFSET = -0.691  # of the loudness scale
+SURROUND = 1.41  # weight of the channels behind the listener, in 5.0 and 5.1
+OVERSAMPLED = 4
+FULL = 0.999  # of full scale: what stays there is clipped
+QUIET = -60.0  # decibels below full scale: what stays below is silence
+PIECE = 10.0  # seconds that are worked on at once
+Taps = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Loudness:
+    """``lufs`` is None where all is below the gate. ``clipped`` counts runs of three samples or more at full scale."""
+
+    lufs: float | None
+    true_peak: float  # decibels against full scale
+    clipped: int
+    silent: float  # share of the time
+
+
+def loudness(waveform: Float[Tensor, "c s"], *, sample_rate: int) -> Loudness:
+    """Loudness and wholeness of a sound.
+
+    Raises:
+        ValueError: no samples at all.
+    """
+    if waveform.shape[1] == 0:
+        raise ValueError("The sound has no samples.")
+    peak = max(_true_peak(part) for part in waveform.split(round(PIECE * sample_rate), dim=1))
+    return Loudness(
+        integrated(waveform, sample_rate=sample_rate),
+        20 * math.log10(max(peak, 1e-9)),
+        _runs(waveform),
+        _silence(waveform, sample_rate=sample_rate),
+    )
+
+
+def integrated(waveform: Float[Tensor, "c s"], *, sample_rate: int) -> float | None:
+    """Gated loudness in LUFS."""
+    size, hop = round(BLOCK * sample_rate), round(BLOCK * (1 - OVERLAP) * sample_rate)
+    if waveform.shape[1] < size:
+        waveform = torch.nn.functional.pad(waveform, (0, size - waveform.shape[1]))
+    power = _weighted(waveform, sample_rate=sample_rate).square().unfold(1, size, hop).mean(-1)
+    weights = torch.ones(len(power), dtype=power.dtype)
+    if len(power) >= 5:  # left, right, centre, (low frequencies,) and two behind
+        weights[-2:] = SURROUND
+        weights[3] = 0.0 if len(power) == 6 else weights[3]
+    blocks = (weights[:, None] * power).sum(0)
+    level = OFFSET + 10 * torch.log10(blocks.clamp_min(1e-12))
+    kept = blocks[level > ABSOLUTE]
+    if len(kept) == 0:
+        return None
+    gate = OFFSET + 10 * math.log10(float(kept.mean())) + RELATIVE
+    return OFFSET + 10 * math.log10(float(blocks[(level > ABSOLUTE) & (level > gate)].mean()))
+
+
+def _weighted(waveform: Float[Tensor, "c s"], *, sample_rate: int) -> Float[Tensor, "c s"]:
+    """K-weighting, piece by piece; the filter's memory is far shorter than the second that pieces overlap."""
+    size, memory = round(PIECE * sample_rate), sample_rate
+    out = []
+    for start in range(0, waveform.shape[1], size):
+        before = min(start, memory)
+        part = waveform[:, start - before : start + size].double()
+        length = 2 * part.shape[1]
+        curve = k_weighting(torch.fft.rfftfreq(length, 1 / sample_rate).double(), sample_rate=sample_rate)
+        out.append(torch.fft.irfft(torch.fft.rfft(part, length) * curve, length)[:, before : part.shape[1]])
+    return torch.cat(out, dim=1)
+
+
+def k_weighting(frequency: Float[Tensor, " f"], *, sample_rate: int) -> Complex[Tensor, " f"]:
+    """Frequency response of both stages, designed for any rate by the bilinear transform (constants of BS.1770-4 at 48 kHz)."""
+    z = torch.exp(-2j * math.pi * frequency / sample_rate)
+    shelf = _biquad(z, *_shelf(1681.974450955533, 3.999843853973347, 0.7071752369554196, sample_rate))
+    return shelf * _biquad(z, *_high_pass(38.13547087602444, 0.5003270373238773, sample_rate))
+
+
+def _biquad(z: Tensor, b: Taps, a: Taps) -> Tensor:
+    top, bottom = (c[0] + c[1] * z + c[2] * z**2 for c in (b, a))
+    return top / bottom
+
+
+def _shelf(centre: float, gain: float, q: float, rate: int) -> tuple[Taps, Taps]:
+    k, high = math.tan(math.pi * centre / rate), 10 ** (gain / 20)
+    band = high**0.4996667741545416
+    norm = 1 + k / q + k * k
+    b = ((high + band * k / q + k * k) / norm, 2 * (k * k - high) / norm, (high - band * k / q + k * k) / norm)
+    return b, (1.0, 2 * (k * k - 1) / norm, (1 - k / q + k * k) / norm)
+
+
+def _high_pass(centre: float, q: float, rate: int) -> tuple[Taps, Taps]:
+    k = math.tan(math.pi * centre / rate)
+    norm = 1 + k / q + k * k
+    return (1.0, -2.0, 1.0), (1.0, 2 * (k * k - 1) / norm, (1 - k / q + k * k) / norm)
+
+
+def _true_peak(waveform: Float[Tensor, "c s"]) -> float:
+    """The highest value between samples too, by oversampling."""
+    count = waveform.shape[1]
+    spectrum = torch.fft.rfft(waveform.double())
+    return float(torch.fft.irfft(spectrum, OVERSAMPLED * count).abs().amax() * OVERSAMPLED)
+
+
+def _runs(waveform: Float[Tensor, "c s"]) -> int:
+    """Runs of three samples or more at full scale."""
+    full = waveform.abs() >= FULL
+    three = full[:, 2:] & full[:, 1:-1] & full[:, :-2]
+    begins = three & ~torch.nn.functional.pad(three, (1, 0))[:, :-1]
+    return int(begins.sum())
+
+
+def _silence(waveform: Float[Tensor, "c s"], *, sample_rate: int) -> float:
+    """Share of tenths of a second in which no channel reaches ``QUIET``."""
+    tenths = waveform.abs().amax(0).split(max(1, sample_rate // 10))
+    limit = 10 ** (QUIET / 20)
+    return sum(float(part.amax()) < limit for part in tenths) / len(tenths)
