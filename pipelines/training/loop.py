@@ -95,11 +95,15 @@ def parameter_groups(module: nn.Module, settings: Settings) -> list[dict[str, An
 
 
 def update_ema(ema: dict[str, Tensor], module: nn.Module, *, step: int, limit: float) -> None:
-    """Exponential average whose memory grows with the step: decay min(limit, (1 + n) / (20 + n))."""
+    """Exponential average whose memory grows with the step: decay min(limit, (1 + n) / (20 + n)). Buffers are taken as they are: a
+    mask's -inf has no average."""
     decay = min(limit, (1 + step) / (20 + step))
+    learnt = {name for name, _ in module.named_parameters()}
     for name, value in module.state_dict().items():
-        if value.is_floating_point():
+        if name in learnt:
             ema[name].lerp_(value, 1 - decay)
+        else:
+            ema[name].copy_(value)
 
 
 @contextmanager

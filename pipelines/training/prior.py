@@ -28,6 +28,7 @@ from ..world.scene import PLACES
 from .add_on import AddOnStage
 from .data import LatentCache, encode_to
 
+TURNS = 2  # clips going on at another moment, for each clip of a batch
 NEGATIVES = 3  # asynchronous sounds kept for each clip
 KL_WEIGHT = 0.05  # of a nat of the prior against a nat of the contrastive score: at 0.3 the tokens learnt next to nothing of when
 
@@ -84,18 +85,32 @@ def layout_of(scene: Scene) -> Float[Tensor, "places bins"]:
 
 @dataclass(frozen=True)
 class PriorBatch:
-    """Clips, sounds that do not fit them, their words, their layouts, and the noise of their draws."""
+    """Clips, sounds that do not fit them, their words, their layouts, the noise of their draws, and by how many latent frames of
+    the picture their others are turned."""
 
     clips: Streams[Tensor]
     other: Float[Tensor, "b c t"]
     ids: Int[Tensor, "b m"]
     layout: Float[Tensor, "b places bins"]
     noise: Float[Tensor, "b n k"]
+    turns: Int[Tensor, " turns"]
+
+
+def turn(clips: Streams[Tensor], frames: int | Tensor) -> Streams[Tensor]:
+    """Clips that begin ``frames`` latent frames of the picture later and end with what was cut off."""
+    video, audio = clips.both()
+    each = audio.shape[2] // video.shape[2]
+
+    def later(z: Tensor, by: int | Tensor) -> Tensor:
+        return z.index_select(2, (torch.arange(z.shape[2], device=z.device) + by) % z.shape[2])
+
+    return Streams(later(video, frames), later(audio, frames * each))
 
 
 class PriorObjective(nn.Module):
-    """InfoNCE of a clip's draw against all clips of the batch and the same clips with sounds that do not fit; the KL divergence of
-    the clip's Gaussian from the text's; and, without a gradient to the tokens, the layout read from the draw."""
+    """InfoNCE of a clip's draw against all clips of the batch, the same clips with sounds that do not fit, and the same clips going on
+    at another moment (both streams turned by the same time: only when is wrong); the KL divergence of the clip's Gaussian from the
+    text's; and, without a gradient to the tokens, the layout read from the draw."""
 
     def __init__(self, net: PriorNet) -> None:
         super().__init__()
@@ -108,7 +123,8 @@ class PriorObjective(nn.Module):
         states, wrong = (net.encoder.both(seen, net.encoder.heard(sound)) for sound in (audio, batch.other))
         mean, log_variance = net.encoder.moments(states)
         draw = mean + (0.5 * log_variance).exp() * batch.noise
-        scores = net.critic(draw, torch.cat([net.encoder.keys(states), net.encoder.keys(wrong)]))
+        turned = [net.encoder.states(turn(clips, by)) for by in batch.turns.unbind()]
+        scores = net.critic(draw, torch.cat([net.encoder.keys(z) for z in (states, wrong, *turned)]))
         contrast = F.cross_entropy(scores, torch.arange(len(scores), device=scores.device))
         text_mean, text_log_variance = (z.float() for z in net.estimator.moments(batch.ids))
         divergence = gaussian_kl((mean, log_variance), (text_mean, text_log_variance)).sum((1, 2)).mean()
@@ -150,6 +166,7 @@ class PriorStage:
             latents.tokens[pick, wording].long(),
             self.layouts[pick],
             torch.randn(size, config.spatial + config.temporal, config.channels, generator=generator),
+            torch.randperm(latents.video.shape[2] - 1, generator=generator)[:TURNS] + 1,
         )
 
     def score(self) -> dict[str, float]:
