@@ -51,6 +51,19 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--prompts", type=Path, metavar="FILE", help="a text file with one prompt a line, instead of PROMPT"
     )
     parser.add_argument(
+        "--prior-seed",
+        type=int,
+        metavar="N",
+        help="lay the clip out by a draw of the prior (default: no prior); take k uses N + k",
+    )
+    parser.add_argument(
+        "--prior-temperature",
+        type=float,
+        default=1.0,
+        metavar="T",
+        help="how freely the prior is drawn; 0 is its mean (default 1)",
+    )
+    parser.add_argument(
         "--plan", type=Path, metavar="FILE", help="a timeline to keep to, as 'duet plan' writes it (default: no plan)"
     )
     parser.add_argument(
@@ -104,6 +117,8 @@ def run(arguments: argparse.Namespace) -> None:
     report_unknown(model.text.tokenizer, [*prompts, *(audio or ()), arguments.negative])
     if timeline is not None:
         request = _planned(model, request, timeline)
+    if arguments.prior_seed is not None:
+        request = _laid_out(model, request, arguments.prior_seed, arguments.prior_temperature)
     batch = 16
     with tqdm(total=arguments.steps * -(-len(prompts) // batch), desc="sample", unit="step") as bar:
         clips = generate(model, request, batch=batch, on_step=bar.update)
@@ -142,6 +157,25 @@ def _planned(model: PocketModel, request: Request, timeline: Timeline) -> Reques
         )
     with_plan_layers(model.network)
     return replace(request, plan=plan_request(planner, request.prompts, request.audio, timeline))
+
+
+def _laid_out(model: PocketModel, request: Request, seed: int, temperature: float) -> Request:
+    """``request`` with a draw of the prior for each prompt, and the layers that read it in ``model``."""
+    from ..models.pocket.prior import given_prior
+    from ..models.prior.load import load_prior_net, with_prior_layers
+
+    if not 0 <= temperature <= 10:
+        raise ValueError(f"--prior-temperature is {temperature}; it must be from 0 to 10.")
+    if seed < 0:
+        raise ValueError(f"--prior-seed is {seed}; it must be at least 0.")
+    net = load_prior_net()
+    if request.shape.seconds != net.config.clip.seconds:
+        raise ValueError(
+            f"--seconds is {request.shape.seconds:g}; the prior knows clips of {net.config.clip.seconds:g} s alone."
+        )
+    with_prior_layers(model.network)
+    draws = [net.sample([p], seed=seed + k, temperature=temperature) for k, p in enumerate(request.prompts)]
+    return replace(request, prior=given_prior(draws))
 
 
 def report_unknown(tokenizer: WordTokenizer, texts: Sequence[str]) -> None:

@@ -7,8 +7,8 @@ import torch
 
 from duet_av.pipelines.generate import Request, sample
 from duet_av.pipelines.guidance import PerStreamCFG
-from duet_av.pipelines.metrics.suites.prior import given_prior
 from duet_av.pipelines.models.pocket.load import PocketModel
+from duet_av.pipelines.models.pocket.prior import given_prior
 from duet_av.pipelines.models.prior.load import load_prior_net, with_prior_layers
 
 PROMPT = "a small red bell rings slowly on the left at night"
@@ -47,7 +47,7 @@ def test_two_draws_at_one_noise_are_two_clips_and_one_draw_is_one(run, parts):
 def test_a_prior_in_the_host_is_the_prior_of_the_command_line(run, parts):
     prior = run("DuetPriorSampler", parts.net, PROMPT, 3, 0.5)[0]
     model = PocketModel.load()
-    own = given_prior(load_prior_net().sample([PROMPT], seed=3, temperature=0.5))
+    own = given_prior([load_prior_net().sample([PROMPT], seed=3, temperature=0.5)])
     request = Request([PROMPT], seed=5, steps=6, strategy=STRATEGY, prior=own)
     assert difference(sampled(run, parts, prior), sample(with_prior_layers(model.network), model.text, request)) < 1e-4
 

@@ -6,13 +6,10 @@ from collections.abc import Sequence
 from functools import cache, partial
 from statistics import fmean
 
-import torch
-
 from ...generate import Request, generate
 from ...guidance import PerStreamCFG
-from ...models.javisdit.prior import Prior
 from ...models.pocket.load import PocketModel
-from ...models.pocket.prior import GivenPrior
+from ...models.pocket.prior import GivenPrior, given_prior
 from ...models.prior.load import load_prior_net, with_prior_layers
 from ...models.prior.net import PriorNet
 from ...shapes import ClipShape
@@ -34,17 +31,12 @@ KNOWN = 512  # clips on which the tokens themselves are measured
 SEEDS = 2  # priors, and noises, that are compared for each prompt
 
 
-def given_prior(prior: Prior) -> GivenPrior:
-    """A draw as the network reads it."""
-    return GivenPrior(prior.tokens.spatial, prior.tokens.temporal)
-
-
 def clip_prior(net: PriorNet, prompts: Sequence[Prompt]) -> GivenPrior:
     """The priors of the prompts' own clips: the oracle's."""
     model = _codecs()
     frames, waveform = render([p.scene for p in prompts], ClipShape())
     latents = Streams(model.video_codec.encode(frames), model.audio_codec.encode(waveform))
-    return given_prior(net.of_clips(latents))
+    return given_prior([net.of_clips(latents)])
 
 
 @cache
@@ -59,14 +51,13 @@ def _net() -> PriorNet:
 
 def sampled(temperature: float, prompts: Sequence[Prompt], *, offset: int = 0) -> GivenPrior:
     """A draw for each prompt, with its own seed."""
-    draws = [_net().sample([p.text], seed=p.seed + offset, temperature=temperature).tokens for p in prompts]
-    return GivenPrior(torch.cat([d.spatial for d in draws]), torch.cat([d.temporal for d in draws]))
+    return given_prior([_net().sample([p.text], seed=p.seed + offset, temperature=temperature) for p in prompts])
 
 
 def wrong_words(prompts: Sequence[Prompt]) -> GivenPrior:
     """The mean for another prompt's words."""
     texts = [p.text for p in (*prompts[1:], prompts[0])]
-    return given_prior(_net().sample(texts, seed=0, temperature=0.0))
+    return given_prior([_net().sample(texts, seed=0, temperature=0.0)])
 
 
 def oracle(prompts: Sequence[Prompt]) -> GivenPrior:

@@ -6,16 +6,18 @@ are (our addition). Letters: b batch, l latent tokens, n prior tokens, k channel
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ...plan import sines
 from ...streams import Streams
+from ..javisdit.prior import Prior
 from .add_on import AddOn
 from .blocks import Geometry, Projections
 from .network import PocketConfig, TwinStreamDiT
@@ -49,6 +51,12 @@ class GivenPrior:
     def rows(self, rows: slice) -> GivenPrior:
         """The prior of some of its samples."""
         return GivenPrior(self.spatial[rows], self.temporal[rows], None if self.shown is None else self.shown[rows])
+
+
+def given_prior(draws: Sequence[Prior]) -> GivenPrior:
+    """Draws, one for each sample or batched, as the network reads them."""
+    tokens = [draw.tokens for draw in draws]
+    return GivenPrior(torch.cat([t.spatial for t in tokens]), torch.cat([t.temporal for t in tokens]))
 
 
 class PriorProjector(nn.Module):
