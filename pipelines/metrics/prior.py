@@ -11,14 +11,26 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..models.pocket.codec import AudioCodec
 from ..models.prior.clip import BINS
 from ..models.prior.net import PriorNet
+from ..shapes import ClipShape
 from ..streams import Streams
-from ..world import Scene, caption
+from ..world import Scene, asynchronous, caption, render_sound
 from ..world.scene import ONSET_MARGIN, PLACES, event_times
 from .events import Events, f1, pick_peaks
 
 DRAWS = 16
+NEGATIVES = 3  # sounds for each clip that do not fit it
+
+
+def other_sounds(scenes: Sequence[Scene], codec: AudioCodec) -> Float[Tensor, "n negatives c t"]:
+    """Latents of ``NEGATIVES`` sounds for each scene that do not fit its picture."""
+    shape, kept = ClipShape(seconds=scenes[0].seconds), []
+    for k in range(NEGATIVES):
+        wrong = [asynchronous(s, Random(f"duet asynchronous 1/{s.seed}/{s.index}/{k}")) for s in scenes]
+        kept.append(codec.encode(render_sound(wrong, samples=shape.samples, sample_rate=shape.sample_rate)))
+    return torch.stack(kept, dim=1)
 
 
 def layout_events(layout: Float[Tensor, "places bins"]) -> Events:

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import torch
@@ -15,21 +14,20 @@ from jaxtyping import Float, Int
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ..metrics.prior import NEGATIVES, other_sounds
 from ..models.pocket.codec import AudioCodec, VideoCodec
 from ..models.pocket.prior import GivenPrior, PriorLayers
 from ..models.pocket.text import WordTokenizer
 from ..models.prior.clip import BINS
 from ..models.prior.net import PriorNet
-from ..shapes import ClipShape
 from ..streams import Streams
 from ..weights import halved, save_weights
-from ..world import Scene, asynchronous, make_scenes, render_sound
+from ..world import Scene, make_scenes
 from ..world.scene import PLACES
 from .add_on import AddOnStage
 from .data import LatentCache, encode_to
 
 TURNS = 2  # clips going on at another moment, for each clip of a batch
-NEGATIVES = 3  # asynchronous sounds kept for each clip
 KL_WEIGHT = 0.05  # of a nat of the prior against a nat of the contrastive score: at 0.3 the tokens learnt next to nothing of when
 
 
@@ -63,15 +61,6 @@ class PriorCache:
             encode_to(path, scenes, encode)
         found = load_file(path)
         return cls(scenes, LatentCache.of(found), found["others"])
-
-
-def other_sounds(scenes: Sequence[Scene], codec: AudioCodec) -> Float[Tensor, "n negatives c t"]:
-    """Latents of ``NEGATIVES`` sounds for each scene that do not fit its picture."""
-    shape, kept = ClipShape(seconds=scenes[0].seconds), []
-    for k in range(NEGATIVES):
-        wrong = [asynchronous(s, Random(f"duet asynchronous 1/{s.seed}/{s.index}/{k}")) for s in scenes]
-        kept.append(codec.encode(render_sound(wrong, samples=shape.samples, sample_rate=shape.sample_rate)))
-    return torch.stack(kept, dim=1)
 
 
 def layout_of(scene: Scene) -> Float[Tensor, "places bins"]:

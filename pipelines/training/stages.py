@@ -16,7 +16,7 @@ from torch import nn
 
 from ..guidance import PerStreamCFG
 from ..metrics.bench import Planning, Variant, chunks, score_chunk, summarise
-from ..metrics.prior import knowledge
+from ..metrics.prior import knowledge, other_sounds
 from ..metrics.prompts import AUDIBLE, DEVELOPMENT, bench_prompts
 from ..metrics.reading import AUDIO_PROBE, VIDEO_PROBE, Probes, render
 from ..metrics.suites.plan import edited, given, oracle, shuffled
@@ -52,7 +52,7 @@ from .flow import RECIPES, FlowStage, Recipe, start_audio_from_video
 from .loop import Settings, Stage, train
 from .plan import PlanCache, PlanStage
 from .planner import PlannerStage, judge_planner, predicted_features
-from .prior import PriorCache, PriorLayersStage, PriorStage, other_sounds
+from .prior import PriorCache, PriorLayersStage, PriorStage
 from .probes import AudioProbeStage, VideoProbeStage
 
 CODEC_CLIPS = 1024

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from duet_av.pipelines.guidance import PLAIN, Branch
-from duet_av.pipelines.metrics.prior import knowledge, layout_events, layout_truth, spread
+from duet_av.pipelines.metrics.prior import NEGATIVES, knowledge, layout_events, layout_truth, other_sounds, spread
 from duet_av.pipelines.models.javisdit.prior import Prior
 from duet_av.pipelines.models.pocket.denoiser import PocketDenoiser
 from duet_av.pipelines.models.pocket.load import load_audio_codec, load_text_encoder, load_video_codec
@@ -16,12 +16,10 @@ from duet_av.pipelines.models.prior.net import PriorNet, PriorNetConfig
 from duet_av.pipelines.streams import Streams
 from duet_av.pipelines.training.loop import update_ema
 from duet_av.pipelines.training.prior import (
-    NEGATIVES,
     PriorCache,
     PriorStage,
     gaussian_kl,
     layout_of,
-    other_sounds,
     turn,
 )
 from duet_av.pipelines.world import asynchronous, make_scene, make_scenes, moved, vocabulary

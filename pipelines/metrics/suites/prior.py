@@ -18,7 +18,7 @@ from ...world import make_scenes
 from ...world.scene import MIX
 from ..bench import Run, Variant, chunks, differences, run_variants, summarise
 from ..events import f1
-from ..prior import knowledge, spread
+from ..prior import knowledge, other_sounds, spread
 from ..prompts import AUDIBLE, Prompt, bench_prompts
 from ..reading import Probes, Reading, read, render
 from ..sync import Interval, mean_interval
@@ -102,8 +102,6 @@ def seeds_apart(model: PocketModel, probes: Probes, prompts: Sequence[Prompt]) -
 
 def known(net: PriorNet, seed: int) -> dict[str, Interval]:
     """What the tokens know, and how draws spread against the world."""
-    from ...training.prior import other_sounds
-
     model, scenes = _codecs(), make_scenes(seed, KNOWN, mix=MIX, split="test")
     rows = []
     for start in range(0, KNOWN, 64):
