@@ -12,7 +12,6 @@ WORKFLOWS = [
     "javisdit_v10",
     "ltx2_crossmodal",
     "plan_then_generate",
-    "prior_variations",
     "text_to_av",
 ]
 

@@ -22,7 +22,7 @@ from ...pipelines.models.javisdit.prior import Prior
 from ...pipelines.models.planner.load import load_plan_layers
 from ...pipelines.models.pocket.codec import VideoCodec
 from ...pipelines.models.pocket.denoiser import open_and_silent
-from ...pipelines.models.pocket.load import ADD_ONS, configured
+from ...pipelines.models.pocket.load import configured
 from ...pipelines.models.pocket.network import PocketConfig, TwinStreamDiT
 from ...pipelines.models.pocket.plan import PlanLayers
 from ...pipelines.models.pocket.prior import GivenPrior, PriorLayers
@@ -275,7 +275,7 @@ def with_add_on(model: comfy.model_patcher.ModelPatcher, kind: str) -> comfy.mod
     network = patched.model.diffusion_model
     patched.model.kinds = [name for name in LAYERS if name in (*base.kinds, kind)]
     for name in patched.model.kinds:
-        layers = LAYERS[name](network.config, base.file.sha256, ADD_ONS[name], operations=network.operations)
+        layers = LAYERS[name](network.config, base.file.sha256, operations=network.operations)
         layers.to(device=next(network.parameters()).device, dtype=network.dtype).install(network)
     own = model.clone()
     own.model = patched.model

@@ -11,7 +11,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from ..files import replaced
-from ..models.pocket.load import ADD_ONS, FILES
+from ..models.pocket.load import ADD_ONS, FILES, UNSHIPPED
 from ..weights import WEIGHTS, load_weights
 from .bench import Rows
 from .reading import AUDIO_PROBE, VIDEO_PROBE
@@ -21,13 +21,13 @@ TABLES = WEIGHTS / "bench"
 MEASURED_WITH = {**FILES, "audio-probe": AUDIO_PROBE, "video-probe": VIDEO_PROBE}
 ADDED = {
     "plan": ("pocket-plan", "pocket-planner"),
-    "prior": tuple(ADD_ONS),
+    "prior": (*ADD_ONS, *UNSHIPPED),
 }  # add-ons that a suite measures beyond that
 
 
 def measured_with(suite: str) -> dict[str, Path]:
     """The weights that a suite's numbers are about."""
-    return {**MEASURED_WITH, **{name: ADD_ONS[name] for name in ADDED.get(suite, ())}}
+    return {**MEASURED_WITH, **{name: {**ADD_ONS, **UNSHIPPED}[name] for name in ADDED.get(suite, ())}}
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from ..models.pocket.codec import AudioCodec, VideoCodec, log_mel
 from ..models.pocket.load import (
     ADD_ONS,
     FILES,
+    UNSHIPPED,
     PocketModel,
     load_audio_codec,
     load_network,
@@ -271,16 +272,16 @@ def judge_prior(net: PriorNet) -> dict[str, float]:
 
 def _prior(job: Job) -> PriorStage:
     """Encoders of true clips and the estimator."""
-    warm = _goes_on(job, ADD_ONS["pocket-prior"])
+    warm = _goes_on(job, UNSHIPPED["pocket-prior"])
     net = load_prior_net().requires_grad_(True) if warm else new_prior()
-    return PriorStage(prior_cache(job), net, job.folder / ADD_ONS["pocket-prior"].name, judge=judge_prior)
+    return PriorStage(prior_cache(job), net, job.folder / UNSHIPPED["pocket-prior"].name, judge=judge_prior)
 
 
 def _prior_layers(job: Job) -> PriorLayersStage:
     """Prior layers on the shipped base. 'score' is the synchrony of clips with the priors of the prompts' own clips."""
     file, encoder, network = load_weights(FILES["pocket-av"], "pocket-av"), load_text_encoder(), load_network()
     net = load_prior_net()
-    warm = _goes_on(job, ADD_ONS["pocket-prior-layers"])
+    warm = _goes_on(job, UNSHIPPED["pocket-prior-layers"])
     if warm:
         layers = load_prior_layers(network.config, file.sha256)
     else:
@@ -298,7 +299,7 @@ def _prior_layers(job: Job) -> PriorLayersStage:
         found = {metric: value.mean for metric, value in summarise(records)["all"].items()}
         return {"score": found["sync_f1"], **found}
 
-    path = job.folder / ADD_ONS["pocket-prior-layers"].name
+    path = job.folder / UNSHIPPED["pocket-prior-layers"].name
     return PriorLayersStage(
         prior_cache(job), net, layers, network, encoder, path,
         recipe=RECIPES["joint"], base=file.sha256, judge=judge, before=warm,

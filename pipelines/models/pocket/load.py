@@ -26,6 +26,9 @@ FILES = {
 ADD_ONS = {
     "pocket-plan": WEIGHTS / "pocket-plan.safetensors",
     "pocket-planner": WEIGHTS / "pocket-planner.safetensors",
+}
+# The same, but not trained well enough to ship: 'duet train prior' and 'duet train prior-layers' make them.
+UNSHIPPED = {
     "pocket-prior": WEIGHTS / "pocket-prior.safetensors",
     "pocket-prior-layers": WEIGHTS / "pocket-prior-layers.safetensors",
 }
