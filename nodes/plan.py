@@ -258,7 +258,12 @@ class DuetTimelinePrompt(io.ComfyNode):
                 ),
                 io.Float.Input("seconds", default=5.0, min=1.0, max=60.0, step=0.1, tooltip="Length of the clip."),
                 io.Int.Input(
-                    "seed", default=0, min=0, max=2**63 - 1, tooltip="Of the timeline that the planner draws."
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=2**63 - 1,
+                    control_after_generate=io.ControlAfterGenerate.fixed,
+                    tooltip="Of the timeline that the planner draws.",
                 ),
                 PlannerSocket.Input(
                     "planner",

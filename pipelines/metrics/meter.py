@@ -118,8 +118,9 @@ def agreement(sound: Float[Tensor, " n"], picture: Float[Tensor, "m c"]) -> Agre
 
 def curve(sound: Float[Tensor, " n"], picture: Float[Tensor, "m c"]) -> list[tuple[float, Agreement]]:
     """Agreement second by second: the middle of each window of ``PIECE`` seconds, and what holds in it."""
-    length, step = round(PIECE * TICKS), round(STEP * TICKS)
-    last = max(1, min(len(sound), len(picture)) - length + 1)
+    count, step = min(len(sound), len(picture)), round(STEP * TICKS)
+    length = min(count, round(PIECE * TICKS))
+    last = max(1, count - length + 1)
     return [
         ((start + length / 2) / TICKS, agreement(sound[start : start + length], picture[start : start + length]))
         for start in range(0, last, step)

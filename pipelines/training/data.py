@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -69,13 +70,9 @@ class LatentCache:
         tokenizer: WordTokenizer,
     ) -> LatentCache:
         """Render and encode ``count`` scenes, or read them back from ``path`` (one file per seed, count, mix and codec)."""
-        if not path.is_file():
-            encode_to(
-                path,
-                make_scenes(seed, count, mix=mix),
-                lambda scenes, frames, waveform: cls.encode(scenes, frames, waveform, codecs, tokenizer),
-            )
-        return cls.read(path)
+        scenes = make_scenes(seed, count, mix=mix)
+        encode = partial(cls.encode, codecs=codecs, tokenizer=tokenizer)
+        return cls.of(encoded(path, scenes, encode))
 
     @classmethod
     def read(cls, path: Path) -> LatentCache:
@@ -118,6 +115,13 @@ class LatentCache:
 
 
 Encode = Callable[[Sequence[Scene], Tensor, Tensor], dict[str, Tensor]]
+
+
+def encoded(path: Path, scenes: Sequence[Scene], encode: Encode) -> dict[str, Tensor]:
+    """What ``encode`` makes of ``scenes``, rendered and encoded once and read back from ``path`` later."""
+    if not path.is_file():
+        encode_to(path, scenes, encode)
+    return load_file(path)
 
 
 @torch.inference_mode()

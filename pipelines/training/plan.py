@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from ..metrics.reading import Probes
@@ -22,7 +21,7 @@ from ..shapes import ClipShape
 from ..streams import Streams
 from ..world import Scene, irregular, make_scenes
 from .add_on import AddOnStage
-from .data import LatentCache, encode_to
+from .data import LatentCache, encoded
 
 EDITED = 0.4  # share of the clips whose events an artist has moved
 PREDICTED = 0.5  # share of the third stage's plans that are the planner's; the others stay true
@@ -60,9 +59,7 @@ class PlanCache:
             latents = LatentCache.encode(part, frames, waveform, codecs, tokenizer)
             return {**latents, "plan_video": video.half(), "plan_audio": audio.half()}
 
-        if not path.is_file():
-            encode_to(path, scenes, encode)
-        found = load_file(path)
+        found = encoded(path, scenes, encode)
         features = Streams(found["plan_video"], found["plan_audio"])
         grid = PlanGrid.of(ClipShape().frames, features.both()[1].shape[1] * PER_BLOCK)
         return cls(scenes, LatentCache.of(found), features, grid)

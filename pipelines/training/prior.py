@@ -11,7 +11,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..metrics.prior import NEGATIVES, other_sounds
@@ -25,7 +24,7 @@ from ..weights import halved, save_weights
 from ..world import Scene, make_scenes
 from ..world.scene import PLACES
 from .add_on import AddOnStage
-from .data import LatentCache, encode_to
+from .data import LatentCache, encoded
 
 TURNS = 2  # clips going on at another moment, for each clip of a batch
 KL_WEIGHT = 0.05  # of a nat of the prior against a nat of the contrastive score: at 0.3 the tokens learnt next to nothing of when
@@ -57,9 +56,7 @@ class PriorCache:
             latents = LatentCache.encode(part, frames, waveform, codecs, tokenizer)
             return {**latents, "others": other_sounds(part, codecs[1]).half()}
 
-        if not path.is_file():
-            encode_to(path, scenes, encode)
-        found = load_file(path)
+        found = encoded(path, scenes, encode)
         return cls(scenes, LatentCache.of(found), found["others"])
 
 
