@@ -9,6 +9,7 @@ from comfy_api.latest import InputImpl, Types, io
 
 from ..pipelines.media import fit_sound
 from ..pipelines.shapes import MAX_SECONDS
+from . import inputs
 from .host.latent import nest, unnest
 from .host.model import joint_model
 from .types import ASKED, CATEGORY
@@ -121,9 +122,7 @@ class DuetMux(io.ComfyNode):
             inputs=[
                 io.Image.Input("images"),
                 io.Audio.Input("audio"),
-                io.Float.Input(
-                    "fps", default=16.0, min=0.1, max=240.0, step=0.01, tooltip="Frames per second of the pictures."
-                ),
+                inputs.fps(),
                 io.Int.Input(
                     "enlarge",
                     default=8,

@@ -8,6 +8,7 @@ from comfy_api.latest import io, ui
 from ..pipelines.media import shifted
 from ..pipelines.metrics.measure import measure, signals_of
 from ..pipelines.streams import Clip
+from . import inputs
 from .types import CATEGORY
 
 EVENTS = ("pocket world", "none")
@@ -15,12 +16,6 @@ EVENTS = ("pocket world", "none")
 
 def _clip(images: torch.Tensor, audio: dict, fps: float) -> Clip:
     return Clip(images[..., :3].float().cpu(), fps, audio["waveform"][0].float().cpu(), audio["sample_rate"])
-
-
-def _fps_input() -> io.Float.Input:
-    return io.Float.Input(
-        "fps", default=16.0, min=0.1, max=240.0, step=0.01, tooltip="Frames per second of the pictures."
-    )
 
 
 class DuetSyncMeter(io.ComfyNode):
@@ -37,7 +32,7 @@ class DuetSyncMeter(io.ComfyNode):
             "better than by chance it says so.",
             search_aliases=["synchrony", "offset", "lip sync", "av-align", "lufs"],
             is_output_node=True,
-            inputs=[io.Image.Input("images"), io.Audio.Input("audio"), _fps_input()],
+            inputs=[io.Image.Input("images"), io.Audio.Input("audio"), inputs.fps()],
             outputs=[
                 io.Float.Output(display_name="offset_ms", tooltip="Positive: the sound is late. 0 without evidence."),
                 io.Boolean.Output(display_name="evidence", tooltip="Whether the offset means something."),
@@ -101,7 +96,7 @@ class DuetTimelinePlot(io.ComfyNode):
             inputs=[
                 io.Image.Input("images"),
                 io.Audio.Input("audio"),
-                _fps_input(),
+                inputs.fps(),
                 io.String.Input("title", default="", tooltip="Above the picture."),
                 io.Combo.Input(
                     "events",

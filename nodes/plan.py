@@ -9,6 +9,7 @@ from ..pipelines.models.planner.planner import VAPlanner
 from ..pipelines.models.planner.qwen import QwenPlanner
 from ..pipelines.plan import Plan, Timeline
 from ..pipelines.planning import STYLES, as_prompt, read_plan
+from . import inputs
 from .host.plan import language_folder, language_folders, load_plan, load_writer, plan_file, plan_files, plan_target
 from .types import CATEGORY
 from .types import Plan as PlanSocket
@@ -56,22 +57,8 @@ class DuetPlanner(io.ComfyNode):
                 io.String.Input(
                     "audio", multiline=True, default="", tooltip="What is heard. Empty: the same words as the video."
                 ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=2**63 - 1,
-                    control_after_generate=io.ControlAfterGenerate.fixed,
-                    tooltip="Of the plan: another seed, another course of events.",
-                ),
-                io.Float.Input(
-                    "temperature",
-                    default=1.0,
-                    min=0.0,
-                    max=2.0,
-                    step=0.05,
-                    tooltip="How freely it is drawn: 0 always takes what is likeliest.",
-                ),
+                inputs.seed("Of the plan: another seed, another course of events."),
+                inputs.temperature("How freely it is drawn: 0 always takes what is likeliest."),
                 io.Combo.Input(
                     "mode",
                     options=list(MODES),
@@ -91,6 +78,8 @@ class DuetPlanner(io.ComfyNode):
     def execute(
         cls, planner: AnyPlanner, video: str, audio: str, seed: int, temperature: float, mode: str
     ) -> io.NodeOutput:
+        if isinstance(planner, QwenPlanner):  # before it writes for a minute
+            raise planner.without_towers()
         written = None if mode == "paper" else planner.write(video, audio, seed=seed, temperature=temperature)
         return io.NodeOutput(planner.plan(video, audio, written, seed=seed), "" if written is None else str(written))
 
@@ -257,14 +246,7 @@ class DuetTimelinePrompt(io.ComfyNode):
                     "timeline", multiline=True, default="", tooltip="Written by you. Empty: the planner writes it."
                 ),
                 io.Float.Input("seconds", default=5.0, min=1.0, max=60.0, step=0.1, tooltip="Length of the clip."),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=2**63 - 1,
-                    control_after_generate=io.ControlAfterGenerate.fixed,
-                    tooltip="Of the timeline that the planner draws.",
-                ),
+                inputs.seed("Of the timeline that the planner draws."),
                 PlannerSocket.Input(
                     "planner",
                     optional=True,

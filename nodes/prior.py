@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
+from . import inputs
 from .host.families import AUTO, choices
 from .host.prior import PriorSource, load_prior_net
 from .types import CATEGORY
@@ -69,22 +70,8 @@ class DuetPriorSampler(io.ComfyNode):
                 io.String.Input(
                     "prompt", multiline=True, default="", tooltip="The same words as the positive prompt's."
                 ),
-                io.Int.Input(
-                    "seed",
-                    default=42,
-                    min=0,
-                    max=2**63 - 1,
-                    control_after_generate=io.ControlAfterGenerate.fixed,
-                    tooltip="Of the draw. The same on every machine.",
-                ),
-                io.Float.Input(
-                    "temperature",
-                    default=1.0,
-                    min=0.0,
-                    max=2.0,
-                    step=0.05,
-                    tooltip="How far draws spread: 0 is the mean, 1 what the model was trained with.",
-                ),
+                inputs.seed("Of the draw. The same on every machine.", default=42),
+                inputs.temperature("How far draws spread: 0 is the mean, 1 what the model was trained with."),
             ],
             outputs=[
                 PriorSocket.Output(display_name="prior"),

@@ -6,6 +6,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..pipelines.generate import DEFAULT_STEPS
+from . import inputs
 from .host.guider import StrategyGuider
 from .host.sample import default_sampler, sample_latent, schedule
 from .types import CATEGORY
@@ -25,14 +26,7 @@ class DuetSampler(io.ComfyNode):
             inputs=[
                 io.Guider.Input("guider"),
                 io.Latent.Input("latent"),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=2**63 - 1,
-                    control_after_generate=io.ControlAfterGenerate.fixed,
-                    tooltip="Take k of a batch uses seed + k.",
-                ),
+                inputs.seed("Take k of a batch uses seed + k."),
                 io.Int.Input(
                     "steps",
                     default=DEFAULT_STEPS,

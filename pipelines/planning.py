@@ -10,6 +10,7 @@ import torch
 from .models.planner.planner import VAPlanner
 from .plan import Event, PlanStreams, PlanTokens, Timeline, ToldPlan
 from .world import Scene
+from .world.caption import WHERE
 
 
 def _text(path: Path) -> str:
@@ -49,7 +50,6 @@ def read_plan(path: Path) -> ToldPlan:
         raise ValueError(f"{path}: {error}") from error
 
 
-WHERE = {"left": "on the left", "middle": "in the middle", "right": "on the right"}
 STYLES = ("prose", "beats")  # one flowing paragraph, as LTX-2 asks for; a timed line for each event
 
 

@@ -51,13 +51,12 @@ def reading_of(clip: Clip, probes: Probes | None = None) -> tuple[Events, Events
     Raises:
         ValueError: the clip has not the pocket world's rates, so that its probes cannot read it.
     """
-    probes = probes or Probes.load()
     if (clip.fps, clip.sample_rate, len(clip.waveform)) != (POCKET.fps, POCKET.sample_rate, 2):
         raise ValueError(
             f"The clip has {clip.fps:g} fps, {clip.sample_rate} Hz and {len(clip.waveform)} channel(s); the pocket world's probes read "
             f"{POCKET.fps} fps, {POCKET.sample_rate} Hz and 2 channels. Choose no events for clips of other models."
         )
-    (reading,) = read(probes, [clip])
+    (reading,) = read(probes or Probes.load(), [clip])
     heard, seen = reading.heard, reading.seen.events
     late = offset(heard, seen)
     told = "" if late is None else f", sound {abs(late) * 1000:.0f} ms {'late' if late >= 0 else 'early'}"

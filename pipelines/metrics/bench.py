@@ -97,8 +97,8 @@ def score_chunk(model: PocketModel, probes: Probes, prompts: Sequence[Prompt], v
         for wanted, record, take in zip(events, records, takes, strict=True):
             record |= plan_scores(wanted, take)
     if prompts[0].audible and variant.anchored:
-        # Chance is of clips that share a caption and nothing else: two takes of one plan would agree by it.
-        second = replace(request, seed=request.seed + SECOND_TAKE, plan=None)
+        # Chance is of clips that share a caption and nothing else: two takes of one plan or prior would agree by it.
+        second = replace(request, seed=request.seed + SECOND_TAKE, plan=None, prior=None)
         others = read(probes, generate(model, second, batch=CHUNK))
         ideal = read(probes, reconstruct(model, [p.scene for p in prompts], shape))
         for record, take, other, best in zip(records, takes, others, ideal, strict=True):

@@ -81,10 +81,7 @@ class LatentCache:
         Raises:
             ValueError: not a file of encoded clips.
         """
-        try:
-            tensors = load_file(path)
-        except (OSError, SafetensorError) as error:
-            raise ValueError(f"{path} is not a whole safetensors file ({error}). Make it with 'duet data'.") from error
+        tensors = _tensors(path, remedy="Make it with 'duet data'.")
         if set(tensors) != {"video", "audio", "tokens"}:
             raise ValueError(
                 f"{path} holds {', '.join(sorted(tensors))}; encoded clips are 'video', 'audio' and 'tokens'. Make it with 'duet data'."
@@ -118,10 +115,21 @@ Encode = Callable[[Sequence[Scene], Tensor, Tensor], dict[str, Tensor]]
 
 
 def encoded(path: Path, scenes: Sequence[Scene], encode: Encode) -> dict[str, Tensor]:
-    """What ``encode`` makes of ``scenes``, rendered and encoded once and read back from ``path`` later."""
+    """What ``encode`` makes of ``scenes``, rendered and encoded once and read back from ``path`` later.
+
+    Raises:
+        ValueError: what is at ``path`` is broken.
+    """
     if not path.is_file():
         encode_to(path, scenes, encode)
-    return load_file(path)
+    return _tensors(path, remedy="Delete it, and it is made again.")
+
+
+def _tensors(path: Path, *, remedy: str) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{path} is not a whole safetensors file ({error}). {remedy}") from error
 
 
 @torch.inference_mode()

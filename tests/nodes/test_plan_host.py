@@ -165,7 +165,7 @@ def test_a_qwen_of_ones_own_writes_timelines_and_plans_no_tokens(run, comfy, qwe
     assert Timeline.read(timeline).events
     assert len(prompt.splitlines()) == 1 + len(Timeline.read(timeline).events)
     with pytest.raises(ValueError, match="no trained towers"):
-        run("DuetPlanner", writer, "a dog barks", "", 0, 1.0, "paper")
+        run("DuetPlanner", writer, "a dog barks", "", 0, 1.0, "timeline")
     with pytest.raises(ValueError, match="no folder of a Qwen3"):
         run("DuetLoadTimelineWriter", "gone")
 

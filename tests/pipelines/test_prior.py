@@ -6,13 +6,22 @@ from random import Random
 import pytest
 import torch
 
-from duet_av.pipelines.guidance import PLAIN, Branch
+from duet_av.pipelines.guidance import PLAIN, Branch, PerStreamCFG
+from duet_av.pipelines.metrics import bench
 from duet_av.pipelines.metrics.prior import NEGATIVES, knowledge, layout_events, layout_truth, other_sounds, spread
+from duet_av.pipelines.metrics.prompts import DEVELOPMENT, bench_prompts
+from duet_av.pipelines.metrics.reading import Probes, reconstruct
 from duet_av.pipelines.models.javisdit.prior import Prior
 from duet_av.pipelines.models.pocket.denoiser import PocketDenoiser
-from duet_av.pipelines.models.pocket.load import load_audio_codec, load_text_encoder, load_video_codec
+from duet_av.pipelines.models.pocket.load import (
+    PocketModel,
+    load_audio_codec,
+    load_text_encoder,
+    load_video_codec,
+)
 from duet_av.pipelines.models.pocket.prior import GivenPrior, PriorLayers, PriorLayersConfig
 from duet_av.pipelines.models.prior.net import PriorNet, PriorNetConfig
+from duet_av.pipelines.shapes import ClipShape
 from duet_av.pipelines.streams import Streams
 from duet_av.pipelines.training.loop import update_ema
 from duet_av.pipelines.training.prior import (
@@ -161,7 +170,7 @@ def test_prior_layers_are_nothing_without_a_prior_and_read_where_they_are(networ
     assert same(network(*inputs), bare) == [[True, True]] * 2
     assert same(network(*inputs, conditions={"prior": prior}), bare) == [[False, True]] * 2
     with pytest.raises(ValueError, match=r"3 \+ 2 tokens of 5 channels; the pocket model reads 3 \+ 4 of 5"):
-        layers.projector.check(prior.spatial, prior.temporal[:, :2])
+        layers.encoder.check(prior.spatial, prior.temporal[:, :2])
 
 
 def test_a_prior_is_shown_in_every_branch(network, inputs):
@@ -176,3 +185,18 @@ def test_a_prior_is_shown_in_every_branch(network, inputs):
     given = PocketDenoiser(network, text, text, prior=prior)(branches, x, 0.5)
     for a, b in zip(bare, given, strict=True):
         assert all(not torch.allclose(p, q, atol=1e-5) for p, q in zip(a, b, strict=True))
+
+
+def test_chance_is_of_takes_without_a_prior(monkeypatch):
+    asked = []
+
+    def noted(model, request, *, batch):
+        asked.append(request.prior is not None)
+        return reconstruct(model, [p.scene for p in prompts], ClipShape())
+
+    monkeypatch.setattr(bench, "generate", noted)
+    prompts = bench_prompts(1, DEVELOPMENT, strata=("single",))
+    given = GivenPrior(torch.zeros(2, 3, 5), torch.zeros(2, 4, 5))
+    variant = bench.Variant("a", PerStreamCFG(2.0, 2.0), prior=lambda _: given)
+    bench.score_chunk(PocketModel.load(), Probes.load(), prompts, variant)
+    assert asked == [True, False]

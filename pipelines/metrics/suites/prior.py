@@ -7,7 +7,6 @@ from functools import cache, partial
 from statistics import fmean
 
 from ...generate import Request, generate
-from ...guidance import PerStreamCFG
 from ...models.pocket.load import PocketModel
 from ...models.pocket.prior import GivenPrior, given_prior
 from ...models.prior.load import load_prior_net, with_prior_layers
@@ -23,10 +22,8 @@ from ..prompts import AUDIBLE, Prompt, bench_prompts
 from ..reading import Probes, Reading, read, render
 from ..sync import Interval, mean_interval
 from ..tables import Table
-from .plan import drawn
+from .plan import SHARE, STRATEGY, drawn
 
-SHARE = 0.4  # of the list asked for; what has an audible source in it is used
-STRATEGY = PerStreamCFG(2.0, 2.0)  # the base's plain guidance of record, so that what differs is the prior
 KNOWN = 512  # clips on which the tokens themselves are measured
 SEEDS = 2  # priors, and noises, that are compared for each prompt
 

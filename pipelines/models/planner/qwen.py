@@ -16,12 +16,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...plan import MARKS, PLACES, Plan, Timeline
+from .language import MAX_EVENTS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, Qwen3ForCausalLM
 
 WORDS = tuple(word for word in MARKS.values() if word)  # behind an event
-MAX_EVENTS = 16
 MAX_LETTERS = 16  # of the one word that says what happens
 LEAST_EVENTS = 1
 TOWERS = "towers.safetensors"
@@ -126,7 +126,11 @@ class QwenPlanner:
         Raises:
             ValueError: always, as long as there are none.
         """
-        raise ValueError(
+        raise self.without_towers()
+
+    def without_towers(self) -> ValueError:
+        """Why it plans no tokens."""
+        return ValueError(
             f"{self.folder} has no trained towers ({TOWERS}), so that no tokens can be planned from it. Baton trains them on SigLIP2 and "
             "WavTokenizer features of its clips and has not released them. Its timeline can be used: as words for a host model "
             "('Duet Timeline Prompt'), or with the pocket planner."

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -16,6 +15,8 @@ class AddOn(nn.Module):
 
     NAME: str  # of the condition
     config: Any
+    encoder: nn.Module  # what turns the condition into what the layers read
+    blocks: nn.ModuleDict  # of each stream, the layers that add to its tokens, one for each block
 
     def init_weights(self) -> None:
         """Nothing, or little, is added until something is learnt."""
@@ -23,11 +24,15 @@ class AddOn(nn.Module):
 
     def install(self, network: TwinStreamDiT) -> TwinStreamDiT:
         """Put them into ``network``, which reads the condition from then on where it is given one."""
-        raise NotImplementedError
+        network.add_ons[self.NAME] = self.encoder
+        for i, pair in enumerate(network.pairs()):
+            for stream, half in vars(pair).items():
+                half.add_ons[self.NAME] = cast(nn.ModuleList, self.blocks[stream])[i]
+        return network
 
-    def attentions(self) -> Sequence[nn.Module]:
+    def attentions(self) -> list[nn.Module]:
         """The layers that add to the tokens of a block."""
-        raise NotImplementedError
+        return [layer for layers in self.blocks.values() for layer in cast(nn.ModuleList, layers)]
 
 
 def add_on_config(file: WeightsFile, base: str) -> dict[str, Any]:

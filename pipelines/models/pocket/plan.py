@@ -9,7 +9,6 @@ Letters: b batch, l latent tokens, n plan tokens, d plan channels, c channels, a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -23,7 +22,7 @@ from ...plan import PlanStreams, PlanTokens
 from ...streams import Streams
 from .add_on import AddOn
 from .blocks import Geometry, Projections
-from .network import PocketConfig, TwinStreamDiT
+from .network import PocketConfig
 
 NAME = "plan"
 
@@ -150,18 +149,9 @@ class PlanLayers(PlanReader):
         )
 
     def mlps(self) -> Streams[LatentMLP]:
-        return Streams(self.encoder.video, self.encoder.audio)
-
-    def attentions(self) -> list[PlanAttention]:
-        return [layer for layers in self.blocks.values() for layer in cast(Iterable[PlanAttention], layers)]
+        encoder = cast(PlanEncoder, self.encoder)
+        return Streams(encoder.video, encoder.audio)
 
     def init_weights(self) -> None:
-        for layer in self.attentions():
+        for layer in cast(list[PlanAttention], self.attentions()):
             layer.init_weights()
-
-    def install(self, network: TwinStreamDiT) -> TwinStreamDiT:
-        network.add_ons[NAME] = self.encoder
-        for i, pair in enumerate(network.pairs()):
-            for stream, half in vars(pair).items():
-                half.add_ons[NAME] = cast(nn.ModuleList, self.blocks[stream])[i]
-        return network

@@ -6,7 +6,7 @@ are (our addition). Letters: b batch, l latent tokens, n prior tokens, k channel
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -20,7 +20,7 @@ from ...streams import Streams
 from ..javisdit.prior import Prior
 from .add_on import AddOn
 from .blocks import Geometry, Projections
-from .network import PocketConfig, TwinStreamDiT
+from .network import PocketConfig
 
 OCTAVES = 5
 AXES = {"video": 3, "audio": 1}
@@ -125,7 +125,7 @@ class PriorLayers(AddOn):
         super().__init__()
         self.config = config
         shared = {"operations": operations, **factory}
-        self.projector = PriorProjector(config, network.dim, **shared)
+        self.encoder = PriorProjector(config, network.dim, **shared)
         self.blocks = nn.ModuleDict(
             {
                 stream: nn.ModuleList(PriorAttention(axes, network, **shared) for _ in range(network.depth))
@@ -133,18 +133,8 @@ class PriorLayers(AddOn):
             }
         )
 
-    def attentions(self) -> list[PriorAttention]:
-        return [layer for layers in self.blocks.values() for layer in cast(Iterable[PriorAttention], layers)]
-
     def init_weights(self) -> None:
-        for layer in self.attentions():
+        for layer in cast(list[PriorAttention], self.attentions()):
             for part in (layer.spatial, layer.temporal):
                 for parameter in part.to_out.parameters():
                     nn.init.zeros_(parameter)
-
-    def install(self, network: TwinStreamDiT) -> TwinStreamDiT:
-        network.add_ons[self.NAME] = self.projector
-        for i, pair in enumerate(network.pairs()):
-            for stream, half in vars(pair).items():
-                half.add_ons[self.NAME] = cast(nn.ModuleList, self.blocks[stream])[i]
-        return network
