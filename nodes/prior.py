@@ -21,9 +21,9 @@ class DuetLoadPrior(io.ComfyNode):
             node_id="DuetLoadPrior",
             display_name="Duet Load Prior",
             category=CATEGORY,
-            description="Loads the estimator of a prior (HiST-Sypo): from a prompt to where and when things happen. For the pocket "
-            "model it also puts the layers that read priors on the MODEL; without a prior that is what it was, to the bit. For JavisDiT "
-            "v0.1 the text tower is ImageBind's, whose licence is non-commercial.",
+            description="Loads the estimator of a prior (HiST-Sypo): from a prompt to where and when things happen. The "
+            "pocket model's, which does not ship yet, also puts the layers that read priors on the MODEL; without a prior that is what it "
+            "was, to the bit. For JavisDiT v0.1 the text tower is ImageBind's, whose licence is non-commercial.",
             search_aliases=["hist-sypo", "javisdit prior"],
             inputs=[
                 io.Model.Input("model", tooltip="The model the prior is for: the pocket model or JavisDiT v0.1."),
@@ -32,7 +32,7 @@ class DuetLoadPrior(io.ComfyNode):
                     options=[AUTO, *choices("diffusion_models")],
                     default=AUTO,
                     tooltip="Of JavisDiT, from models/diffusion_models; 'auto' looks for one among the safetensors files. The pocket "
-                    "model's comes with the pack.",
+                    "model's is what 'duet train prior' made.",
                 ),
                 io.Combo.Input(
                     "text_tower",
