@@ -6,6 +6,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from .conditioning import DuetApplyConditions, DuetEncodePrompt
 from .doctor import DuetDoctor
+from .footage import DuetEncodeAV, DuetFreezeStream
 from .guidance import DuetCrossModalGuidance, DuetGuider
 from .latent import DuetDecode, DuetEmptyLatent, DuetMux
 from .loaders import DuetLoadAV
@@ -47,6 +48,8 @@ NODES: list[type[io.ComfyNode]] = [
     DuetPriorSampler,
     DuetApplyConditions,
     DuetEmptyLatent,
+    DuetEncodeAV,
+    DuetFreezeStream,
     DuetStrategyCFG,
     DuetStrategyUCG,
     DuetStrategyCrossModal,

@@ -5,13 +5,15 @@ from __future__ import annotations
 from fractions import Fraction
 
 import torch
-from comfy_api.latest import InputImpl, Types, io
+from comfy_api.latest import Types, io
 
 from ..pipelines.media import fit_sound
 from ..pipelines.shapes import MAX_SECONDS
+from ..pipelines.watermark import labelled
 from . import inputs
 from .host.latent import nest, unnest
 from .host.model import joint_model
+from .host.provenance import TracedVideo, of_graph
 from .types import ASKED, CATEGORY
 
 PIXELS = "Pixels. The pocket model was trained at 64, JavisDiT at 240p and above: {} for a wide picture at 240p."
@@ -135,21 +137,36 @@ class DuetMux(io.ComfyNode):
                     optional=True,
                     tooltip="A waveform to carry instead of the decoded one, e.g. the one a video was made for.",
                 ),
+                io.String.Input(
+                    "watermark",
+                    default="",
+                    optional=True,
+                    tooltip="Shown in the corner of the picture, e.g. 'AI generated'; empty: no label. Where the clip comes from is in its "
+                    "file either way: 'duet doctor FILE' reads it.",
+                ),
             ],
             outputs=[io.Video.Output(display_name="video")],
+            hidden=[io.Hidden.prompt, io.Hidden.unique_id],
         )
 
     @classmethod
     def execute(
-        cls, images: torch.Tensor, audio: dict, fps: float, enlarge: int, original: dict | None = None
+        cls,
+        images: torch.Tensor,
+        audio: dict,
+        fps: float,
+        enlarge: int,
+        original: dict | None = None,
+        watermark: str = "",
     ) -> io.NodeOutput:
         source = original or audio
         rate = source["sample_rate"]
         waveform = fit_sound(source["waveform"][0], seconds=len(images) / fps, sample_rate=rate)
         frames = images.repeat_interleave(enlarge, 1).repeat_interleave(enlarge, 2)
         components = Types.VideoComponents(
-            images=frames,
+            images=labelled(frames, watermark),
             audio={"waveform": waveform[None], "sample_rate": rate},
             frame_rate=Fraction(fps).limit_denominator(1001),
         )
-        return io.NodeOutput(InputImpl.VideoFromComponents(components))
+        graph = cls.hidden.prompt if cls.hidden else None
+        return io.NodeOutput(TracedVideo(components, of_graph(graph or {}, str(cls.hidden.unique_id) if graph else "")))

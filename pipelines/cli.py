@@ -6,12 +6,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from .commands import bench, data, generate, measure, plan, train, world
+from .commands import bench, data, doctor, generate, measure, plan, train, world
 
 COMMANDS = {
     "generate": (generate, "render a prompt to an mp4 with sound"),
     "plan": (plan, "write what happens when in a clip, or check what you wrote"),
     "measure": (measure, "say of any clip whether its sound and its picture agree, and how loud it is"),
+    "doctor": (doctor, "say where a file comes from: model, weights, licence, prompt, seed"),
     "world": (world, "render clips of the procedural world with their exact truth"),
     "train": (train, "train a part of the pocket model"),
     "data": (data, "encode a folder of captioned clips to train on"),

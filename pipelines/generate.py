@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .given import Given, keeping
 from .guidance import DEFAULT, Latents, Strategy, guided
 from .models.pocket.denoiser import PocketDenoiser
 from .models.pocket.load import PocketModel
@@ -26,7 +27,7 @@ DEFAULT_STEPS = 25
 @dataclass(frozen=True)
 class Request:
     """What to make: one clip for each prompt, clip k from ``seed + k``. ``audio`` None takes the video's words; ``plan`` is
-    for a network with plan layers, ``prior`` for one with prior layers."""
+    for a network with plan layers, ``prior`` for one with prior layers; ``given`` is kept as it is."""
 
     prompts: Sequence[str]
     audio: Sequence[str] | None = None
@@ -38,6 +39,7 @@ class Request:
     strategy: Strategy = DEFAULT
     plan: PlanStreams | None = None
     prior: GivenPrior | None = None
+    given: Given | None = None
     shape: ClipShape = field(default_factory=ClipShape)
 
     def __post_init__(self) -> None:
@@ -79,9 +81,14 @@ def sample(network: TwinStreamDiT, text: TextEncoder, request: Request, *, progr
     null = text.embed([request.negative] * count)
     conditions = Streams(video, video if request.audio is None else text.embed(list(request.audio)))
     noise = initial_noise(latent_sizes(network.config, request.shape), range(request.seed, request.seed + count))
+    given = request.given
     denoise = guided(
-        PocketDenoiser(network, conditions, Streams(null, null), request.plan, request.prior), request.strategy
+        PocketDenoiser(
+            network, conditions, Streams(null, null), request.plan, request.prior, given.made if given else Streams()
+        ),
+        request.strategy,
     )
+    denoise = keeping(denoise, given) if given else denoise
     return SAMPLERS[request.sampler](denoise, noise, sigmas, progress=progress)
 
 
@@ -112,7 +119,8 @@ def generate(
         audio = None if request.audio is None else request.audio[rows]
         plan = None if request.plan is None else rows_of(request.plan, rows)
         prior = None if request.prior is None else request.prior.rows(rows)
-        own = {"prompts": request.prompts[rows], "audio": audio, "plan": plan, "prior": prior}
+        given = None if request.given is None else request.given.rows(rows)
+        own = {"prompts": request.prompts[rows], "audio": audio, "plan": plan, "prior": prior, "given": given}
         part = replace(request, **own, seed=request.seed + start)
         clips += decode(model, sample(model.network, model.text, part, progress=progress), request.shape)
     return clips

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from matplotlib.axes import Axes
@@ -80,7 +82,8 @@ def draw_timeline(clip: Clip, heard: Events, seen: Events, *, title: str, score:
     return figure
 
 
-def write_png(path: Path, figure: Figure) -> None:
-    """Save a figure; the file appears whole or not at all."""
+def write_png(path: Path, figure: Figure, *, metadata: dict[str, Any] | None = None) -> None:
+    """Save a figure with each entry of ``metadata`` as JSON; the file appears whole or not at all."""
     with replaced(path) as temporary:
-        figure.savefig(temporary, dpi=120, format="png")
+        text = {key: json.dumps(value) for key, value in (metadata or {}).items()}
+        figure.savefig(temporary, dpi=120, format="png", metadata=text)

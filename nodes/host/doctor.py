@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-from pathlib import Path
-
 import comfy.model_management
 import comfy.model_patcher
 import comfyui_version
 import torch
 
 from ...pipelines.catalogue import REPORTED, REPORTED_ON, part
-from ...pipelines.models.pocket import load as pocket
+from ...pipelines.provenance import own_weights, version
 from .families import FAMILIES, FOLDERS, find
 from .javisdit import sampling_bytes
 
 GIGA = 1e9
-ROOT = Path(__file__).resolve().parents[2]
 FOR_PRIOR = {"JavisDiT v0.1": ("JavisDiT v0.1's prior", "ImageBind")}
 
 
 def _versions() -> str:
-    own = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
     device = comfy.model_management.get_torch_device()
     free = comfy.model_management.get_free_memory(device) / GIGA
     return (
-        f"Duet {own[1] if own else 'of unknown version'}, ComfyUI {comfyui_version.__version__}, torch {torch.__version__}, "
+        f"Duet {version()}, ComfyUI {comfyui_version.__version__}, torch {torch.__version__}, "
         f"{device} with {free:.1f} GB free"
     )
 
@@ -38,19 +32,6 @@ def _model(patcher: comfy.model_patcher.ModelPatcher) -> str:
     return (
         f"MODEL: {name}, {count / 1e6:,.1f} M parameters as {model.get_dtype()}, {patcher.model_size() / GIGA:.2f} GB"
     )
-
-
-def _pocket() -> list[str]:
-    rows = []
-    for file in (*pocket.FILES.values(), *pocket.ADD_ONS.values()):
-        if not file.is_file():
-            rows.append(f"  MISSING  {file.name}: restore the pack's 'weights' folder")
-            continue
-        data = file.read_bytes()
-        rows.append(
-            f"  found    {file.name}, {len(data) / 1e6:.1f} MB, sha256 {hashlib.sha256(data).hexdigest()}, {pocket.LICENCE}"
-        )
-    return rows
 
 
 def _part(name: str) -> str:
@@ -82,7 +63,7 @@ def report(patcher: comfy.model_patcher.ModelPatcher | None) -> str:
     if patcher is not None:
         lines.append(_model(patcher))
     for name, family in FAMILIES.items():
-        lines += ["", f"{name[0].upper()}{name[1:]}", *(_family(name) if family.parts else _pocket())]
+        lines += ["", f"{name[0].upper()}{name[1:]}", *(_family(name) if family.parts else own_weights())]
     lines += ["", f"Models of ComfyUI's own, as reported by others in {REPORTED_ON} and not checked by us"]
     lines += [f"  {row.name}: {row.files}; licence: {row.licence}; memory: {row.memory}" for row in REPORTED]
     places = ", ".join(f"models/{folder}" for folder in dict.fromkeys(FOLDERS.values()))

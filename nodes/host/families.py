@@ -144,26 +144,40 @@ FAMILIES = {
 }
 
 
-def load_family(chosen: dict[str, str]) -> tuple[Parts, str]:
-    """The parts behind the ``chosen`` names of each input, and a line on the licence of each.
+def resolve(chosen: dict[str, str]) -> tuple[str, dict[str, Path]]:
+    """The family of the ``chosen`` names of each input, and the files behind them.
 
     Raises:
-        ValueError: the model is of no family, or a part is missing or something else.
+        ValueError: the model is of no family, or a part is missing.
     """
     first = pocket.FILES[pocket.KINDS["model"]] if chosen["model"] == AUTO else place(FOLDERS["model"], chosen["model"])
     name = kind_of(first)
     if name not in FAMILIES:
         raise ValueError(f"{first}: this is {name}; here one of {', '.join(FAMILIES)} is needed.")
-    family, paths = FAMILIES[name], {"model": first}
+    paths = {"model": first}
     for input_, folder in list(FOLDERS.items())[1:]:
         if chosen[input_] != AUTO:
             paths[input_] = place(folder, chosen[input_])
         elif name == pocket.NAME:
             paths[input_] = pocket.FILES[pocket.KINDS[input_]]
         else:
-            paths[input_] = find(folder, family.parts[input_])
-    licences = (f"{path.name}: {_licence(name, input_, chosen[input_])}" for input_, path in paths.items())
-    return family.load(paths), "\n".join(licences)
+            paths[input_] = find(folder, FAMILIES[name].parts[input_])
+    return name, paths
+
+
+def licences(family: str, paths: dict[str, Path], chosen: dict[str, str]) -> list[str]:
+    """A line on the licence of each file."""
+    return [f"{path.name}: {_licence(family, input_, chosen[input_])}" for input_, path in paths.items()]
+
+
+def load_family(chosen: dict[str, str]) -> tuple[Parts, str]:
+    """The parts behind the ``chosen`` names of each input, and a line on the licence of each.
+
+    Raises:
+        ValueError: the model is of no family, or a part is missing or something else.
+    """
+    name, paths = resolve(chosen)
+    return FAMILIES[name].load(paths), "\n".join(licences(name, paths, chosen))
 
 
 def _licence(family: str, input_: str, choice: str) -> str:

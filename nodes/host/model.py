@@ -21,7 +21,7 @@ from ...pipelines.generate import check_clock, latent_sizes
 from ...pipelines.models.javisdit.prior import Prior
 from ...pipelines.models.planner.load import load_plan_layers
 from ...pipelines.models.pocket.codec import VideoCodec
-from ...pipelines.models.pocket.denoiser import open_and_silent
+from ...pipelines.models.pocket.denoiser import levels, open_and_silent
 from ...pipelines.models.pocket.load import configured
 from ...pipelines.models.pocket.network import PocketConfig, TwinStreamDiT
 from ...pipelines.models.pocket.plan import PlanLayers
@@ -166,13 +166,10 @@ class HostTwinStreamDiT(Hosted, TwinStreamDiT):  # pyright: ignore[reportIncompa
         prior_shown: Tensor | None = None,
         **_unused: Any,
     ) -> list[Tensor]:
-        noisy = Streams(video_noisy, audio_noisy)
-        levels = [timestep[:, None] if mask is None else timestep[:, None] * mask for mask in noisy]
         text = Streams(context, context if audio_text is None else audio_text)
-        # A stream that is given whole must not hear the other one's noise: it keeps to its context tokens.
         routes = torch.ones_like(timestep)[:, None].expand(-1, 2) if route is None else route
         open_, silent = open_and_silent(routes)
-        open_ = open_.map(lambda flag, mask: flag if mask is None else flag & (mask.amax(1) > 0), noisy)
+        level, open_ = levels(timestep, Streams(video_noisy, audio_noisy), open_)
         streams, conditions = Streams(*x), {}
         if plan_video is not None and plan_audio is not None and plan_shown is not None:
             shown = plan_shown.flatten() > 0
@@ -180,9 +177,7 @@ class HostTwinStreamDiT(Hosted, TwinStreamDiT):  # pyright: ignore[reportIncompa
             conditions[PlanLayers.NAME] = Streams(*(PlanTokens(z, torch.tensor(at), shown) for z, at in parts))
         if prior_spatial is not None and prior_temporal is not None and prior_shown is not None:
             conditions[PriorLayers.NAME] = GivenPrior(prior_spatial, prior_temporal, prior_shown.flatten() > 0)
-        x0 = TwinStreamDiT.forward(
-            self, streams, Streams(*levels), text, route=open_, silent=silent, conditions=conditions
-        )
+        x0 = TwinStreamDiT.forward(self, streams, level, text, route=open_, silent=silent, conditions=conditions)
         # The host's flow models answer with the velocity at its one noise level.
         return streams.map(lambda z, clean: (z - clean) / timestep.view(-1, *[1] * (z.ndim - 1)), x0).present()
 

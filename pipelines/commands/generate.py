@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 from ..files import check_place
 
 if TYPE_CHECKING:
+    from ..footage import Footage
     from ..generate import Request
     from ..metrics.reading import Probes
     from ..models.pocket.load import PocketModel
     from ..models.pocket.text import WordTokenizer
     from ..plan import Timeline
+    from ..shapes import ClipShape
     from ..streams import Clip
 
 GUIDANCE_FORMS = ("cfg", "U1", "U2", "U2'", "U3", "U5")
@@ -66,6 +68,32 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plan", type=Path, metavar="FILE", help="a timeline to keep to, as 'duet plan' writes it (default: no plan)"
     )
+    kept = parser.add_mutually_exclusive_group()
+    kept.add_argument("--video", type=Path, metavar="FILE", help="make the sound for this picture")
+    kept.add_argument(
+        "--audio", type=Path, metavar="FILE", help="make the picture for this sound, which is kept as it is"
+    )
+    kept.add_argument("--image", type=Path, metavar="FILE", help="begin with this picture")
+    parser.add_argument(
+        "--start",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="where in --video or --audio to begin, in seconds (default 0)",
+    )
+    parser.add_argument(
+        "--anyway",
+        action="store_true",
+        help="take footage that does not look like the pocket world, whatever comes of it",
+    )
+    parser.add_argument(
+        "--watermark",
+        nargs="?",
+        const="AI generated",
+        default="",
+        metavar="TEXT",
+        help="show TEXT in the corner of the picture (without TEXT: 'AI generated'; default: no label)",
+    )
     parser.add_argument(
         "-o",
         "--output",
@@ -92,12 +120,15 @@ def run(arguments: argparse.Namespace) -> None:
 
     from tqdm import tqdm
 
+    from ..footage import given_footage
     from ..generate import Request, generate
     from ..guidance import UCG, PerStreamCFG
+    from ..media import upscaled, write_mp4
     from ..metrics.reading import Probes
     from ..models.pocket.load import PocketModel
     from ..planning import read_timeline
     from ..shapes import ClipShape
+    from ..watermark import labelled
 
     timeline = None if arguments.plan is None else read_timeline(arguments.plan)
     audio = None if arguments.audio_prompt is None else [arguments.audio_prompt] * len(prompts)
@@ -119,11 +150,22 @@ def run(arguments: argparse.Namespace) -> None:
         request = _planned(model, request, timeline)
     if arguments.prior_seed is not None:
         request = _laid_out(model, request, arguments.prior_seed, arguments.prior_temperature)
+    footage = _footage(arguments, request.shape)
+    if footage is not None:
+        request = replace(
+            request,
+            given=given_footage(model, footage, request.shape, len(prompts), anyway=arguments.anyway),
+        )
     batch = 16
     with tqdm(total=arguments.steps * -(-len(prompts) // batch), desc="sample", unit="step") as bar:
         clips = generate(model, request, batch=batch, on_step=bar.update)
     for k, (clip, output) in enumerate(zip(tqdm(clips, desc="write", unit="clip"), outputs, strict=True)):
-        _deliver(clip, output, timelines[k] if timelines else None, request, k, probes)
+        made = _provenance(arguments, request, k)
+        score = _draw(clip, timelines[k] if timelines else None, request, k, probes, made)
+        clip = footage.over(clip) if footage else clip
+        frames = labelled(upscaled(clip.frames), arguments.watermark)
+        write_mp4(output, replace(clip, frames=frames), metadata=made)
+        print(f"{output}: {score}" + (f"; {timelines[k]}" if timelines else ""))
 
 
 def _prompts(arguments: argparse.Namespace) -> list[str]:
@@ -187,14 +229,46 @@ def report_unknown(tokenizer: WordTokenizer, texts: Sequence[str]) -> None:
         print(f"duet: unknown words, read as 'something': {'; '.join(words)}", file=sys.stderr)
 
 
-def _deliver(clip: Clip, output: Path, timeline: Path | None, request: Request, k: int, probes: Probes) -> None:
-    """Write clip ``k`` of ``request`` and its timeline, and say what was measured."""
-    from ..media import write_mp4
+def _footage(arguments: argparse.Namespace, shape: ClipShape) -> Footage | None:
+    """What the clips begin with."""
+    from ..footage import read_footage
+    from ..given import AUDIO, FIRST, VIDEO
+
+    for keep, path in ((VIDEO, arguments.video), (AUDIO, arguments.audio), (FIRST, arguments.image)):
+        if path is not None:
+            return read_footage(path, keep, shape, start=arguments.start)
+    return None
+
+
+def _provenance(arguments: argparse.Namespace, request: Request, k: int) -> dict[str, object]:
+    """What clip ``k`` carries in its file."""
+    from ..provenance import pocket_provenance
+    from ..weights import KEY
+
+    add_ons = ["pocket-plan", "pocket-planner"] if request.plan is not None else []
+    add_ons += ["pocket-prior", "pocket-prior-layers"] if request.prior is not None else []
+    kept = next((str(path.name) for path in (arguments.video, arguments.audio, arguments.image) if path), None)
+    words = [request.prompts[k], *((request.audio or [])[k : k + 1])]
+    made = pocket_provenance(
+        prompts=words,
+        seed=request.seed + k,
+        add_ons=add_ons,
+        negative=request.negative or None,
+        steps=request.steps,
+        guidance=repr(request.strategy),
+        plan=None if arguments.plan is None else arguments.plan.name,
+        prior_seed=None if arguments.prior_seed is None else arguments.prior_seed + k,
+        kept=kept,
+    )
+    return {KEY: made}
+
+
+def _draw(clip: Clip, timeline: Path | None, request: Request, k: int, probes: Probes, made: dict[str, object]) -> str:
+    """What was measured of clip ``k`` of ``request``, drawn if it is asked for."""
     from ..timeline import draw_timeline, reading_of, write_png
 
     heard, seen, score = reading_of(clip, probes)
-    write_mp4(output, clip)
     if timeline:
         title = f"{request.prompts[k]}  (seed {request.seed + k})"
-        write_png(timeline, draw_timeline(clip, heard, seen, title=title, score=score))
-    print(f"{output}: {score}" + (f"; {timeline}" if timeline else ""))
+        write_png(timeline, draw_timeline(clip, heard, seen, title=title, score=score), metadata=made)
+    return score

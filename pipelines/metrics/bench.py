@@ -11,6 +11,7 @@ from multiprocessing import get_context
 import torch
 
 from ..generate import DEFAULT_STEPS, Request, generate
+from ..given import Given
 from ..guidance import Strategy, passes_per_step
 from ..models.planner.load import with_plan_layers
 from ..models.pocket.load import ADD_ONS, UNSHIPPED, PocketModel
@@ -40,6 +41,7 @@ class Planned:
 
 Planning = Callable[[Probes, Sequence[Prompt]], Planned]
 PriorOf = Callable[[Sequence[Prompt]], GivenPrior]
+GivenOf = Callable[[PocketModel, Sequence[Prompt]], Given]
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Variant:
     anchored: bool = True  # also measure chance (a second take) and ceiling, which costs more than the clips themselves
     plan: Planning | None = None  # what gives the prompts their plans, for a network with plan layers
     prior: PriorOf | None = None  # the same for priors
+    given: GivenOf | None = None  # what the clips begin with, e.g. one stream of the prompts' own clips
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ def score_chunk(model: PocketModel, probes: Probes, prompts: Sequence[Prompt], v
         strategy=variant.strategy,
         plan=planned.streams if planned else None,
         prior=variant.prior(prompts) if variant.prior else None,
+        given=variant.given(model, prompts) if variant.given else None,
         shape=shape,
     )
     begun = time.monotonic()
@@ -97,8 +101,8 @@ def score_chunk(model: PocketModel, probes: Probes, prompts: Sequence[Prompt], v
         for wanted, record, take in zip(events, records, takes, strict=True):
             record |= plan_scores(wanted, take)
     if prompts[0].audible and variant.anchored:
-        # Chance is of clips that share a caption and nothing else: two takes of one plan or prior would agree by it.
-        second = replace(request, seed=request.seed + SECOND_TAKE, plan=None, prior=None)
+        # Chance is of clips that share a caption and nothing else: two takes of one plan, prior or given stream would agree by it.
+        second = replace(request, seed=request.seed + SECOND_TAKE, plan=None, prior=None, given=None)
         others = read(probes, generate(model, second, batch=CHUNK))
         ideal = read(probes, reconstruct(model, [p.scene for p in prompts], shape))
         for record, take, other, best in zip(records, takes, others, ideal, strict=True):

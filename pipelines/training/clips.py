@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..conform import read_conformed
 from ..files import replaced
-from ..media import read_conformed
 from ..metrics.fidelity import psnr
 from ..models.pocket.codec import AudioCodec, VideoCodec
 from ..models.pocket.text import WordTokenizer

@@ -27,7 +27,7 @@ from .add_on import AddOnStage
 from .data import LatentCache, encoded
 
 TURNS = 2  # clips going on at another moment, for each clip of a batch
-KL_WEIGHT = 0.05  # of a nat of the prior against a nat of the contrastive score: at 0.3 the tokens learnt next to nothing of when
+FREE_NATS = 8.0  # of the prior that cost nothing: without them the tokens fall silent before they have said anything
 
 
 @dataclass(frozen=True)
@@ -94,9 +94,14 @@ def turn(clips: Streams[Tensor], frames: int | Tensor) -> Streams[Tensor]:
 
 
 class PriorObjective(nn.Module):
-    """InfoNCE of a clip's draw against all clips of the batch, the same clips with sounds that do not fit, and the same clips going on
+    """The paper's two losses, and one of ours.
+
+    InfoNCE of a clip's draw against all clips of the batch, the same clips with sounds that do not fit, and the same clips going on
     at another moment (both streams turned by the same time: only when is wrong); the KL divergence of the clip's Gaussian from the
-    text's; and, without a gradient to the tokens, the layout read from the draw."""
+    text's. InfoNCE is bounded by the logarithm of the clips it compares, some 5 nats, so that the tokens need say no more than
+    that; the negative log-likelihood of the clip's layout makes them say where and when (ours: the world knows). With the KL
+    divergence it is the evidence bound of a layout given its words, so that draws for words are layouts as the world makes them.
+    """
 
     def __init__(self, net: PriorNet) -> None:
         super().__init__()
@@ -114,9 +119,13 @@ class PriorObjective(nn.Module):
         contrast = F.cross_entropy(scores, torch.arange(len(scores), device=scores.device))
         text_mean, text_log_variance = (z.float() for z in net.estimator.moments(batch.ids))
         divergence = gaussian_kl((mean, log_variance), (text_mean, text_log_variance)).sum((1, 2)).mean()
-        layout = F.binary_cross_entropy_with_logits(net.reader(draw.detach()).float(), batch.layout)
+        layout = (
+            F.binary_cross_entropy_with_logits(net.reader(draw).float(), batch.layout, reduction="none")
+            .sum((1, 2))
+            .mean()
+        )
         return {
-            "loss": contrast + KL_WEIGHT * divergence + layout,
+            "loss": contrast + layout + divergence.clamp_min(FREE_NATS),
             "contrast": contrast.detach(),
             "kl": divergence.detach(),
             "layout": layout.detach(),

@@ -37,6 +37,7 @@ SKY = {
 }
 WOOD = (0.8, 0.6, 0.35)
 PAPER = (0.85, 0.83, 0.78)
+SCENERY_TOLERANCE = 0.06  # of a pixel's channel, as a video codec leaves it
 NEVER = 1e3  # seconds to an event that does not come
 
 Layer = tuple[Tensor, Tensor]  # coverage [n, t, h, w] in 0..1 and colour [n, t or 1, 3]
@@ -254,6 +255,13 @@ def _scenery(scenes: Sequence[Scene], shape: ClipShape, device: str | torch.devi
     below = ((y - FLOOR_Y) * shape.height + 0.5).clamp(0, 1)
     column = (top * (1 - 0.35 * y)) * (1 - below) + ground * below  # b 3 h
     return column[:, None, :, :, None].expand(-1, shape.frames, -1, -1, shape.width).clone()
+
+
+def scenery_share(frames: Tensor) -> float:
+    """Share of the pixels of ``frames`` [t, 3, h, w] that are of one of the world's three backgrounds, the best fitting one."""
+    scenes = [Scene(0, 0, "single", name, 1.0, ()) for name in SKY]
+    empty = _scenery(scenes, ClipShape(1.0, 4, *frames.shape[2:]), frames.device)[:, :1]  # one frame of each
+    return float(((frames - empty).abs().amax(2) < SCENERY_TOLERANCE).float().mean((1, 2, 3)).max())
 
 
 def render_picture(scenes: Sequence[Scene], shape: ClipShape, *, device: str | torch.device = "cpu") -> Tensor:

@@ -6,7 +6,8 @@ import av
 import pytest
 import torch
 
-from duet_av.pipelines.media import fit_sound, read_conformed, read_mp4, upscaled, write_mp4
+from duet_av.pipelines.conform import read_conformed
+from duet_av.pipelines.media import fit_sound, read_mp4, upscaled, write_mp4
 from duet_av.pipelines.shapes import ClipShape
 from duet_av.pipelines.streams import Clip
 

@@ -18,6 +18,7 @@ from .plan import PlanLayers
 from .prior import GivenPrior, PriorLayers
 
 Text = Float[Tensor, "b m s"]
+NOTHING_GIVEN = Streams[Tensor]()
 
 
 def route_of(branch: Branch) -> tuple[float, float]:
@@ -32,16 +33,26 @@ def open_and_silent(routes: Float[Tensor, "b 2"]) -> tuple[Streams[Tensor], Stre
     return Streams(*(routes > 0).unbind(1)), Streams(*silent.unbind(1)) if bool(silent.any()) else None
 
 
+def levels(
+    sigma: Float[Tensor, " b"], made: Streams[Float[Tensor, "b n"]], route: Streams[Tensor]
+) -> tuple[Streams[Tensor], Streams[Tensor]]:
+    """Noise levels of both streams, 0 where a latent frame is given, and the routes: a stream that is given whole must not hear the
+    other one's noise and keeps to its context tokens."""
+    level = Streams(*(sigma[:, None] if m is None else sigma[:, None] * m for m in made))
+    return level, route.map(lambda flag, m: flag if m is None else flag & (m.amax(1) > 0), made)
+
+
 @dataclass(frozen=True)
 class PocketDenoiser:
     """The network with a prompt: ``text`` and the ``null`` text for each stream, each [b, m, s]; a plan and a prior if there are
-    any. A prior is shown in every branch."""
+    any. A prior is shown in every branch. ``made`` says which latent frames are made (1) and which are given clean (0)."""
 
     network: TwinStreamDiT
     text: Streams[Text]
     null: Streams[Text]
     plan: PlanStreams | None = None
     prior: GivenPrior | None = None
+    made: Streams[Tensor] = NOTHING_GIVEN  # each [b, n]
 
     @torch.inference_mode()
     def __call__(self, branches: Sequence[Branch], x: Latents, sigma: float) -> list[Latents]:
@@ -58,7 +69,9 @@ class PocketDenoiser:
             conditions[PlanLayers.NAME] = self.plan.map(lambda p: p.repeated(count, shown))
         if self.prior is not None:
             conditions[PriorLayers.NAME] = self.prior.repeated(count)
-        level = x.map(lambda z: z.new_full((count * batch, 1), sigma))
+        level, route = levels(
+            routes.new_full((count * batch,), sigma), self.made.map(lambda m: m.repeat(count, 1)), route
+        )
         x0 = self.network(stacked, level, text, route=route, silent=silent, conditions=conditions)
         x0 = x0.map(Tensor.float)
         return [x0.map(lambda z, i=i: z[i * batch : (i + 1) * batch]) for i in range(count)]

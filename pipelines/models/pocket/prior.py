@@ -1,7 +1,9 @@
 """Prior layers of the pocket network: an add-on on the frozen base (JavisDiT's spatial and temporal prior attention).
 
-The base tells tokens apart in time only by distance, and prior tokens stand nowhere; so that the queries say where they
-are (our addition). Letters: b batch, l latent tokens, n prior tokens, k channels of one, c channels.
+The base tells tokens apart in time only by distance, and the paper's prior tokens stand nowhere; here both sides say where
+they are (our addition): latent tokens their own place, prior tokens the place they were made for.
+
+Letters: b batch, l latent tokens, n prior tokens, k channels of one, c channels.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from torch import Tensor, nn
 from ...plan import sines
 from ...streams import Streams
 from ..javisdit.prior import Prior
+from ..prior.clip import spatial_places, temporal_places
 from .add_on import AddOn
 from .blocks import Geometry, Projections
 from .network import PocketConfig
@@ -59,15 +62,32 @@ def given_prior(draws: Sequence[Prior]) -> GivenPrior:
     return GivenPrior(torch.cat([t.spatial for t in tokens]), torch.cat([t.temporal for t in tokens]))
 
 
+class TokenProjector(nn.Module):
+    """Spatial or temporal prior tokens to the network's width, with the places they stand for."""
+
+    places: Tensor
+
+    def __init__(self, places: Float[Tensor, "n a"], inside: int, dim: int, *, operations: Any, **factory: Any) -> None:
+        super().__init__()
+        at = sines(places, octaves=OCTAVES)
+        self.register_buffer("places", at.to(**factory), persistent=False)
+        self.net = nn.Sequential(
+            operations.Linear(inside, dim, **factory), nn.GELU(), operations.Linear(dim, dim, **factory)
+        )
+        self.place = operations.Linear(at.shape[1], dim, **factory)
+
+    def forward(self, tokens: Float[Tensor, "b n k"]) -> Float[Tensor, "b n c"]:
+        return self.net(tokens) + self.place(self.places.to(tokens))
+
+
 class PriorProjector(nn.Module):
-    """Prior tokens to the network's width; both streams read the same ones."""
+    """Prior tokens as the blocks read them, the same for both streams."""
 
     def __init__(self, config: PriorLayersConfig, dim: int, *, operations: Any, **factory: Any) -> None:
         super().__init__()
-        make = lambda: nn.Sequential(  # noqa: E731 - two uses below
-            operations.Linear(config.channels, dim, **factory), nn.GELU(), operations.Linear(dim, dim, **factory)
-        )
-        self.spatial, self.temporal = make(), make()
+        shared = {"operations": operations, **factory}
+        self.spatial = TokenProjector(spatial_places(config.spatial), config.channels, dim, **shared)
+        self.temporal = TokenProjector(temporal_places(config.temporal), config.channels, dim, **shared)
         self.config = config
 
     def check(self, spatial: Float[Tensor, "b ns k"], temporal: Float[Tensor, "b nt k"]) -> None:

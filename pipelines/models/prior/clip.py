@@ -24,6 +24,7 @@ from ..pocket.blocks import Attention
 OCTAVES = 5
 BINS = 16  # a second: bins of what is read from the tokens
 KEY = 128  # channels in which a draw and a clip are compared
+NARROW = 8  # channels of a token that its clip's key is made of
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,29 @@ class ClipConfig:
     @property
     def bins(self) -> int:
         return round(self.seconds * BINS)
+
+    @property
+    def tokens(self) -> int:
+        return self.spatial + self.temporal
+
+
+def temporal_places(count: int) -> Float[Tensor, "n a"]:
+    """The times for which ``count`` temporal tokens stand, in lengths of the clip."""
+    return unit_grid(count)
+
+
+def spatial_places(count: int) -> Float[Tensor, "n a"]:
+    """The rows and columns of the picture for which ``count`` spatial tokens stand, in its sizes.
+
+    Raises:
+        ValueError: ``count`` is no power of two.
+    """
+    if count < 1 or count & (count - 1):
+        raise ValueError(
+            f"spatial is {count}; the pocket prior's spatial tokens lie in rows and columns, a power of two of them."
+        )
+    rows = 2 ** ((count.bit_length() - 1) // 2)
+    return unit_grid(rows, count // rows)
 
 
 class ReadBlock(nn.Module):
@@ -75,16 +99,20 @@ class StreamReader(nn.Module):
 
 
 class QueryReader(nn.Module):
-    """Learned queries over both streams: the spatial or the temporal tokens."""
+    """Learned queries over both streams, each with the place it is for: the spatial or the temporal tokens."""
 
-    def __init__(self, count: int, config: ClipConfig) -> None:
+    places: Tensor
+
+    def __init__(self, places: Float[Tensor, "n a"], config: ClipConfig) -> None:
         super().__init__()
-        self.queries = nn.Parameter(torch.empty(count, config.dim))
+        self.register_buffer("places", sines(places, octaves=OCTAVES), persistent=False)
+        self.queries = nn.Parameter(torch.empty(len(places), config.dim))
+        self.place = nn.Linear(self.places.shape[1], config.dim)
         self.blocks = nn.ModuleList(ReadBlock(config.dim, config.heads) for _ in range(config.depth))
         nn.init.normal_(self.queries, std=0.02)
 
     def forward(self, states: Float[Tensor, "b l c"]) -> Float[Tensor, "b n c"]:
-        x = self.queries.expand(len(states), -1, -1)
+        x = (self.queries + self.place(self.places)).expand(len(states), -1, -1)
         for block in self.blocks:
             x = block(x, states)
         return x
@@ -98,10 +126,10 @@ class ClipEncoder(nn.Module):
         self.config = config
         self.video_embedder = StreamReader(config.video * VIDEO_PATCH**2, 3, config)
         self.audio_embedder = StreamReader(config.audio, 1, config)
-        self.va_spatial_encoder = QueryReader(config.spatial, config)
-        self.va_temporal_encoder = QueryReader(config.temporal, config)
+        self.va_spatial_encoder = QueryReader(spatial_places(config.spatial), config)
+        self.va_temporal_encoder = QueryReader(temporal_places(config.temporal), config)
         self.out = nn.Linear(config.dim, 2 * config.channels)
-        self.to_key = nn.Linear((config.spatial + config.temporal) * config.dim, KEY)
+        self.narrow, self.to_key = nn.Linear(config.dim, NARROW), nn.Linear(config.tokens * NARROW, KEY)
 
     def seen(self, video: Float[Tensor, "b v t h w"]) -> Float[Tensor, "b l c"]:
         """What is in a picture's latents."""
@@ -129,17 +157,20 @@ class ClipEncoder(nn.Module):
         return mean, log_variance.clamp(LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE)
 
     def keys(self, states: Float[Tensor, "b n c"]) -> Float[Tensor, "b key"]:
-        return F.normalize(self.to_key(states.flatten(1)).float(), dim=-1)
+        return F.normalize(self.to_key(self.narrow(states).flatten(1)).float(), dim=-1)
 
 
 class LayoutReader(nn.Module):
-    """What prior tokens say, read linearly: where and when something that sounds happens, [b, places, bins] logits. It teaches the
-    tokens nothing; it is how a draw is shown and how much it says is measured."""
+    """What prior tokens say: where and when something that sounds happens, [b, places, bins] logits."""
 
     def __init__(self, config: ClipConfig) -> None:
         super().__init__()
         self.bins = config.bins
-        self.net = nn.Linear((config.spatial + config.temporal) * config.channels, len(PLACES) * config.bins)
+        self.net = nn.Sequential(
+            nn.Linear(config.tokens * config.channels, 2 * KEY),
+            nn.GELU(),
+            nn.Linear(2 * KEY, len(PLACES) * config.bins),
+        )
 
     def forward(self, tokens: Float[Tensor, "b n k"]) -> Float[Tensor, "b places bins"]:
         return self.net(tokens.flatten(1)).unflatten(1, (len(PLACES), self.bins))
@@ -151,7 +182,7 @@ class Critic(nn.Module):
     def __init__(self, config: ClipConfig) -> None:
         super().__init__()
         self.net = nn.Sequential(
-            nn.Linear((config.spatial + config.temporal) * config.channels, 2 * KEY), nn.GELU(), nn.Linear(2 * KEY, KEY)
+            nn.Linear(config.tokens * config.channels, 2 * KEY), nn.GELU(), nn.Linear(2 * KEY, KEY)
         )
         self.log_scale = nn.Parameter(torch.tensor(2.0))
 

@@ -1,0 +1,121 @@
+"""Footage in the host: pictures and sound at a latent's size, and which latent frames are kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import comfy.sd
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...pipelines.conform import conformed_frames, fitted, resampled
+from ...pipelines.given import made_frames, over_latent
+from ...pipelines.media import fit_sound
+from ...pipelines.models.pocket.codec import AudioCodec, VideoCodec
+from ...pipelines.models.pocket.familiar import ELSEWHERE, picture_strange, sound_strange
+from ...pipelines.shapes import Asked
+from ...pipelines.streams import Streams
+from ..types import ASKED
+from .latent import nest, unnest
+
+TWO = 2  # pictures that are taken as the first and the last one
+
+
+def clip_seconds(latent: dict[str, Any], fps: float = 0.0, video_vae: comfy.sd.VAE | None = None) -> float:
+    """How long the clip of a latent lasts, or 0 where the latent does not say."""
+    asked = latent.get(ASKED)
+    if asked is not None:
+        return asked.frames / asked.fps
+    if video_vae is None or not fps:
+        return 0.0
+    return video_vae.upscale_ratio[0](unnest(latent).both()[0].shape[2]) / fps
+
+
+def put_pictures(latent: dict[str, Any], vae: comfy.sd.VAE, images: Tensor, fps: float) -> tuple[dict[str, Any], str]:
+    """``latent`` with ``images`` [t, h, w, 3], and what is strange about them. One picture fills the first latent frame, two the
+    first and the last, more are a clip.
+
+    Raises:
+        ValueError: the clip is shorter than the latent.
+    """
+    streams = unnest(latent)
+    video = streams.both()[0].clone()
+    to_frames, rows, columns = vae.upscale_ratio
+    asked = latent.get(ASKED)
+    height, width = (asked.height, asked.width) if asked else (video.shape[3] * rows, video.shape[4] * columns)
+    frames, rate = to_frames(video.shape[2]), asked.fps if asked else round(fps)
+    size = Asked(height, width, frames, rate)
+    pictures = [fitted((picture[..., :3] * 255).round().byte(), size) for picture in images]
+    if len(pictures) <= TWO:
+        shown = torch.stack(pictures).float() / 255
+        for at, picture in zip((0, -1), shown, strict=False):
+            video[:, :, at] = vae.encode(picture.expand(to_frames(1), -1, -1, -1))[:, :, 0].to(video)
+    else:
+        times = torch.arange(len(pictures), dtype=torch.float64) / (fps if asked else rate)
+        shown = conformed_frames(pictures, times, size)
+        if len(shown) < frames - 1:
+            raise ValueError(
+                f"The pictures last {len(shown) / rate:.2f} s and the latent {frames / rate:.2f} s. Ask for a shorter empty latent, or "
+                "load more frames."
+            )
+        shown = torch.cat([shown, shown[-1:].expand(max(0, frames - len(shown)), -1, -1, -1)])[:frames]
+        video[:] = _same(vae.encode(shown), video, "pictures")
+    strange = picture_strange(shown.permute(0, 3, 1, 2)) if _is_pocket(vae) else ""
+    return {**latent, "samples": nest(Streams(video, streams.audio))}, strange
+
+
+def put_sound(latent: dict[str, Any], vae: comfy.sd.VAE, audio: dict[str, Any], seconds: float) -> tuple[dict, str]:
+    """``latent`` with a sound, cut to ``seconds`` or filled with silence, and what is strange about it."""
+    streams = unnest(latent)
+    rate = vae.audio_sample_rate
+    waveform = resampled(audio["waveform"][0], rate=audio["sample_rate"], to=rate)
+    waveform = fit_sound(waveform, seconds=seconds or waveform.shape[1] / rate, sample_rate=rate)
+    given = streams.both()[1]
+    latent = {**latent, "samples": nest(Streams(streams.video, _same(vae.encode(waveform.T[None]), given, "sound")))}
+    codec = vae.first_stage_model
+    return latent, sound_strange(codec, waveform) if isinstance(codec, AudioCodec) else ""
+
+
+def mask_of(
+    latent: dict[str, Any], keep: str, *, seconds: float, start: float, end: float, again: Tensor | None
+) -> dict[str, Any]:
+    """``latent`` with the mask of what is made; ``again`` [n, h, w] marks what of the kept picture is made all the same."""
+    streams = unnest(latent)
+    made = made_frames(keep, streams.map(lambda z: z.shape[2]), seconds=seconds, start=start, end=end)
+    masks = streams.map(lambda z, m: over_latent(m[None], z).expand(1, 1, *z.shape[2:]).contiguous(), made)
+    if again is not None:
+        video, audio = masks.both()
+        painted = F.interpolate(again[None, None].float(), size=video.shape[2:], mode="trilinear")
+        masks = Streams(torch.maximum(video, painted), audio)
+    return {**latent, "noise_mask": nest(masks)}
+
+
+def _is_pocket(vae: comfy.sd.VAE) -> bool:
+    return isinstance(getattr(vae.first_stage_model, "codec", None), VideoCodec)
+
+
+def _same(encoded: Tensor, wanted: Tensor, what: str) -> Tensor:
+    """``encoded`` over the batch of ``wanted``, one latent frame more or less allowed at the end."""
+    gap = wanted.shape[2] - encoded.shape[2]
+    if abs(gap) == 1:
+        last = encoded[:, :, -1:]
+        encoded = torch.cat([encoded, last], dim=2) if gap > 0 else encoded[:, :, :-1]
+    if encoded.shape[1:] != wanted.shape[1:]:
+        raise ValueError(
+            f"The {what} are encoded to {tuple(encoded.shape[1:])}, and the latent has {tuple(wanted.shape[1:])}. Use the VAE of the "
+            "latent's model, and a latent of the footage's length."
+        )
+    return encoded.to(wanted).expand_as(wanted).clone()
+
+
+def notice(found: list[str], strange: list[str], *, anyway: bool) -> str:
+    """What was given, in words.
+
+    Raises:
+        ValueError: something is not of the pocket world, and ``anyway`` is not set.
+    """
+    told = " ".join(reason for reason in strange if reason)
+    if told and not anyway:
+        raise ValueError(f"{told} {ELSEWHERE}")
+    return " ".join([f"Given: {', '.join(found)}. Keep it with 'Duet Freeze Stream'.", told]).strip()

@@ -1,0 +1,70 @@
+"""What a video carries of where it comes from: read from the graph above the node that made it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy.cli_args import args
+from comfy_api.latest import InputImpl
+
+from ...pipelines.provenance import GENERATED, Provenance, hashed, version
+from ...pipelines.weights import KEY
+from .families import FOLDERS, licences, resolve
+
+LOADER = "DuetLoadAV"
+WORDS = ("video", "audio", "prompt", "text", "negative")  # inputs that hold a prompt
+SEEDS = ("seed", "noise_seed")
+Graph = dict[str, dict[str, Any]]
+
+
+def above(graph: Graph, node: str) -> list[str]:
+    """``node`` and all that its inputs come from, nearest first."""
+    found, ahead = [], [node]
+    while ahead:
+        name = ahead.pop(0)
+        if name in found or name not in graph:
+            continue
+        found.append(name)
+        links = (value for value in graph[name].get("inputs", {}).values() if isinstance(value, list) and value)
+        ahead += [str(link[0]) for link in links]
+    return found
+
+
+def of_graph(graph: Graph, node: str) -> Provenance:
+    """Models, licences, prompts and seeds above ``node``."""
+    out: Provenance = {"origin": GENERATED, "pack": f"Duet {version()}"}
+    weights, terms, prompts, seeds, others = {}, [], [], {}, {}
+    for name in above(graph, node):
+        kind, inputs = graph[name].get("class_type", ""), graph[name].get("inputs", {})
+        values = {key: value for key, value in inputs.items() if not isinstance(value, list)}
+        if kind == LOADER and set(FOLDERS) <= set(values):
+            family, paths = resolve(values)
+            out["model"] = family.removeprefix("the ")
+            weights |= {path.name: hashed(path) if path.is_file() else "a folder" for path in paths.values()}
+            terms += licences(family, paths, values)
+        elif "Load" in kind:
+            others |= {f"{kind} {key}": value for key, value in values.items() if isinstance(value, str)}
+        prompts += [values[key] for key in WORDS if isinstance(values.get(key), str) and values[key].strip()]
+        seeds |= {f"{kind} {name}": values[key] for key in SEEDS if key in values}
+    rest = {"weights": weights, "licence": strictest(terms), "prompts": prompts, "seeds": seeds, "files": others}
+    return out | {key: value for key, value in rest.items() if value}
+
+
+def strictest(terms: list[str]) -> str:
+    """The licence that allows least; one that is not stated allows nothing for certain."""
+    for sign in ("non-commercial", "not stated", "stated by"):
+        if found := [term for term in terms if sign in term]:
+            return found[0]
+    return terms[0] if terms else ""
+
+
+class TracedVideo(InputImpl.VideoFromComponents):
+    """A video whose saved file says where it comes from, unless the host was started without metadata."""
+
+    def __init__(self, components: Any, provenance: Provenance) -> None:
+        super().__init__(components)
+        self.provenance = provenance
+
+    def save_to(self, path: Any, *positional: Any, metadata: dict[str, Any] | None = None, **named: Any) -> None:
+        own = {} if args.disable_metadata else {KEY: self.provenance}
+        super().save_to(path, *positional, metadata={**(metadata or {}), **own} or None, **named)

@@ -1,0 +1,40 @@
+"""A label in the corner of the picture, for those who choose to show that a clip was generated."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+LABEL = "AI generated"
+SHARE = 0.055  # height of the letters, in heights of the picture
+LEAST_PIXELS = 8
+OPACITY = 0.75
+
+
+def labelled(frames: Float[Tensor, "t h w 3"], text: str) -> Float[Tensor, "t h w 3"]:
+    """``frames`` with ``text`` at the lower right, white on a dark band; of itself where ``text`` is empty.
+
+    Raises:
+        ValueError: the picture is too small for the text to be read.
+    """
+    if not text:
+        return frames
+    height, width = frames.shape[1:3]
+    font = ImageFont.load_default(max(LEAST_PIXELS, round(SHARE * height)))
+    left, top, right, bottom = font.getbbox(text)
+    margin = max(1, round(bottom - top) // 3)
+    wide, high = round(right - left) + 2 * margin, round(bottom - top) + 2 * margin
+    if wide > width or high > height:
+        raise ValueError(
+            f"The label {text!r} needs {wide} x {high} pixels, and the picture has {width} x {height}. Enlarge the picture, or write less."
+        )
+    band = Image.new("L", (wide, high), 0)
+    ImageDraw.Draw(band).text((margin - left, margin - top), text, fill=255, font=font)
+    letters = torch.from_numpy(np.array(band)).to(frames) / 255
+    out = frames.clone()
+    corner = out[:, height - high :, width - wide :]
+    corner.lerp_(letters[None, :, :, None].expand_as(corner), OPACITY)
+    return out
