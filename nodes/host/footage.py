@@ -20,6 +20,12 @@ from ..types import ASKED
 from .latent import nest, unnest
 
 TWO = 2  # pictures that are taken as the first and the last one
+H3_AUDIO = (32, 2)  # channels and stereo of MiniMax H3's audio latents, whose time comes last
+
+
+def time_axis(latent: Tensor) -> int:
+    """The axis of a latent's frames: the third, but in MiniMax H3's sound the last."""
+    return 3 if latent.ndim == 4 and tuple(latent.shape[1:3]) == H3_AUDIO else 2
 
 
 def clip_seconds(latent: dict[str, Any], fps: float = 0.0, video_vae: comfy.sd.VAE | None = None) -> float:
@@ -82,13 +88,20 @@ def mask_of(
 ) -> dict[str, Any]:
     """``latent`` with the mask of what is made; ``again`` [n, h, w] marks what of the kept picture is made all the same."""
     streams = unnest(latent)
-    made = made_frames(keep, streams.map(lambda z: z.shape[2]), seconds=seconds, start=start, end=end)
-    masks = streams.map(lambda z, m: over_latent(m[None], z).expand(1, 1, *z.shape[2:]).contiguous(), made)
+    made = made_frames(keep, streams.map(lambda z: z.shape[time_axis(z)]), seconds=seconds, start=start, end=end)
+    masks = streams.map(_over, made)
     if again is not None:
         video, audio = masks.both()
         painted = F.interpolate(again[None, None].float(), size=video.shape[2:], mode="trilinear")
         masks = Streams(torch.maximum(video, painted), audio)
     return {**latent, "noise_mask": nest(masks)}
+
+
+def _over(latent: Tensor, made: Tensor) -> Tensor:
+    """Frames that are made as the host's mask [1, 1, ...] of a latent."""
+    axis = time_axis(latent)
+    mask = over_latent(made[None], latent.movedim(axis, 2)).movedim(2, axis)
+    return mask.expand(1, 1, *latent.shape[2:]).contiguous()
 
 
 def _is_pocket(vae: comfy.sd.VAE) -> bool:
@@ -97,10 +110,12 @@ def _is_pocket(vae: comfy.sd.VAE) -> bool:
 
 def _same(encoded: Tensor, wanted: Tensor, what: str) -> Tensor:
     """``encoded`` over the batch of ``wanted``, one latent frame more or less allowed at the end."""
-    gap = wanted.shape[2] - encoded.shape[2]
+    axis = time_axis(wanted)
+    gap = wanted.shape[axis] - encoded.shape[axis]
     if abs(gap) == 1:
-        last = encoded[:, :, -1:]
-        encoded = torch.cat([encoded, last], dim=2) if gap > 0 else encoded[:, :, :-1]
+        length = encoded.shape[axis]
+        last = encoded.narrow(axis, length - 1, 1)
+        encoded = torch.cat([encoded, last], dim=axis) if gap > 0 else encoded.narrow(axis, 0, length - 1)
     if encoded.shape[1:] != wanted.shape[1:]:
         raise ValueError(
             f"The {what} are encoded to {tuple(encoded.shape[1:])}, and the latent has {tuple(wanted.shape[1:])}. Use the VAE of the "

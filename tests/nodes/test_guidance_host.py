@@ -10,73 +10,6 @@ from duet_av.pipelines.guidance import PLAIN, UCG, Branch, PerStreamCFG
 from duet_av.pipelines.modifiers import APG, CFGZero, Rescale, Schedule, Window
 
 STEPS = 3
-LTX = {
-    "image_model": "ltxav",
-    "in_channels": 128,
-    "audio_in_channels": 128,
-    "cross_attention_dim": 64,
-    "audio_cross_attention_dim": 32,
-    "attention_head_dim": 32,
-    "audio_attention_head_dim": 16,
-    "num_attention_heads": 2,
-    "audio_num_attention_heads": 2,
-    "caption_channels": 48,
-    "num_layers": 2,
-    "connector_attention_head_dim": 24,
-    "connector_num_attention_heads": 2,
-    "connector_num_layers": 1,
-}
-H3 = {
-    "image_model": "minimax_h3",
-    "hidden_size": 64,
-    "num_layers": 2,
-    "token_refiner_num_layers": 1,
-    "num_attention_heads": 2,
-    "attention_head_dim": 96,
-    "ffn_hidden_size": 64,
-    "text_dim": 40,
-    "timestep_input_dim": 32,
-    "time_embed_hidden_size": 64,
-    "time_embed_dim": 32,
-}
-
-
-def tiny(family, config):
-    """A MODEL of one of the host's families with random weights."""
-    import comfy.model_patcher
-    import comfy.supported_models
-
-    described = getattr(comfy.supported_models, family)(dict(config))
-    described.set_inference_dtype(torch.float32, None)
-    model = described.get_model({}, device=torch.device("cpu"))
-    generator = torch.Generator().manual_seed(0)
-    for parameter in model.diffusion_model.parameters():
-        parameter.data = torch.randn(parameter.shape, generator=generator) * 0.15
-    for buffer in model.diffusion_model.buffers():
-        if buffer.is_floating_point():
-            buffer.data = torch.rand(buffer.shape, generator=generator)
-    return comfy.model_patcher.ModelPatcher(model, torch.device("cpu"), torch.device("cpu"))
-
-
-def words(seed, length, width, **more):
-    return [[torch.randn(1, length, width, generator=torch.Generator().manual_seed(seed)), more]]
-
-
-@pytest.fixture(scope="session")
-def ltx(comfy):
-    latent = comfy.nested((torch.zeros(1, 128, 3, 4, 4), torch.zeros(1, 8, 13, 16)))
-    more = {"frame_rate": 24.0}
-    return SimpleNamespace(
-        model=tiny("LTXAV", LTX), positive=words(1, 6, 96, **more), negative=words(2, 6, 96, **more), latent=latent
-    )
-
-
-@pytest.fixture(scope="session")
-def h3(comfy):
-    latent = comfy.nested((torch.zeros(1, 24, 2, 4, 4), torch.zeros(1, 32, 2, 8)))
-    return SimpleNamespace(
-        model=tiny("MiniMaxH3", H3), positive=words(1, 6, 40), negative=words(2, 9, 40), latent=latent
-    )
 
 
 @pytest.fixture
@@ -300,7 +233,7 @@ def test_a_missing_negative_is_refused_only_where_it_is_needed(run, host, sample
     assert all(z.isfinite().all() for z in sample(made, host.latent))
 
 
-def test_conditions_of_other_lengths_and_timestep_ranges(comfy, run, ltx, sample):
+def test_conditions_of_other_lengths_and_timestep_ranges(comfy, run, ltx, sample, words):
     """The first half of the schedule hears one prompt, the second another, longer one."""
     early = words(4, 5, 96, frame_rate=24.0, start_percent=0.0, end_percent=0.5)
     late = words(5, 11, 96, frame_rate=24.0, start_percent=0.5, end_percent=1.0)
