@@ -8,8 +8,9 @@ from random import Random
 from statistics import pstdev
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..models.pocket.codec import AudioCodec
 from ..models.prior.clip import BINS
@@ -21,6 +22,7 @@ from ..world.scene import ONSET_MARGIN, PLACES, event_times
 from .events import Events, f1, pick_peaks
 
 DRAWS = 16
+PROBE_STEPS, PROBE_DECAY = 100, 0.002
 NEGATIVES = 3  # sounds for each clip that do not fit it
 
 
@@ -31,6 +33,30 @@ def other_sounds(scenes: Sequence[Scene], codec: AudioCodec) -> Float[Tensor, "n
         wrong = [asynchronous(s, Random(f"duet asynchronous 1/{s.seed}/{s.index}/{k}")) for s in scenes]
         kept.append(codec.encode(render_sound(wrong, samples=shape.samples, sample_rate=shape.sample_rate)))
     return torch.stack(kept, dim=1)
+
+
+@torch.enable_grad()
+def linear_probe(
+    tokens: Float[Tensor, "b n k"], layouts: Float[Tensor, "b places bins"], *, others: Float[Tensor, "m n k"]
+) -> Float[Tensor, "m places bins"]:
+    """What a linear layer, fitted on ``tokens`` and ``layouts``, reads from ``others``: logistic regression with weight decay
+    (L-BFGS), the usual test of what a representation holds."""
+    inside, mean, deviation = tokens.flatten(1), tokens.flatten(1).mean(0), tokens.flatten(1).std(0).clamp_min(1e-4)
+    layer = nn.Linear(inside.shape[1], layouts[0].numel())
+    nn.init.zeros_(layer.weight)
+    optimizer = torch.optim.LBFGS(layer.parameters(), max_iter=PROBE_STEPS, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        predicted = layer((inside - mean) / deviation)
+        wrong = F.binary_cross_entropy_with_logits(predicted, layouts.flatten(1), reduction="sum") / len(inside)
+        wrong = wrong + PROBE_DECAY * layer.weight.square().sum()
+        wrong.backward()
+        return wrong
+
+    optimizer.step(loss)
+    with torch.no_grad():
+        return layer((others.flatten(1) - mean) / deviation).sigmoid().unflatten(1, layouts.shape[1:])
 
 
 def layout_events(layout: Float[Tensor, "places bins"]) -> Events:

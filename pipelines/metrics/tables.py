@@ -23,10 +23,13 @@ ADDED = {
     "plan": ("pocket-plan", "pocket-planner"),
     "prior": (*ADD_ONS, *UNSHIPPED),
 }  # add-ons that a suite measures beyond that
+WITHOUT = ("adapter-identifiability",)  # suites that measure no weights
 
 
 def measured_with(suite: str) -> dict[str, Path]:
     """The weights that a suite's numbers are about."""
+    if suite in WITHOUT:
+        return {}
     return {**MEASURED_WITH, **{name: {**ADD_ONS, **UNSHIPPED}[name] for name in ADDED.get(suite, ())}}
 
 

@@ -285,10 +285,11 @@ def _prior_layers(job: Job) -> PriorLayersStage:
     if warm:
         layers = load_prior_layers(network.config, file.sha256)
     else:
-        layers = PriorLayers(
-            PriorLayersConfig(net.config.spatial, net.config.temporal, net.config.channels), network.config
-        )
+        own = net.config
+        sizes = PriorLayersConfig(own.spatial, own.temporal, own.channels, own.clip.bins)
+        layers = PriorLayers(sizes, network.config)
         layers.init_weights()
+        layers.read_as(net.reader)
     codecs, probes = (load_video_codec(), load_audio_codec()), Probes.load()
 
     def judge(network: TwinStreamDiT, encoder: TextEncoder) -> dict[str, float]:

@@ -25,7 +25,7 @@ def _weights(tmp_path_factory):
     torch.manual_seed(0)
     net = PriorNet(PriorNetConfig(tuple(vocabulary()), 16, 24, spatial=4, temporal=4, channels=6, hidden=32, heads=2))
     net.init_weights()
-    layers = PriorLayers(PriorLayersConfig(4, 4, 6), load_network().config)
+    layers = PriorLayers(PriorLayersConfig(4, 4, 6, 32), load_network().config)
     for parts, config in ((net, vars(net.config)), (layers, {**vars(layers.config), "base": base})):
         kind = "pocket-prior" if parts is net else "pocket-prior-layers"
         save_weights(folder / f"{kind}.safetensors", halved(parts), kind=kind, config=config, record={})

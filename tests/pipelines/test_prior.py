@@ -8,7 +8,15 @@ import torch
 
 from duet_av.pipelines.guidance import PLAIN, Branch, PerStreamCFG
 from duet_av.pipelines.metrics import bench
-from duet_av.pipelines.metrics.prior import NEGATIVES, knowledge, layout_events, layout_truth, other_sounds, spread
+from duet_av.pipelines.metrics.prior import (
+    NEGATIVES,
+    knowledge,
+    layout_events,
+    layout_truth,
+    linear_probe,
+    other_sounds,
+    spread,
+)
 from duet_av.pipelines.metrics.prompts import DEVELOPMENT, bench_prompts
 from duet_av.pipelines.metrics.reading import Probes, reconstruct
 from duet_av.pipelines.models.javisdit.prior import Prior
@@ -20,11 +28,14 @@ from duet_av.pipelines.models.pocket.load import (
     load_video_codec,
 )
 from duet_av.pipelines.models.pocket.prior import GivenPrior, PriorLayers, PriorLayersConfig
+from duet_av.pipelines.models.prior.clip import spatial_places
 from duet_av.pipelines.models.prior.net import PriorNet, PriorNetConfig
 from duet_av.pipelines.shapes import ClipShape
 from duet_av.pipelines.streams import Streams
+from duet_av.pipelines.training import prior
 from duet_av.pipelines.training.loop import update_ema
 from duet_av.pipelines.training.prior import (
+    FREE_NATS,
     PriorCache,
     PriorStage,
     gaussian_kl,
@@ -107,17 +118,39 @@ def test_the_cache_holds_sounds_that_do_not_fit(cache):
     assert torch.equal(cache.others, again)
 
 
-def test_the_reader_teaches_the_tokens_nothing(cache, net, tmp_path):
+def test_the_losses_are_contrast_layout_and_what_the_prior_costs_beyond_what_is_free(cache, net, tmp_path, monkeypatch):
     stage = PriorStage(cache, net.train(), tmp_path / "p.safetensors", judge=lambda _: {"score": 0.0})
     batch = stage.batch(torch.Generator().manual_seed(0), 6)
     losses = stage.objective(batch)
     assert 0 < losses["contrast"] < 5
-    assert losses["kl"] > 0
-    stage.objective(replace(batch))["loss"].backward()
-    with_reader = net.encoder.out.weight.grad.clone()
+    paid = losses["loss"] - losses["contrast"] - losses["layout"]
+    assert paid == pytest.approx(max(float(losses["kl"]), FREE_NATS), rel=1e-4)
+    estimator = net.estimator.out_proj.weight
+    monkeypatch.setattr(prior, "FREE_NATS", 1e9)
+    stage.objective(batch)["loss"].backward()
+    assert estimator.grad is None or not estimator.grad.any(), "what is free teaches nothing"
+    assert net.encoder.out.weight.grad.any(), "the layout teaches the tokens"
     net.zero_grad()
-    stage.objective(replace(batch, layout=1 - batch.layout))["loss"].backward()
-    assert torch.allclose(net.encoder.out.weight.grad, with_reader, atol=1e-6)
+    monkeypatch.setattr(prior, "FREE_NATS", 0.0)
+    stage.objective(batch)["loss"].backward()
+    assert estimator.grad.any()
+
+
+def test_a_linear_probe_reads_what_is_there_and_nothing_else():
+    generator = torch.Generator().manual_seed(0)
+    layouts = (torch.rand(600, 3, 4, generator=generator) < 0.3).float()
+    tokens = torch.cat([layouts.flatten(1), torch.randn(600, 12, generator=generator)], dim=1).unflatten(1, (4, 6))
+    read = linear_probe(tokens[:500], layouts[:500], others=tokens[500:])
+    assert ((read > 0.5) == (layouts[500:] > 0.5)).float().mean() > 0.99
+    blind = linear_probe(torch.randn(500, 4, 6, generator=generator), layouts[:500], others=tokens[500:])
+    assert ((blind > 0.5) == (layouts[500:] > 0.5)).float().mean() < 0.75
+
+
+def test_spatial_tokens_lie_in_rows_and_columns():
+    assert spatial_places(32).shape == (32, 2)
+    assert len({float(x) for x in spatial_places(8)[:, 1]}) == 4
+    with pytest.raises(ValueError, match="spatial is 12"):
+        spatial_places(12)
 
 
 def test_a_turned_clip_keeps_its_streams_together():
@@ -155,10 +188,10 @@ def test_a_seed_is_a_draw_and_temperature_nought_is_the_mean(net):
 @torch.inference_mode()
 def test_prior_layers_are_nothing_without_a_prior_and_read_where_they_are(network, inputs):
     bare = network(*inputs)
-    layers = PriorLayers(PriorLayersConfig(3, 4, 5), network.config)
+    layers = PriorLayers(PriorLayersConfig(4, 4, 5, 32), network.config)
     layers.init_weights()
     layers.install(network)
-    prior = GivenPrior(torch.randn(2, 3, 5), torch.randn(2, 4, 5), torch.tensor([True, False]))
+    prior = GivenPrior(torch.randn(2, 4, 5), torch.randn(2, 4, 5), torch.tensor([True, False]))
 
     def same(a, b):
         return [[bool(torch.equal(x[i], y[i])) for i in range(2)] for x, y in zip(a, b, strict=True)]
@@ -169,17 +202,17 @@ def test_prior_layers_are_nothing_without_a_prior_and_read_where_they_are(networ
         torch.nn.init.normal_(parameter, std=0.3)
     assert same(network(*inputs), bare) == [[True, True]] * 2
     assert same(network(*inputs, conditions={"prior": prior}), bare) == [[False, True]] * 2
-    with pytest.raises(ValueError, match=r"3 \+ 2 tokens of 5 channels; the pocket model reads 3 \+ 4 of 5"):
+    with pytest.raises(ValueError, match=r"4 \+ 2 tokens of 5 channels; the pocket model reads 4 \+ 4 of 5"):
         layers.encoder.check(prior.spatial, prior.temporal[:, :2])
 
 
 def test_a_prior_is_shown_in_every_branch(network, inputs):
     x, _, text = inputs
-    layers = PriorLayers(PriorLayersConfig(3, 4, 5), network.config)
+    layers = PriorLayers(PriorLayersConfig(4, 4, 5, 32), network.config)
     for parameter in layers.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     layers.eval().install(network)
-    prior = GivenPrior(torch.randn(2, 3, 5), torch.randn(2, 4, 5))
+    prior = GivenPrior(torch.randn(2, 4, 5), torch.randn(2, 4, 5))
     branches = [PLAIN, Branch(text=False)]
     bare = PocketDenoiser(network, text, text)(branches, x, 0.5)
     given = PocketDenoiser(network, text, text, prior=prior)(branches, x, 0.5)

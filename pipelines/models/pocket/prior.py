@@ -1,7 +1,10 @@
 """Prior layers of the pocket network: an add-on on the frozen base (JavisDiT's spatial and temporal prior attention).
 
 The base tells tokens apart in time only by distance, and the paper's prior tokens stand nowhere; here both sides say where
-they are (our addition): latent tokens their own place, prior tokens the place they were made for.
+they are (our addition): latent tokens their own place, prior tokens the place they were made for. What a draw says lies in all
+of its tokens together; so that attention, which reads them one by one, finds it, each carries what the draw's layout has for
+its time (temporal) or for the whole clip (spatial), read as the prior net reads it (ours too: without it 700 steps of the
+layers changed nothing).
 
 Letters: b batch, l latent tokens, n prior tokens, k channels of one, c channels.
 """
@@ -14,13 +17,15 @@ from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ...plan import sines
 from ...streams import Streams
+from ...world.scene import PLACES
 from ..javisdit.prior import Prior
-from ..prior.clip import spatial_places, temporal_places
+from ..prior.clip import LayoutReader, spatial_places, temporal_places
 from .add_on import AddOn
 from .blocks import Geometry, Projections
 from .network import PocketConfig
@@ -36,6 +41,7 @@ class PriorLayersConfig:
     spatial: int
     temporal: int
     channels: int
+    bins: int  # of a layout
 
 
 @dataclass(frozen=True)
@@ -86,8 +92,12 @@ class PriorProjector(nn.Module):
     def __init__(self, config: PriorLayersConfig, dim: int, *, operations: Any, **factory: Any) -> None:
         super().__init__()
         shared = {"operations": operations, **factory}
-        self.spatial = TokenProjector(spatial_places(config.spatial), config.channels, dim, **shared)
-        self.temporal = TokenProjector(temporal_places(config.temporal), config.channels, dim, **shared)
+        self.reader = LayoutReader((config.spatial + config.temporal) * config.channels, config.bins, **shared)
+        each = config.bins // config.temporal
+        self.spatial = TokenProjector(spatial_places(config.spatial), config.channels + len(PLACES), dim, **shared)
+        self.temporal = TokenProjector(
+            temporal_places(config.temporal), config.channels + len(PLACES) * each, dim, **shared
+        )
         self.config = config
 
     def check(self, spatial: Float[Tensor, "b ns k"], temporal: Float[Tensor, "b nt k"]) -> None:
@@ -105,7 +115,12 @@ class PriorProjector(nn.Module):
             )
 
     def forward(self, prior: GivenPrior, _place: Streams[Geometry]) -> Streams[GivenPrior]:
-        ready = GivenPrior(self.spatial(prior.spatial), self.temporal(prior.temporal), prior.shown)
+        layout = self.reader(torch.cat([prior.spatial, prior.temporal], dim=1)).sigmoid()  # b places bins
+        when = rearrange(layout, "b p (n each) -> b n (p each)", n=self.config.temporal)
+        where = layout.amax(2)[:, None].expand(-1, self.config.spatial, -1)
+        spatial = self.spatial(torch.cat([prior.spatial, where], dim=-1))
+        temporal = self.temporal(torch.cat([prior.temporal, when], dim=-1))
+        ready = GivenPrior(spatial, temporal, prior.shown)
         return Streams(ready, ready)
 
 
@@ -152,6 +167,10 @@ class PriorLayers(AddOn):
                 for stream, axes in AXES.items()
             }
         )
+
+    def read_as(self, reader: LayoutReader) -> None:
+        """Begin with the prior net's own way to read a layout."""
+        cast(PriorProjector, self.encoder).reader.load_state_dict(reader.state_dict())
 
     def init_weights(self) -> None:
         for layer in cast(list[PriorAttention], self.attentions()):

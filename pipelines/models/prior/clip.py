@@ -7,6 +7,7 @@ Letters: b batch, l tokens of a stream, n prior tokens, k channels of one, c cha
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -163,13 +164,14 @@ class ClipEncoder(nn.Module):
 class LayoutReader(nn.Module):
     """What prior tokens say: where and when something that sounds happens, [b, places, bins] logits."""
 
-    def __init__(self, config: ClipConfig) -> None:
+    def __init__(self, inside: int, bins: int, *, operations: Any = nn, **factory: Any) -> None:
+        """``inside``: numbers of all tokens together."""
         super().__init__()
-        self.bins = config.bins
+        self.bins = bins
         self.net = nn.Sequential(
-            nn.Linear(config.tokens * config.channels, 2 * KEY),
+            operations.Linear(inside, 2 * KEY, **factory),
             nn.GELU(),
-            nn.Linear(2 * KEY, len(PLACES) * config.bins),
+            operations.Linear(2 * KEY, len(PLACES) * bins, **factory),
         )
 
     def forward(self, tokens: Float[Tensor, "b n k"]) -> Float[Tensor, "b places bins"]:

@@ -54,7 +54,7 @@ class PriorNet(nn.Module):
         self.encoder, self.critic, self.reader = (
             ClipEncoder(config.clip),
             Critic(config.clip),
-            LayoutReader(config.clip),
+            LayoutReader(config.clip.tokens * config.channels, config.clip.bins),
         )
         self.tokenizer = WordTokenizer(list(config.words))
 
