@@ -11,7 +11,7 @@ from ..files import check_place
 def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "suite",
-        choices=("core", "codecs", "guidance", "plan", "prior"),
+        choices=("core", "codecs", "guidance", "plan", "prior", "adapter", "adapter-identifiability"),
         help="what to measure; see weights/bench/ for the tables of record",
     )
     parser.add_argument("--prompts", type=int, default=1000, metavar="N", help="how many prompts (default 1000)")

@@ -59,6 +59,15 @@ def linear_probe(
         return layer((others.flatten(1) - mean) / deviation).sigmoid().unflatten(1, layouts.shape[1:])
 
 
+def layout_of(scene: Scene) -> Float[Tensor, "places bins"]:
+    """Where and when something is heard: 1 in the bin of each event."""
+    out = torch.zeros(len(PLACES), round(scene.seconds * BINS))
+    for subject in scene.subjects:
+        for time in subject.times if subject.heard else ():
+            out[PLACES.index(subject.place), int(time * BINS)] = 1
+    return out
+
+
 def layout_events(layout: Float[Tensor, "places bins"]) -> Events:
     """Times at which something happens, by place, as a layout says."""
     return pick_peaks(layout, rate=float(BINS), names=PLACES)

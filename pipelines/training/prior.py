@@ -13,16 +13,14 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ..metrics.prior import NEGATIVES, other_sounds
+from ..metrics.prior import NEGATIVES, layout_of, other_sounds
 from ..models.pocket.codec import AudioCodec, VideoCodec
 from ..models.pocket.prior import GivenPrior, PriorLayers
 from ..models.pocket.text import WordTokenizer
-from ..models.prior.clip import BINS
 from ..models.prior.net import PriorNet
 from ..streams import Streams
 from ..weights import halved, save_weights
 from ..world import Scene, make_scenes
-from ..world.scene import PLACES
 from .add_on import AddOnStage
 from .data import LatentCache, encoded
 
@@ -58,15 +56,6 @@ class PriorCache:
 
         found = encoded(path, scenes, encode)
         return cls(scenes, LatentCache.of(found), found["others"])
-
-
-def layout_of(scene: Scene) -> Float[Tensor, "places bins"]:
-    """Where and when something is heard: 1 in the bin of each event."""
-    out = torch.zeros(len(PLACES), round(scene.seconds * BINS))
-    for subject in scene.subjects:
-        for time in subject.times if subject.heard else ():
-            out[PLACES.index(subject.place), int(time * BINS)] = 1
-    return out
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from duet_av.pipelines.metrics.prior import (
     NEGATIVES,
     knowledge,
     layout_events,
+    layout_of,
     layout_truth,
     linear_probe,
     other_sounds,
@@ -39,7 +40,6 @@ from duet_av.pipelines.training.prior import (
     PriorCache,
     PriorStage,
     gaussian_kl,
-    layout_of,
     turn,
 )
 from duet_av.pipelines.world import asynchronous, make_scene, make_scenes, moved, vocabulary
@@ -123,7 +123,7 @@ def test_the_losses_are_contrast_layout_and_what_the_prior_costs_beyond_what_is_
     batch = stage.batch(torch.Generator().manual_seed(0), 6)
     losses = stage.objective(batch)
     assert 0 < losses["contrast"] < 5
-    paid = losses["loss"] - losses["contrast"] - losses["layout"]
+    paid = float(losses["loss"].detach() - losses["contrast"] - losses["layout"])
     assert paid == pytest.approx(max(float(losses["kl"]), FREE_NATS), rel=1e-4)
     estimator = net.estimator.out_proj.weight
     monkeypatch.setattr(prior, "FREE_NATS", 1e9)

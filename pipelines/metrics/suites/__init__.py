@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ..bench import Run
 from ..tables import Table, plot
-from . import codecs, core, guidance, identifiability, plan, prior
+from . import adapter, codecs, core, guidance, identifiability, plan, prior
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ SUITES = {
     "codecs": Suite(codecs.measure, partial(plot, metric="event_f1")),
     "guidance": Suite(guidance.measure, guidance.draw),
     "plan": Suite(plan.measure, partial(plot, metric="plan_realised")),
-    "adapter-identifiability": Suite(identifiability.measure, identifiability.draw),
     "prior": Suite(prior.measure, partial(plot, metric="sync_normalised")),
+    "adapter": Suite(adapter.measure, partial(plot, metric="sync_normalised")),
+    "adapter-identifiability": Suite(identifiability.measure, identifiability.draw),
 }

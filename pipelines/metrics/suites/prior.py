@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from functools import cache, partial
 from statistics import fmean
 
+import torch
+
 from ...generate import Request, generate
 from ...models.pocket.load import PocketModel
 from ...models.pocket.prior import GivenPrior, given_prior
@@ -13,27 +15,25 @@ from ...models.prior.load import load_prior_net, with_prior_layers
 from ...models.prior.net import PriorNet
 from ...shapes import ClipShape
 from ...streams import Streams
-from ...world import make_scenes
+from ...world import Scene, make_scenes
 from ...world.scene import MIX
 from ..bench import Run, Variant, chunks, differences, run_variants, summarise
 from ..events import f1
-from ..prior import knowledge, other_sounds, spread
-from ..prompts import AUDIBLE, Prompt, bench_prompts
+from ..prior import knowledge, layout_events, layout_of, layout_truth, linear_probe, other_sounds, spread
+from ..prompts import AUDIBLE, DEVELOPMENT, Prompt, bench_prompts
 from ..reading import Probes, Reading, read, render
 from ..sync import Interval, mean_interval
 from ..tables import Table
 from .plan import SHARE, STRATEGY, drawn
 
-KNOWN = 512  # clips on which the tokens themselves are measured
+KNOWN, FITTED = 512, 2048  # clips on which the tokens themselves are measured, and to which a linear probe is fitted
+PART = 64
 SEEDS = 2  # priors, and noises, that are compared for each prompt
 
 
 def clip_prior(net: PriorNet, prompts: Sequence[Prompt]) -> GivenPrior:
     """The priors of the prompts' own clips: the oracle's."""
-    model = _codecs()
-    frames, waveform = render([p.scene for p in prompts], ClipShape())
-    latents = Streams(model.video_codec.encode(frames), model.audio_codec.encode(waveform))
-    return given_prior([net.of_clips(latents)])
+    return given_prior([net.of_clips(_latents([p.scene for p in prompts]))])
 
 
 @cache
@@ -98,17 +98,29 @@ def seeds_apart(model: PocketModel, probes: Probes, prompts: Sequence[Prompt]) -
 
 
 def known(net: PriorNet, seed: int) -> dict[str, Interval]:
-    """What the tokens know, and how draws spread against the world."""
-    model, scenes = _codecs(), make_scenes(seed, KNOWN, mix=MIX, split="test")
+    """What the tokens know, 'linear_f1' by a probe fitted on other clips, and how draws spread against the world."""
+    scenes = make_scenes(seed, KNOWN, mix=MIX, split="test")
     rows = []
-    for start in range(0, KNOWN, 64):
-        part = scenes[start : start + 64]
-        frames, waveform = render(part, ClipShape())
-        latents = Streams(model.video_codec.encode(frames), model.audio_codec.encode(waveform))
-        rows += knowledge(net, part, latents, other_sounds(part, model.audio_codec))
+    for start in range(0, KNOWN, PART):
+        part = scenes[start : start + PART]
+        rows += knowledge(net, part, _latents(part), other_sounds(part, _codecs().audio_codec))
+    fitted = make_scenes(DEVELOPMENT, FITTED, mix=MIX)
+    read = linear_probe(_means(net, fitted), torch.stack([layout_of(s) for s in fitted]), others=_means(net, scenes))
+    rows += [{"linear_f1": f1(layout_events(r), layout_truth(s))} for r, s in zip(read, scenes, strict=True)]
     rows += [spread(net, scene) for scene in scenes[:64] if any(s.heard and s.times for s in scene.subjects)]
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: mean_interval([row[name] for row in rows if name in row]) for name in names}
+
+
+def _latents(scenes: Sequence[Scene]) -> Streams[torch.Tensor]:
+    frames, waveform = render(scenes, ClipShape())
+    return Streams(_codecs().video_codec.encode(frames), _codecs().audio_codec.encode(waveform))
+
+
+def _means(net: PriorNet, scenes: Sequence[Scene]) -> torch.Tensor:
+    """The means of the scenes' own Gaussians."""
+    parts = (scenes[start : start + PART] for start in range(0, len(scenes), PART))
+    return torch.cat([net.of_clips(_latents(part)).mean for part in parts]).clone()
 
 
 def measure(run: Run) -> Table:

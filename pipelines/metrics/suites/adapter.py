@@ -1,0 +1,65 @@
+"""One stream from the other: both streams apart, and the network's own routes when one of them is given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+
+from ...generate import Request, sample
+from ...given import AUDIO, VIDEO, Given, made_frames
+from ...guidance import DEFAULT, PerStreamCFG, Strategy
+from ...models.pocket.load import PocketModel
+from ...modifiers import Apart
+from ...shapes import ClipShape
+from ...streams import Streams
+from ..bench import Run, Variant, differences, run_variants, summarise
+from ..prompts import AUDIBLE, Prompt, bench_prompts
+from ..reading import render
+from ..tables import Table
+
+SHARE, SMALL_SHARE = 0.5, 0.125  # of the test list: with an audible source in view, and of the rest
+PLAIN_CFG = PerStreamCFG(2.0, 2.0)
+
+
+def of_clips(keep: str, model: PocketModel, prompts: Sequence[Prompt]) -> Given:
+    """One stream of the prompts' own clips, encoded."""
+    frames, waveform = render([p.scene for p in prompts], ClipShape())
+    return _kept(keep, Streams(model.video_codec.encode(frames), model.audio_codec.encode(waveform)))
+
+
+@torch.inference_mode()
+def of_takes(keep: str, strategy: Strategy, model: PocketModel, prompts: Sequence[Prompt]) -> Given:
+    """One stream of clips that the network itself makes with both streams apart: the first step of a cascade."""
+    request = Request([p.text for p in prompts], seed=prompts[0].seed, strategy=Apart(strategy))
+    return _kept(keep, sample(model.network, model.text, request))
+
+
+def _kept(keep: str, latents: Streams[torch.Tensor]) -> Given:
+    rows = latents.both()[0].shape[0]
+    made = made_frames(keep, latents.map(lambda z: z.shape[2]), seconds=ClipShape().duration)
+    return Given(latents, made.map(lambda m: m.expand(rows, -1)))
+
+
+VARIANTS = [
+    Variant("apart", Apart(PLAIN_CFG)),
+    Variant("native-v2a", DEFAULT, given=partial(of_clips, VIDEO)),
+    Variant("native-a2v", DEFAULT, given=partial(of_clips, AUDIO)),
+    Variant("native-v2a-cfg", PLAIN_CFG, given=partial(of_clips, VIDEO)),
+    Variant("native-a2v-cfg", PLAIN_CFG, given=partial(of_clips, AUDIO)),
+    Variant("native-cascade", DEFAULT, given=partial(of_takes, VIDEO, PLAIN_CFG)),
+]
+AGAINST = [("native-cascade", "apart"), ("native-v2a", "native-v2a-cfg"), ("native-a2v", "native-a2v-cfg")]
+
+
+def measure(run: Run) -> Table:
+    """Every variant on the same prompts and noises; given streams are of the prompts' own clips, in a cascade of takes."""
+    audible = bench_prompts(round(SHARE * run.prompts), run.seed, strata=AUDIBLE)
+    others = bench_prompts(round(SMALL_SHARE * run.prompts), run.seed, strata=("silent", "offscreen"))
+    prompts = [*audible, *others]
+    records = run_variants(VARIANTS, prompts, jobs=run.jobs, on_chunk=run.on_chunk)
+    rows = {name: summarise(part) for name, part in records.items()}
+    for a, b in AGAINST:
+        rows[f"{a}-minus-{b}"] = differences(records[a], records[b])
+    return Table("adapter", len(prompts), run.seed, rows, {"guidance": "default (UCG U2'); -cfg and apart: cfg 2"})
