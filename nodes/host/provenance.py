@@ -7,13 +7,18 @@ from typing import Any
 from comfy.cli_args import args
 from comfy_api.latest import InputImpl
 
+from ...pipelines.models.pocket import load as pocket
 from ...pipelines.provenance import GENERATED, Provenance, hashed, version
 from ...pipelines.weights import KEY
 from .families import FOLDERS, licences, resolve
 
 LOADER = "DuetLoadAV"
-WORDS = ("video", "audio", "prompt", "text", "negative")  # inputs that hold a prompt
+WORDS = ("video", "audio", "prompt", "text", "negative", "value")  # inputs that hold a prompt
 SEEDS = ("seed", "noise_seed")
+ADDED = {  # the pocket model's own files behind loaders without a choice of file
+    "DuetLoadPlanner": ("pocket-plan", "pocket-planner"),
+    "DuetLoadPrior": ("pocket-prior", "pocket-prior-layers"),
+}
 Graph = dict[str, dict[str, Any]]
 
 
@@ -33,7 +38,7 @@ def above(graph: Graph, node: str) -> list[str]:
 def of_graph(graph: Graph, node: str) -> Provenance:
     """Models, licences, prompts and seeds above ``node``."""
     out: Provenance = {"origin": GENERATED, "pack": f"Duet {version()}"}
-    weights, terms, prompts, seeds, others = {}, [], [], {}, {}
+    weights, terms, prompts, seeds, others, added = {}, [], [], {}, {}, []
     for name in above(graph, node):
         kind, inputs = graph[name].get("class_type", ""), graph[name].get("inputs", {})
         values = {key: value for key, value in inputs.items() if not isinstance(value, list)}
@@ -42,10 +47,15 @@ def of_graph(graph: Graph, node: str) -> Provenance:
             out["model"] = family.removeprefix("the ")
             weights |= {path.name: hashed(path) if path.is_file() else "a folder" for path in paths.values()}
             terms += licences(family, paths, values)
+        elif kind in ADDED:
+            added += ADDED[kind]
         elif "Load" in kind:
             others |= {f"{kind} {key}": value for key, value in values.items() if isinstance(value, str)}
         prompts += [values[key] for key in WORDS if isinstance(values.get(key), str) and values[key].strip()]
         seeds |= {f"{kind} {name}": values[key] for key in SEEDS if key in values}
+    if out.get("model") == pocket.NAME.removeprefix("the "):
+        files = [(pocket.ADD_ONS | pocket.UNSHIPPED)[name] for name in added]
+        weights |= {path.name: hashed(path) for path in files if path.is_file()}
     rest = {"weights": weights, "licence": strictest(terms), "prompts": prompts, "seeds": seeds, "files": others}
     return out | {key: value for key, value in rest.items() if value}
 

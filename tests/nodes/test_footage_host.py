@@ -150,15 +150,17 @@ def test_a_saved_video_says_where_it_comes_from(comfy, run, clip, tmp_path, monk
         },
         "2": {
             "class_type": "DuetEncodePrompt",
-            "inputs": {"clip": ["1", 1], "video": "a red ball", "audio": "", "negative": ""},
+            "inputs": {"clip": ["5", 1], "video": "a red ball", "audio": "", "negative": ""},
         },
         "3": {"class_type": "DuetSampler", "inputs": {"guider": ["2", 0], "seed": 11}},
         "4": {"class_type": "DuetMux", "inputs": {"images": ["3", 0]}},
+        "5": {"class_type": "DuetLoadPlanner", "inputs": {"model": ["1", 0]}},
         "9": {"class_type": "DuetSampler", "inputs": {"seed": 12}},
     }
-    assert above(graph, "4") == ["4", "3", "2", "1"]
+    assert above(graph, "4") == ["4", "3", "2", "5", "1"]
     found = of_graph(graph, "4")
     assert found["model"] == "Duet pocket model"
+    assert {"pocket-av.safetensors", "pocket-plan.safetensors"} < set(found["weights"])
     assert found["seeds"] == {"DuetSampler 3": 11}
     assert found["prompts"] == ["a red ball"]
     assert "Apache-2.0" in found["licence"]

@@ -1,10 +1,10 @@
 """Prior layers of the pocket network: an add-on on the frozen base (JavisDiT's spatial and temporal prior attention).
 
-The base tells tokens apart in time only by distance, and the paper's prior tokens stand nowhere; here both sides say where
-they are (our addition): latent tokens their own place, prior tokens the place they were made for. What a draw says lies in all
-of its tokens together; so that attention, which reads them one by one, finds it, each carries what the draw's layout has for
-its time (temporal) or for the whole clip (spatial), read as the prior net reads it (ours too: without it 700 steps of the
-layers changed nothing).
+The base tells tokens apart in time only by distance, and the paper's prior tokens stand nowhere; here both turn by where they
+are (our addition, as Relative Semantic RoPE has it for plans): temporal tokens stand at times, spatial ones at rows and columns.
+What a draw says lies in all of its tokens together; so that attention, which reads them one by one, finds it, each carries what
+the draw's layout has for its time (temporal) or for the whole clip (spatial), read as the prior net reads it (ours too). Without
+the two the layers changed nothing in 700 steps.
 
 Letters: b batch, l latent tokens, n prior tokens, k channels of one, c channels.
 """
@@ -21,7 +21,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from ...plan import sines
+from ....kernels.rotary import RotaryTable, rotary_table, rotate
 from ...streams import Streams
 from ...world.scene import PLACES
 from ..javisdit.prior import Prior
@@ -29,9 +29,6 @@ from ..prior.clip import LayoutReader, spatial_places, temporal_places
 from .add_on import AddOn
 from .blocks import Geometry, Projections
 from .network import PocketConfig
-
-OCTAVES = 5
-AXES = {"video": 3, "audio": 1}
 
 
 @dataclass(frozen=True)
@@ -68,37 +65,40 @@ def given_prior(draws: Sequence[Prior]) -> GivenPrior:
     return GivenPrior(torch.cat([t.spatial for t in tokens]), torch.cat([t.temporal for t in tokens]))
 
 
-class TokenProjector(nn.Module):
-    """Spatial or temporal prior tokens to the network's width, with the places they stand for."""
+@dataclass(frozen=True)
+class Placed:
+    """One kind of prior tokens as the blocks of one stream read them; ``turns`` place queries and keys, None where the stream has no
+    such axes."""
 
-    places: Tensor
+    tokens: Float[Tensor, "b n c"]
+    turns: tuple[RotaryTable, RotaryTable] | None
 
-    def __init__(self, places: Float[Tensor, "n a"], inside: int, dim: int, *, operations: Any, **factory: Any) -> None:
-        super().__init__()
-        at = sines(places, octaves=OCTAVES)
-        self.register_buffer("places", at.to(**factory), persistent=False)
-        self.net = nn.Sequential(
-            operations.Linear(inside, dim, **factory), nn.GELU(), operations.Linear(dim, dim, **factory)
-        )
-        self.place = operations.Linear(at.shape[1], dim, **factory)
 
-    def forward(self, tokens: Float[Tensor, "b n k"]) -> Float[Tensor, "b n c"]:
-        return self.net(tokens) + self.place(self.places.to(tokens))
+@dataclass(frozen=True)
+class Ready:
+    """Both kinds; ``shown`` hides a sample's where False."""
+
+    spatial: Placed
+    temporal: Placed
+    shown: Bool[Tensor, " b"] | None
 
 
 class PriorProjector(nn.Module):
-    """Prior tokens as the blocks read them, the same for both streams."""
+    """Prior tokens to the network's width, each with what the draw's layout has for it, and at the places they stand for."""
 
-    def __init__(self, config: PriorLayersConfig, dim: int, *, operations: Any, **factory: Any) -> None:
+    def __init__(self, config: PriorLayersConfig, network: PocketConfig, *, operations: Any, **factory: Any) -> None:
         super().__init__()
-        shared = {"operations": operations, **factory}
+        shared, dim = {"operations": operations, **factory}, network.dim
+        self.config, self.head_dim = config, dim // network.heads
+
+        def make(inside: int) -> nn.Sequential:
+            return nn.Sequential(
+                operations.Linear(inside, dim, **factory), nn.GELU(), operations.Linear(dim, dim, **factory)
+            )
+
         self.reader = LayoutReader((config.spatial + config.temporal) * config.channels, config.bins, **shared)
-        each = config.bins // config.temporal
-        self.spatial = TokenProjector(spatial_places(config.spatial), config.channels + len(PLACES), dim, **shared)
-        self.temporal = TokenProjector(
-            temporal_places(config.temporal), config.channels + len(PLACES) * each, dim, **shared
-        )
-        self.config = config
+        self.spatial = make(config.channels + len(PLACES))
+        self.temporal = make(config.channels + len(PLACES) * (config.bins // config.temporal))
 
     def check(self, spatial: Float[Tensor, "b ns k"], temporal: Float[Tensor, "b nt k"]) -> None:
         """Refuse tokens of another model's prior.
@@ -114,38 +114,59 @@ class PriorProjector(nn.Module):
                 f"{read[2]}. Use the prior net of the same 'Duet Load Prior'."
             )
 
-    def forward(self, prior: GivenPrior, _place: Streams[Geometry]) -> Streams[GivenPrior]:
+    def forward(self, prior: GivenPrior, place: Streams[Geometry]) -> Streams[Ready]:
         layout = self.reader(torch.cat([prior.spatial, prior.temporal], dim=1)).sigmoid()  # b places bins
         when = rearrange(layout, "b p (n each) -> b n (p each)", n=self.config.temporal)
         where = layout.amax(2)[:, None].expand(-1, self.config.spatial, -1)
         spatial = self.spatial(torch.cat([prior.spatial, where], dim=-1))
         temporal = self.temporal(torch.cat([prior.temporal, when], dim=-1))
-        ready = GivenPrior(spatial, temporal, prior.shown)
-        return Streams(ready, ready)
+
+        def put(geometry: Geometry) -> Ready:
+            turns = [
+                self._turns(geometry, axes, places)
+                for axes, places in (
+                    (slice(1, None), spatial_places(self.config.spatial)),
+                    (slice(0, 1), temporal_places(self.config.temporal)),
+                )
+            ]
+            return Ready(Placed(spatial, turns[0]), Placed(temporal, turns[1]), prior.shown)
+
+        return place.map(put)
+
+    def _turns(
+        self, geometry: Geometry, axes: slice, places: Float[Tensor, "n a"]
+    ) -> tuple[RotaryTable, RotaryTable] | None:
+        """Rotary tables of a stream's tokens and of the prior's, along ``axes``."""
+        positions, extent = geometry.positions[:, axes], geometry.extent[axes]
+        if not len(extent):
+            return None
+        keys = places.to(positions) * extent
+        return rotary_table(positions, head_dim=self.head_dim), rotary_table(keys, head_dim=self.head_dim)
 
 
 class PriorAttention(nn.Module):
     """One stream's tokens read the spatial tokens of the prior, then the temporal ones."""
 
-    def __init__(self, axes: int, network: PocketConfig, *, operations: Any, **factory: Any) -> None:
+    def __init__(self, network: PocketConfig, *, operations: Any, **factory: Any) -> None:
         super().__init__()
         dim, shared = network.dim, {"operations": operations, **factory}
-        self.place = operations.Linear(2 * OCTAVES * axes, dim, **factory)
         self.norm_spatial, self.norm_temporal = (operations.LayerNorm(dim, **factory) for _ in range(2))
         self.spatial = Projections(dim, network.heads, **shared)
         self.temporal = Projections(dim, network.heads, **shared)
 
-    def forward(self, x: Float[Tensor, "b l c"], prior: GivenPrior, place: Geometry) -> Float[Tensor, "b l c"]:
+    def forward(self, x: Float[Tensor, "b l c"], prior: Ready, _place: Geometry) -> Float[Tensor, "b l c"]:
         """What ``x`` takes from its prior; zero for samples whose prior is hidden."""
-        here = self.place(sines(place.positions / place.extent, octaves=OCTAVES).to(x.dtype))
-        first = self._read(self.spatial, self.norm_spatial(x) + here, prior.spatial)
-        then = self._read(self.temporal, self.norm_temporal(x + first) + here, prior.temporal)
+        first = self._read(self.spatial, self.norm_spatial(x), prior.spatial)
+        then = self._read(self.temporal, self.norm_temporal(x + first), prior.temporal)
         out = first + then
         return out if prior.shown is None else out.where(prior.shown[:, None, None], 0)
 
     @staticmethod
-    def _read(layer: Projections, x: Float[Tensor, "b l c"], tokens: Float[Tensor, "b n c"]) -> Float[Tensor, "b l c"]:
-        return layer.merge(F.scaled_dot_product_attention(layer.queries(x), *layer.keys_values(tokens)))
+    def _read(layer: Projections, x: Float[Tensor, "b l c"], prior: Placed) -> Float[Tensor, "b l c"]:
+        q, (k, v) = layer.queries(x), layer.keys_values(prior.tokens)
+        if prior.turns is not None:
+            q, k = (rotate(z, table) for z, table in zip((q, k), prior.turns, strict=True))
+        return layer.merge(F.scaled_dot_product_attention(q, k, v))
 
 
 class PriorLayers(AddOn):
@@ -160,11 +181,11 @@ class PriorLayers(AddOn):
         super().__init__()
         self.config = config
         shared = {"operations": operations, **factory}
-        self.encoder = PriorProjector(config, network.dim, **shared)
+        self.encoder = PriorProjector(config, network, **shared)
         self.blocks = nn.ModuleDict(
             {
-                stream: nn.ModuleList(PriorAttention(axes, network, **shared) for _ in range(network.depth))
-                for stream, axes in AXES.items()
+                stream: nn.ModuleList(PriorAttention(network, **shared) for _ in range(network.depth))
+                for stream in ("video", "audio")
             }
         )
 
