@@ -6,13 +6,16 @@ import json
 import pytest
 
 WORKFLOWS = [
+    "audio_to_video",
     "guidance_compare",
     "h3_crossmodal",
+    "image_to_av",
     "javisdit_v01_prior",
     "javisdit_v10",
     "ltx2_crossmodal",
     "plan_then_generate",
     "text_to_av",
+    "video_to_audio",
 ]
 
 

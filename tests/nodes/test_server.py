@@ -81,7 +81,17 @@ def server(comfy, tmp_path_factory):
         process.wait(30)
 
 
-@pytest.mark.parametrize(("name", "clips"), [("text_to_av", 1), ("guidance_compare", 4), ("plan_then_generate", 1)])
+@pytest.mark.parametrize(
+    ("name", "clips"),
+    [
+        ("text_to_av", 1),
+        ("guidance_compare", 4),
+        ("plan_then_generate", 1),
+        ("video_to_audio", 1),
+        ("audio_to_video", 1),
+        ("image_to_av", 1),
+    ],
+)
 def test_an_example_runs_and_its_clips_are_whole(server, root, name, clips):
     address, output = server
     before = set(output.rglob("*.mp4"))
