@@ -30,6 +30,9 @@ from .add_on import AddOn
 from .blocks import Geometry, Projections
 from .network import PocketConfig
 
+NEAR = 2.0  # length of what queries and keys share; with it attention falls to a tenth within some 0.1 s
+LOUD = 4.0  # factor on a layout beside the tokens, whose channels are of unit size and mostly noise
+
 
 @dataclass(frozen=True)
 class PriorLayersConfig:
@@ -115,7 +118,7 @@ class PriorProjector(nn.Module):
             )
 
     def forward(self, prior: GivenPrior, place: Streams[Geometry]) -> Streams[Ready]:
-        layout = self.reader(torch.cat([prior.spatial, prior.temporal], dim=1)).sigmoid()  # b places bins
+        layout = LOUD * self.reader(torch.cat([prior.spatial, prior.temporal], dim=1)).sigmoid()  # b places bins
         when = rearrange(layout, "b p (n each) -> b n (p each)", n=self.config.temporal)
         where = layout.amax(2)[:, None].expand(-1, self.config.spatial, -1)
         spatial = self.spatial(torch.cat([prior.spatial, where], dim=-1))
@@ -144,6 +147,21 @@ class PriorProjector(nn.Module):
         return rotary_table(positions, head_dim=self.head_dim), rotary_table(keys, head_dim=self.head_dim)
 
 
+class PlacedAttention(Projections):
+    """Attention that begins near: queries and keys share a learned vector, whose turned product is largest where both stand."""
+
+    def __init__(self, network: PocketConfig, *, operations: Any, **factory: Any) -> None:
+        super().__init__(network.dim, network.heads, operations=operations, **factory)
+        self.near = nn.Parameter(torch.full((network.heads, 1, network.dim // network.heads), NEAR, **factory))
+
+    def forward(self, x: Float[Tensor, "b l c"], prior: Placed) -> Float[Tensor, "b l c"]:
+        q, (k, v) = self.queries(x), self.keys_values(prior.tokens)
+        if prior.turns is not None:
+            near = self.near.to(q)
+            q, k = (rotate(z + near, table) for z, table in zip((q, k), prior.turns, strict=True))
+        return self.merge(F.scaled_dot_product_attention(q, k, v))
+
+
 class PriorAttention(nn.Module):
     """One stream's tokens read the spatial tokens of the prior, then the temporal ones."""
 
@@ -151,22 +169,14 @@ class PriorAttention(nn.Module):
         super().__init__()
         dim, shared = network.dim, {"operations": operations, **factory}
         self.norm_spatial, self.norm_temporal = (operations.LayerNorm(dim, **factory) for _ in range(2))
-        self.spatial = Projections(dim, network.heads, **shared)
-        self.temporal = Projections(dim, network.heads, **shared)
+        self.spatial, self.temporal = (PlacedAttention(network, **shared) for _ in range(2))
 
     def forward(self, x: Float[Tensor, "b l c"], prior: Ready, _place: Geometry) -> Float[Tensor, "b l c"]:
         """What ``x`` takes from its prior; zero for samples whose prior is hidden."""
-        first = self._read(self.spatial, self.norm_spatial(x), prior.spatial)
-        then = self._read(self.temporal, self.norm_temporal(x + first), prior.temporal)
+        first = self.spatial(self.norm_spatial(x), prior.spatial)
+        then = self.temporal(self.norm_temporal(x + first), prior.temporal)
         out = first + then
         return out if prior.shown is None else out.where(prior.shown[:, None, None], 0)
-
-    @staticmethod
-    def _read(layer: Projections, x: Float[Tensor, "b l c"], prior: Placed) -> Float[Tensor, "b l c"]:
-        q, (k, v) = layer.queries(x), layer.keys_values(prior.tokens)
-        if prior.turns is not None:
-            q, k = (rotate(z, table) for z, table in zip((q, k), prior.turns, strict=True))
-        return layer.merge(F.scaled_dot_product_attention(q, k, v))
 
 
 class PriorLayers(AddOn):

@@ -15,14 +15,13 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ...plan import sines, unit_grid
+from ...plan import unit_grid
 from ...shapes import VIDEO_PATCH
 from ...streams import Streams
 from ...world.scene import PLACES
 from ..javisdit.prior import LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE
-from ..pocket.blocks import Attention
+from ..readers import QueryReader, ReaderSize, StreamReader
 
-OCTAVES = 5
 BINS = 16  # a second: bins of what is read from the tokens
 KEY = 128  # channels in which a draw and a clip are compared
 NARROW = 8  # channels of a token that its clip's key is made of
@@ -70,65 +69,17 @@ def spatial_places(count: int) -> Float[Tensor, "n a"]:
     return unit_grid(rows, count // rows)
 
 
-class ReadBlock(nn.Module):
-    """Pre-norm attention, to itself or to a source, and a feed-forward."""
-
-    def __init__(self, dim: int, heads: int) -> None:
-        super().__init__()
-        self.norm, self.norm_after = nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.attention = Attention(dim, heads, operations=nn)
-        self.feed_forward = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
-
-    def forward(self, x: Float[Tensor, "b l c"], source: Float[Tensor, "b m c"] | None = None) -> Tensor:
-        x = x + self.attention(self.norm(x), source)
-        return x + self.feed_forward(self.norm_after(x))
-
-
-class StreamReader(nn.Module):
-    """One stream's latent tokens, with their places, through self-attention."""
-
-    def __init__(self, inside: int, axes: int, config: ClipConfig) -> None:
-        super().__init__()
-        self.embed, self.place = nn.Linear(inside, config.dim), nn.Linear(2 * OCTAVES * axes, config.dim)
-        self.blocks = nn.ModuleList(ReadBlock(config.dim, config.heads) for _ in range(config.depth))
-
-    def forward(self, tokens: Float[Tensor, "b l p"], places: Float[Tensor, "l a"]) -> Float[Tensor, "b l c"]:
-        x = self.embed(tokens) + self.place(sines(places.to(tokens), octaves=OCTAVES))
-        for block in self.blocks:
-            x = block(x)
-        return x
-
-
-class QueryReader(nn.Module):
-    """Learned queries over both streams, each with the place it is for: the spatial or the temporal tokens."""
-
-    places: Tensor
-
-    def __init__(self, places: Float[Tensor, "n a"], config: ClipConfig) -> None:
-        super().__init__()
-        self.register_buffer("places", sines(places, octaves=OCTAVES), persistent=False)
-        self.queries = nn.Parameter(torch.empty(len(places), config.dim))
-        self.place = nn.Linear(self.places.shape[1], config.dim)
-        self.blocks = nn.ModuleList(ReadBlock(config.dim, config.heads) for _ in range(config.depth))
-        nn.init.normal_(self.queries, std=0.02)
-
-    def forward(self, states: Float[Tensor, "b l c"]) -> Float[Tensor, "b n c"]:
-        x = (self.queries + self.place(self.places)).expand(len(states), -1, -1)
-        for block in self.blocks:
-            x = block(x, states)
-        return x
-
-
 class ClipEncoder(nn.Module):
     """A clip to the Gaussian of its prior tokens, spatial ones first, and to the key by which it is told from others."""
 
     def __init__(self, config: ClipConfig) -> None:
         super().__init__()
         self.config = config
-        self.video_embedder = StreamReader(config.video * VIDEO_PATCH**2, 3, config)
-        self.audio_embedder = StreamReader(config.audio, 1, config)
-        self.va_spatial_encoder = QueryReader(spatial_places(config.spatial), config)
-        self.va_temporal_encoder = QueryReader(temporal_places(config.temporal), config)
+        size = ReaderSize(config.dim, config.heads, config.depth)
+        self.video_embedder = StreamReader(config.video * VIDEO_PATCH**2, 3, size)
+        self.audio_embedder = StreamReader(config.audio, 1, size)
+        self.va_spatial_encoder = QueryReader(spatial_places(config.spatial), size)
+        self.va_temporal_encoder = QueryReader(temporal_places(config.temporal), size)
         self.out = nn.Linear(config.dim, 2 * config.channels)
         self.narrow, self.to_key = nn.Linear(config.dim, NARROW), nn.Linear(config.tokens * NARROW, KEY)
 

@@ -1,0 +1,139 @@
+"""SAVA's first stage: projections, masks and predictors, by reconstructing each stream from what is shared of the other one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..models.adapter.gates import GATES, OPEN
+from ..models.adapter.net import MaskedAdapter
+from ..models.pocket.codec import AudioCodec, VideoCodec
+from ..streams import Streams
+from ..weights import halved, save_weights
+from .data import LatentCache
+
+WARM = 0.5  # of the steps in which the price rises
+WHOLE = 0.25  # share of the clips whose masks are set open, from which P_theta learns
+
+
+@dataclass(frozen=True)
+class Price:
+    """Lambda for each direction, of a mask's mean against an error of 1, and alpha of the alignment."""
+
+    video: float = 0.1
+    audio: float = 0.02
+    alpha: float = 0.1
+
+
+@dataclass(frozen=True)
+class AdapterBatch:
+    """Clips, the noise of both gates, and which clips' masks are set open."""
+
+    latents: Streams[Tensor]
+    noise: Streams[Tensor]
+    whole: Tensor
+
+
+class AdapterObjective(nn.Module):
+    """l_A(x_a, g_A(M_V z_v)) + l_V(x_v, g_V(M_A z_a)) + alpha L_align + lambda_V |M_V| + lambda_A |M_A|, errors through the frozen
+    decoders as shares of the variance, norms as means. The price rises over ``warm`` steps: a mask that closes before anything reads
+    it would never open again."""
+
+    step: Tensor
+
+    def __init__(self, net: MaskedAdapter, codecs: tuple[VideoCodec, AudioCodec], price: Price, *, warm: int) -> None:
+        super().__init__()
+        self.net, self.price, self.warm = net, price, warm
+        self.register_buffer("step", torch.zeros(()))
+        self.codecs = nn.ModuleList(codecs).requires_grad_(False)
+
+    def forward(self, batch: AdapterBatch) -> dict[str, Tensor]:
+        net = self.net
+        if self.training:
+            self.step += 1
+        z = net.tokens(batch.latents)
+        masks = net.masks(z)
+        gate = GATES[net.config.gate]
+        opened = batch.whole[:, None, None]
+        passed = z.map(lambda own, m, n: torch.where(opened, own, gate(own, m, n)), masks, batch.noise)
+        video, audio = passed.both()
+        errors = Streams(
+            self._error("video", net.other("video", audio), batch.latents),
+            self._error("audio", net.other("audio", video), batch.latents),
+        )
+        paid = sum(
+            (
+                price * mask.mean()
+                for price, mask in zip((self.price.video, self.price.audio), masks.both(), strict=True)
+            ),
+            start=torch.zeros(()),
+        )
+        align = self._distance(z)
+        loss = sum(errors.both(), start=torch.zeros(())) + self.price.alpha * align
+        loss = loss + (0 if net.config.gate == OPEN else (self.step / self.warm).clamp_max(1) * paid)
+        parts = {"video": errors.video, "audio": errors.audio, "align": align}
+        opens = {f"open_{name}": mask.mean() for name, mask in vars(masks).items()}
+        return {"loss": loss, **{k: v.detach() for k, v in (parts | opens).items() if v is not None}}
+
+    def _error(self, name: str, predicted: Tensor, truth: Streams[Tensor]) -> Tensor:
+        """Squared error through the frozen decoder over the variance of what is to be predicted."""
+        decode = self._pixels if name == "video" else self._mel
+        wanted = decode(vars(truth)[name])
+        return (decode(predicted.float()) - wanted).square().mean() / wanted.var(0).mean()
+
+    def _pixels(self, latent: Tensor) -> Tensor:
+        return self.codecs[0].pca.decode(latent.movedim(1, -1))
+
+    def _mel(self, latent: Tensor) -> Tensor:
+        return self.codecs[1].decode_mel(latent)
+
+    @staticmethod
+    def _distance(z: Streams[Tensor]) -> Tensor:
+        """Normalised squared distance of the unmasked streams at each latent frame (L_align)."""
+        video, audio = z.both()
+        frames = video.unflatten(1, (audio.shape[1], -1)).mean(2)
+        return (F.normalize(frames, dim=-1) - F.normalize(audio, dim=-1)).square().sum(-1).mean()
+
+
+class AdapterStage:
+    """Stage I, judged by ``judge``."""
+
+    name = "adapter"
+
+    def __init__(
+        self,
+        latents: LatentCache,
+        net: MaskedAdapter,
+        codecs: tuple[VideoCodec, AudioCodec],
+        path: Path,
+        *,
+        price: Price,
+        steps: int,
+        judge: Callable[[MaskedAdapter], dict[str, float]],
+    ) -> None:
+        self.latents, self.path, self.judge = latents, path, judge
+        self.objective = AdapterObjective(net, codecs, price, warm=max(1, round(WARM * steps)))
+
+    def batch(self, generator: torch.Generator, size: int) -> AdapterBatch:
+        net = self.objective.net
+        pick = torch.randint(len(self.latents.video), (size,), generator=generator)
+        latents = Streams(self.latents.video[pick].float(), self.latents.audio[pick].float())
+        tokens = Streams(*(len(p) for p in net.places.both()))
+        noise = tokens.map(lambda n: torch.randn(size, n, net.config.dim, generator=generator))
+        whole = torch.rand(size, generator=generator) < WHOLE
+        return AdapterBatch(latents, noise, whole)
+
+    def score(self) -> dict[str, float]:
+        return self.judge(self.objective.net)
+
+    def save(self, record: dict[str, Any]) -> list[Path]:
+        net = self.objective.net
+        record = {**record, "clips": len(self.latents.video), "price": vars(self.objective.price)}
+        save_weights(self.path, halved(net), kind="pocket-adapter", config=vars(net.config), record=record)
+        return [self.path]
