@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..models.adapter.gates import GATES, OPEN
+from ..models.adapter.gates import GATES, OPEN, support
 from ..models.adapter.net import MaskedAdapter
 from ..models.pocket.codec import AudioCodec, VideoCodec
 from ..streams import Streams
@@ -51,7 +51,7 @@ class AdapterObjective(nn.Module):
         super().__init__()
         self.net, self.price, self.warm = net, price, warm
         self.register_buffer("step", torch.zeros(()))
-        self.codecs = nn.ModuleList(codecs).requires_grad_(False)
+        self.video_codec, self.audio_codec = (codec.requires_grad_(False) for codec in codecs)
 
     def forward(self, batch: AdapterBatch) -> dict[str, Tensor]:
         net = self.net
@@ -64,8 +64,8 @@ class AdapterObjective(nn.Module):
         passed = z.map(lambda own, m, n: torch.where(opened, own, gate(own, m, n)), masks, batch.noise)
         video, audio = passed.both()
         errors = Streams(
-            self._error("video", net.other("video", audio), batch.latents),
-            self._error("audio", net.other("audio", video), batch.latents),
+            self.error("video", net.other("video", audio), batch.latents),
+            self.error("audio", net.other("audio", video), batch.latents),
         )
         paid = sum(
             (
@@ -81,17 +81,17 @@ class AdapterObjective(nn.Module):
         opens = {f"open_{name}": mask.mean() for name, mask in vars(masks).items()}
         return {"loss": loss, **{k: v.detach() for k, v in (parts | opens).items() if v is not None}}
 
-    def _error(self, name: str, predicted: Tensor, truth: Streams[Tensor]) -> Tensor:
+    def error(self, name: str, predicted: Tensor, truth: Streams[Tensor]) -> Tensor:
         """Squared error through the frozen decoder over the variance of what is to be predicted."""
         decode = self._pixels if name == "video" else self._mel
         wanted = decode(vars(truth)[name])
         return (decode(predicted.float()) - wanted).square().mean() / wanted.var(0).mean()
 
     def _pixels(self, latent: Tensor) -> Tensor:
-        return self.codecs[0].pca.decode(latent.movedim(1, -1))
+        return self.video_codec.pca.decode(latent.movedim(1, -1))
 
     def _mel(self, latent: Tensor) -> Tensor:
-        return self.codecs[1].decode_mel(latent)
+        return self.audio_codec.decode_mel(latent)
 
     @staticmethod
     def _distance(z: Streams[Tensor]) -> Tensor:
@@ -99,6 +99,27 @@ class AdapterObjective(nn.Module):
         video, audio = z.both()
         frames = video.unflatten(1, (audio.shape[1], -1)).mean(2)
         return (F.normalize(frames, dim=-1) - F.normalize(audio, dim=-1)).square().sum(-1).mean()
+
+
+@torch.inference_mode()
+def sufficiency(
+    net: MaskedAdapter, codecs: tuple[VideoCodec, AudioCodec], latents: Streams[Tensor]
+) -> dict[str, float]:
+    """Errors of what is reconstructed from what the hard mask lets through over those from everything ('video' is the picture from
+    the sound), and the shares of channels that stay open."""
+    objective = AdapterObjective(net, codecs, Price(), warm=1).eval()
+    z = net.tokens(latents)
+    masks = net.masks(z)
+
+    def errors(passed: Streams[Tensor]) -> dict[str, float]:
+        video, audio = passed.both()
+        predicted = {"video": net.other("video", audio), "audio": net.other("audio", video)}
+        return {name: float(objective.error(name, value, latents)) for name, value in predicted.items()}
+
+    masked, whole = errors(z.map(lambda own, m: own * support(m), masks)), errors(z)
+    found = {f"error_{name}": value for name, value in whole.items()}
+    found |= {f"sufficiency_{name}": masked[name] / whole[name] for name in whole}
+    return found | {f"support_{name}": float(support(m).mean()) for name, m in vars(masks).items()}
 
 
 class AdapterStage:

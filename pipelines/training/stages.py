@@ -15,12 +15,14 @@ from accelerate import PartialState
 from torch import nn
 
 from ..guidance import PerStreamCFG
+from ..metrics.adapter import mask_quality
 from ..metrics.bench import Planning, Variant, chunks, score_chunk, summarise
 from ..metrics.prior import knowledge, other_sounds
 from ..metrics.prompts import AUDIBLE, DEVELOPMENT, bench_prompts
 from ..metrics.reading import AUDIO_PROBE, VIDEO_PROBE, Probes, render
 from ..metrics.suites.plan import edited, given, oracle, shuffled
 from ..metrics.suites.prior import clip_prior
+from ..models.adapter.net import AdapterConfig, MaskedAdapter
 from ..models.planner.load import load_plan_layers, load_planner
 from ..models.planner.planner import PlannerConfig, VAPlanner
 from ..models.pocket.codec import AudioCodec, VideoCodec, log_mel
@@ -46,6 +48,7 @@ from ..streams import Streams
 from ..weights import WEIGHTS, halved, load_weights, save_weights
 from ..world import make_scenes, vocabulary
 from ..world.scene import MIX, SOUNDING
+from .adapter import AdapterStage, Price, sufficiency
 from .card import write_card
 from .codec import VideoDecoderStage
 from .data import LatentCache, RenderCache, fit_codecs
@@ -58,6 +61,7 @@ from .probes import AudioProbeStage, VideoProbeStage
 
 CODEC_CLIPS = 1024
 PRIOR_CLIPS = 256  # clips on which a prior is judged
+MASKED_CLIPS, MASKED_MIX = 192, {"muted": 0.4, "offscreen": 0.4, "single": 0.2}  # on which an adapter is judged
 JUDGE_PROMPTS = 100  # thousandths of the bench's lists
 RENDERED = 4096  # clips kept in memory for the video decoder and the video probe
 DECODER = {"width": 192, "depth": 4}
@@ -84,8 +88,9 @@ PRESETS = {
     "planner": Preset(steps=3000, batch=32, lr=1e-3, score_every=500),
     "plan": Preset(steps=4000, batch=64, lr=1.5e-3, score_every=1000),
     "plan-adapted": Preset(steps=1500, batch=64, lr=5e-4, score_every=500),
-    "prior": Preset(steps=3500, batch=64, lr=1e-3, score_every=1000),
+    "prior": Preset(steps=5000, batch=64, lr=1e-3, score_every=1000),
     "prior-layers": Preset(steps=2500, batch=64, lr=1.5e-3, score_every=800),
+    "adapter": Preset(steps=1200, batch=32, lr=1.5e-3, score_every=300),
     "joint": Preset(steps=8000, batch=64, lr=1e-3, score_every=1600, lr_factors={"context_attention": 2.0}),
 }
 
@@ -139,6 +144,8 @@ def _stage(job: Job) -> Stage:
         return _planner(job)
     if job.stage in ("prior", "prior-layers"):
         return _prior(job) if job.stage == "prior" else _prior_layers(job)
+    if job.stage == "adapter":
+        return _adapter(job)
     if job.stage == "audio-probe":
         return AudioProbeStage(load_audio_codec(), job.folder / AUDIO_PROBE.name)
     # The probe must read any composition; a decoder that had seen the held-out ones would flatter the ceiling.
@@ -260,14 +267,14 @@ def new_prior(tokens: int = 32) -> PriorNet:
 
 
 def judge_prior(net: PriorNet) -> dict[str, float]:
-    """What its tokens know of clips that it has not learnt from; 'score' is how often a clip is told from asynchronous ones."""
+    """What its tokens know of clips that it has not learnt from; 'score' is how well where and when are read."""
     scenes = make_scenes(DEVELOPMENT, PRIOR_CLIPS, mix=MIX, split="test")
     codecs = (load_video_codec(), load_audio_codec())
     frames, waveform = render(scenes, ClipShape())
     latents = Streams(codecs[0].encode(frames), codecs[1].encode(waveform))
     rows = knowledge(net, scenes, latents, other_sounds(scenes, codecs[1]))
     found = {name: fmean(row[name] for row in rows) for name in rows[0]}
-    return {"score": found["rank_1"], **found}
+    return {"score": found["layout_f1"], **found}
 
 
 def _prior(job: Job) -> PriorStage:
@@ -305,6 +312,26 @@ def _prior_layers(job: Job) -> PriorLayersStage:
         prior_cache(job), net, layers, network, encoder, path,
         recipe=RECIPES["joint"], base=file.sha256, judge=judge, before=warm,
     )  # fmt: skip
+
+
+def judge_adapter(net: MaskedAdapter) -> dict[str, float]:
+    """What its masks say of clips with muted sources and sounds from off screen; 'score' is the mean AUROC of both."""
+    codecs = (load_video_codec(), load_audio_codec())
+    scenes = make_scenes(DEVELOPMENT, MASKED_CLIPS, mix=MASKED_MIX, split="test")
+    frames, waveform = render(scenes, ClipShape())
+    latents = Streams(codecs[0].encode(frames), codecs[1].encode(waveform))
+    found = mask_quality(net, scenes, latents) | sufficiency(net, codecs, latents)
+    return {"score": (found["auroc_video"] + found["auroc_audio"]) / 2, **found}
+
+
+def _adapter(job: Job) -> AdapterStage:
+    """SAVA's projections, masks and predictors on the frozen codecs."""
+    codecs, encoder = (load_video_codec(), load_audio_codec()), load_text_encoder()
+    cache = LatentCache.read(job.data) if job.data else _rendered(job, codecs, encoder)
+    net = MaskedAdapter(AdapterConfig(POCKET.video_channels, POCKET.audio_channels))
+    steps = job.steps or PRESETS["adapter"].steps
+    path = job.folder / UNSHIPPED["pocket-adapter"].name
+    return AdapterStage(cache, net, codecs, path, price=Price(), steps=steps, judge=judge_adapter)
 
 
 def _fit_codecs(folder: Path, *, seed: int) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class AdapterConfig:
     gate: str = NOISE
     sees: str = BOTH
     dim: int = 64
-    hidden: int = 96
+    hidden: int = 64
     heads: int = 4
 
     def __post_init__(self) -> None:

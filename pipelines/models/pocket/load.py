@@ -31,6 +31,7 @@ ADD_ONS = {
 UNSHIPPED = {
     "pocket-prior": WEIGHTS / "pocket-prior.safetensors",
     "pocket-prior-layers": WEIGHTS / "pocket-prior-layers.safetensors",
+    "pocket-adapter": WEIGHTS / "pocket-adapter.safetensors",
 }
 # The kind of file behind each input of the loader.
 KINDS = {
