@@ -31,6 +31,9 @@ from .blocks import Geometry, Projections
 from .network import PocketConfig
 
 NEAR = 2.0  # length of what queries and keys share; with it attention falls to a tenth within some 0.1 s
+APART = (
+    0.8  # between the offsets of two heads, in sixteenths of a second: six heads cover a latent frame of the picture
+)
 LOUD = 4.0  # factor on a layout beside the tokens, whose channels are of unit size and mostly noise
 
 
@@ -148,17 +151,21 @@ class PriorProjector(nn.Module):
 
 
 class PlacedAttention(Projections):
-    """Attention that begins near: queries and keys share a learned vector, whose turned product is largest where both stand."""
+    """Attention that begins near: queries and keys share a vector, whose turned product is largest where both stand; the keys' is
+    turned back by another offset in each head, so that the heads together look a little ahead and behind. Both vectors learn."""
 
     def __init__(self, network: PocketConfig, *, operations: Any, **factory: Any) -> None:
         super().__init__(network.dim, network.heads, operations=operations, **factory)
-        self.near = nn.Parameter(torch.full((network.heads, 1, network.dim // network.heads), NEAR, **factory))
+        here = torch.full((1, network.heads, 1, network.dim // network.heads), NEAR)
+        offsets = (torch.arange(network.heads) - (network.heads - 1) / 2)[:, None] * APART
+        beside = rotate(here.transpose(1, 2), rotary_table(-offsets, head_dim=here.shape[-1])).transpose(1, 2)
+        self.near_q, self.near_k = (nn.Parameter(z.to(**factory)) for z in (here, beside))
 
     def forward(self, x: Float[Tensor, "b l c"], prior: Placed) -> Float[Tensor, "b l c"]:
         q, (k, v) = self.queries(x), self.keys_values(prior.tokens)
         if prior.turns is not None:
-            near = self.near.to(q)
-            q, k = (rotate(z + near, table) for z, table in zip((q, k), prior.turns, strict=True))
+            q = rotate(q + self.near_q.to(q), prior.turns[0])
+            k = rotate(k + self.near_k.to(k), prior.turns[1])
         return self.merge(F.scaled_dot_product_attention(q, k, v))
 
 
