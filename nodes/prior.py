@@ -22,7 +22,7 @@ class DuetLoadPrior(io.ComfyNode):
             display_name="Duet Load Prior",
             category=CATEGORY,
             description="Loads the estimator of a prior (HiST-Sypo): from a prompt to where and when things happen. The "
-            "pocket model's, which does not ship yet, also puts the layers that read priors on the MODEL; without a prior that is what it "
+            "pocket model's also puts the layers that read priors on the MODEL; without a prior that is what it "
             "was, to the bit. For JavisDiT v0.1 the text tower is ImageBind's, whose licence is non-commercial.",
             search_aliases=["hist-sypo", "javisdit prior"],
             inputs=[
@@ -32,7 +32,7 @@ class DuetLoadPrior(io.ComfyNode):
                     options=[AUTO, *choices("diffusion_models")],
                     default=AUTO,
                     tooltip="Of JavisDiT, from models/diffusion_models; 'auto' looks for one among the safetensors files. The pocket "
-                    "model's is what 'duet train prior' made.",
+                    "model's ships with Duet.",
                 ),
                 io.Combo.Input(
                     "text_tower",

@@ -53,7 +53,7 @@ def own_weights() -> list[str]:
 
 def pocket_provenance(*, prompts: Sequence[str], seed: int, add_ons: Sequence[str] = (), **settings: Any) -> Provenance:
     """Of a clip of the pocket model. ``settings`` that are None are left out."""
-    files = [*pocket.FILES.values(), *((pocket.ADD_ONS | pocket.UNSHIPPED)[name] for name in add_ons)]
+    files = [*pocket.FILES.values(), *(pocket.ADD_ONS[name] for name in add_ons)]
     return {
         "origin": GENERATED,
         "pack": f"Duet {version()}",

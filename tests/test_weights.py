@@ -22,7 +22,7 @@ def shipped(root):
 
 def test_sizes_stay_within_the_limits(shipped):
     sizes = [path.stat().st_size for path in shipped]
-    assert len(sizes) == 8
+    assert len(sizes) == 10
     assert max(sizes) <= LIMIT_EACH
     assert sum(sizes) <= LIMIT_ALL
 
@@ -34,7 +34,17 @@ def test_every_file_has_the_card_written_from_it(shipped):
 
 def test_every_table_of_record_is_about_the_weights_that_ship(root):
     tables = [json.loads(path.read_text()) for path in (root / "weights" / "bench").glob("*.json")]
-    assert {"core", "codecs", "guidance", "ablation", "plan", "plan-ablation"} <= {table["suite"] for table in tables}
+    assert {
+        "core",
+        "codecs",
+        "guidance",
+        "ablation",
+        "plan",
+        "plan-ablation",
+        "prior",
+        "adapter",
+        "adapter-identifiability",
+    } <= {table["suite"] for table in tables}
     for table in tables:
         used = measured_with(table["suite"])
         hashes = {kind: hashlib.sha256(path.read_bytes()).hexdigest() for kind, path in used.items()}
@@ -88,9 +98,10 @@ def test_the_readme_says_what_the_strategies_gain(root):
     assert said in (root / "README.md").read_text()
 
 
-def test_the_plan_layers_that_ship_are_of_the_base_that_ships():
+@pytest.mark.parametrize("kind", ["pocket-plan", "pocket-prior-layers"])
+def test_the_layers_that_ship_are_of_the_base_that_ships(kind):
     base = hashlib.sha256(FILES["pocket-av"].read_bytes()).hexdigest()
-    assert load_weights(ADD_ONS["pocket-plan"], "pocket-plan").config["base"] == base
+    assert load_weights(ADD_ONS[kind], kind).config["base"] == base
 
 
 @pytest.mark.parametrize(
@@ -98,6 +109,8 @@ def test_the_plan_layers_that_ship_are_of_the_base_that_ships():
     [
         ("plan", ("oracle", "timeline", "none"), ("sync_normalised", "plan_realised")),
         ("plan", ("edit-locality", "edit-locality-ceiling"), ("edit_locality",)),
+        ("prior", ("none", "prior-1", "oracle"), ("sync_normalised", "kind_accuracy")),
+        ("adapter", ("native-v2a", "native-a2v", "apart"), ("sync_normalised",)),
         ("plan-ablation", ("rs-rope", "time-only", "no-rope", "concat"), ("plan_realised", "sync_normalised")),
     ],
 )

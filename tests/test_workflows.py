@@ -13,7 +13,9 @@ WORKFLOWS = [
     "javisdit_v01_prior",
     "javisdit_v10",
     "ltx2_crossmodal",
+    "measure_any_clip",
     "plan_then_generate",
+    "prior_variations",
     "text_to_av",
     "video_to_audio",
 ]

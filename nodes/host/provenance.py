@@ -54,7 +54,7 @@ def of_graph(graph: Graph, node: str) -> Provenance:
         prompts += [values[key] for key in WORDS if isinstance(values.get(key), str) and values[key].strip()]
         seeds |= {f"{kind} {name}": values[key] for key in SEEDS if key in values}
     if out.get("model") == pocket.NAME.removeprefix("the "):
-        files = [(pocket.ADD_ONS | pocket.UNSHIPPED)[name] for name in added]
+        files = [pocket.ADD_ONS[name] for name in added]
         weights |= {path.name: hashed(path) for path in files if path.is_file()}
     rest = {"weights": weights, "licence": strictest(terms), "prompts": prompts, "seeds": seeds, "files": others}
     return out | {key: value for key, value in rest.items() if value}

@@ -144,13 +144,13 @@ def run(arguments: argparse.Namespace) -> None:
         strategy=strategy,
         shape=ClipShape(seconds=arguments.seconds),
     )
+    footage = _footage(arguments, request.shape)
     model, probes = PocketModel.load(), Probes.load()
     report_unknown(model.text.tokenizer, [*prompts, *(audio or ()), arguments.negative])
     if timeline is not None:
         request = _planned(model, request, timeline)
     if arguments.prior_seed is not None:
         request = _laid_out(model, request, arguments.prior_seed, arguments.prior_temperature)
-    footage = _footage(arguments, request.shape)
     if footage is not None:
         request = replace(
             request,

@@ -48,12 +48,22 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compile", action="store_true", help="train through torch.compile (a CPU needs a C++ compiler for it)"
     )
+    parser.add_argument(
+        "--tokens",
+        type=int,
+        metavar="N",
+        help="train a new prior of N spatial and N temporal tokens (a power of two, at most 32)",
+    )
     parser.add_argument("--from-scratch", action="store_true", help="do not start from the weights in weights/")
     parser.add_argument("--weights", type=Path, help="where to write the result (default: the pack's weights/)")
     parser.set_defaults(command=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
+    if arguments.tokens not in (None, 1, 2, 4, 8, 16, 32):
+        raise ValueError(
+            f"--tokens is {arguments.tokens}; it must be a power of two, at most 32: they share a clip's 32 moments."
+        )
     for name in ("steps", "batch", "clips"):
         if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
             raise ValueError(f"--{name} is {getattr(arguments, name)}; it must be at least 1.")
@@ -83,6 +93,7 @@ def run(arguments: argparse.Namespace) -> None:
         compiled=arguments.compile,
         recipe=recipe,
         audio_from_video=arguments.audio_from_video,
+        tokens=arguments.tokens,
         data=arguments.data,
     )
     record = run_stage(job)

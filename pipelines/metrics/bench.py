@@ -14,7 +14,7 @@ from ..generate import DEFAULT_STEPS, Request, generate
 from ..given import Given
 from ..guidance import Strategy, passes_per_step
 from ..models.planner.load import with_plan_layers
-from ..models.pocket.load import ADD_ONS, UNSHIPPED, PocketModel
+from ..models.pocket.load import PocketModel
 from ..models.pocket.prior import GivenPrior
 from ..models.prior.load import with_prior_layers
 from ..plan import PlanStreams
@@ -180,12 +180,8 @@ def _start_worker() -> None:
     global _worker
     torch.set_num_threads(1)
     model = PocketModel.load()
-    for path, install in (
-        (ADD_ONS["pocket-plan"], with_plan_layers),
-        (UNSHIPPED["pocket-prior-layers"], with_prior_layers),
-    ):
-        if path.is_file():
-            install(model.network)
+    for install in (with_plan_layers, with_prior_layers):
+        install(model.network)
     _worker = model, Probes.load()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from ..files import replaced
-from ..models.pocket.load import ADD_ONS, FILES, UNSHIPPED
+from ..models.pocket.load import ADD_ONS, FILES
 from ..weights import WEIGHTS, load_weights
 from .bench import Rows
 from .reading import AUDIO_PROBE, VIDEO_PROBE
@@ -21,7 +21,7 @@ TABLES = WEIGHTS / "bench"
 MEASURED_WITH = {**FILES, "audio-probe": AUDIO_PROBE, "video-probe": VIDEO_PROBE}
 ADDED = {
     "plan": ("pocket-plan", "pocket-planner"),
-    "prior": (*ADD_ONS, *UNSHIPPED),
+    "prior": ("pocket-plan", "pocket-planner", "pocket-prior", "pocket-prior-layers"),
 }  # add-ons that a suite measures beyond that
 WITHOUT = ("adapter-identifiability",)  # suites that measure no weights
 
@@ -30,7 +30,7 @@ def measured_with(suite: str) -> dict[str, Path]:
     """The weights that a suite's numbers are about."""
     if suite in WITHOUT:
         return {}
-    return {**MEASURED_WITH, **{name: {**ADD_ONS, **UNSHIPPED}[name] for name in ADDED.get(suite, ())}}
+    return {**MEASURED_WITH, **{name: ADD_ONS[name] for name in ADDED.get(suite, ())}}
 
 
 @dataclass(frozen=True)

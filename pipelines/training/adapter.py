@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -88,10 +88,10 @@ class AdapterObjective(nn.Module):
         return (decode(predicted.float()) - wanted).square().mean() / wanted.var(0).mean()
 
     def _pixels(self, latent: Tensor) -> Tensor:
-        return self.video_codec.pca.decode(latent.movedim(1, -1))
+        return cast(VideoCodec, self.video_codec).pca.decode(latent.movedim(1, -1))
 
     def _mel(self, latent: Tensor) -> Tensor:
-        return self.audio_codec.decode_mel(latent)
+        return cast(AudioCodec, self.audio_codec).decode_mel(latent)
 
     @staticmethod
     def _distance(z: Streams[Tensor]) -> Tensor:

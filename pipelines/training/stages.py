@@ -111,6 +111,7 @@ class Job:
     compiled: bool = False
     recipe: Recipe | None = None
     audio_from_video: bool = False
+    tokens: int | None = None  # spatial tokens of a new prior, and as many temporal ones
     data: Path | None = None  # clips encoded by ``duet data``, in place of the world
 
 
@@ -259,7 +260,10 @@ def prior_cache(job: Job) -> PriorCache:
     )
 
 
-def new_prior(tokens: int = 32) -> PriorNet:
+PRIOR_TOKENS = 32
+
+
+def new_prior(tokens: int) -> PriorNet:
     """An untrained prior of ``tokens`` spatial and as many temporal tokens."""
     net = PriorNet(PriorNetConfig(tuple(vocabulary()), POCKET.video_channels, POCKET.audio_channels, tokens, tokens))
     net.init_weights()
@@ -279,16 +283,16 @@ def judge_prior(net: PriorNet) -> dict[str, float]:
 
 def _prior(job: Job) -> PriorStage:
     """Encoders of true clips and the estimator."""
-    warm = _goes_on(job, UNSHIPPED["pocket-prior"])
-    net = load_prior_net().requires_grad_(True) if warm else new_prior()
-    return PriorStage(prior_cache(job), net, job.folder / UNSHIPPED["pocket-prior"].name, judge=judge_prior)
+    warm = {} if job.tokens else _goes_on(job, ADD_ONS["pocket-prior"])
+    net = load_prior_net().requires_grad_(True) if warm else new_prior(job.tokens or PRIOR_TOKENS)
+    return PriorStage(prior_cache(job), net, job.folder / ADD_ONS["pocket-prior"].name, judge=judge_prior)
 
 
 def _prior_layers(job: Job) -> PriorLayersStage:
     """Prior layers on the shipped base. 'score' is the synchrony of clips with the priors of the prompts' own clips."""
     file, encoder, network = load_weights(FILES["pocket-av"], "pocket-av"), load_text_encoder(), load_network()
     net = load_prior_net()
-    warm = _goes_on(job, UNSHIPPED["pocket-prior-layers"])
+    warm = _goes_on(job, ADD_ONS["pocket-prior-layers"])
     if warm:
         layers = load_prior_layers(network.config, file.sha256)
     else:
@@ -307,7 +311,7 @@ def _prior_layers(job: Job) -> PriorLayersStage:
         found = {metric: value.mean for metric, value in summarise(records)["all"].items()}
         return {"score": found["sync_f1"], **found}
 
-    path = job.folder / UNSHIPPED["pocket-prior-layers"].name
+    path = job.folder / ADD_ONS["pocket-prior-layers"].name
     return PriorLayersStage(
         prior_cache(job), net, layers, network, encoder, path,
         recipe=RECIPES["joint"], base=file.sha256, judge=judge, before=warm,

@@ -7,36 +7,16 @@ import torch
 
 from duet_av.pipelines.generate import Request, sample
 from duet_av.pipelines.guidance import PerStreamCFG
-from duet_av.pipelines.models.pocket.load import FILES, UNSHIPPED, PocketModel, load_network
-from duet_av.pipelines.models.pocket.prior import PriorLayers, PriorLayersConfig, given_prior
+from duet_av.pipelines.models.pocket.load import PocketModel
+from duet_av.pipelines.models.pocket.prior import given_prior
 from duet_av.pipelines.models.prior.load import load_prior_net, with_prior_layers
-from duet_av.pipelines.models.prior.net import PriorNet, PriorNetConfig
-from duet_av.pipelines.weights import halved, load_weights, save_weights
-from duet_av.pipelines.world import vocabulary
 
 PROMPT = "a small red bell rings slowly on the left at night"
 STRATEGY = PerStreamCFG(2.0, 2.0)
 
 
-@pytest.fixture(scope="module")
-def _weights(tmp_path_factory):
-    """A prior and layers with random weights: none ship yet, and what is tested here does not depend on them."""
-    folder, base = tmp_path_factory.mktemp("prior"), load_weights(FILES["pocket-av"], "pocket-av").sha256
-    torch.manual_seed(0)
-    net = PriorNet(PriorNetConfig(tuple(vocabulary()), 16, 24, spatial=4, temporal=4, channels=6, hidden=32, heads=2))
-    net.init_weights()
-    layers = PriorLayers(PriorLayersConfig(4, 4, 6, 32), load_network().config)
-    for parts, config in ((net, vars(net.config)), (layers, {**vars(layers.config), "base": base})):
-        kind = "pocket-prior" if parts is net else "pocket-prior-layers"
-        save_weights(folder / f"{kind}.safetensors", halved(parts), kind=kind, config=config, record={})
-    with pytest.MonkeyPatch.context() as patch:
-        for kind in list(UNSHIPPED):
-            patch.setitem(UNSHIPPED, kind, folder / f"{kind}.safetensors")
-        yield
-
-
 @pytest.fixture
-def parts(run, loaded, _weights):
+def parts(run, loaded):
     model, net = run("DuetLoadPrior", loaded[0], "auto", "auto")
     positive, negative = run("DuetEncodePrompt", loaded[1], PROMPT, "", "")[:2]
     latent = run("DuetEmptyLatent", loaded[0], 64, 64, 2.0, 0, 1)[0]
@@ -99,13 +79,6 @@ def test_a_prior_for_a_model_that_reads_none_is_refused(run, parts):
     prior = run("DuetPriorSampler", parts.net, PROMPT, 1, 1.0)[0]
     with pytest.raises(ValueError, match="MODEL of 'Duet Load Prior'"):
         sampled(run, parts, prior, model=parts.base)
-
-
-def test_a_prior_that_nobody_trained_is_named_with_the_command(run, loaded, tmp_path, monkeypatch):
-    for kind in list(UNSHIPPED):
-        monkeypatch.setitem(UNSHIPPED, kind, tmp_path / f"{kind}.safetensors")
-    with pytest.raises(ValueError, match=r"does not ship yet\. Train it with 'duet train prior'"):
-        run("DuetLoadPrior", loaded[0], "auto", "auto")
 
 
 def test_the_timeline_of_a_take_is_drawn(run, loaded):

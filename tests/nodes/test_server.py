@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -12,9 +13,13 @@ import urllib.request
 
 import pytest
 
-from duet_av.pipelines.media import read_mp4
-from duet_av.pipelines.metrics.reading import Probes
+from duet_av.pipelines.media import read_mp4, shifted, write_mp4
+from duet_av.pipelines.metrics.reading import Probes, render
 from duet_av.pipelines.plan import Timeline
+from duet_av.pipelines.provenance import read_provenance
+from duet_av.pipelines.shapes import ClipShape
+from duet_av.pipelines.streams import Clip
+from duet_av.pipelines.world import irregular, make_scene
 
 pytestmark = [
     pytest.mark.slow,
@@ -105,6 +110,38 @@ def test_an_example_runs_and_its_clips_are_whole(server, root, name, clips):
         clip = read_mp4(file)
         assert (clip.frames.shape, clip.fps, clip.sample_rate) == ((32, 512, 512, 3), 16.0, 16_000)
         assert abs(clip.waveform.shape[1] / clip.sample_rate - 2.0) <= 1024 / 16_000
+
+
+def test_the_priors_example_draws_four_timelines_under_each_other(server, root):
+    address, _ = server
+    graph = json.loads((root / "workflows" / "api" / "prior_variations.json").read_text())
+    for node in graph.values():
+        node["inputs"] |= {"steps": 4} if node["class_type"] == "DuetSampler" else {}
+    prompt = fetch(f"{address}/prompt", {"prompt": graph})["prompt_id"]
+    history = wait(lambda: fetch(f"{address}/history/{prompt}").get(prompt), DONE)
+    assert history["status"]["status_str"] == "success"
+    (shown,) = (out["images"] for out in history["outputs"].values() if "images" in out)
+    with urllib.request.urlopen(f"{address}/view?{urllib.parse.urlencode(shown[0])}") as answer:
+        picture = answer.read()
+    width, height = (int.from_bytes(picture[k : k + 4], "big") for k in (16, 20))
+    assert height > 1.5 * width
+
+
+def test_any_clip_is_measured_and_put_right(server, root):
+    address, output = server
+    scene = irregular(make_scene(41, 6, stratum="single", seconds=8.0))
+    frames, waveform = render([scene], ClipShape(seconds=8.0))
+    late = shifted(waveform[0], samples=-2880)
+    write_mp4(output.parent / "input" / "clip.mp4", Clip(frames[0].permute(0, 2, 3, 1), 16.0, late, 16_000))
+    graph = json.loads((root / "workflows" / "api" / "measure_any_clip.json").read_text())
+    prompt = fetch(f"{address}/prompt", {"prompt": graph})["prompt_id"]
+    history = wait(lambda: fetch(f"{address}/history/{prompt}").get(prompt), DONE)
+    assert history["status"]["status_str"] == "success"
+    before, after = (int(re.search(r"sound (\d+) ms", history["outputs"][node]["text"][0])[1]) for node in ("3", "8"))
+    assert abs(before - 180) <= 62.5
+    assert after <= 62.5
+    (made,) = output.rglob("duet_in_sync*.mp4")
+    assert read_provenance(made)["duet"]["files"] == {"LoadVideo file": "clip.mp4"}
 
 
 SMALLER = {"DuetEmptyLatent": {"width": 70, "height": 48, "seconds": 0.7}, "DuetSampler": {"steps": 2}}

@@ -111,6 +111,11 @@ BAD = {
     "no clips": (["world", "--count", "0", "-o", "w"], "--count is 0"),
     "bench of one": (["bench", "core", "--prompts", "1"], "--prompts is 1"),
     "no training steps": (["train", "joint", "--steps", "0"], "--steps is 0"),
+    "uneven tokens": (["train", "prior", "--tokens", "12"], "--tokens is 12; it must be a power of two"),
+    "missing footage": (
+        ["generate", PROMPT, "--video", "gone.mp4", "-o", "o.mp4"],
+        "gone.mp4 cannot be read as a media file",
+    ),
     "unknown task": (["train", "joint", "--mix", "t2x=1"], "'t2x' is no task"),
     "mix without shares": (["train", "joint", "--mix", "t2av"], "'t2av' is no TASK=SHARE"),
     "data from nowhere": (["data", "none", "-o", "o.safetensors"], "none is no folder"),

@@ -1,6 +1,7 @@
 """Kept streams, frames and ranges; footage from files; provenance and labels."""
 
 import json
+from functools import partial
 
 import pytest
 import torch
@@ -10,10 +11,13 @@ from duet_av.pipelines.cli import main
 from duet_av.pipelines.conform import read_sound, read_streams, resampled
 from duet_av.pipelines.footage import Footage, given_footage, read_footage
 from duet_av.pipelines.generate import Request, sample
-from duet_av.pipelines.given import KEEPS, Given, keeping, made_frames
-from duet_av.pipelines.guidance import DEFAULT
+from duet_av.pipelines.given import KEEPS, VIDEO, Given, keeping, made_frames
+from duet_av.pipelines.guidance import DEFAULT, PerStreamCFG
 from duet_av.pipelines.media import read_mp4, write_mp4
-from duet_av.pipelines.metrics.reading import render
+from duet_av.pipelines.metrics.bench import Variant, score_chunk
+from duet_av.pipelines.metrics.prompts import DEVELOPMENT, bench_prompts
+from duet_av.pipelines.metrics.reading import Probes, render
+from duet_av.pipelines.metrics.suites.adapter import AGAINST, VARIANTS, of_clips, of_takes
 from duet_av.pipelines.models.pocket.familiar import picture_strange, sound_strange
 from duet_av.pipelines.models.pocket.load import PocketModel
 from duet_av.pipelines.provenance import described, hashed, own_weights, pocket_provenance, read_provenance
@@ -226,3 +230,21 @@ def test_a_label_is_shown_by_choice_alone():
     assert torch.equal(frames, torch.full((2, 128, 256, 3), 0.5))
     with pytest.raises(ValueError, match=r"needs \d+ x \d+ pixels, and the picture has 32 x 32"):
         labelled(torch.zeros(1, 32, 32, 3), "AI generated")
+
+
+@torch.inference_mode()
+def test_the_bench_gives_one_stream_of_the_prompts_own_clips(model):
+    prompts = bench_prompts(2, DEVELOPMENT, strata=("single",))
+    given = of_clips(VIDEO, model, prompts)
+    assert [m.unique().tolist() for m in given.made.both()] == [[0], [1]]
+    variant = Variant("a", PerStreamCFG(1.0, 1.0), steps=2, anchored=False, given=partial(of_clips, VIDEO))
+    records = score_chunk(model, Probes.load(), prompts, variant)
+    assert all(scores["kind_seen"] == 1 for _, scores in records), "the pictures are the true clips'"
+    apart = of_takes(VIDEO, PerStreamCFG(1.0, 1.0), model, prompts)
+    assert not torch.allclose(apart.latents.video, given.latents.video, atol=0.1)
+
+
+def test_every_variant_of_the_adapter_suite_has_its_rows():
+    names = [variant.name for variant in VARIANTS]
+    assert {name for pair in AGAINST for name in pair} <= set(names)
+    assert len(set(names)) == len(names)

@@ -26,11 +26,11 @@ FILES = {
 ADD_ONS = {
     "pocket-plan": WEIGHTS / "pocket-plan.safetensors",
     "pocket-planner": WEIGHTS / "pocket-planner.safetensors",
-}
-# The same, but not trained well enough to ship: 'duet train prior' and 'duet train prior-layers' make them.
-UNSHIPPED = {
     "pocket-prior": WEIGHTS / "pocket-prior.safetensors",
     "pocket-prior-layers": WEIGHTS / "pocket-prior-layers.safetensors",
+}
+# The same, but not trained well enough to ship: 'duet train adapter' makes it.
+UNSHIPPED = {
     "pocket-adapter": WEIGHTS / "pocket-adapter.safetensors",
 }
 # The kind of file behind each input of the loader.

@@ -8,47 +8,32 @@ from torch import nn
 
 from ...weights import fill, load_weights
 from ..pocket.add_on import add_on_config
-from ..pocket.load import FILES, UNSHIPPED
+from ..pocket.load import ADD_ONS, FILES
 from ..pocket.network import PocketConfig, TwinStreamDiT
 from ..pocket.prior import PriorLayers, PriorLayersConfig
 from .net import PriorNet, PriorNetConfig
 
 
-def _made(kind: str) -> Path:
-    """Where the weights of ``kind`` are.
-
-    Raises:
-        ValueError: nobody has trained them here.
-    """
-    path = UNSHIPPED[kind]
-    if not path.is_file():
-        raise ValueError(
-            f"{path.name} is not there: the pocket model's prior does not ship yet. Train it with 'duet train prior' and then "
-            "'duet train prior-layers', or use JavisDiT v0.1 and its own."
-        )
-    return path
-
-
-def load_prior_net(path: Path | None = None) -> PriorNet:
+def load_prior_net(path: Path = ADD_ONS["pocket-prior"]) -> PriorNet:
     """The estimator and the encoders of true clips.
 
     Raises:
         ValueError: the file is not of a prior.
     """
-    file = load_weights(path or _made("pocket-prior"), "pocket-prior")
+    file = load_weights(path, "pocket-prior")
     config = PriorNetConfig(**{**file.config, "words": tuple(file.config["words"])})
     return fill(PriorNet(config), file.tensors, source=file.path)
 
 
 def load_prior_layers(
-    network: PocketConfig, base: str, path: Path | None = None, *, operations: object = nn
+    network: PocketConfig, base: str, path: Path = ADD_ONS["pocket-prior-layers"], *, operations: object = nn
 ) -> PriorLayers:
     """Prior layers for a base of hash ``base``.
 
     Raises:
         ValueError: the file is not of prior layers, or was trained on another base.
     """
-    file = load_weights(path or _made("pocket-prior-layers"), "pocket-prior-layers")
+    file = load_weights(path, "pocket-prior-layers")
     config = PriorLayersConfig(**add_on_config(file, base))
     return fill(PriorLayers(config, network, operations=operations), file.tensors, source=file.path)
 
