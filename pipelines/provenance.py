@@ -16,7 +16,7 @@ from .models.pocket import load as pocket
 from .weights import KEY
 
 ROOT = Path(__file__).resolve().parent.parent
-GENERATED = "made by a generative model"
+GENERATED, ASSEMBLED = "made by a generative model", "put together from given files, nothing was sampled"
 HOST_KEYS = ("workflow", "prompt")  # what ComfyUI writes beside ours
 LARGE = 2**27  # bytes: of a larger file only the header is hashed
 Provenance = dict[str, Any]

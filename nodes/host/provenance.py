@@ -8,7 +8,7 @@ from comfy.cli_args import args
 from comfy_api.latest import InputImpl
 
 from ...pipelines.models.pocket import load as pocket
-from ...pipelines.provenance import GENERATED, Provenance, hashed, version
+from ...pipelines.provenance import ASSEMBLED, GENERATED, Provenance, hashed, version
 from ...pipelines.weights import KEY
 from .families import FOLDERS, licences, resolve
 
@@ -37,7 +37,7 @@ def above(graph: Graph, node: str) -> list[str]:
 
 def of_graph(graph: Graph, node: str) -> Provenance:
     """Models, licences, prompts and seeds above ``node``."""
-    out: Provenance = {"origin": GENERATED, "pack": f"Duet {version()}"}
+    out: Provenance = {"pack": f"Duet {version()}"}
     weights, terms, prompts, seeds, others, added = {}, [], [], {}, {}, []
     for name in above(graph, node):
         kind, inputs = graph[name].get("class_type", ""), graph[name].get("inputs", {})
@@ -56,6 +56,7 @@ def of_graph(graph: Graph, node: str) -> Provenance:
     if out.get("model") == pocket.NAME.removeprefix("the "):
         files = [pocket.ADD_ONS[name] for name in added]
         weights |= {path.name: hashed(path) for path in files if path.is_file()}
+    out["origin"] = GENERATED if seeds else ASSEMBLED
     rest = {"weights": weights, "licence": strictest(terms), "prompts": prompts, "seeds": seeds, "files": others}
     return out | {key: value for key, value in rest.items() if value}
 

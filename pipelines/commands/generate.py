@@ -121,41 +121,25 @@ def run(arguments: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from ..footage import given_footage
-    from ..generate import Request, generate
-    from ..guidance import UCG, PerStreamCFG
+    from ..generate import generate
     from ..media import upscaled, write_mp4
     from ..metrics.reading import Probes
     from ..models.pocket.load import PocketModel
     from ..planning import read_timeline
-    from ..shapes import ClipShape
     from ..watermark import labelled
 
     timeline = None if arguments.plan is None else read_timeline(arguments.plan)
-    audio = None if arguments.audio_prompt is None else [arguments.audio_prompt] * len(prompts)
-    text, context = arguments.cfg, arguments.context
-    plain = arguments.form == "cfg"
-    strategy = PerStreamCFG(text, text) if plain else UCG(arguments.form, text, text, context, context)
-    request = Request(
-        prompts,
-        audio=audio,
-        negative=arguments.negative,
-        seed=arguments.seed,
-        steps=arguments.steps,
-        strategy=strategy,
-        shape=ClipShape(seconds=arguments.seconds),
-    )
+    request = _request(arguments, prompts)
     footage = _footage(arguments, request.shape)
     model, probes = PocketModel.load(), Probes.load()
-    report_unknown(model.text.tokenizer, [*prompts, *(audio or ()), arguments.negative])
+    report_unknown(model.text.tokenizer, [*prompts, *(request.audio or ()), arguments.negative])
     if timeline is not None:
         request = _planned(model, request, timeline)
     if arguments.prior_seed is not None:
         request = _laid_out(model, request, arguments.prior_seed, arguments.prior_temperature)
     if footage is not None:
-        request = replace(
-            request,
-            given=given_footage(model, footage, request.shape, len(prompts), anyway=arguments.anyway),
-        )
+        given = given_footage(model, footage, request.shape, len(prompts), anyway=arguments.anyway)
+        request = replace(request, given=given)
     batch = 16
     with tqdm(total=arguments.steps * -(-len(prompts) // batch), desc="sample", unit="step") as bar:
         clips = generate(model, request, batch=batch, on_step=bar.update)
@@ -166,6 +150,25 @@ def run(arguments: argparse.Namespace) -> None:
         frames = labelled(upscaled(clip.frames), arguments.watermark)
         write_mp4(output, replace(clip, frames=frames), metadata=made)
         print(f"{output}: {score}" + (f"; {timelines[k]}" if timelines else ""))
+
+
+def _request(arguments: argparse.Namespace, prompts: list[str]) -> Request:
+    """What the options ask for, without what needs a model."""
+    from ..generate import Request
+    from ..guidance import UCG, PerStreamCFG
+    from ..shapes import ClipShape
+
+    text, context = arguments.cfg, arguments.context
+    plain = arguments.form == "cfg"
+    return Request(
+        prompts,
+        audio=None if arguments.audio_prompt is None else [arguments.audio_prompt] * len(prompts),
+        negative=arguments.negative,
+        seed=arguments.seed,
+        steps=arguments.steps,
+        strategy=PerStreamCFG(text, text) if plain else UCG(arguments.form, text, text, context, context),
+        shape=ClipShape(seconds=arguments.seconds),
+    )
 
 
 def _prompts(arguments: argparse.Namespace) -> list[str]:

@@ -162,6 +162,7 @@ def test_a_saved_video_says_where_it_comes_from(comfy, run, clip, tmp_path, monk
     assert found["model"] == "Duet pocket model"
     assert {"pocket-av.safetensors", "pocket-plan.safetensors"} < set(found["weights"])
     assert found["seeds"] == {"DuetSampler 3": 11}
+    assert found["origin"] == "made by a generative model"
     assert found["prompts"] == ["a red ball"]
     assert "Apache-2.0" in found["licence"]
     (video,) = run("DuetMux", clip[0], clip[1], 16.0, 1)

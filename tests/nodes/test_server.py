@@ -141,7 +141,9 @@ def test_any_clip_is_measured_and_put_right(server, root):
     assert abs(before - 180) <= 62.5
     assert after <= 62.5
     (made,) = output.rglob("duet_in_sync*.mp4")
-    assert read_provenance(made)["duet"]["files"] == {"LoadVideo file": "clip.mp4"}
+    told = read_provenance(made)["duet"]
+    assert told["files"] == {"LoadVideo file": "clip.mp4"}
+    assert "nothing was sampled" in told["origin"]
 
 
 SMALLER = {"DuetEmptyLatent": {"width": 70, "height": 48, "seconds": 0.7}, "DuetSampler": {"steps": 2}}
