@@ -30,9 +30,13 @@ def version() -> str:
     return found[1] if found else "unknown"
 
 
-@cache
 def hashed(path: Path) -> str:
     """'sha256 ...' of a file, or of the header of one too large to be read for this: names and shapes of its tensors."""
+    return _hashed(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _hashed(path: Path, _changed: int) -> str:
     with path.open("rb") as file:
         if path.stat().st_size <= LARGE:
             return f"sha256 {hashlib.sha256(file.read()).hexdigest()}"

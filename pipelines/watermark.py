@@ -8,7 +8,6 @@ from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-LABEL = "AI generated"
 SHARE = 0.055  # height of the letters, in heights of the picture
 LEAST_PIXELS = 8
 OPACITY = 0.75

@@ -22,10 +22,18 @@ if TYPE_CHECKING:
     from ..streams import Clip
 
 GUIDANCE_FORMS = ("cfg", "U1", "U2", "U2'", "U3", "U5")
+LABEL = "AI generated"
 EXAMPLE = "a small red ball bounces slowly on the left at night"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
+    _add_words(parser)
+    _add_conditions(parser)
+    _add_outputs(parser)
+    parser.set_defaults(command=run)
+
+
+def _add_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prompt", nargs="?", default="", help=f"what is seen and heard, e.g. '{EXAMPLE}'")
     parser.add_argument("--audio-prompt", help="words for the sound alone (default: the prompt)")
     parser.add_argument("--negative", default="", help="what to steer away from (default: nothing)")
@@ -52,6 +60,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prompts", type=Path, metavar="FILE", help="a text file with one prompt a line, instead of PROMPT"
     )
+
+
+def _add_conditions(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prior-seed",
         type=int,
@@ -86,13 +97,16 @@ def add(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="take footage that does not look like the pocket world, whatever comes of it",
     )
+
+
+def _add_outputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--watermark",
         nargs="?",
-        const="AI generated",
+        const=LABEL,
         default="",
         metavar="TEXT",
-        help="show TEXT in the corner of the picture (without TEXT: 'AI generated'; default: no label)",
+        help=f"show TEXT in the corner of the picture (without TEXT: '{LABEL}'; default: no label)",
     )
     parser.add_argument(
         "-o",
@@ -104,7 +118,6 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeline", type=Path, metavar="PNG", help="also draw frames, spectrogram and detected events on one axis"
     )
-    parser.set_defaults(command=run)
 
 
 def run(arguments: argparse.Namespace) -> None:

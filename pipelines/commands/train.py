@@ -64,6 +64,10 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError(
             f"--tokens is {arguments.tokens}; it must be a power of two, at most 32: they share a clip's 32 moments."
         )
+    if arguments.tokens and arguments.weights is None:
+        raise ValueError(
+            "--tokens makes a prior that the shipped layers may not read. Name another folder for it with --weights."
+        )
     for name in ("steps", "batch", "clips"):
         if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
             raise ValueError(f"--{name} is {getattr(arguments, name)}; it must be at least 1.")

@@ -18,7 +18,7 @@ from ..sampling import initial_noise
 from ..shapes import VIDEO_PATCH, VIDEO_STRIDE, ClipShape, audio_latent_seconds, video_latent_seconds
 from ..streams import Streams
 from ..world import Scene, caption
-from .reading import render
+from .reading import true_latents
 
 SIGMA = 0.5
 
@@ -54,8 +54,7 @@ def context_share(model: PocketModel, scenes: Sequence[Scene]) -> dict[str, floa
         *([getattr(pair, name).context_attention for pair in model.network.pairs()] for name in ("video", "audio"))
     )
     hooks = [layer.register_forward_pre_hook(look, with_kwargs=True) for rows in layers.present() for layer in rows]
-    frames, waveforms = render(scenes, shape)
-    clean = Streams(model.video_codec.encode(frames), model.audio_codec.encode(waveforms))
+    clean = true_latents(model.codecs, scenes, shape)
     noise = initial_noise(clean.map(lambda z: tuple(z.shape[1:])), range(len(scenes)))
     text = model.text.embed([caption(scene) for scene in scenes])
     level = clean.map(lambda z: z.new_full((len(scenes), 1), SIGMA))

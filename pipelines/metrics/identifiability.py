@@ -17,14 +17,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ..models.adapter.gates import GATES, support
+from ..models.adapter.gates import GATES, OPEN_LOGIT, bounded, support
 
 SHARED, OWN = 8, 6
 ACTIVE = 0.45  # of the shared factors, in each context
 PRICES = (0.01, 0.03, 0.1, 0.3, 0.6, 0.9, 1.2, 2.0)
 STEPS, BATCH, RATE = 3000, 256, 0.02
 WARM = 0.6  # of the steps in which the price rises
-OPEN_LOGIT, MOST_LOGIT = 2.0, 4.0  # a mask that may saturate does not close when it should
 FITTED = 20_000  # samples by which sufficiency is measured
 
 
@@ -105,7 +104,7 @@ class Learner(nn.Module):
         return torch.linalg.matrix_exp(self.turn - self.turn.mT)
 
     def masks(self) -> Float[Tensor, "r k d"]:
-        return (MOST_LOGIT * (self.logits / MOST_LOGIT).tanh()).sigmoid()
+        return bounded(self.logits)
 
     def forward(self, picture: Tensor, context: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """The sound it expects, and the masks [r, b, d]."""

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from ..generate import decode
+from ..guidance import Latents
+from ..models.pocket.codec import AudioCodec, VideoCodec
 from ..models.pocket.load import PocketModel
 from ..shapes import ClipShape
 from ..streams import Clip, Streams
@@ -76,7 +78,12 @@ def render(scenes: Sequence[Scene], shape: ClipShape) -> tuple[Tensor, Tensor]:
     return render_picture(scenes, shape), render_sound(scenes, samples=shape.samples, sample_rate=shape.sample_rate)
 
 
+def true_latents(codecs: tuple[VideoCodec, AudioCodec], scenes: Sequence[Scene], shape: ClipShape) -> Latents:
+    """True clips, encoded."""
+    frames, waveforms = render(scenes, shape)
+    return Streams(codecs[0].encode(frames), codecs[1].encode(waveforms))
+
+
 def reconstruct(model: PocketModel, scenes: Sequence[Scene], shape: ClipShape) -> list[Clip]:
     """True clips through both codecs: the ceiling."""
-    frames, waveforms = render(scenes, shape)
-    return decode(model, Streams(model.video_codec.encode(frames), model.audio_codec.encode(waveforms)), shape)
+    return decode(model, true_latents(model.codecs, scenes, shape), shape)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..models.adapter.gates import GATES, OPEN, support
+from ..models.adapter.gates import GATES, support
 from ..models.adapter.net import MaskedAdapter
 from ..models.pocket.codec import AudioCodec, VideoCodec
 from ..streams import Streams
@@ -62,24 +62,18 @@ class AdapterObjective(nn.Module):
         gate = GATES[net.config.gate]
         opened = batch.whole[:, None, None]
         passed = z.map(lambda own, m, n: torch.where(opened, own, gate(own, m, n)), masks, batch.noise)
-        video, audio = passed.both()
-        errors = Streams(
-            self.error("video", net.other("video", audio), batch.latents),
-            self.error("audio", net.other("audio", video), batch.latents),
-        )
-        paid = sum(
-            (
-                price * mask.mean()
-                for price, mask in zip((self.price.video, self.price.audio), masks.both(), strict=True)
-            ),
-            start=torch.zeros(()),
-        )
-        align = self._distance(z)
-        loss = sum(errors.both(), start=torch.zeros(())) + self.price.alpha * align
-        loss = loss + (0 if net.config.gate == OPEN else (self.step / self.warm).clamp_max(1) * paid)
-        parts = {"video": errors.video, "audio": errors.audio, "align": align}
+        errors, align = self.errors(passed, batch.latents), self._distance(z)
         opens = {f"open_{name}": mask.mean() for name, mask in vars(masks).items()}
-        return {"loss": loss, **{k: v.detach() for k, v in (parts | opens).items() if v is not None}}
+        paid = self.price.video * opens["open_video"] + self.price.audio * opens["open_audio"]
+        asked = (self.step / self.warm).clamp_max(1)
+        loss = errors["video"] + errors["audio"] + self.price.alpha * align + asked * paid
+        return {"loss": loss, **{k: v.detach() for k, v in (errors | {"align": align} | opens).items()}}
+
+    def errors(self, passed: Streams[Tensor], truth: Streams[Tensor]) -> dict[str, Tensor]:
+        """Of each stream as it is predicted from what is let through of the other one."""
+        video, audio = passed.both()
+        predicted = {"video": self.net.other("video", audio), "audio": self.net.other("audio", video)}
+        return {name: self.error(name, value, truth) for name, value in predicted.items()}
 
     def error(self, name: str, predicted: Tensor, truth: Streams[Tensor]) -> Tensor:
         """Squared error through the frozen decoder over the variance of what is to be predicted."""
@@ -111,12 +105,8 @@ def sufficiency(
     z = net.tokens(latents)
     masks = net.masks(z)
 
-    def errors(passed: Streams[Tensor]) -> dict[str, float]:
-        video, audio = passed.both()
-        predicted = {"video": net.other("video", audio), "audio": net.other("audio", video)}
-        return {name: float(objective.error(name, value, latents)) for name, value in predicted.items()}
-
-    masked, whole = errors(z.map(lambda own, m: own * support(m), masks)), errors(z)
+    passed = z.map(lambda own, m: own * support(m), masks), z
+    masked, whole = ({k: float(v) for k, v in objective.errors(p, latents).items()} for p in passed)
     found = {f"error_{name}": value for name, value in whole.items()}
     found |= {f"sufficiency_{name}": masked[name] / whole[name] for name in whole}
     return found | {f"support_{name}": float(support(m).mean()) for name, m in vars(masks).items()}

@@ -38,6 +38,10 @@ PARTS = {
         "Prior layers of the pocket network",
         "Spatial and temporal prior attention (JavisDiT, our reconstruction); fits the base whose hash it names.",
     ),
+    "pocket-adapter": (
+        "Pocket masked adapter",
+        "Projections, masks and predictors of what picture and sound share (SAVA's first stage, our reconstruction).",
+    ),
     "video-codec": ("Pocket video codec", "Principal components of 4 x 8 x 8 pixel cells."),
     "audio-codec": (
         "Pocket audio codec",

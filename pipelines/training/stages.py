@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from statistics import fmean
 from typing import Any, cast
 
 import torch
@@ -15,11 +14,9 @@ from accelerate import PartialState
 from torch import nn
 
 from ..guidance import PerStreamCFG
-from ..metrics.adapter import mask_quality
 from ..metrics.bench import Planning, Variant, chunks, score_chunk, summarise
-from ..metrics.prior import knowledge, other_sounds
 from ..metrics.prompts import AUDIBLE, DEVELOPMENT, bench_prompts
-from ..metrics.reading import AUDIO_PROBE, VIDEO_PROBE, Probes, render
+from ..metrics.reading import AUDIO_PROBE, VIDEO_PROBE, Probes
 from ..metrics.suites.plan import edited, given, oracle, shuffled
 from ..metrics.suites.prior import clip_prior
 from ..models.adapter.net import AdapterConfig, MaskedAdapter
@@ -44,15 +41,15 @@ from ..models.prior.load import load_prior_layers, load_prior_net
 from ..models.prior.net import PriorNet, PriorNetConfig
 from ..modifiers import Apart
 from ..shapes import ClipShape
-from ..streams import Streams
 from ..weights import WEIGHTS, halved, load_weights, save_weights
 from ..world import make_scenes, vocabulary
 from ..world.scene import MIX, SOUNDING
-from .adapter import AdapterStage, Price, sufficiency
+from .adapter import AdapterStage, Price
 from .card import write_card
 from .codec import VideoDecoderStage
 from .data import LatentCache, RenderCache, fit_codecs
 from .flow import RECIPES, FlowStage, Recipe, start_audio_from_video
+from .judges import judge_adapter, judge_prior
 from .loop import Settings, Stage, train
 from .plan import PlanCache, PlanStage
 from .planner import PlannerStage, judge_planner, predicted_features
@@ -60,8 +57,7 @@ from .prior import PriorCache, PriorLayersStage, PriorStage
 from .probes import AudioProbeStage, VideoProbeStage
 
 CODEC_CLIPS = 1024
-PRIOR_CLIPS = 256  # clips on which a prior is judged
-MASKED_CLIPS, MASKED_MIX = 192, {"muted": 0.4, "offscreen": 0.4, "single": 0.2}  # on which an adapter is judged
+PRIOR_TOKENS = 32
 JUDGE_PROMPTS = 100  # thousandths of the bench's lists
 RENDERED = 4096  # clips kept in memory for the video decoder and the video probe
 DECODER = {"width": 192, "depth": 4}
@@ -260,25 +256,11 @@ def prior_cache(job: Job) -> PriorCache:
     )
 
 
-PRIOR_TOKENS = 32
-
-
 def new_prior(tokens: int) -> PriorNet:
     """An untrained prior of ``tokens`` spatial and as many temporal tokens."""
     net = PriorNet(PriorNetConfig(tuple(vocabulary()), POCKET.video_channels, POCKET.audio_channels, tokens, tokens))
     net.init_weights()
     return net
-
-
-def judge_prior(net: PriorNet) -> dict[str, float]:
-    """What its tokens know of clips that it has not learnt from; 'score' is how well where and when are read."""
-    scenes = make_scenes(DEVELOPMENT, PRIOR_CLIPS, mix=MIX, split="test")
-    codecs = (load_video_codec(), load_audio_codec())
-    frames, waveform = render(scenes, ClipShape())
-    latents = Streams(codecs[0].encode(frames), codecs[1].encode(waveform))
-    rows = knowledge(net, scenes, latents, other_sounds(scenes, codecs[1]))
-    found = {name: fmean(row[name] for row in rows) for name in rows[0]}
-    return {"score": found["layout_f1"], **found}
 
 
 def _prior(job: Job) -> PriorStage:
@@ -316,16 +298,6 @@ def _prior_layers(job: Job) -> PriorLayersStage:
         prior_cache(job), net, layers, network, encoder, path,
         recipe=RECIPES["joint"], base=file.sha256, judge=judge, before=warm,
     )  # fmt: skip
-
-
-def judge_adapter(net: MaskedAdapter) -> dict[str, float]:
-    """What its masks say of clips with muted sources and sounds from off screen; 'score' is the mean AUROC of both."""
-    codecs = (load_video_codec(), load_audio_codec())
-    scenes = make_scenes(DEVELOPMENT, MASKED_CLIPS, mix=MASKED_MIX, split="test")
-    frames, waveform = render(scenes, ClipShape())
-    latents = Streams(codecs[0].encode(frames), codecs[1].encode(waveform))
-    found = mask_quality(net, scenes, latents) | sufficiency(net, codecs, latents)
-    return {"score": (found["auroc_video"] + found["auroc_audio"]) / 2, **found}
 
 
 def _adapter(job: Job) -> AdapterStage:

@@ -112,6 +112,7 @@ BAD = {
     "bench of one": (["bench", "core", "--prompts", "1"], "--prompts is 1"),
     "no training steps": (["train", "joint", "--steps", "0"], "--steps is 0"),
     "uneven tokens": (["train", "prior", "--tokens", "12"], "--tokens is 12; it must be a power of two"),
+    "a prior over the shipped one": (["train", "prior", "--tokens", "8"], "Name another folder for it with --weights"),
     "missing footage": (
         ["generate", PROMPT, "--video", "gone.mp4", "-o", "o.mp4"],
         "gone.mp4 cannot be read as a media file",
@@ -198,6 +199,8 @@ def test_a_stage_trains_on_your_own_clips_by_the_same_command(tmp_path, monkeypa
     assert duet("train", "audio", "--steps", 1, "--batch", 2, *arguments) == 0
     record = json.loads(capsys.readouterr().out)
     assert (record["stage"], record["steps"]) == ("audio", 1)
+    assert duet("train", "adapter", "--steps", 1, "--batch", 2, *arguments) == 0
+    assert "auroc_video" in (tmp_path / "out" / "pocket-adapter.md").read_text()
     trained, shipped = (load_weights(f / "pocket-av.safetensors", "pocket-av") for f in (tmp_path / "out", WEIGHTS))
     moved = {name for name, value in trained.tensors.items() if not torch.equal(value, shipped.tensors[name])}
     assert moved

@@ -215,9 +215,9 @@ def test_a_large_file_is_known_by_its_header(tmp_path, monkeypatch):
     path.write_bytes(len(header).to_bytes(8, "little") + header + b"0" * 100)
     assert hashed(path).startswith("sha256 ")
     monkeypatch.setattr(provenance, "LARGE", 64)
-    provenance.hashed.cache_clear()
+    provenance._hashed.cache_clear()
     assert hashed(path).startswith("sha256 of the header ")
-    provenance.hashed.cache_clear()
+    provenance._hashed.cache_clear()
 
 
 def test_a_label_is_shown_by_choice_alone():

@@ -16,7 +16,7 @@ from ...shapes import ClipShape
 from ...streams import Streams
 from ..bench import Run, Variant, differences, run_variants, summarise
 from ..prompts import AUDIBLE, Prompt, bench_prompts
-from ..reading import render
+from ..reading import true_latents
 from ..tables import Table
 
 SHARE, SMALL_SHARE = 0.5, 0.125  # of the test list: with an audible source in view, and of the rest
@@ -25,8 +25,7 @@ PLAIN_CFG = PerStreamCFG(2.0, 2.0)
 
 def of_clips(keep: str, model: PocketModel, prompts: Sequence[Prompt]) -> Given:
     """One stream of the prompts' own clips, encoded."""
-    frames, waveform = render([p.scene for p in prompts], ClipShape())
-    return _kept(keep, Streams(model.video_codec.encode(frames), model.audio_codec.encode(waveform)))
+    return _kept(keep, true_latents(model.codecs, [p.scene for p in prompts], ClipShape()))
 
 
 @torch.inference_mode()

@@ -21,7 +21,7 @@ from ..bench import Run, Variant, chunks, differences, run_variants, summarise
 from ..events import f1
 from ..prior import knowledge, layout_events, layout_of, layout_truth, linear_probe, other_sounds, spread
 from ..prompts import AUDIBLE, DEVELOPMENT, Prompt, bench_prompts
-from ..reading import Probes, Reading, read, render
+from ..reading import Probes, Reading, read, true_latents
 from ..sync import Interval, mean_interval
 from ..tables import Table
 from .plan import SHARE, STRATEGY, drawn
@@ -113,8 +113,7 @@ def known(net: PriorNet, seed: int) -> dict[str, Interval]:
 
 
 def _latents(scenes: Sequence[Scene]) -> Streams[torch.Tensor]:
-    frames, waveform = render(scenes, ClipShape())
-    return Streams(_codecs().video_codec.encode(frames), _codecs().audio_codec.encode(waveform))
+    return true_latents(_codecs().codecs, scenes, ClipShape())
 
 
 def _means(net: PriorNet, scenes: Sequence[Scene]) -> torch.Tensor:

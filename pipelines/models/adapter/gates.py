@@ -32,8 +32,14 @@ def noise_gate(z: Tensor, mask: Tensor, noise: Tensor) -> Tensor:
 
 GATES: dict[str, Gate] = {OPEN: open_gate, SOFT: soft_gate, NOISE: noise_gate}
 THRESHOLD = 0.5  # of the hard mask (the paper's)
+OPEN_LOGIT, MOST_LOGIT = 2.0, 4.0  # where masks begin, and how far their logits go
 
 
-def support(mask: Tensor, threshold: float = THRESHOLD) -> Tensor:
+def bounded(logits: Tensor) -> Tensor:
+    """Masks in (0, 1) that never saturate: one that did would not close when it should."""
+    return (MOST_LOGIT * (logits / MOST_LOGIT).tanh()).sigmoid()
+
+
+def support(mask: Tensor) -> Tensor:
     """The hard mask."""
-    return (mask > threshold).to(mask)
+    return (mask > THRESHOLD).to(mask)

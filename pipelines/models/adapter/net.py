@@ -21,10 +21,9 @@ from ...plan import unit_grid
 from ...shapes import ClipShape
 from ...streams import Streams
 from ..readers import QueryReader, ReaderSize, StreamReader
-from .gates import GATES, NOISE, OPEN, support
+from .gates import GATES, NOISE, OPEN, OPEN_LOGIT, bounded, support
 
 CELL = 2  # latent rows and columns in one token of the picture
-OPEN_LOGIT, MOST_LOGIT = 2.0, 4.0  # masks begin open, and never saturate
 BOTH, OWN = "both", "own"
 
 
@@ -80,7 +79,7 @@ class MaskNet(nn.Module):
         if self.sees == BOTH:
             for block in self.mix.blocks:
                 x = block(x, torch.cat([x, other], dim=1))
-        return (MOST_LOGIT * (self.out(x).float() / MOST_LOGIT).tanh()).sigmoid()
+        return bounded(self.out(x).float())
 
 
 class Predictor(nn.Module):

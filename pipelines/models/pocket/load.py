@@ -92,6 +92,10 @@ class PocketModel:
     video_codec: VideoCodec
     audio_codec: AudioCodec
 
+    @property
+    def codecs(self) -> tuple[VideoCodec, AudioCodec]:
+        return self.video_codec, self.audio_codec
+
     @classmethod
     def load(cls) -> PocketModel:
         """The weights that ship with the pack."""
