@@ -33,6 +33,7 @@ from .strategies import (
     DuetStrategyUCG,
     DuetStrategyWindow,
 )
+from .takes import DuetCompareTakes, DuetSeedSweep
 
 NODES: list[type[io.ComfyNode]] = [
     DuetLoadAV,
@@ -68,6 +69,8 @@ NODES: list[type[io.ComfyNode]] = [
     DuetTimelinePlot,
     DuetSyncMeter,
     DuetShiftAudio,
+    DuetSeedSweep,
+    DuetCompareTakes,
     DuetDoctor,
 ]
 

@@ -11,7 +11,7 @@ from ..pipelines.media import fit_sound
 from ..pipelines.shapes import MAX_SECONDS
 from ..pipelines.watermark import labelled
 from . import inputs
-from .host.latent import nest, unnest
+from .host.latent import decoded, nest
 from .host.model import joint_model
 from .host.provenance import TracedVideo, of_graph
 from .types import ASKED, CATEGORY
@@ -96,18 +96,7 @@ class DuetDecode(io.ComfyNode):
 
     @classmethod
     def execute(cls, latent: dict, video_vae: io.Vae.Type, audio_vae: io.Vae.Type, tiling: bool) -> io.NodeOutput:
-        streams = unnest(latent)
-        clips = (video_vae.decode_tiled if tiling else video_vae.decode)(streams.video)
-        waveforms = audio_vae.decode(streams.audio).movedim(-1, 1)
-        fps = float(latent.get("frame_rate", getattr(video_vae, "fps", 16)))
-        sounds = [
-            {
-                "waveform": fit_sound(w, seconds=len(c) / fps, sample_rate=audio_vae.audio_sample_rate)[None],
-                "sample_rate": audio_vae.audio_sample_rate,
-            }
-            for w, c in zip(waveforms, clips, strict=True)
-        ]
-        return io.NodeOutput(list(clips), sounds, fps)
+        return io.NodeOutput(*decoded(latent, video_vae, audio_vae, tiling=tiling))
 
 
 class DuetMux(io.ComfyNode):

@@ -7,15 +7,11 @@ from comfy_api.latest import io, ui
 
 from ..pipelines.media import shifted
 from ..pipelines.metrics.measure import measure, signals_of
-from ..pipelines.streams import Clip
 from . import inputs
+from .host.latent import clip_of
 from .types import CATEGORY
 
 EVENTS = ("pocket world", "none")
-
-
-def _clip(images: torch.Tensor, audio: dict, fps: float) -> Clip:
-    return Clip(images[..., :3].float().cpu(), fps, audio["waveform"][0].float().cpu(), audio["sample_rate"])
 
 
 class DuetSyncMeter(io.ComfyNode):
@@ -45,7 +41,7 @@ class DuetSyncMeter(io.ComfyNode):
     def execute(cls, images: torch.Tensor, audio: dict, fps: float) -> io.NodeOutput:
         from ..pipelines.pictures import draw_curve, pixels  # matplotlib, which a start of ComfyUI should not wait for
 
-        measured = measure(signals_of(_clip(images, audio, fps)))
+        measured = measure(signals_of(clip_of(images, audio, fps)))
         offset, report = measured.agreement.offset, str(measured)
         picture = pixels(draw_curve(measured))[None]
         return io.NodeOutput(1000 * (offset or 0.0), offset is not None, report, picture, ui=ui.PreviewText(report))
@@ -114,6 +110,6 @@ class DuetTimelinePlot(io.ComfyNode):
         from ..pipelines.pictures import pixels  # matplotlib, which a start of ComfyUI should not wait for
         from ..pipelines.timeline import draw_timeline, reading_of
 
-        clip = _clip(images, audio, fps)
+        clip = clip_of(images, audio, fps)
         heard, seen, score = reading_of(clip) if events == EVENTS[0] else ({}, {}, "")
         return io.NodeOutput(pixels(draw_timeline(clip, heard, seen, title=title, score=score))[None], score)

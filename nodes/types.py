@@ -9,6 +9,9 @@ Plan = io.Custom("DUET_PLAN")
 Planner = io.Custom("DUET_PLANNER")
 Prior = io.Custom("DUET_PRIOR")
 PriorNet = io.Custom("DUET_PRIOR_NET")
+AdapterNet = io.Custom("DUET_ADAPTER_NET")
+Adapter = io.Custom("DUET_ADAPTER")
+Takes = io.Custom("DUET_TAKES")
 CATEGORY = "Duet"
 # Our keys on a CONDITIONING entry.
 AUDIO_TEXT = "duet_audio_text"  # the audio stream's words

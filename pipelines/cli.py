@@ -6,10 +6,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from .commands import bench, data, doctor, generate, measure, plan, train, world
+from .commands import bench, data, doctor, generate, measure, plan, sweep, train, world
 
 COMMANDS = {
     "generate": (generate, "render a prompt to an mp4 with sound"),
+    "sweep": (sweep, "make many seeds of a prompt and keep the best"),
     "plan": (plan, "write what happens when in a clip, or check what you wrote"),
     "measure": (measure, "say of any clip whether its sound and its picture agree, and how loud it is"),
     "doctor": (doctor, "say where a file comes from: model, weights, licence, prompt, seed"),

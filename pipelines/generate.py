@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .given import Given, keeping
 from .guidance import DEFAULT, Latents, Strategy, guided
+from .models.pocket.adapter import AdapterTokens
 from .models.pocket.denoiser import PocketDenoiser
 from .models.pocket.load import PocketModel
 from .models.pocket.network import PocketConfig, TwinStreamDiT
@@ -26,8 +27,9 @@ DEFAULT_STEPS = 25
 
 @dataclass(frozen=True)
 class Request:
-    """What to make: one clip for each prompt, clip k from ``seed + k``. ``audio`` None takes the video's words; ``plan`` is
-    for a network with plan layers, ``prior`` for one with prior layers; ``given`` is kept as it is."""
+    """What to make: one clip for each prompt, clip k from ``seed + k``. ``audio`` None takes the video's words; ``plan`` is for a
+    network with plan layers, ``prior`` for one with prior layers, ``adapter`` for one with an adapter's; ``given`` is kept as it
+    is."""
 
     prompts: Sequence[str]
     audio: Sequence[str] | None = None
@@ -39,6 +41,7 @@ class Request:
     strategy: Strategy = DEFAULT
     plan: PlanStreams | None = None
     prior: GivenPrior | None = None
+    adapter: AdapterTokens | None = None
     given: Given | None = None
     shape: ClipShape = field(default_factory=ClipShape)
 
@@ -84,7 +87,13 @@ def sample(network: TwinStreamDiT, text: TextEncoder, request: Request, *, progr
     given = request.given
     denoise = guided(
         PocketDenoiser(
-            network, conditions, Streams(null, null), request.plan, request.prior, given.made if given else Streams()
+            network,
+            conditions,
+            Streams(null, null),
+            plan=request.plan,
+            prior=request.prior,
+            adapter=request.adapter,
+            made=given.made if given else Streams(),
         ),
         request.strategy,
     )
@@ -119,8 +128,10 @@ def generate(
         audio = None if request.audio is None else request.audio[rows]
         plan = None if request.plan is None else rows_of(request.plan, rows)
         prior = None if request.prior is None else request.prior.rows(rows)
+        adapter = None if request.adapter is None else rows_of(request.adapter, rows)
         given = None if request.given is None else request.given.rows(rows)
-        own = {"prompts": request.prompts[rows], "audio": audio, "plan": plan, "prior": prior, "given": given}
+        own = {"audio": audio, "plan": plan, "prior": prior, "adapter": adapter, "given": given}
+        own["prompts"] = request.prompts[rows]
         part = replace(request, **own, seed=request.seed + start)
         clips += decode(model, sample(model.network, model.text, part, progress=progress), request.shape)
     return clips

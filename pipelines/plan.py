@@ -107,25 +107,25 @@ class Timeline:
 
 
 @dataclass(frozen=True)
-class PlanTokens:
-    """One stream's planned tokens. ``places`` are their centres in [0, 1]^a; ``shown`` hides a sample's plan where False."""
+class PlacedTokens:
+    """Tokens for one stream to read, with their centres in [0, 1]^a as ``places``; ``shown`` hides a sample's where False."""
 
     tokens: Float[Tensor, "b n d"]
     places: Float[Tensor, "n a"]
     shown: Bool[Tensor, " b"] | None = None
 
-    def repeated(self, count: int, shown: Bool[Tensor, " rows"]) -> PlanTokens:
-        """The same plan for each of ``count`` branches, hidden in those rows where ``shown`` is False."""
+    def repeated(self, count: int, shown: Bool[Tensor, " rows"]) -> PlacedTokens:
+        """The same tokens for each of ``count`` branches, hidden in those rows where ``shown`` is False."""
         rows = shown if self.shown is None else shown & self.shown.repeat(count)
-        return PlanTokens(self.tokens.repeat(count, 1, 1), self.places, rows)
+        return PlacedTokens(self.tokens.repeat(count, 1, 1), self.places, rows)
 
 
-PlanStreams = Streams[PlanTokens]
+PlanStreams = Streams[PlacedTokens]
 
 
 def rows_of(plan: PlanStreams, rows: slice) -> PlanStreams:
     """The plan of some of its samples."""
-    return plan.map(lambda p: PlanTokens(p.tokens[rows], p.places, None if p.shown is None else p.shown[rows]))
+    return plan.map(lambda p: PlacedTokens(p.tokens[rows], p.places, None if p.shown is None else p.shown[rows]))
 
 
 def unit_grid(*counts: int) -> Float[Tensor, "n a"]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from .models.planner.planner import VAPlanner
-from .plan import Event, PlanStreams, PlanTokens, Timeline, ToldPlan
+from .plan import Event, PlacedTokens, PlanStreams, Timeline, ToldPlan
 from .world import Scene
 from .world.caption import WHERE
 
@@ -97,5 +97,5 @@ def plan_request(
 def joined(plans: Sequence[PlanStreams]) -> PlanStreams:
     """The plans of some samples as one, where all have one grid."""
     return plans[0].map(
-        lambda first, *others: PlanTokens(torch.cat([p.tokens for p in (first, *others)]), first.places), *plans[1:]
+        lambda first, *others: PlacedTokens(torch.cat([p.tokens for p in (first, *others)]), first.places), *plans[1:]
     )

@@ -27,7 +27,7 @@ from ...pipelines.models.pocket.network import PocketConfig, TwinStreamDiT
 from ...pipelines.models.pocket.plan import PlanLayers
 from ...pipelines.models.pocket.prior import GivenPrior, PriorLayers
 from ...pipelines.models.prior.load import load_prior_layers
-from ...pipelines.plan import Plan, PlanTokens
+from ...pipelines.plan import PlacedTokens, Plan
 from ...pipelines.sampling import SHIFT, flow_sigmas
 from ...pipelines.shapes import VIDEO_STRIDE, Asked, ClipShape
 from ...pipelines.streams import Streams
@@ -174,7 +174,7 @@ class HostTwinStreamDiT(Hosted, TwinStreamDiT):  # pyright: ignore[reportIncompa
         if plan_video is not None and plan_audio is not None and plan_shown is not None:
             shown = plan_shown.flatten() > 0
             parts = zip((plan_video, plan_audio), plan_places, strict=True)
-            conditions[PlanLayers.NAME] = Streams(*(PlanTokens(z, torch.tensor(at), shown) for z, at in parts))
+            conditions[PlanLayers.NAME] = Streams(*(PlacedTokens(z, torch.tensor(at), shown) for z, at in parts))
         if prior_spatial is not None and prior_temporal is not None and prior_shown is not None:
             conditions[PriorLayers.NAME] = GivenPrior(prior_spatial, prior_temporal, prior_shown.flatten() > 0)
         x0 = TwinStreamDiT.forward(self, streams, level, text, route=open_, silent=silent, conditions=conditions)

@@ -34,6 +34,15 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_words(parser: argparse.ArgumentParser) -> None:
+    add_sampling(parser)
+    parser.add_argument("--batch", type=int, default=1, metavar="N", help="takes of each prompt (default 1)")
+    parser.add_argument(
+        "--prompts", type=Path, metavar="FILE", help="a text file with one prompt a line, instead of PROMPT"
+    )
+
+
+def add_sampling(parser: argparse.ArgumentParser) -> None:
+    """What one prompt is made with."""
     parser.add_argument("prompt", nargs="?", default="", help=f"what is seen and heard, e.g. '{EXAMPLE}'")
     parser.add_argument("--audio-prompt", help="words for the sound alone (default: the prompt)")
     parser.add_argument("--negative", default="", help="what to steer away from (default: nothing)")
@@ -55,10 +64,6 @@ def _add_words(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--seconds", type=float, default=2.0, help="length of the clip; the pocket model was trained on 2 s (default 2)"
-    )
-    parser.add_argument("--batch", type=int, default=1, metavar="N", help="takes of each prompt (default 1)")
-    parser.add_argument(
-        "--prompts", type=Path, metavar="FILE", help="a text file with one prompt a line, instead of PROMPT"
     )
 
 
@@ -142,7 +147,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ..watermark import labelled
 
     timeline = None if arguments.plan is None else read_timeline(arguments.plan)
-    request = _request(arguments, prompts)
+    request = request_of(arguments, prompts)
     footage = _footage(arguments, request.shape)
     model, probes = PocketModel.load(), Probes.load()
     report_unknown(model.text.tokenizer, [*prompts, *(request.audio or ()), arguments.negative])
@@ -157,7 +162,8 @@ def run(arguments: argparse.Namespace) -> None:
     with tqdm(total=arguments.steps * -(-len(prompts) // batch), desc="sample", unit="step") as bar:
         clips = generate(model, request, batch=batch, on_step=bar.update)
     for k, (clip, output) in enumerate(zip(tqdm(clips, desc="write", unit="clip"), outputs, strict=True)):
-        made = _provenance(arguments, request, k)
+        kept = next((path.name for path in (arguments.video, arguments.audio, arguments.image) if path), None)
+        made = provenance_of(arguments, request, k, plan=arguments.plan, prior_seed=arguments.prior_seed, kept=kept)
         score = _draw(clip, timelines[k] if timelines else None, request, k, probes, made)
         clip = footage.over(clip) if footage else clip
         frames = labelled(upscaled(clip.frames), arguments.watermark)
@@ -165,7 +171,7 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"{output}: {score}" + (f"; {timelines[k]}" if timelines else ""))
 
 
-def _request(arguments: argparse.Namespace, prompts: list[str]) -> Request:
+def request_of(arguments: argparse.Namespace, prompts: list[str]) -> Request:
     """What the options ask for, without what needs a model."""
     from ..generate import Request
     from ..guidance import UCG, PerStreamCFG
@@ -256,24 +262,30 @@ def _footage(arguments: argparse.Namespace, shape: ClipShape) -> Footage | None:
     return None
 
 
-def _provenance(arguments: argparse.Namespace, request: Request, k: int) -> dict[str, object]:
+def provenance_of(
+    arguments: argparse.Namespace,
+    request: Request,
+    k: int,
+    *,
+    plan: Path | None = None,
+    prior_seed: int | None = None,
+    kept: str | None = None,
+) -> dict[str, object]:
     """What clip ``k`` carries in its file."""
     from ..provenance import pocket_provenance
     from ..weights import KEY
 
     add_ons = ["pocket-plan", "pocket-planner"] if request.plan is not None else []
     add_ons += ["pocket-prior", "pocket-prior-layers"] if request.prior is not None else []
-    kept = next((str(path.name) for path in (arguments.video, arguments.audio, arguments.image) if path), None)
-    words = [request.prompts[k], *((request.audio or [])[k : k + 1])]
     made = pocket_provenance(
-        prompts=words,
+        prompts=[request.prompts[k], *((request.audio or [])[k : k + 1])],
         seed=request.seed + k,
         add_ons=add_ons,
         negative=request.negative or None,
         steps=request.steps,
         guidance=repr(request.strategy),
-        plan=None if arguments.plan is None else arguments.plan.name,
-        prior_seed=None if arguments.prior_seed is None else arguments.prior_seed + k,
+        plan=None if plan is None else plan.name,
+        prior_seed=None if prior_seed is None else prior_seed + k,
         kept=kept,
     )
     return {KEY: made}

@@ -13,7 +13,8 @@ def add(parser: argparse.ArgumentParser) -> None:
         "stage",
         choices=(
             *("codecs", "video-decoder", "audio-probe", "video-probe", "video", "audio", "joint"),
-            *("planner", "plan", "plan-adapted", "prior", "prior-layers", "adapter", "ablation", "plan-ablation"),
+            *("planner", "plan", "plan-adapted", "prior", "prior-layers", "ablation", "plan-ablation"),
+            *("adapter", "adapter-v2a", "adapter-a2v", "adapter-ablation"),
         ),
         help="what to train; each stage needs the ones before it",
     )

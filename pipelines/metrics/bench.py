@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache
 from multiprocessing import get_context
 
 import torch
@@ -13,7 +14,9 @@ import torch
 from ..generate import DEFAULT_STEPS, Request, generate
 from ..given import Given
 from ..guidance import Strategy, passes_per_step
+from ..models.adapter.load import with_adapter
 from ..models.planner.load import with_plan_layers
+from ..models.pocket.adapter import AdapterTokens
 from ..models.pocket.load import PocketModel
 from ..models.pocket.prior import GivenPrior
 from ..models.prior.load import with_prior_layers
@@ -42,6 +45,7 @@ class Planned:
 Planning = Callable[[Probes, Sequence[Prompt]], Planned]
 PriorOf = Callable[[Sequence[Prompt]], GivenPrior]
 GivenOf = Callable[[PocketModel, Sequence[Prompt]], Given]
+AdapterOf = Callable[[Given], AdapterTokens]
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class Variant:
     plan: Planning | None = None  # what gives the prompts their plans, for a network with plan layers
     prior: PriorOf | None = None  # the same for priors
     given: GivenOf | None = None  # what the clips begin with, e.g. one stream of the prompts' own clips
+    adapter: AdapterOf | None = None  # what an adapter makes of the given, for a network with its layers
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,7 @@ def score_chunk(model: PocketModel, probes: Probes, prompts: Sequence[Prompt], v
     """Scores of consecutive prompts, whose seeds are consecutive too; synchrony for those with an audible source."""
     shape = ClipShape(fps=model.network.config.fps, sample_rate=model.network.config.sample_rate)
     planned = variant.plan(probes, prompts) if variant.plan else None
+    given = variant.given(model, prompts) if variant.given else None
     request = Request(
         [p.text for p in prompts],
         seed=prompts[0].seed,
@@ -83,7 +89,8 @@ def score_chunk(model: PocketModel, probes: Probes, prompts: Sequence[Prompt], v
         strategy=variant.strategy,
         plan=planned.streams if planned else None,
         prior=variant.prior(prompts) if variant.prior else None,
-        given=variant.given(model, prompts) if variant.given else None,
+        adapter=variant.adapter(given) if variant.adapter and given else None,
+        given=given,
         shape=shape,
     )
     begun = time.monotonic()
@@ -101,8 +108,8 @@ def score_chunk(model: PocketModel, probes: Probes, prompts: Sequence[Prompt], v
         for wanted, record, take in zip(events, records, takes, strict=True):
             record |= plan_scores(wanted, take)
     if prompts[0].audible and variant.anchored:
-        # Chance is of clips that share a caption and nothing else: two takes of one plan, prior or given stream would agree by it.
-        second = replace(request, seed=request.seed + SECOND_TAKE, plan=None, prior=None, given=None)
+        # Chance is of clips that share a caption and nothing else: two takes of one plan, prior or stream would agree by it.
+        second = replace(request, seed=request.seed + SECOND_TAKE, plan=None, prior=None, adapter=None, given=None)
         others = read(probes, generate(model, second, batch=CHUNK))
         ideal = read(probes, reconstruct(model, [p.scene for p in prompts], shape))
         for record, take, other, best in zip(records, takes, others, ideal, strict=True):
@@ -187,8 +194,17 @@ def _start_worker() -> None:
 
 def _work(task: Task) -> list[Record]:
     assert _worker is not None
-    prompts, variant = task
-    return score_chunk(*_worker, prompts, variant) if variant else score_true_chunk(*_worker, prompts)
+    (model, probes), (prompts, variant) = _worker, task
+    if variant is None:
+        return score_true_chunk(model, probes, prompts)
+    return score_chunk(_adapted() if variant.adapter else model, probes, prompts, variant)
+
+
+@cache
+def _adapted() -> PocketModel:
+    """The worker's model with the adapter, whose LoRA would change what the others measure."""
+    assert _worker is not None
+    return replace(_worker[0], network=with_adapter(_worker[0].network))
 
 
 def run_tasks(tasks: Sequence[Task], *, jobs: int, on_chunk: Callable[[int], object]) -> Iterator[list[Record]]:

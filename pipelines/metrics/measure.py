@@ -19,7 +19,7 @@ from ..media import opened
 from ..streams import Clip
 from .avalign import av_align_code, av_align_paper, peaks
 from .loudness import Loudness, loudness
-from .meter import CELLS, TICKS, Agreement, agreement, cell_changes, curve, picture_onsets, sound_onsets
+from .meter import CELLS, TICKS, Agreement, agreement, cell_changes, curve, in_step, picture_onsets, sound_onsets
 
 SMALL = 96  # pixels of the longer side in which changes are looked for
 MOMENTS, LEAST_MOMENTS = 20, 4  # onsets at which a side is asked for, and how many it takes
@@ -53,6 +53,7 @@ class Measured:
     av_align_code: float | None
     av_align_paper: float | None
     loudness: Loudness | None
+    in_step: float | None  # correlation of sound and picture as they stand, 0..1
     side: float | None  # correlation of where something moves with where it is heard, -1..1
 
     @property
@@ -64,7 +65,8 @@ class Measured:
         return asdict(self) | {"drift": self.drift}
 
     def __str__(self) -> str:
-        lines = [str(self.agreement), f"picture {self.video_seconds:.2f} s, sound {self.audio_seconds:.2f} s"]
+        step = "" if self.in_step is None else f"; in step {self.in_step:.2f}"
+        lines = [f"{self.agreement}{step}", f"picture {self.video_seconds:.2f} s, sound {self.audio_seconds:.2f} s"]
         if self.av_align_code is not None:
             lines.append(f"AV-Align {self.av_align_code:.2f} (code), {self.av_align_paper:.2f} (paper), over our peaks")
         if self.loudness is not None:
@@ -85,7 +87,7 @@ def measure(signals: Signals) -> Measured:
     if heard is None or signals.changes is None or signals.times is None:
         missing = "sound" if heard is None else "picture"
         nothing = Agreement(None, 0.0, 1.0, f"the clip has no {missing}")
-        return Measured(signals.video_seconds, signals.audio_seconds, nothing, [], None, None, level, None)
+        return Measured(signals.video_seconds, signals.audio_seconds, nothing, [], None, None, level, None, None)
     seen = picture_onsets(signals.changes, signals.times, seconds=signals.video_seconds)
     both = peaks(heard), peaks(seen.sum(1))
     frame = signals.video_seconds / max(1, len(signals.times))
@@ -97,6 +99,7 @@ def measure(signals: Signals) -> Measured:
         av_align_code(*both, frame_seconds=frame),
         av_align_paper(*both, frame_seconds=frame),
         level,
+        in_step(heard, seen),
         _side(signals, heard, seen),
     )
 

@@ -13,11 +13,12 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+TOLERANCE = 0.0625  # seconds within which both are called in step: a frame of the pocket model
 TICKS = 100  # a second, of the common clock
 CELLS = 4  # rows and columns in which changes of the picture are told apart
 BANDS = 40
 WINDOW_SECONDS = 0.032  # of the spectrogram
-REACH = 0.5  # seconds of offset that are looked for, either way
+REACH = 0.6  # seconds of offset that are looked for, either way
 SURROGATES = 200
 SURE = 0.02  # p-value below which there is evidence
 LEAST_SECONDS = 1.5  # of a clip, so that chance can be told
@@ -114,6 +115,15 @@ def agreement(sound: Float[Tensor, " n"], picture: Float[Tensor, "m c"]) -> Agre
     if p > SURE:
         return Agreement(None, strength, p, f"the same sound fits elsewhere as well (p {p:.2f})")
     return Agreement((best - reach + _peak(scores, best)) / TICKS, strength, p)
+
+
+def in_step(sound: Float[Tensor, " n"], picture: Float[Tensor, "m c"]) -> float:
+    """Correlation of both where the sound is neither late nor early by more than ``TOLERANCE``: what takes are ranked by, 0..1."""
+    count, reach = min(len(sound), len(picture)), round(TOLERANCE * TICKS)
+    if count <= 2 * reach:
+        return 0.0
+    scores = _best_cell(_ready(sound[:count, None]).T, _ready(picture[:count]), reach)
+    return max(0.0, float(scores.max()))
 
 
 def curve(sound: Float[Tensor, " n"], picture: Float[Tensor, "m c"]) -> list[tuple[float, Agreement]]:

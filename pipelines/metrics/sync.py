@@ -133,3 +133,15 @@ def offset(heard: Events, seen: Events) -> float | None:
     """Median signed offset in seconds (positive: sound late) of the matched events, ``None`` if none match."""
     gaps = [a - v for kind in heard for a, v in match(heard[kind], seen.get(kind, ()))]
     return median(gaps) if gaps else None
+
+
+def best_offset(heard: Events, seen: Events, *, reach: float = 0.6) -> float | None:
+    """Signed offset in seconds, up to ``reach`` either way, at which most events match; the median over those matches."""
+    gaps = [a - v for kind in heard for a in heard[kind] for v in seen.get(kind, ()) if abs(a - v) <= reach]
+
+    def matches(late: float) -> list[float]:
+        pairs = [match([t - late for t in heard[kind]], seen.get(kind, ())) for kind in heard]
+        return [late + a - v for part in pairs for a, v in part]
+
+    best = max((matches(gap) for gap in gaps), key=len, default=[])
+    return median(best) if best else None

@@ -22,14 +22,19 @@ MEASURED_WITH = {**FILES, "audio-probe": AUDIO_PROBE, "video-probe": VIDEO_PROBE
 ADDED = {
     "plan": ("pocket-plan", "pocket-planner"),
     "prior": ("pocket-plan", "pocket-planner", "pocket-prior", "pocket-prior-layers"),
+    "adapter": ("pocket-adapter", "pocket-adapter-v2a", "pocket-adapter-a2v"),
 }  # add-ons that a suite measures beyond that
-WITHOUT = ("adapter-identifiability",)  # suites that measure no weights
+ALONE = {
+    "adapter-identifiability": (),
+    "javisbench": (),
+    "meter": ("audio-probe", "video-probe"),
+}  # suites that measure nothing of the model
 
 
 def measured_with(suite: str) -> dict[str, Path]:
     """The weights that a suite's numbers are about."""
-    if suite in WITHOUT:
-        return {}
+    if suite in ALONE:
+        return {name: MEASURED_WITH[name] for name in ALONE[suite]}
     return {**MEASURED_WITH, **{name: ADD_ONS[name] for name in ADDED.get(suite, ())}}
 
 

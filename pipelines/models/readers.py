@@ -68,8 +68,12 @@ class QueryReader(nn.Module):
         self.blocks = nn.ModuleList(ReadBlock(size.dim, size.heads) for _ in range(size.depth))
         nn.init.normal_(self.queries, std=0.02)
 
-    def forward(self, states: Float[Tensor, "b m c"]) -> Float[Tensor, "b n c"]:
+    def forward(
+        self, states: Float[Tensor, "b m c"], begin: Float[Tensor, "b n c"] | None = None
+    ) -> Float[Tensor, "b n c"]:
+        """``begin`` is what each query knows of the source beforehand."""
         x = (self.queries + self.place(self.places)).expand(len(states), -1, -1)
+        x = x if begin is None else x + begin
         for block in self.blocks:
             x = block(x, states)
         return x

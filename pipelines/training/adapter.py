@@ -1,4 +1,5 @@
-"""SAVA's first stage: projections, masks and predictors, by reconstructing each stream from what is shared of the other one."""
+"""SAVA's first stage: projections, masks and predictors, by reconstructing each stream from what is shared of the other one; and its
+second: one stream's flow with what is shared of the other one beside its words."""
 
 from __future__ import annotations
 
@@ -11,14 +12,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..models.adapter.gates import GATES, support
+from ..models.adapter.condition import SOURCES, condition
+from ..models.adapter.gates import GATES, OPEN_LOGIT, bounded, support
 from ..models.adapter.net import MaskedAdapter
+from ..models.pocket.adapter import WAYS, AdapterLayers, add_lora, lora_tensors
 from ..models.pocket.codec import AudioCodec, VideoCodec
+from ..plan import PlacedTokens
 from ..streams import Streams
 from ..weights import halved, save_weights
+from .add_on import AddOnObjective, AddOnStage
 from .data import LatentCache
+from .flow import Recipe
 
-WARM = 0.5  # of the steps in which the price rises
+FREE, WARM = 0.3, 0.3  # of the steps without a price, then of those in which it rises
 WHOLE = 0.25  # share of the clips whose masks are set open, from which P_theta learns
 
 
@@ -33,23 +39,27 @@ class Price:
 
 @dataclass(frozen=True)
 class AdapterBatch:
-    """Clips, the noise of both gates, and which clips' masks are set open."""
+    """Clips, the noise of both gates, random masks, and which clips' masks are set open."""
 
     latents: Streams[Tensor]
     noise: Streams[Tensor]
+    random: Streams[Tensor]
     whole: Tensor
 
 
 class AdapterObjective(nn.Module):
     """l_A(x_a, g_A(M_V z_v)) + l_V(x_v, g_V(M_A z_a)) + alpha L_align + lambda_V |M_V| + lambda_A |M_A|, errors through the frozen
-    decoders as shares of the variance, norms as means. The price rises over ``warm`` steps: a mask that closes before anything reads
-    it would never open again."""
+    decoders as shares of the variance, norms as means. Only what changes over a clip is to be predicted (see ``MaskNet``). The price
+    rises from nought between the two steps ``rise``: a mask that closes before anything reads it would never open again. Before them
+    masks are random: readers that do not know the gate's noise would have it opened so far that it cannot close."""
 
     step: Tensor
 
-    def __init__(self, net: MaskedAdapter, codecs: tuple[VideoCodec, AudioCodec], price: Price, *, warm: int) -> None:
+    def __init__(
+        self, net: MaskedAdapter, codecs: tuple[VideoCodec, AudioCodec], price: Price, *, rise: tuple[int, int]
+    ) -> None:
         super().__init__()
-        self.net, self.price, self.warm = net, price, warm
+        self.net, self.price, self.rise = net, price, rise
         self.register_buffer("step", torch.zeros(()))
         self.video_codec, self.audio_codec = (codec.requires_grad_(False) for codec in codecs)
 
@@ -59,13 +69,14 @@ class AdapterObjective(nn.Module):
             self.step += 1
         z = net.tokens(batch.latents)
         masks = net.masks(z)
-        gate = GATES[net.config.gate]
-        opened = batch.whole[:, None, None]
-        passed = z.map(lambda own, m, n: torch.where(opened, own, gate(own, m, n)), masks, batch.noise)
+        gate, opened = GATES[net.config.gate], batch.whole[:, None, None]
+        used = masks.map(lambda m, r: torch.where(self.step > self.rise[0], m, r), batch.random)
+        passed = z.map(lambda own, m, n: torch.where(opened, own, gate(own, m, n)), used, batch.noise)
         errors, align = self.errors(passed, batch.latents), self._distance(z)
         opens = {f"open_{name}": mask.mean() for name, mask in vars(masks).items()}
         paid = self.price.video * opens["open_video"] + self.price.audio * opens["open_audio"]
-        asked = (self.step / self.warm).clamp_max(1)
+        start, end = self.rise
+        asked = ((self.step - start) / (end - start)).clamp(0, 1)
         loss = errors["video"] + errors["audio"] + self.price.alpha * align + asked * paid
         return {"loss": loss, **{k: v.detach() for k, v in (errors | {"align": align} | opens).items()}}
 
@@ -76,16 +87,18 @@ class AdapterObjective(nn.Module):
         return {name: self.error(name, value, truth) for name, value in predicted.items()}
 
     def error(self, name: str, predicted: Tensor, truth: Streams[Tensor]) -> Tensor:
-        """Squared error through the frozen decoder over the variance of what is to be predicted."""
+        """Squared error of the changes over a clip, through the frozen decoder, over their variance."""
         decode = self._pixels if name == "video" else self._mel
         wanted = decode(vars(truth)[name])
-        return (decode(predicted.float()) - wanted).square().mean() / wanted.var(0).mean()
+        return (decode(predicted.float()) - wanted).square().mean() / wanted.square().mean()
 
     def _pixels(self, latent: Tensor) -> Tensor:
-        return cast(VideoCodec, self.video_codec).pca.decode(latent.movedim(1, -1))
+        pixels = cast(VideoCodec, self.video_codec).pca.decode(latent.movedim(1, -1))
+        return pixels - pixels.mean(1, keepdim=True)
 
     def _mel(self, latent: Tensor) -> Tensor:
-        return cast(AudioCodec, self.audio_codec).decode_mel(latent)
+        mel = cast(AudioCodec, self.audio_codec).decode_mel(latent)
+        return mel - mel.mean(-1, keepdim=True)
 
     @staticmethod
     def _distance(z: Streams[Tensor]) -> Tensor:
@@ -101,7 +114,7 @@ def sufficiency(
 ) -> dict[str, float]:
     """Errors of what is reconstructed from what the hard mask lets through over those from everything ('video' is the picture from
     the sound), and the shares of channels that stay open."""
-    objective = AdapterObjective(net, codecs, Price(), warm=1).eval()
+    objective = AdapterObjective(net, codecs, Price(), rise=(0, 1)).eval()
     z = net.tokens(latents)
     masks = net.masks(z)
 
@@ -129,7 +142,9 @@ class AdapterStage:
         judge: Callable[[MaskedAdapter], dict[str, float]],
     ) -> None:
         self.latents, self.path, self.judge = latents, path, judge
-        self.objective = AdapterObjective(net, codecs, price, warm=max(1, round(WARM * steps)))
+        self.objective = AdapterObjective(
+            net, codecs, price, rise=(round(FREE * steps), round((FREE + WARM) * steps) + 1)
+        )
 
     def batch(self, generator: torch.Generator, size: int) -> AdapterBatch:
         net = self.objective.net
@@ -137,8 +152,10 @@ class AdapterStage:
         latents = Streams(self.latents.video[pick].float(), self.latents.audio[pick].float())
         tokens = Streams(*(len(p) for p in net.places.both()))
         noise = tokens.map(lambda n: torch.randn(size, n, net.config.dim, generator=generator))
+        part = lambda *shape: OPEN_LOGIT * torch.randn(*shape, generator=generator)  # noqa: E731 - tokens, then channels
+        random = tokens.map(lambda n: bounded(part(size, n, 1) + part(size, 1, net.config.dim)))
         whole = torch.rand(size, generator=generator) < WHOLE
-        return AdapterBatch(latents, noise, whole)
+        return AdapterBatch(latents, noise, random, whole)
 
     def score(self) -> dict[str, float]:
         return self.judge(self.objective.net)
@@ -148,3 +165,42 @@ class AdapterStage:
         record = {**record, "clips": len(self.latents.video), "price": vars(self.objective.price)}
         save_weights(self.path, halved(net), kind="pocket-adapter", config=vars(net.config), record=record)
         return [self.path]
+
+
+READ = 256  # clips whose masks are read at once
+
+
+class AdapterLayersStage(AddOnStage):
+    """phi and LoRA of one way: one stream alone is learnt, and of the other one only what the frozen adapter lets through is there,
+    as it will be when clips are made: the masks read a prediction of the stream that is learnt."""
+
+    objective: AddOnObjective
+
+    def __init__(
+        self, cache: LatentCache, net: MaskedAdapter, layers: AdapterLayers, *parts: Any, **settings: Any
+    ) -> None:
+        way = layers.config.way
+        super().__init__(f"adapter-{way}", cache, layers, *parts, recipe=alone(WAYS[way]), **settings)
+        add_lora(self.objective.flow.network, layers.config)
+        self.way = way
+        self.read = self._read(net.eval())
+
+    def _read(self, net: MaskedAdapter) -> PlacedTokens:
+        """The tokens of every clip, as halves."""
+        source, found = SOURCES[self.way], list[PlacedTokens]()
+        for start in range(0, len(self.latents.video), READ):
+            present = getattr(self.latents, source)[start : start + READ].float()
+            found.append(condition(net, Streams(**{source: present}), self.way).tokens)
+        return PlacedTokens(torch.cat([t.tokens.half() for t in found]), found[0].places)
+
+    def condition(self, pick: Tensor, shown: Tensor, generator: torch.Generator) -> PlacedTokens:
+        return PlacedTokens(self.read.tokens[pick].float(), self.read.places, shown)
+
+    def tensors(self) -> dict[str, Tensor]:
+        network = self.objective.flow.network
+        return super().tensors() | {k: v.half() for k, v in lora_tensors(network, self.way).items()}
+
+
+def alone(stream: str) -> Recipe:
+    """One stream, without the other one or its route."""
+    return Recipe({"t2v+t2a": 1.0}, streams=(stream,))

@@ -89,8 +89,12 @@ class AddOnStage:
         record = {**record, "clips": len(self.latents.video), "base": self.base}
         record |= {"before": self.before} if self.before else {}
         config = {**vars(self.objective.layers.config), "base": self.base}
-        save_weights(self.path, halved(self.objective.layers), kind=self.path.stem, config=config, record=record)
+        save_weights(self.path, self.tensors(), kind=self.path.stem, config=config, record=record)
         return [self.path]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What has been learnt, as it is written."""
+        return halved(self.objective.layers)
 
 
 @torch.inference_mode()

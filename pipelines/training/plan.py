@@ -16,7 +16,7 @@ from ..models.planner.targets import PER_BLOCK, PlanGrid, plan_targets
 from ..models.pocket.codec import AudioCodec, VideoCodec
 from ..models.pocket.plan import PlanReader
 from ..models.pocket.text import WordTokenizer
-from ..plan import PlanStreams, PlanTokens
+from ..plan import PlacedTokens, PlanStreams
 from ..shapes import ClipShape
 from ..streams import Streams
 from ..world import Scene, irregular, make_scenes
@@ -91,4 +91,4 @@ class PlanStage(AddOnStage):
             features = features.map(
                 lambda true, z: torch.where(theirs[:, None, None], z[pick].float(), true), self.predicted
             )
-        return self.cache.grid.placed(features).map(lambda p: PlanTokens(p.tokens, p.places, shown))
+        return self.cache.grid.placed(features).map(lambda p: PlacedTokens(p.tokens, p.places, shown))

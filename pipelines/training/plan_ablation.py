@@ -23,7 +23,7 @@ from ..metrics.tables import Table, plot, write
 from ..models.pocket.load import PocketModel, load_audio_codec, load_network, load_text_encoder, load_video_codec
 from ..models.pocket.network import PocketConfig, TwinStreamDiT
 from ..models.pocket.plan import NAME, LatentMLP, PlanConfig, PlanLayers, PlanReader
-from ..plan import PlanStreams, PlanTokens, sines
+from ..plan import PlacedTokens, PlanStreams, sines
 from ..streams import Streams
 from .flow import RECIPES
 from .loop import Settings, train
@@ -61,7 +61,7 @@ class PlanWords(PlanReader):
             nn.init.normal_(cast(nn.Linear, mlp.net[-1]).weight, std=1e-2)
 
     def forward(self, plan: PlanStreams) -> Streams[Tensor]:
-        def words(part: PlanTokens, mlp: LatentMLP, place: nn.Module) -> Tensor:
+        def words(part: PlacedTokens, mlp: LatentMLP, place: nn.Module) -> Tensor:
             said = mlp(part.tokens) + place(sines(part.places.to(part.tokens), octaves=OCTAVES))
             return said if part.shown is None else said.where(part.shown[:, None, None], 0)
 

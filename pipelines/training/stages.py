@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -17,16 +17,18 @@ from ..guidance import PerStreamCFG
 from ..metrics.bench import Planning, Variant, chunks, score_chunk, summarise
 from ..metrics.prompts import AUDIBLE, DEVELOPMENT, bench_prompts
 from ..metrics.reading import AUDIO_PROBE, VIDEO_PROBE, Probes
+from ..metrics.suites.adapter import from_clips
 from ..metrics.suites.plan import edited, given, oracle, shuffled
 from ..metrics.suites.prior import clip_prior
+from ..models.adapter.load import layers_file, load_adapter
 from ..models.adapter.net import AdapterConfig, MaskedAdapter
 from ..models.planner.load import load_plan_layers, load_planner
 from ..models.planner.planner import PlannerConfig, VAPlanner
+from ..models.pocket.adapter import WAYS, AdapterLayers, AdapterLayersConfig
 from ..models.pocket.codec import AudioCodec, VideoCodec, log_mel
 from ..models.pocket.load import (
     ADD_ONS,
     FILES,
-    UNSHIPPED,
     PocketModel,
     load_audio_codec,
     load_network,
@@ -44,7 +46,7 @@ from ..shapes import ClipShape
 from ..weights import WEIGHTS, halved, load_weights, save_weights
 from ..world import make_scenes, vocabulary
 from ..world.scene import MIX, SOUNDING
-from .adapter import AdapterStage, Price
+from .adapter import AdapterLayersStage, AdapterStage, Price
 from .card import write_card
 from .codec import VideoDecoderStage
 from .data import LatentCache, RenderCache, fit_codecs
@@ -59,6 +61,8 @@ from .probes import AudioProbeStage, VideoProbeStage
 CODEC_CLIPS = 1024
 PRIOR_TOKENS = 32
 JUDGE_PROMPTS = 100  # thousandths of the bench's lists
+RANK = 16  # of LoRA
+ADAPTER_WAYS = {f"adapter-{way}": way for way in WAYS}
 RENDERED = 4096  # clips kept in memory for the video decoder and the video probe
 DECODER = {"width": 192, "depth": 4}
 TEXT = {"dim": POCKET.text_dim, "depth": 2, "heads": 4}
@@ -86,7 +90,9 @@ PRESETS = {
     "plan-adapted": Preset(steps=1500, batch=64, lr=5e-4, score_every=500),
     "prior": Preset(steps=5000, batch=64, lr=1e-3, score_every=1000),
     "prior-layers": Preset(steps=2500, batch=64, lr=1.5e-3, score_every=800),
-    "adapter": Preset(steps=1200, batch=32, lr=1.5e-3, score_every=300),
+    "adapter": Preset(steps=1800, batch=32, lr=1.5e-3, score_every=300, lr_factors={"mask": 0.25}),
+    "adapter-v2a": Preset(steps=2000, batch=64, lr=1.5e-3, score_every=1000),
+    "adapter-a2v": Preset(steps=2000, batch=64, lr=1.5e-3, score_every=1000),
     "joint": Preset(steps=8000, batch=64, lr=1e-3, score_every=1600, lr_factors={"context_attention": 2.0}),
 }
 
@@ -143,6 +149,8 @@ def _stage(job: Job) -> Stage:
         return _prior(job) if job.stage == "prior" else _prior_layers(job)
     if job.stage == "adapter":
         return _adapter(job)
+    if job.stage in ADAPTER_WAYS:
+        return _adapter_layers(job, ADAPTER_WAYS[job.stage])
     if job.stage == "audio-probe":
         return AudioProbeStage(load_audio_codec(), job.folder / AUDIO_PROBE.name)
     # The probe must read any composition; a decoder that had seen the held-out ones would flatter the ceiling.
@@ -306,8 +314,30 @@ def _adapter(job: Job) -> AdapterStage:
     cache = LatentCache.read(job.data) if job.data else _rendered(job, codecs, encoder)
     net = MaskedAdapter(AdapterConfig(POCKET.video_channels, POCKET.audio_channels))
     steps = job.steps or PRESETS["adapter"].steps
-    path = job.folder / UNSHIPPED["pocket-adapter"].name
+    path = job.folder / ADD_ONS["pocket-adapter"].name
     return AdapterStage(cache, net, codecs, path, price=Price(), steps=steps, judge=judge_adapter)
+
+
+def _adapter_layers(job: Job, way: str) -> AdapterLayersStage:
+    """phi and LoRA of one way on the shipped base. 'score' is the synchrony of what is made with the given stream."""
+    file, encoder, network = load_weights(FILES["pocket-av"], "pocket-av"), load_text_encoder(), load_network()
+    adapter = load_weights(ADD_ONS["pocket-adapter"], "pocket-adapter")
+    net, codecs, probes = load_adapter(adapter.path), (load_video_codec(), load_audio_codec()), Probes.load()
+    cache = LatentCache.read(job.data) if job.data else _rendered(job, codecs, encoder)
+    config = AdapterLayersConfig(way, net.config.dim, RANK, adapter.sha256)
+
+    def judge(network: TwinStreamDiT, encoder: TextEncoder) -> dict[str, float]:
+        model, (variant,) = PocketModel(network, encoder, *codecs), from_clips(net, [way])
+        prompts = bench_prompts(JUDGE_PROMPTS, DEVELOPMENT, strata=(*AUDIBLE, "silent"))
+        variant = replace(variant, anchored=False)
+        records = [record for part in chunks(prompts) for record in score_chunk(model, probes, part, variant)]
+        found = {metric: value.mean for metric, value in summarise(records)["all"].items()}
+        return {"score": found["sync_f1"], **found}
+
+    return AdapterLayersStage(
+        cache, net, AdapterLayers(config, network.config), network, encoder, job.folder / layers_file(way).name,
+        base=file.sha256, judge=judge,
+    )  # fmt: skip
 
 
 def _fit_codecs(folder: Path, *, seed: int) -> dict[str, Any]:

@@ -72,11 +72,11 @@ def test_projections_are_orthonormal_and_of_unit_variance(net, latents):
 
 def test_a_mask_reads_both_streams_or_its_own(net, latents):
     z = net.tokens(latents)
-    torch.nn.init.normal_(net.mask["video"].out.weight)
+    torch.nn.init.normal_(net.mask["video"].token.weight)
     other = Streams(z.video, z.audio.flip(0))
     assert not torch.allclose(net.masks(z).video, net.masks(other).video, atol=1e-4)
     alone = MaskedAdapter(AdapterConfig(16, 24, dim=24, hidden=16, heads=2, sees="own")).eval()
-    torch.nn.init.normal_(alone.mask["video"].out.weight)
+    torch.nn.init.normal_(alone.mask["video"].token.weight)
     assert torch.equal(alone.masks(z).video, alone.masks(other).video)
     bare = MaskedAdapter(AdapterConfig(16, 24, gate=OPEN, dim=24, hidden=16, heads=2)).eval()
     assert all((mask == 1).all() for mask in bare.masks(z).both())
@@ -109,7 +109,7 @@ def test_the_loss_asks_its_price_for_what_is_open(cache, codecs, net, tmp_path):
     assert float(later["loss"].detach() - first["loss"].detach()) > 1.0, "the price rises over the first half"
     later["loss"].backward()
     assert all(p.grad is None for codec in codecs for p in codec.parameters())
-    assert net.mask["audio"].out.bias.grad.abs().sum() > 0
+    assert net.mask["audio"].token.bias.grad.abs().sum() > 0
     assert [path.name for path in stage.save({})] == ["a.safetensors"]
 
 

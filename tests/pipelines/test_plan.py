@@ -23,7 +23,7 @@ from duet_av.pipelines.models.pocket.denoiser import PocketDenoiser
 from duet_av.pipelines.models.pocket.network import PocketConfig, TwinStreamDiT
 from duet_av.pipelines.models.pocket.plan import NAME, PlanConfig, PlanLayers
 from duet_av.pipelines.modifiers import PlanScale
-from duet_av.pipelines.plan import PLACES, Event, PlanTokens, Timeline, rows_of, unit_grid
+from duet_av.pipelines.plan import PLACES, Event, PlacedTokens, Timeline, rows_of, unit_grid
 from duet_av.pipelines.planning import joined, timeline_of
 from duet_av.pipelines.streams import Streams
 from duet_av.pipelines.world.scene import SOUNDING
@@ -59,7 +59,7 @@ def inputs():
 @pytest.fixture
 def plan():
     grid = Streams(unit_grid(4, 2, 2), unit_grid(8))
-    return Streams(PlanTokens(torch.randn(2, 16, 6), grid.video), PlanTokens(torch.randn(2, 8, 7), grid.audio))
+    return Streams(PlacedTokens(torch.randn(2, 16, 6), grid.video), PlacedTokens(torch.randn(2, 8, 7), grid.audio))
 
 
 def close(a, b, tolerance=1e-5):
@@ -92,8 +92,8 @@ def test_tokens_may_be_listed_in_any_order_and_their_places_matter(network, inpu
     randomised(PlanLayers(replace(PLAN, axes=axes), SMALL)).install(network)
     found = planned(network, inputs, plan)
     order = plan.map(lambda p: torch.randperm(len(p.places)))
-    together = plan.map(lambda p, o: PlanTokens(p.tokens[:, o], p.places[o]), order)
-    apart = plan.map(lambda p, o: PlanTokens(p.tokens, p.places[o]), order)
+    together = plan.map(lambda p, o: PlacedTokens(p.tokens[:, o], p.places[o]), order)
+    apart = plan.map(lambda p, o: PlacedTokens(p.tokens, p.places[o]), order)
     assert close(planned(network, inputs, together), found)
     assert close(planned(network, inputs, apart), found, 1e-4) is not matters
 

@@ -16,7 +16,7 @@ from duet_av.pipelines.models.pocket.load import (
     load_video_codec,
 )
 from duet_av.pipelines.models.pocket.plan import NAME, PlanConfig, PlanLayers
-from duet_av.pipelines.plan import PlanTokens, unit_grid
+from duet_av.pipelines.plan import PlacedTokens, unit_grid
 from duet_av.pipelines.streams import Streams
 from duet_av.pipelines.training import plan_ablation
 from duet_av.pipelines.training.flow import RECIPES
@@ -92,7 +92,7 @@ def test_a_plan_among_the_words_is_read_where_it_is_shown(network, inputs):
         shown = changes.get("shown", torch.tensor([True, False]))
         tokens, at = Streams(torch.ones(2, 8, 6), torch.ones(2, 4, 7)), Streams(unit_grid(2, 2, 2), unit_grid(4))
         places = changes.get("places", at)
-        return network(*inputs, conditions={NAME: tokens.map(lambda z, p: PlanTokens(z, p, shown), places)})
+        return network(*inputs, conditions={NAME: tokens.map(lambda z, p: PlacedTokens(z, p, shown), places)})
 
     bare, half = network(*inputs), run()
     for a, b in zip(bare, half, strict=True):

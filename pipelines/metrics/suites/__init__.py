@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ..bench import Run
 from ..tables import Table, plot
-from . import adapter, codecs, core, guidance, identifiability, plan, prior
+from . import adapter, codecs, core, guidance, identifiability, meter, plan, prior
 
 
 @dataclass(frozen=True)
@@ -28,5 +28,6 @@ SUITES = {
     "plan": Suite(plan.measure, partial(plot, metric="plan_realised")),
     "prior": Suite(prior.measure, partial(plot, metric="sync_normalised")),
     "adapter": Suite(adapter.measure, partial(plot, metric="sync_normalised")),
+    "meter": Suite(meter.measure, meter.draw),
     "adapter-identifiability": Suite(identifiability.measure, identifiability.draw),
 }

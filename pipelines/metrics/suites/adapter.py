@@ -1,15 +1,19 @@
-"""One stream from the other: both streams apart, and the network's own routes when one of them is given."""
+"""One stream from the other: both streams apart, the network's own routes when one of them is given, and SAVA's adapter."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 
 import torch
 
 from ...generate import Request, sample
 from ...given import AUDIO, VIDEO, Given, made_frames
 from ...guidance import DEFAULT, PerStreamCFG, Strategy
+from ...models.adapter.condition import SOURCES, condition
+from ...models.adapter.load import load_adapter
+from ...models.adapter.net import MaskedAdapter
+from ...models.pocket.adapter import A2V, V2A, AdapterTokens
 from ...models.pocket.load import PocketModel
 from ...modifiers import Apart
 from ...shapes import ClipShape
@@ -35,6 +39,45 @@ def of_takes(keep: str, strategy: Strategy, model: PocketModel, prompts: Sequenc
     return _kept(keep, sample(model.network, model.text, request))
 
 
+@torch.inference_mode()
+def of_cascade(strategy: Strategy, model: PocketModel, prompts: Sequence[Prompt]) -> Given:
+    """The sound that the adapter makes for such a picture: what a bidirectional cascade makes the picture again from."""
+    given = of_takes(VIDEO, strategy, model, prompts)
+    request = Request(
+        [p.text for p in prompts],
+        seed=prompts[0].seed,
+        strategy=strategy,
+        given=given,
+        adapter=carried_by(shipped_adapter(), V2A, given),
+    )
+    return _kept(AUDIO, sample(model.network, model.text, request))
+
+
+@cache
+def shipped_adapter() -> MaskedAdapter:
+    return load_adapter()
+
+
+def carried_by(net: MaskedAdapter, way: str, given: Given) -> AdapterTokens:
+    """What ``net`` lets through of the stream that is given."""
+    source = SOURCES[way]
+    return condition(net, Streams(**{source: getattr(given.latents, source)}), way).streams
+
+
+def from_clips(net: MaskedAdapter, ways: Sequence[str]) -> list[Variant]:
+    """One stream of the prompts' own clips, through ``net`` alone, and the other one made."""
+    return [
+        Variant(
+            f"adapter-{way}", PLAIN_CFG, given=partial(of_clips, SOURCES[way]), adapter=partial(carried_by, net, way)
+        )
+        for way in ways
+    ]
+
+
+def _shipped(way: str, given: Given) -> AdapterTokens:
+    return carried_by(shipped_adapter(), way, given)
+
+
 def _kept(keep: str, latents: Streams[torch.Tensor]) -> Given:
     rows = latents.both()[0].shape[0]
     made = made_frames(keep, latents.map(lambda z: z.shape[2]), seconds=ClipShape().duration)
@@ -48,8 +91,20 @@ VARIANTS = [
     Variant("native-v2a-cfg", PLAIN_CFG, given=partial(of_clips, VIDEO)),
     Variant("native-a2v-cfg", PLAIN_CFG, given=partial(of_clips, AUDIO)),
     Variant("native-cascade", DEFAULT, given=partial(of_takes, VIDEO, PLAIN_CFG)),
+    Variant("adapter-v2a", PLAIN_CFG, given=partial(of_clips, VIDEO), adapter=partial(_shipped, V2A)),
+    Variant("adapter-a2v", PLAIN_CFG, given=partial(of_clips, AUDIO), adapter=partial(_shipped, A2V)),
+    Variant("adapter-cascade", PLAIN_CFG, given=partial(of_takes, VIDEO, PLAIN_CFG), adapter=partial(_shipped, V2A)),
+    Variant("adapter-cascade-both", PLAIN_CFG, given=partial(of_cascade, PLAIN_CFG), adapter=partial(_shipped, A2V)),
 ]
-AGAINST = [("native-cascade", "apart"), ("native-v2a", "native-v2a-cfg"), ("native-a2v", "native-a2v-cfg")]
+AGAINST = [
+    ("native-cascade", "apart"),
+    ("native-v2a", "native-v2a-cfg"),
+    ("native-a2v", "native-a2v-cfg"),
+    ("adapter-v2a", "native-v2a-cfg"),
+    ("adapter-a2v", "native-a2v-cfg"),
+    ("adapter-cascade", "native-cascade"),
+    ("adapter-cascade-both", "adapter-cascade"),
+]
 
 
 def measure(run: Run) -> Table:

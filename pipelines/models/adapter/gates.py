@@ -40,6 +40,11 @@ def bounded(logits: Tensor) -> Tensor:
     return (MOST_LOGIT * (logits / MOST_LOGIT).tanh()).sigmoid()
 
 
-def support(mask: Tensor) -> Tensor:
+def support(mask: Tensor, threshold: float = THRESHOLD) -> Tensor:
     """The hard mask."""
-    return (mask > THRESHOLD).to(mask)
+    return (mask > threshold).to(mask)
+
+
+def let_through(gate: str, z: Tensor, mask: Tensor, threshold: float = THRESHOLD) -> Tensor:
+    """What passes once gates do not learn any more: all of it, the soft mask's share, or what the hard mask has open."""
+    return {OPEN: z, SOFT: mask * z, NOISE: support(mask, threshold) * z}[gate]

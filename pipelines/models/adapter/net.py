@@ -21,7 +21,7 @@ from ...plan import unit_grid
 from ...shapes import ClipShape
 from ...streams import Streams
 from ..readers import QueryReader, ReaderSize, StreamReader
-from .gates import GATES, NOISE, OPEN, OPEN_LOGIT, bounded, support
+from .gates import GATES, NOISE, OPEN, OPEN_LOGIT, bounded
 
 CELL = 2  # latent rows and columns in one token of the picture
 BOTH, OWN = "both", "own"
@@ -47,6 +47,17 @@ class AdapterConfig:
             raise ValueError(f"sees is {self.sees!r}; it must be {BOTH!r} or {OWN!r}.")
 
 
+def changes(tokens: Float[Tensor, "b l d"], frames: int) -> Float[Tensor, "b l d"]:
+    """What of each place differs from its mean over the clip; the ``frames`` are the slowest axis of the tokens."""
+    clip = tokens.unflatten(1, (frames, -1))
+    return (clip - clip.mean(1, keepdim=True)).flatten(1, 2)
+
+
+def aligned(tokens: Float[Tensor, "b m c"], frames: int, count: int) -> Float[Tensor, "b n c"]:
+    """What happens in the other stream at the same time, for each of ``count`` tokens of this one: the mean over each frame."""
+    return tokens.unflatten(1, (frames, -1)).mean(2).repeat_interleave(count // frames, dim=1)
+
+
 class Projection(nn.Module):
     """q: an orthonormal map, then unit variance in every channel, which the gate needs."""
 
@@ -61,38 +72,49 @@ class Projection(nn.Module):
 
 
 class MaskNet(nn.Module):
-    """M: one stream's tokens, and what they find in the other's, to a mask in (0, 1) for each of their channels."""
+    """M: one stream's tokens, and what they find in the other's, to a mask in (0, 1) for each of their channels.
 
-    def __init__(self, config: AdapterConfig, axes: Streams[int], own: str) -> None:
+    A mask that reads the stream which is to be predicted can tell the predictor of it: with a logit for every channel of every token
+    pictures came out of sounds, after 300 steps, at .37 of the error that all of the sound allows. Two changes (ours) take the
+    means and the gain from that: a token's logit, which reads, and a channel's, which does not, are added up; and of the other stream
+    only what changes over time is read, and is to be predicted.
+    """
+
+    def __init__(self, config: AdapterConfig, axes: Streams[int], own: str, *, frames: int) -> None:
         super().__init__()
         size = ReaderSize(config.hidden, config.heads)
-        self.own, self.sees = own, config.sees
+        self.own, self.sees, self.frames = own, config.sees, frames
         self.readers = nn.ModuleDict({name: StreamReader(config.dim, n, size) for name, n in vars(axes).items()})
         self.mix = StreamReader(config.hidden, vars(axes)[own], size)
-        self.out = nn.Linear(config.hidden, config.dim)
-        nn.init.zeros_(self.out.weight)
-        nn.init.constant_(self.out.bias, OPEN_LOGIT)
+        self.norm, self.token = nn.LayerNorm(config.hidden), nn.Linear(config.hidden, 1)
+        self.channel = nn.Parameter(torch.zeros(config.dim))
+        nn.init.zeros_(self.token.weight)
+        nn.init.constant_(self.token.bias, OPEN_LOGIT)
 
     def forward(self, z: Streams[Tensor], places: Streams[Tensor]) -> Float[Tensor, "b l d"]:
-        states = {name: self.readers[name](vars(z)[name], vars(places)[name]) for name in vars(z)}
+        read = {name: own if name == self.own else changes(own, self.frames) for name, own in vars(z).items()}
+        states = {name: self.readers[name](tokens, vars(places)[name]) for name, tokens in read.items()}
         x, other = states.pop(self.own), next(iter(states.values()))
         if self.sees == BOTH:
+            x = x + aligned(other, self.frames, x.shape[1])
             for block in self.mix.blocks:
                 x = block(x, torch.cat([x, other], dim=1))
-        return bounded(self.out(x).float())
+        return bounded(self.token(self.norm(x)).float() + self.channel)
 
 
 class Predictor(nn.Module):
     """What is let through of one stream to the other stream's tokens."""
 
-    def __init__(self, config: AdapterConfig, axes: int, places: Tensor, outside: int) -> None:
+    def __init__(self, config: AdapterConfig, axes: int, places: Tensor, outside: int, *, frames: int) -> None:
         super().__init__()
+        self.frames = frames
         self.read = StreamReader(config.dim, axes, ReaderSize(config.hidden, config.heads))
         self.ask = QueryReader(places, ReaderSize(config.hidden, config.heads, depth=2))
         self.out = nn.Linear(config.hidden, outside)
 
     def forward(self, tokens: Float[Tensor, "b l d"], places: Float[Tensor, "l a"]) -> Float[Tensor, "b n p"]:
-        return self.out(self.ask(self.read(tokens, places)))
+        states = self.read(tokens, places)
+        return self.out(self.ask(states, aligned(states, self.frames, len(self.ask.places))))
 
 
 class MaskedAdapter(nn.Module):
@@ -109,13 +131,28 @@ class MaskedAdapter(nn.Module):
         grid = unit_grid(self.frames, self.rows // CELL, self.columns // CELL)
         self.places = Streams(grid, unit_grid(self.frames))
         self.q = nn.ModuleDict({name: Projection(n, config.dim) for name, n in vars(inside).items()})
-        self.mask = nn.ModuleDict({name: MaskNet(config, axes, name) for name in vars(axes)})
+        self.mask = nn.ModuleDict({name: MaskNet(config, axes, name, frames=self.frames) for name in vars(axes)})
         self.predict = nn.ModuleDict(
             {
-                "audio": Predictor(config, 3, self.places.both()[1], inside.both()[1]),
-                "video": Predictor(config, 1, self.places.both()[0], inside.both()[0]),
+                "audio": Predictor(config, 3, self.places.both()[1], inside.both()[1], frames=self.frames),
+                "video": Predictor(config, 1, self.places.both()[0], inside.both()[0], frames=self.frames),
             }
         )
+
+    def check(self, latents: Streams[Tensor]) -> None:
+        """Refuse clips of another size.
+
+        Raises:
+            ValueError: they are longer, shorter, larger or smaller than what the adapter was made for.
+        """
+        video, audio = latents
+        own = (self.frames, self.rows, self.columns), self.frames * self.each
+        given = own[0] if video is None else tuple(video.shape[2:]), own[1] if audio is None else audio.shape[2]
+        if given != own:
+            raise ValueError(
+                f"The adapter reads clips of {own[0]} and {own[1]} latent cells, and these are of {given[0]} and {given[1]}. Make the "
+                "clip 2 seconds at the model's own size."
+            )
 
     def tokens(self, latents: Streams[Tensor]) -> Streams[Float[Tensor, "b l d"]]:
         """q_V and q_A of the streams that are there."""
@@ -153,9 +190,7 @@ class MaskedAdapter(nn.Module):
             )
         )
 
-    def shared(self, latents: Streams[Tensor], name: str) -> tuple[Float[Tensor, "b l d"], Float[Tensor, "b l d"]]:
-        """What is shared of stream ``name``, by the hard mask, and the soft mask; an absent other stream is predicted."""
-        whole = latents if len(latents.present()) == 2 else self.completed(latents)
-        z = self.tokens(whole)
-        mask = vars(self.masks(z))[name]
-        return vars(z)[name] * support(mask), mask
+    def read(self, latents: Streams[Tensor], name: str) -> tuple[Float[Tensor, "b l d"], Float[Tensor, "b l d"]]:
+        """Stream ``name`` projected, and its soft mask; an absent other stream is predicted."""
+        z = self.tokens(latents if len(latents.present()) == 2 else self.completed(latents))
+        return vars(z)[name], vars(self.masks(z))[name]

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ...metrics.prompts import Prompt
 from ...metrics.reading import Probes, render
-from ...plan import PlanStreams, PlanTokens, unit_grid
+from ...plan import PlacedTokens, PlanStreams, unit_grid
 from ...shapes import ClipShape
 from ...streams import Streams
 from ..pocket.codec import log_mel
@@ -42,7 +42,7 @@ class PlanGrid:
     def placed(self, tokens: Streams[Tensor]) -> PlanStreams:
         """``tokens`` [b, n, d] at the centres of the grid's cells."""
         places = Streams(unit_grid(self.keyframes, CELLS, CELLS), unit_grid(self.blocks))
-        return tokens.map(lambda z, at: PlanTokens(z, at), places)
+        return tokens.map(lambda z, at: PlacedTokens(z, at), places)
 
 
 @torch.no_grad()
@@ -68,8 +68,8 @@ def shuffled_plan(probes: Probes, prompts: Sequence[Prompt]) -> PlanStreams:
     """The same tokens at each other's places: what a plan is worth when it is misplaced."""
     generator = torch.Generator().manual_seed(prompts[0].seed)
 
-    def shuffle(part: PlanTokens) -> PlanTokens:
+    def shuffle(part: PlacedTokens) -> PlacedTokens:
         order = torch.randperm(len(part.places), generator=generator)
-        return PlanTokens(part.tokens[:, order], part.places)
+        return PlacedTokens(part.tokens[:, order], part.places)
 
     return oracle_plan(probes, prompts).map(shuffle)

@@ -83,6 +83,44 @@ class Attention(Projections):
         )
 
 
+@dataclass(frozen=True)
+class Beside:
+    """Tokens that join a prompt's words in its attention. Words stand nowhere; these stand at times: ``turns`` place them, and
+    ``near`` is added to the queries that meet them and to their keys, so that attention begins where they stand."""
+
+    tokens: Float[Tensor, "b n s"]
+    turns: RotaryTable
+    near: tuple[Float[Tensor, "h 1 d"], Float[Tensor, "h 1 d"]]
+    shown: Bool[Tensor, " b"] | None = None
+
+
+class TextAttention(Projections):
+    """Attention to the prompt's words and, where there are any, to what an adapter puts beside them: [z; phi(z_other)] (SAVA)."""
+
+    def forward(
+        self,
+        x: Float[Tensor, "b l c"],
+        text: Float[Tensor, "b m s"],
+        *,
+        mask: Bool[Tensor, "b m"],
+        beside: Beside | None,
+        clock: RotaryTable,
+    ) -> Float[Tensor, "b l c"]:
+        """``mask`` marks the words that may be seen; ``clock`` holds the times of ``x``."""
+        q, (k, v) = self.queries(x), self.keys_values(text)
+        scale = q.shape[-1] ** -0.5
+        if beside is not None:
+            # One softmax over both: words meet the first half of a query and what stands at times the second.
+            (near_q, near_k), (more_k, more_v) = beside.near, self.keys_values(beside.tokens)
+            turned = rotate(more_k + near_k.to(more_k), beside.turns)
+            q = torch.cat([q, rotate(q + near_q.to(q), clock)], dim=-1)
+            k = torch.cat([F.pad(k, (0, k.shape[-1])), F.pad(turned, (turned.shape[-1], 0))], dim=2)
+            v = torch.cat([v, more_v], dim=2)
+            shown = mask.new_ones(mask.shape[0]) if beside.shown is None else beside.shown
+            mask = torch.cat([mask, shown[:, None].expand(-1, more_k.shape[2])], dim=1)
+        return self.merge(F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :], scale=scale))
+
+
 class ContextAttention(Projections):
     """CCL's cross-modal context attention for one direction: queries of this stream, keys ``[C; the other stream]``.
 
@@ -166,7 +204,7 @@ class StreamBlock(nn.Module):
         self.modulation = nn.Parameter(torch.empty(6, dim, **factory))
         self.self_attention = Attention(dim, heads, **shared)
         self.norm_text = operations.LayerNorm(dim, **factory)
-        self.text_attention = Attention(dim, heads, source_dim=text_dim, **shared)
+        self.text_attention = TextAttention(dim, heads, source_dim=text_dim, **shared)
         self.add_ons = nn.ModuleDict()
         self.norm_context = operations.LayerNorm(dim, **factory)
         self.context_attention = ContextAttention(dim, heads, tokens=context_tokens, gated=gated, **shared)
@@ -199,7 +237,8 @@ class StreamBlock(nn.Module):
         """Everything a stream takes from itself and from the conditions."""
         shift, scale, gate = noise[:3]
         x = x + (1 + gate) * self.self_attention(modulate(x, shift, scale), rotary=place.rotary)
-        x = x + self.text_attention(self.norm_text(x), text, mask=text_mask)
+        beside = next((c for c in conditions.values() if isinstance(c, Beside)), None)
+        x = x + self.text_attention(self.norm_text(x), text, mask=text_mask, beside=beside, clock=place.clock)
         for name, layer in self.add_ons.items():
             if conditions.get(name) is not None:
                 x = x + layer(x, conditions[name], place)

@@ -13,6 +13,7 @@ from torch import Tensor
 from ...guidance import Branch, Latents
 from ...plan import PlanStreams
 from ...streams import Streams
+from .adapter import AdapterTokens, carried
 from .network import TwinStreamDiT
 from .plan import PlanLayers
 from .prior import GivenPrior, PriorLayers
@@ -45,13 +46,15 @@ def levels(
 @dataclass(frozen=True)
 class PocketDenoiser:
     """The network with a prompt: ``text`` and the ``null`` text for each stream, each [b, m, s]; a plan and a prior if there are
-    any. A prior is shown in every branch. ``made`` says which latent frames are made (1) and which are given clean (0)."""
+    any. A prior is shown in every branch, an ``adapter``'s tokens wherever the route they stand for is open. ``made`` says which
+    latent frames are made (1) and which are given clean (0)."""
 
     network: TwinStreamDiT
     text: Streams[Text]
     null: Streams[Text]
     plan: PlanStreams | None = None
     prior: GivenPrior | None = None
+    adapter: AdapterTokens | None = None
     made: Streams[Tensor] = NOTHING_GIVEN  # each [b, n]
 
     @torch.inference_mode()
@@ -69,6 +72,10 @@ class PocketDenoiser:
             conditions[PlanLayers.NAME] = self.plan.map(lambda p: p.repeated(count, shown))
         if self.prior is not None:
             conditions[PriorLayers.NAME] = self.prior.repeated(count)
+        if self.adapter is not None:
+            everywhere = torch.ones(count * batch, dtype=torch.bool, device=routes.device)
+            given, route = carried(self.adapter.map(lambda a: a.repeated(count, everywhere)), route)
+            conditions |= given
         level, route = levels(
             routes.new_full((count * batch,), sigma), self.made.map(lambda m: m.repeat(count, 1)), route
         )

@@ -28,10 +28,9 @@ ADD_ONS = {
     "pocket-planner": WEIGHTS / "pocket-planner.safetensors",
     "pocket-prior": WEIGHTS / "pocket-prior.safetensors",
     "pocket-prior-layers": WEIGHTS / "pocket-prior-layers.safetensors",
-}
-# The same, but not trained well enough to ship: 'duet train adapter' makes it.
-UNSHIPPED = {
     "pocket-adapter": WEIGHTS / "pocket-adapter.safetensors",
+    "pocket-adapter-v2a": WEIGHTS / "pocket-adapter-v2a.safetensors",
+    "pocket-adapter-a2v": WEIGHTS / "pocket-adapter-a2v.safetensors",
 }
 # The kind of file behind each input of the loader.
 KINDS = {

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ....kernels.rotary import RotaryTable, rotary_table, rotate
-from ...plan import PlanStreams, PlanTokens
+from ...plan import PlacedTokens, PlanStreams
 from ...streams import Streams
 from .add_on import AddOn
 from .blocks import Geometry, Projections
@@ -75,7 +75,7 @@ class PlanEncoder(nn.Module):
         self.audio = LatentMLP(config.audio, network.dim, **shared)
 
     def forward(self, plan: PlanStreams, place: Streams[Geometry]) -> Streams[Placed]:
-        def put(part: PlanTokens, mlp: LatentMLP, geometry: Geometry) -> Placed:
+        def put(part: PlacedTokens, mlp: LatentMLP, geometry: Geometry) -> Placed:
             at = part.places.to(geometry.positions) * geometry.extent * self._kept(geometry.extent)
             return Placed(mlp(part.tokens), rotary_table(at, head_dim=self.head_dim), part.shown)
 

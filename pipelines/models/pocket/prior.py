@@ -150,16 +150,21 @@ class PriorProjector(nn.Module):
         return rotary_table(positions, head_dim=self.head_dim), rotary_table(keys, head_dim=self.head_dim)
 
 
+def near_vectors(network: PocketConfig) -> tuple[Float[Tensor, "1 h 1 d"], Float[Tensor, "1 h 1 d"]]:
+    """What is added to queries and keys before they turn, so that attention begins near: the keys' is turned back by another offset in
+    each head, which looks a little ahead or behind."""
+    here = torch.full((1, network.heads, 1, network.dim // network.heads), NEAR)
+    offsets = (torch.arange(network.heads) - (network.heads - 1) / 2)[:, None] * APART
+    return here, rotate(here.transpose(1, 2), rotary_table(-offsets, head_dim=here.shape[-1])).transpose(1, 2)
+
+
 class PlacedAttention(Projections):
-    """Attention that begins near: queries and keys share a vector, whose turned product is largest where both stand; the keys' is
-    turned back by another offset in each head, so that the heads together look a little ahead and behind. Both vectors learn."""
+    """Attention that begins near: queries and keys share a vector, whose turned product is largest where both stand
+    (``near_vectors``). Both learn."""
 
     def __init__(self, network: PocketConfig, *, operations: Any, **factory: Any) -> None:
         super().__init__(network.dim, network.heads, operations=operations, **factory)
-        here = torch.full((1, network.heads, 1, network.dim // network.heads), NEAR)
-        offsets = (torch.arange(network.heads) - (network.heads - 1) / 2)[:, None] * APART
-        beside = rotate(here.transpose(1, 2), rotary_table(-offsets, head_dim=here.shape[-1])).transpose(1, 2)
-        self.near_q, self.near_k = (nn.Parameter(z.to(**factory)) for z in (here, beside))
+        self.near_q, self.near_k = (nn.Parameter(z.to(**factory)) for z in near_vectors(network))
 
     def forward(self, x: Float[Tensor, "b l c"], prior: Placed) -> Float[Tensor, "b l c"]:
         q, (k, v) = self.queries(x), self.keys_values(prior.tokens)

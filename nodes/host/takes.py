@@ -1,0 +1,102 @@
+"""Sweeps in the host: what makes their takes, where they are kept, and clips to compare them with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import comfy.samplers
+import comfy.sd
+import folder_paths
+import torch
+from comfy_api.latest import Types
+from torch import Tensor
+
+from ...pipelines.metrics.measure import measure, signals_of
+from ...pipelines.metrics.reading import Probes
+from ...pipelines.streams import Clip
+from ...pipelines.sweep import EVENTS, Take, Takes, Tensors, fingerprint, numbers_of, take_of
+from .latent import clip_of, decoded, nest, unnest
+from .provenance import Graph, above
+from .sample import sample_latent
+
+FOLDER = "duet-sweeps"
+FREE = ("seed", "takes", "keep", "label")  # inputs of the sweep that its takes do not depend on
+
+
+def sweep_folder(graph: Graph, node: str, latent: dict[str, Any], guider: comfy.samplers.CFGGuider) -> Path:
+    """Where the takes of this very graph are kept: another model, prompt, setting or given clip has another folder."""
+    parts: list[Any] = []
+    for name in above(graph, node):
+        own = {**graph[name], "_meta": None}
+        if name == node:
+            own["inputs"] = {key: value for key, value in own["inputs"].items() if key not in FREE}
+        parts.append(own)
+    parts += unnest(latent).present()
+    mask = latent.get("noise_mask")
+    parts += [] if mask is None else mask.unbind() if getattr(mask, "is_nested", False) else [mask]
+    parts += [
+        entry["cross_attn"] for conds in guider.original_conds.values() for entry in conds if "cross_attn" in entry
+    ]
+    return Path(folder_paths.get_output_directory()) / FOLDER / fingerprint(*parts)
+
+
+def taking(
+    guider: comfy.samplers.CFGGuider,
+    latent: dict[str, Any],
+    vaes: tuple[comfy.sd.VAE, comfy.sd.VAE],
+    *,
+    sampler: Any,
+    sigmas: Tensor,
+    score: str,
+) -> Callable[[int], tuple[Take, Tensors]]:
+    """What makes and measures the take of one seed."""
+    probes = Probes.load() if score == EVENTS else None
+
+    def make(seed: int) -> tuple[Take, Tensors]:
+        made = sample_latent(guider, latent, seed=seed, sampler=sampler, sigmas=sigmas)
+        video, audio = unnest(made).both()
+        return take_of(seed, first_clip(made, vaes), score, probes), {"video": video, "audio": audio}
+
+    return make
+
+
+def first_clip(latent: dict[str, Any], vaes: tuple[comfy.sd.VAE, comfy.sd.VAE]) -> Clip:
+    """The first take of a LATENT, decoded."""
+    images, sounds, fps = decoded(latent, *vaes)
+    return clip_of(images[0], sounds[0], fps)
+
+
+def together(latent: dict[str, Any], takes: Sequence[Tensors]) -> dict[str, Any]:
+    """Kept takes as one batch."""
+    streams = unnest(latent).map(lambda z: z)
+    batch = {name: torch.cat([take[name] for take in takes]) for name in vars(streams)}
+    return {key: value for key, value in latent.items() if key != "noise_mask"} | {
+        "samples": nest(type(streams)(**batch))
+    }
+
+
+def takes_from(name: str, given: Any) -> Takes:
+    """What is connected to compare: a sweep as it is, a VIDEO as one take.
+
+    Raises:
+        ValueError: a video without a sound.
+    """
+    if isinstance(given, Takes):
+        return given
+    parts: Types.VideoComponents = given.get_components()
+    if parts.audio is None:
+        raise ValueError(f"Clip {name} has no sound, so that there is nothing to compare. Connect a video with sound.")
+    measured = measure(signals_of(clip_of(parts.images, parts.audio, float(parts.frame_rate))))
+    numbers = numbers_of(measured)
+    return Takes(f"clip {name}", (Take(0, numbers.get("in_step", 0.0), numbers),))
+
+
+def csv_target(prefix: str) -> Path:
+    """A new CSV file of that name in the output folder, numbered."""
+    folder, name, _, _, _ = folder_paths.get_save_image_path(prefix, folder_paths.get_output_directory())
+    number = 1
+    while (path := Path(folder) / f"{name}_{number:05}.csv").exists():
+        number += 1
+    return path
