@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
+from .adapter import DuetLoadAdapter, DuetMaskedAdapter
 from .conditioning import DuetApplyConditions, DuetEncodePrompt
 from .doctor import DuetDoctor
 from .footage import DuetEncodeAV, DuetFreezeStream
@@ -39,6 +40,7 @@ NODES: list[type[io.ComfyNode]] = [
     DuetLoadAV,
     DuetLoadPlanner,
     DuetLoadPrior,
+    DuetLoadAdapter,
     DuetEncodePrompt,
     DuetPlanner,
     DuetEditPlan,
@@ -47,6 +49,7 @@ NODES: list[type[io.ComfyNode]] = [
     DuetLoadTimelineWriter,
     DuetTimelinePrompt,
     DuetPriorSampler,
+    DuetMaskedAdapter,
     DuetApplyConditions,
     DuetEmptyLatent,
     DuetEncodeAV,

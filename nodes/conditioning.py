@@ -7,9 +7,11 @@ import logging
 import torch
 from comfy_api.latest import io
 
+from ..pipelines.models.adapter.condition import AdapterCondition
 from ..pipelines.models.javisdit.prior import Prior
 from ..pipelines.plan import Plan
-from .types import AUDIO_TEXT, CATEGORY, PLAN, PRIOR, PRIOR_KEYS
+from .types import ADAPTER, AUDIO_TEXT, CATEGORY, PLAN, PRIOR, PRIOR_KEYS
+from .types import Adapter as AdapterSocket
 from .types import Plan as PlanSocket
 from .types import Prior as PriorSocket
 
@@ -90,7 +92,7 @@ class DuetEncodePrompt(io.ComfyNode):
 
 
 class DuetApplyConditions(io.ComfyNode):
-    """Puts a plan and a prior on the prompts, for every branch of guidance."""
+    """Puts a plan, a prior and an adapter's tokens on the prompts, for every branch of guidance."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -98,9 +100,9 @@ class DuetApplyConditions(io.ComfyNode):
             node_id="DuetApplyConditions",
             display_name="Duet Apply Conditions",
             category=CATEGORY,
-            description="Puts a plan or a prior on the prompts: where and when things happen. Connect both prompts, because the "
-            "networks were trained to see them in either branch.",
-            search_aliases=["plan", "baton", "prior", "hist-sypo"],
+            description="Puts a plan or a prior on the prompts, where and when things happen, or what an adapter lets through of the "
+            "other stream. Connect both prompts, because the networks were trained to see them in either branch.",
+            search_aliases=["plan", "baton", "prior", "hist-sypo", "sava", "adapter"],
             inputs=[
                 io.Conditioning.Input("positive"),
                 io.Conditioning.Input("negative"),
@@ -109,6 +111,11 @@ class DuetApplyConditions(io.ComfyNode):
                 ),
                 PriorSocket.Input(
                     "prior", optional=True, tooltip="Of 'Duet Prior Sampler'. Without it, nothing changes."
+                ),
+                AdapterSocket.Input(
+                    "adapter",
+                    optional=True,
+                    tooltip="Of 'Duet Masked Adapter'. The stream that is made then sees the other one through it alone.",
                 ),
                 io.Combo.Input(
                     "prior_keys",
@@ -127,9 +134,15 @@ class DuetApplyConditions(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, positive: list, negative: list, prior_keys: str, plan: Plan | None = None, prior: Prior | None = None
+        cls,
+        positive: list,
+        negative: list,
+        prior_keys: str,
+        plan: Plan | None = None,
+        prior: Prior | None = None,
+        adapter: AdapterCondition | None = None,
     ) -> io.NodeOutput:
-        planned = {} if plan is None else {PLAN: plan}
+        planned = {key: value for key, value in ((PLAN, plan), (ADAPTER, adapter)) if value is not None}
         given = [planned if prior is None else {**planned, PRIOR: prior, PRIOR_KEYS: keys} for keys in KEYS[prior_keys]]
         prompts = zip((positive, negative), given, strict=True)
         return io.NodeOutput(*([[z, {**options, **own}] for z, options in prompt] for prompt, own in prompts))

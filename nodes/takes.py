@@ -83,7 +83,8 @@ class DuetSeedSweep(io.ComfyNode):
         sigmas = schedule(guider.model_patcher, latent, steps) if sigmas is None else sigmas
         vaes, seeds = (video_vae, audio_vae), range(seed, seed + takes)
         make = taking(guider, latent, vaes, sampler=sampler or default_sampler(), sigmas=sigmas, score=score)
-        folder = sweep_folder(cls.hidden.prompt or {}, str(cls.hidden.unique_id), latent, guider)
+        graph = (cls.hidden.prompt or {}) if cls.hidden else {}
+        folder = sweep_folder(graph, str(cls.hidden.unique_id) if graph else "", latent, guider)
         best = sweep(folder, seeds, make, keep=keep)
         found = takes_of(folder, seeds, label or f"seeds {seed} to {seeds[-1]}")
         clips = [first_clip(together(latent, [tensors]), vaes) for _, tensors in best]

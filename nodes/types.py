@@ -17,5 +17,6 @@ CATEGORY = "Duet"
 AUDIO_TEXT = "duet_audio_text"  # the audio stream's words
 PLAN = "duet_plan"
 PRIOR = "duet_prior"
+ADAPTER = "duet_adapter"
 PRIOR_KEYS = "duet_prior_keys"  # what prior attention sees: 'prior', 'null' or both
 ASKED = "duet_asked"  # the clip that was asked for; also on a LATENT

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from ...pipelines.generate import check_clock, latent_sizes
+from ...pipelines.models.adapter.condition import AdapterCondition
+from ...pipelines.models.adapter.load import layers_file, load_adapter_layers
 from ...pipelines.models.javisdit.prior import Prior
 from ...pipelines.models.planner.load import load_plan_layers
+from ...pipelines.models.pocket.adapter import WAYS, AdapterLayers, carried
 from ...pipelines.models.pocket.codec import VideoCodec
 from ...pipelines.models.pocket.denoiser import levels, open_and_silent
 from ...pipelines.models.pocket.load import configured
@@ -32,7 +36,7 @@ from ...pipelines.sampling import SHIFT, flow_sigmas
 from ...pipelines.shapes import VIDEO_STRIDE, Asked, ClipShape
 from ...pipelines.streams import Streams
 from ...pipelines.weights import WeightsFile, fill
-from ..types import AUDIO_TEXT, PLAN, PRIOR
+from ..types import ADAPTER, AUDIO_TEXT, PLAN, PRIOR
 
 ROUTE = "duet_route"  # [b, 2] on a condition: what a2v and v2a are, as ``route_of`` says it
 Sizes = Streams[tuple[int, ...]]
@@ -164,7 +168,7 @@ class HostTwinStreamDiT(Hosted, TwinStreamDiT):  # pyright: ignore[reportIncompa
         prior_spatial: Tensor | None = None,
         prior_temporal: Tensor | None = None,
         prior_shown: Tensor | None = None,
-        **_unused: Any,
+        **others: Any,
     ) -> list[Tensor]:
         text = Streams(context, context if audio_text is None else audio_text)
         routes = torch.ones_like(timestep)[:, None].expand(-1, 2) if route is None else route
@@ -177,9 +181,23 @@ class HostTwinStreamDiT(Hosted, TwinStreamDiT):  # pyright: ignore[reportIncompa
             conditions[PlanLayers.NAME] = Streams(*(PlacedTokens(z, torch.tensor(at), shown) for z, at in parts))
         if prior_spatial is not None and prior_temporal is not None and prior_shown is not None:
             conditions[PriorLayers.NAME] = GivenPrior(prior_spatial, prior_temporal, prior_shown.flatten() > 0)
+        carries = {
+            WAYS[way]: PlacedTokens(
+                others[f"{way}_tokens"], torch.tensor(others[f"{way}_places"]), others[f"{way}_shown"].flatten() > 0
+            )
+            for way in WAYS
+            if f"{way}_tokens" in others
+        }
+        given, open_ = carried(Streams(**carries), open_)
+        conditions |= given
         x0 = TwinStreamDiT.forward(self, streams, level, text, route=open_, silent=silent, conditions=conditions)
         # The host's flow models answer with the velocity at its one noise level.
         return streams.map(lambda z, clean: (z - clean) / timestep.view(-1, *[1] * (z.ndim - 1)), x0).present()
+
+
+def _plain(tokens: PlacedTokens) -> tuple[tuple[float, ...], ...]:
+    """Where tokens stand, as something the host can compare."""
+    return tuple(map(tuple, tokens.places.tolist()))
 
 
 class PocketBaseModel(JointModel):
@@ -212,8 +230,7 @@ class PocketBaseModel(JointModel):
             parts = plan.streams.both()
             for name, part in zip(("plan_video", "plan_audio"), parts, strict=True):
                 out[name] = comfy.conds.CONDRegular(part.tokens)
-            places = tuple(tuple(map(tuple, part.places.tolist())) for part in parts)
-            out["plan_places"] = comfy.conds.CONDConstant(places)
+            out["plan_places"] = comfy.conds.CONDConstant(tuple(map(_plain, parts)))
             out["plan_shown"] = comfy.conds.CONDRegular(torch.ones(1, 1))
         prior: Prior | None = kwargs.get(PRIOR)
         if prior is not None:
@@ -223,6 +240,14 @@ class PocketBaseModel(JointModel):
             for name, value in (("prior_spatial", tokens.spatial), ("prior_temporal", tokens.temporal)):
                 out[name] = comfy.conds.CONDRegular(value)
             out["prior_shown"] = comfy.conds.CONDRegular(torch.ones(1, 1))
+        adapter: AdapterCondition | None = kwargs.get(ADAPTER)
+        if adapter is not None:
+            self._reads(adapter.way, "Duet Load Adapter")
+            tokens, shown = adapter.tokens.tokens, adapter.tokens.shown
+            shown = torch.ones(len(tokens)) if shown is None else shown
+            out[f"{adapter.way}_tokens"] = comfy.conds.CONDRegular(tokens)
+            out[f"{adapter.way}_shown"] = comfy.conds.CONDRegular(shown[:, None].float())
+            out[f"{adapter.way}_places"] = comfy.conds.CONDConstant(_plain(adapter.tokens))
         return out
 
     def _reads(self, condition: str, node: str) -> None:
@@ -254,7 +279,16 @@ def build_pocket(file: WeightsFile, codec: VideoCodec) -> comfy.model_patcher.Mo
     return patcher
 
 
-LAYERS = {"pocket-plan": load_plan_layers, "pocket-prior-layers": load_prior_layers}  # in the order in which they run
+def _phi(way: str, network: PocketConfig, base: str, *, operations: Any) -> AdapterLayers:
+    """An adapter's layers without its LoRA, which is the host's to apply."""
+    return load_adapter_layers(network, base, layers_file(way), operations=operations)[0]
+
+
+LAYERS = {
+    "pocket-plan": load_plan_layers,
+    "pocket-prior-layers": load_prior_layers,
+    **{f"pocket-adapter-{way}": partial(_phi, way) for way in WAYS},
+}  # in the order in which they run
 
 
 def with_add_on(model: comfy.model_patcher.ModelPatcher, kind: str) -> comfy.model_patcher.ModelPatcher:

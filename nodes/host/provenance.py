@@ -18,6 +18,7 @@ SEEDS = ("seed", "noise_seed")
 ADDED = {  # the pocket model's own files behind loaders without a choice of file
     "DuetLoadPlanner": ("pocket-plan", "pocket-planner"),
     "DuetLoadPrior": ("pocket-prior", "pocket-prior-layers"),
+    "DuetLoadAdapter": ("pocket-adapter", "pocket-adapter-v2a", "pocket-adapter-a2v"),
 }
 Graph = dict[str, dict[str, Any]]
 

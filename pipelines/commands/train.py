@@ -136,7 +136,23 @@ def _ablate_plan(arguments: argparse.Namespace) -> None:
     print(markdown(table))
 
 
-ABLATIONS = {"ablation": _ablate, "plan-ablation": _ablate_plan}
+def _ablate_adapter(arguments: argparse.Namespace) -> None:
+    from ..metrics.tables import TABLES, markdown
+    from ..training.adapter_ablation import STEPS, run_adapter_ablation
+    from ..training.stages import Job, adapter_cache
+
+    job = Job("adapter", arguments.run, clips=arguments.clips, seed=arguments.seed, data=arguments.data)
+    table = run_adapter_ablation(
+        arguments.run / "adapter-ablation",
+        (arguments.weights or TABLES) / "adapter-ablation.json",
+        cache=adapter_cache(job),
+        steps=arguments.steps or STEPS,
+        compiled=arguments.compile,
+    )
+    print(markdown(table))
+
+
+ABLATIONS = {"ablation": _ablate, "plan-ablation": _ablate_plan, "adapter-ablation": _ablate_adapter}
 
 
 def _shares(entries: Sequence[str]) -> dict[str, float]:

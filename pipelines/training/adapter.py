@@ -25,6 +25,7 @@ from .data import LatentCache
 from .flow import Recipe
 
 FREE, WARM = 0.3, 0.3  # of the steps without a price, then of those in which it rises
+MASKS_SLOWER = {"mask": 0.25}  # factor on the masks' learning rate: what reads them must keep up
 WHOLE = 0.25  # share of the clips whose masks are set open, from which P_theta learns
 
 
@@ -32,8 +33,8 @@ WHOLE = 0.25  # share of the clips whose masks are set open, from which P_theta 
 class Price:
     """Lambda for each direction, of a mask's mean against an error of 1, and alpha of the alignment."""
 
-    video: float = 0.1
-    audio: float = 0.02
+    video: float = 0.8
+    audio: float = 0.2
     alpha: float = 0.1
 
 

@@ -46,7 +46,7 @@ from ..shapes import ClipShape
 from ..weights import WEIGHTS, halved, load_weights, save_weights
 from ..world import make_scenes, vocabulary
 from ..world.scene import MIX, SOUNDING
-from .adapter import AdapterLayersStage, AdapterStage, Price
+from .adapter import MASKS_SLOWER, AdapterLayersStage, AdapterStage, Price
 from .card import write_card
 from .codec import VideoDecoderStage
 from .data import LatentCache, RenderCache, fit_codecs
@@ -77,6 +77,7 @@ class Preset:
     lr: float
     score_every: int
     lr_factors: dict[str, float] = field(default_factory=dict)
+    bfloat16: bool = True
 
 
 PRESETS = {
@@ -90,7 +91,7 @@ PRESETS = {
     "plan-adapted": Preset(steps=1500, batch=64, lr=5e-4, score_every=500),
     "prior": Preset(steps=5000, batch=64, lr=1e-3, score_every=1000),
     "prior-layers": Preset(steps=2500, batch=64, lr=1.5e-3, score_every=800),
-    "adapter": Preset(steps=1800, batch=32, lr=1.5e-3, score_every=300, lr_factors={"mask": 0.25}),
+    "adapter": Preset(steps=2400, batch=32, lr=1.5e-3, score_every=300, lr_factors=MASKS_SLOWER, bfloat16=False),
     "adapter-v2a": Preset(steps=2000, batch=64, lr=1.5e-3, score_every=1000),
     "adapter-a2v": Preset(steps=2000, batch=64, lr=1.5e-3, score_every=1000),
     "joint": Preset(steps=8000, batch=64, lr=1e-3, score_every=1600, lr_factors={"context_attention": 2.0}),
@@ -133,6 +134,7 @@ def run_stage(job: Job) -> dict[str, Any]:
         score_every=preset.score_every,
         compiled=job.compiled,
         lr_factors=preset.lr_factors,
+        bfloat16=preset.bfloat16,
     )
     torch.manual_seed(job.seed)
     return train(_stage(job), settings)
@@ -308,10 +310,15 @@ def _prior_layers(job: Job) -> PriorLayersStage:
     )  # fmt: skip
 
 
+def adapter_cache(job: Job) -> LatentCache:
+    """Clips that the adapter learns from."""
+    codecs = (load_video_codec(), load_audio_codec())
+    return LatentCache.read(job.data) if job.data else _rendered(job, codecs, load_text_encoder())
+
+
 def _adapter(job: Job) -> AdapterStage:
     """SAVA's projections, masks and predictors on the frozen codecs."""
-    codecs, encoder = (load_video_codec(), load_audio_codec()), load_text_encoder()
-    cache = LatentCache.read(job.data) if job.data else _rendered(job, codecs, encoder)
+    codecs, cache = (load_video_codec(), load_audio_codec()), adapter_cache(job)
     net = MaskedAdapter(AdapterConfig(POCKET.video_channels, POCKET.audio_channels))
     steps = job.steps or PRESETS["adapter"].steps
     path = job.folder / ADD_ONS["pocket-adapter"].name
@@ -323,7 +330,6 @@ def _adapter_layers(job: Job, way: str) -> AdapterLayersStage:
     file, encoder, network = load_weights(FILES["pocket-av"], "pocket-av"), load_text_encoder(), load_network()
     adapter = load_weights(ADD_ONS["pocket-adapter"], "pocket-adapter")
     net, codecs, probes = load_adapter(adapter.path), (load_video_codec(), load_audio_codec()), Probes.load()
-    cache = LatentCache.read(job.data) if job.data else _rendered(job, codecs, encoder)
     config = AdapterLayersConfig(way, net.config.dim, RANK, adapter.sha256)
 
     def judge(network: TwinStreamDiT, encoder: TextEncoder) -> dict[str, float]:
@@ -335,7 +341,7 @@ def _adapter_layers(job: Job, way: str) -> AdapterLayersStage:
         return {"score": found["sync_f1"], **found}
 
     return AdapterLayersStage(
-        cache, net, AdapterLayers(config, network.config), network, encoder, job.folder / layers_file(way).name,
+        adapter_cache(job), net, AdapterLayers(config, network.config), network, encoder, job.folder / layers_file(way).name,
         base=file.sha256, judge=judge,
     )  # fmt: skip
 

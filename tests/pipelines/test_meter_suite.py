@@ -1,5 +1,7 @@
 """The meter's table of record: another renderer, offsets from events, and rows with the answers they must have."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -29,7 +31,7 @@ def test_another_renderer_draws_and_sounds_what_happens_when_it_happens():
 def test_happenings_are_apart():
     times = happening(3, seconds=8.0).times
     assert 4 <= len(times) <= 10
-    assert all(b - a >= 0.25 for a, b in zip(times, times[1:], strict=False))
+    assert all(b - a >= 0.25 for a, b in pairwise(times))
     assert render_weather(3, SHAPE).waveform.abs().max() <= 0.2
 
 

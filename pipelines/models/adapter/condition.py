@@ -24,11 +24,11 @@ SOURCES = {V2A: "video", A2V: "audio"}  # the stream that is read
 
 @dataclass(frozen=True)
 class AdapterCondition:
-    """Projected tokens of the stream that is read, its soft mask, and what of them is let through."""
+    """Of the stream that is read: its soft mask, the hard mask's support, and the projected tokens as they are let through."""
 
     way: str
     mask: Float[Tensor, "b l d"]
-    open: Float[Tensor, "b l d"]
+    support: Float[Tensor, "b l d"]
     tokens: PlacedTokens
 
     @property

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -123,7 +124,7 @@ class MaskedAdapter(nn.Module):
     def __init__(self, config: AdapterConfig, shape: ClipShape | None = None) -> None:
         super().__init__()
         shape = shape or ClipShape()
-        self.config = config
+        self.config, self.shape = config, shape
         self.frames, self.rows, self.columns = shape.video_latent
         self.each = shape.audio_latent // self.frames  # audio latents in one token
         axes = Streams(3, 1)
@@ -194,3 +195,9 @@ class MaskedAdapter(nn.Module):
         """Stream ``name`` projected, and its soft mask; an absent other stream is predicted."""
         z = self.tokens(latents if len(latents.present()) == 2 else self.completed(latents))
         return vars(z)[name], vars(self.masks(z))[name]
+
+    def over_frames(self, mask: Float[Tensor, "b l d"], name: str) -> Float[Tensor, "b f height width"]:
+        """How open the mask of stream ``name`` is, the mean over channels, at every pixel of every frame of the clip."""
+        grid = (self.frames, self.rows // CELL, self.columns // CELL) if name == "video" else (self.frames, 1, 1)
+        openness = mask.mean(-1).unflatten(1, grid)[:, None]
+        return F.interpolate(openness, (self.shape.frames, self.shape.height, self.shape.width))[:, 0]

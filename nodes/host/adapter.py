@@ -1,0 +1,45 @@
+"""SAVA's adapter in the host: its layers and LoRA on a MODEL, and its condition from latents."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import comfy.lora
+import comfy.model_patcher
+
+from ...pipelines.models.adapter.condition import SOURCES, AdapterCondition, condition
+from ...pipelines.models.adapter.load import layers_file, load_adapter
+from ...pipelines.models.adapter.net import MaskedAdapter
+from ...pipelines.models.pocket.adapter import A2V, LORA, V2A, WAYS
+from ...pipelines.streams import Streams
+from ...pipelines.weights import load_weights
+from .latent import unnest
+from .model import with_add_on
+
+MAKES = {"sound for the picture": V2A, "picture for the sound": A2V}
+
+
+def load_masked_adapter(
+    model: comfy.model_patcher.ModelPatcher, strength: float
+) -> tuple[comfy.model_patcher.ModelPatcher, MaskedAdapter]:
+    """A MODEL that reads both ways of the adapter, with its LoRA as patches of the host's own, and the adapter."""
+    for way in WAYS:
+        model = with_add_on(model, f"pocket-adapter-{way}")
+    keys = comfy.lora.model_lora_keys_unet(model.model, {})
+    for way in WAYS:
+        path = layers_file(way)
+        tensors = load_weights(path, path.stem).tensors
+        lora = {name: value for name, value in tensors.items() if name.startswith(LORA)}
+        model.add_patches(comfy.lora.load_lora(lora, keys), strength)
+    return model, load_adapter()
+
+
+def adapted(
+    net: MaskedAdapter, way: str, latent: dict[str, Any], other: dict[str, Any] | None, **settings: Any
+) -> AdapterCondition:
+    """The condition of the stream that ``way`` makes on the one in ``latent``; the masks also read the made stream of ``other``."""
+    source, made = SOURCES[way], WAYS[way]
+    streams = {source: getattr(unnest(latent), source)}
+    if other is not None:
+        streams[made] = getattr(unnest(other), made)
+    return condition(net, Streams(**{name: z.cpu().float() for name, z in streams.items()}), way, **settings)

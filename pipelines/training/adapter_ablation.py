@@ -1,0 +1,146 @@
+"""SAVA's ablations on the pocket latents: what masks find, and what an adapter of each kind is worth when sound is made for pictures.
+
+Every arm trains the first stage anew on the same clips, steps and seed, one choice changed at a time; those that are to be compared as
+adapters train the second stage too, for sound alone. The paper's settings are on other data; the questions are the same.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from ..files import replaced
+from ..metrics.bench import Record, Rows, chunks, score_chunk
+from ..metrics.prompts import AUDIBLE, TEST, bench_prompts
+from ..metrics.reading import Probes
+from ..metrics.suites.adapter import from_clips
+from ..metrics.sync import Interval, mean_interval
+from ..metrics.tables import Table, plot, write
+from ..models.adapter.gates import OPEN, SOFT
+from ..models.adapter.net import OWN, AdapterConfig, MaskedAdapter
+from ..models.pocket.adapter import V2A, AdapterLayers, AdapterLayersConfig
+from ..models.pocket.load import PocketModel, load_audio_codec, load_network, load_text_encoder, load_video_codec
+from .adapter import MASKS_SLOWER, AdapterLayersStage, AdapterStage, Price
+from .data import LatentCache
+from .judges import judge_adapter
+from .loop import Settings, train
+
+STEPS, BATCH, LR = 800, 32, 1.5e-3
+READ_STEPS, READ_BATCH, RANK = 600, 64, 16
+PROMPTS, SILENT_PROMPTS = 120, 120  # thousandths of the test list
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One first stage; ``read`` trains the second one too."""
+
+    about: str
+    config: dict[str, Any]
+    price: dict[str, float]
+    read: bool = False
+
+
+def _arms() -> dict[str, Arm]:
+    own = Price()
+    arms = {
+        "gate": Arm("as shipped", {}, {}, read=True),
+        "soft": Arm("the paper's soft mask", {"gate": SOFT}, {}, read=True),
+        "unmasked": Arm("no mask", {"gate": OPEN}, {}, read=True),
+        "own stream": Arm("masks read their own stream alone", {"sees": OWN}, {}),
+    }
+    for factor in (0.25, 4.0):
+        price = {"video": factor * own.video, "audio": factor * own.audio}
+        arms[f"lambda x {factor:g}"] = Arm(f"prices times {factor:g}", {}, price)
+    for alpha in (0.001, 1.0):
+        arms[f"alpha {alpha:g}"] = Arm(f"alpha {alpha:g} in place of {own.alpha:g}", {}, {"alpha": alpha})
+    return arms
+
+
+ARMS = _arms()
+
+
+def new_adapter(model: PocketModel, **config: Any) -> MaskedAdapter:
+    """An untrained adapter for a model's latents."""
+    own = model.network.config
+    return MaskedAdapter(AdapterConfig(own.video_channels, own.audio_channels, **config))
+
+
+def run_arm(name: str, *, cache: LatentCache, run: Path, steps: int, compiled: bool) -> dict[str, Any]:
+    """What the masks of one arm find and, of those that are read, each test prompt's scores; or what an earlier run found. An
+    interrupted training resumes."""
+    done, arm = run / f"{name}.json", ARMS[name]
+    if done.is_file():
+        return json.loads(done.read_text(encoding="utf-8"))
+    torch.manual_seed(0)
+    codecs = (load_video_codec(), load_audio_codec())
+    model = PocketModel(load_network(), load_text_encoder(), *codecs)
+    net, last = new_adapter(model, **arm.config), lambda *_: {"score": 0.0}
+    stage = AdapterStage(
+        cache, net, codecs, run / f"{name}.safetensors", price=replace(Price(), **arm.price), steps=steps, judge=last
+    )
+    how = partial(Settings, compiled=compiled)
+    train(stage, how(steps, BATCH, LR, run / name, score_every=steps, bfloat16=False, lr_factors=MASKS_SLOWER))
+    found: dict[str, Any] = {"masks": judge_adapter(net.eval())}
+    if arm.read:
+        layers = AdapterLayers(AdapterLayersConfig(V2A, net.config.dim, RANK, ""), model.network.config)
+        second = AdapterLayersStage(
+            cache, net, layers, model.network, model.text, run / f"{name}-v2a.safetensors", base="", judge=last
+        )
+        read_steps = round(READ_STEPS * steps / STEPS)
+        train(second, how(read_steps, READ_BATCH, LR, run / name, score_every=read_steps))
+        found["scores"] = [{"stratum": p.stratum, **s} for p, s in _scores(model, net)]
+    with replaced(done) as temporary:
+        temporary.write_text(json.dumps(found), encoding="utf-8")
+    return found
+
+
+def _scores(model: PocketModel, net: MaskedAdapter) -> list[Record]:
+    """Sounds for the pictures of test prompts with something to hear, and of those with something silent in view."""
+    (variant,), probes = from_clips(net, [V2A]), Probes.load()
+    prompts = [*bench_prompts(PROMPTS, TEST, strata=AUDIBLE), *bench_prompts(SILENT_PROMPTS, TEST, strata=("silent",))]
+    return [record for part in chunks(prompts) for record in score_chunk(model, probes, part, variant)]
+
+
+def run_adapter_ablation(run: Path, target: Path, *, cache: LatentCache, steps: int = STEPS, compiled: bool) -> Table:
+    """Every arm; writes the table to ``target``. What ``run`` already holds is not trained again, so that several calls, or several
+    processes, can share the work."""
+    run.mkdir(parents=True, exist_ok=True)
+    train_arm = partial(run_arm, cache=cache, run=run, steps=steps, compiled=compiled)
+    table = report({name: train_arm(name) for name in tqdm(ARMS, desc="adapter ablation")}, steps=steps, cache=cache)
+    write(table, target, figure=plot(table, "auroc_video"))
+    return table
+
+
+def report(found: dict[str, dict[str, Any]], *, steps: int, cache: LatentCache) -> Table:
+    """Each arm: masks as they are (one training each), scores with intervals over prompts."""
+    rows: dict[str, Rows] = {}
+    for name, part in found.items():
+        exact = {
+            metric: Interval(value, value, value, 1) for metric, value in part["masks"].items() if metric != "score"
+        }
+        rows[name] = {"masks": exact}
+        if "scores" in part:
+            rows[name] |= _summary(part["scores"])
+    notes = {
+        "training": f"{steps} steps of {BATCH} for masks, {round(READ_STEPS * steps / STEPS)} of {READ_BATCH} for what reads them, "
+        f"{len(cache.video)} clips, one seed",
+        "masks": "development clips with muted sources and sounds from off screen; single values",
+        "arms": {name: ARMS[name].about for name in found},
+    }
+    return Table("adapter-ablation", len(found["gate"].get("scores", ())), TEST, rows, notes)
+
+
+def _summary(scores: list[dict[str, Any]]) -> Rows:
+    """Means by stratum of what was kept as plain data."""
+    out: Rows = {}
+    for stratum in dict.fromkeys(["all", *(s["stratum"] for s in scores)]):
+        part = [s for s in scores if stratum in ("all", s["stratum"])]
+        names = dict.fromkeys(name for s in part for name in s if name != "stratum")
+        out[stratum] = {name: mean_interval([s[name] for s in part if name in s]) for name in names}
+    return out
