@@ -81,8 +81,15 @@ def run_arm(name: str, *, cache: LatentCache, run: Path, steps: int, compiled: b
     codecs = (load_video_codec(), load_audio_codec())
     model = PocketModel(load_network(), load_text_encoder(), *codecs)
     net, last = new_adapter(model, **arm.config), lambda *_: {"score": 0.0}
+    (run / name).mkdir(parents=True, exist_ok=True)
     stage = AdapterStage(
-        cache, net, codecs, run / f"{name}.safetensors", price=replace(Price(), **arm.price), steps=steps, judge=last
+        cache,
+        net,
+        codecs,
+        run / name / "pocket-adapter.safetensors",
+        price=replace(Price(), **arm.price),
+        steps=steps,
+        judge=last,
     )
     how = partial(Settings, compiled=compiled)
     train(stage, how(steps, BATCH, LR, run / name, score_every=steps, bfloat16=False, lr_factors=MASKS_SLOWER))
@@ -90,7 +97,14 @@ def run_arm(name: str, *, cache: LatentCache, run: Path, steps: int, compiled: b
     if arm.read:
         layers = AdapterLayers(AdapterLayersConfig(V2A, net.config.dim, RANK, ""), model.network.config)
         second = AdapterLayersStage(
-            cache, net, layers, model.network, model.text, run / f"{name}-v2a.safetensors", base="", judge=last
+            cache,
+            net,
+            layers,
+            model.network,
+            model.text,
+            run / name / "pocket-adapter-v2a.safetensors",
+            base="",
+            judge=last,
         )
         read_steps = round(READ_STEPS * steps / STEPS)
         train(second, how(read_steps, READ_BATCH, LR, run / name, score_every=read_steps))

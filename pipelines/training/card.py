@@ -42,6 +42,15 @@ PARTS = {
         "Pocket masked adapter",
         "Projections, masks and predictors of what picture and sound share (SAVA's first stage, our reconstruction).",
     ),
+    "pocket-adapter-v2a": (
+        "Adapter layers of the pocket network: sound for the picture",
+        "phi, and LoRA on the conditioning layers of the audio stream under the names of ComfyUI's LoRA files (SAVA's second stage, our "
+        "reconstruction); fits the base and the adapter whose hashes it names.",
+    ),
+    "pocket-adapter-a2v": (
+        "Adapter layers of the pocket network: picture for the sound",
+        "The same for the video stream.",
+    ),
     "video-codec": ("Pocket video codec", "Principal components of 4 x 8 x 8 pixel cells."),
     "audio-codec": (
         "Pocket audio codec",

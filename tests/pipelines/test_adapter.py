@@ -5,17 +5,29 @@ import math
 import pytest
 import torch
 
+from duet_av.pipelines.guidance import Branch
 from duet_av.pipelines.metrics.adapter import auroc, mask_quality, openness
 from duet_av.pipelines.metrics.identifiability import Question, Source, ask
 from duet_av.pipelines.metrics.reading import render
 from duet_av.pipelines.metrics.suites import identifiability as suite
+from duet_av.pipelines.models.adapter.condition import adapter_streams, condition
 from duet_av.pipelines.models.adapter.gates import NOISE, OPEN, SOFT, noise_gate, soft_gate, support
-from duet_av.pipelines.models.adapter.net import AdapterConfig, MaskedAdapter
-from duet_av.pipelines.models.pocket.load import load_audio_codec, load_text_encoder, load_video_codec
+from duet_av.pipelines.models.adapter.load import load_adapter_layers
+from duet_av.pipelines.models.adapter.net import AdapterConfig, MaskedAdapter, aligned, changes
+from duet_av.pipelines.models.pocket.adapter import A2V, V2A, AdapterLayers, AdapterLayersConfig, merge_lora
+from duet_av.pipelines.models.pocket.denoiser import PocketDenoiser
+from duet_av.pipelines.models.pocket.load import load_audio_codec, load_network, load_text_encoder, load_video_codec
 from duet_av.pipelines.shapes import ClipShape
 from duet_av.pipelines.streams import Streams
-from duet_av.pipelines.training.adapter import AdapterObjective, AdapterStage, Price, sufficiency
+from duet_av.pipelines.training.adapter import (
+    AdapterLayersStage,
+    AdapterObjective,
+    AdapterStage,
+    Price,
+    sufficiency,
+)
 from duet_av.pipelines.training.data import LatentCache
+from duet_av.pipelines.training.loop import Settings, train
 from duet_av.pipelines.world import make_scene, make_scenes
 
 MIX = {"muted": 0.5, "offscreen": 0.5}
@@ -87,15 +99,135 @@ def test_a_mask_reads_both_streams_or_its_own(net, latents):
 
 
 @torch.inference_mode()
+def test_a_mask_reads_of_the_other_stream_what_changes(net, latents):
+    z = net.tokens(latents)
+    torch.nn.init.normal_(net.mask["audio"].token.weight)
+    brighter = Streams(z.video + 3.0, z.audio)
+    assert torch.allclose(net.masks(z).audio, net.masks(brighter).audio, atol=1e-4), "scenery tells it nothing"
+    moved = Streams(z.video.unflatten(1, (8, 16)).roll(1, 1).flatten(1, 2), z.audio)
+    assert not torch.allclose(net.masks(z).audio, net.masks(moved).audio, atol=1e-4)
+    still = z.video.unflatten(1, (8, 16))[:, :1].expand(-1, 8, -1, -1).flatten(1, 2)
+    assert torch.allclose(changes(still, 8), torch.zeros_like(still), atol=1e-5)
+    assert aligned(z.audio, 8, 128)[:, :16].sub(z.audio[:, :1]).abs().max() == 0
+
+
+@torch.inference_mode()
+def test_a_condition_is_what_passes_and_says_where(net, latents):
+    picture = Streams(latents.video, None)
+    torch.nn.init.normal_(net.mask["video"].token.weight)
+    hard = condition(net, picture, V2A)
+    z, mask = net.read(picture, "video")
+    assert torch.equal(hard.tokens.tokens, z * (mask > 0.5))
+    assert torch.equal(hard.support, (mask > 0.5).float())
+    assert hard.tokens.places.shape == (128, 3)
+    assert hard.streams.video is None
+    assert hard.streams.audio is hard.tokens
+    assert torch.equal(condition(net, picture, V2A, kind=SOFT).tokens.tokens, z * mask)
+    assert torch.equal(condition(net, picture, V2A, kind=OPEN, strength=0.5).tokens.tokens, 0.5 * z)
+    assert not condition(net, picture, V2A, strength=0.0).tokens.shown.any()
+    left = torch.zeros(1, 64, 64)
+    left[..., :32] = 1
+    passed = condition(net, picture, V2A, kind=SOFT, painted=left).tokens.tokens.unflatten(1, (8, 4, 4))
+    assert passed[:, :, :, 2:].abs().max() == 0
+    assert passed[:, :, :, :2].abs().max() > 0
+    early = torch.zeros(32, 64, 64)
+    early[:16] = 1
+    heard = condition(net, Streams(None, latents.audio), A2V, kind=OPEN, painted=early)
+    assert heard.tokens.tokens.shape == (12, 8, 24)
+    assert condition(net, Streams(None, latents.audio), A2V, kind=SOFT, painted=early).mask[:, 4:].max() == 0
+    over = net.over_frames(hard.mask, "video")
+    assert over.shape == (12, 32, 64, 64)
+    assert over[0, 0, 0, 0] == pytest.approx(float(hard.mask[0, 0].mean()))
+    assert adapter_streams([hard, heard]).present() == [heard.tokens, hard.tokens]
+    for wrong, told in (
+        ({"kind": "hard"}, "kind is 'hard'"),
+        ({"threshold": 1.0}, "threshold is 1.0"),
+        ({"strength": 3.0}, "strength is 3.0"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            condition(net, picture, V2A, **wrong)
+    with pytest.raises(ValueError, match=r"reads clips of \(8, 8, 8\) and 32 latent cells"):
+        condition(net, Streams(latents.video[:, :, :4], None), V2A)
+    with pytest.raises(ValueError, match="two adapters' tokens"):
+        adapter_streams([hard, hard])
+
+
+def noisy(like, seed=0):
+    return torch.randn(like.shape, generator=torch.Generator().manual_seed(seed))
+
+
+@torch.inference_mode()
+def test_an_adapters_tokens_join_the_words_and_close_the_route(net, latents):
+    network = load_network()
+    text = load_text_encoder().embed(["a red ball bounces"])
+    x = Streams(noisy(latents.video[:1]), noisy(latents.audio[:1], 1))
+    base = PocketDenoiser(network, Streams(text, text), Streams(text, text))
+    both, apart = Branch(), Branch(a2v=False, v2a=False)
+    plain, alone = base([both, apart], x, 0.7)
+    given = condition(net, Streams(latents.video[:1], None), V2A, kind=OPEN)
+    layers = AdapterLayers(AdapterLayersConfig(V2A, 24, 4, ""), network.config).eval()
+    layers.install(network)
+    read = PocketDenoiser(network, Streams(text, text), Streams(text, text), adapter=given.streams)
+    heard, hidden = read([both, apart], x, 0.7)
+    assert torch.allclose(hidden.audio, alone.audio, atol=1e-5), (
+        "in a branch that sees nothing of the other stream it keeps silent"
+    )
+    assert torch.allclose(hidden.video, alone.video, atol=1e-5)
+    assert not torch.allclose(heard.audio, alone.audio, atol=1e-3)
+    other = Streams(noisy(x.video, 5), x.audio)
+    again = read([both], other, 0.7)[0]
+    assert torch.allclose(again.audio, heard.audio, atol=1e-5), "the direct route is closed"
+    assert not torch.allclose(plain.audio, base([both], other, 0.7)[0].audio, atol=1e-3)
+    nothing = condition(net, Streams(latents.video[:1], None), V2A, strength=0.0)
+    muted = PocketDenoiser(network, Streams(text, text), Streams(text, text), adapter=nothing.streams)
+    assert torch.allclose(muted([both], x, 0.7)[0].audio, alone.audio, atol=1e-5)
+
+
+def test_lora_learns_on_the_conditioning_layers_alone_and_is_written_as_the_host_reads_it(cache, net, tmp_path):
+    network, encoder = load_network(), load_text_encoder()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    config = AdapterLayersConfig(V2A, 24, 4, "")
+    path = tmp_path / "pocket-adapter-v2a.safetensors"
+    stage = AdapterLayersStage(
+        cache,
+        net,
+        AdapterLayers(config, network.config),
+        network,
+        encoder,
+        path,
+        base="b",
+        judge=lambda *_: {"score": 1.0},
+    )
+    learning = {name for name, p in stage.objective.named_parameters() if p.requires_grad}
+    assert all("parametrizations" in name or "layers.encoder" in name or "add_ons" in name for name in learning)
+    assert sum("blocks.audio" in name for name in learning) == 2 * 3 * 4
+    assert not any("blocks.video" in name for name in learning)
+    record = train(stage, Settings(2, 6, 1e-2, tmp_path / "run", compiled=False))
+    assert record["scores"] == {"score": 1.0}
+    layers, lora = load_adapter_layers(network.config, "b", path)
+    assert layers.config == config
+    assert len(lora) == 2 * 3 * 4
+    assert all(name.startswith("diffusion_model.blocks.audio.") for name in lora)
+    merged = merge_lora(load_network(), V2A, lora)
+    changed = {name for name, value in merged.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {
+        f"blocks.audio.{i}.text_attention.{n}.weight" for i in range(4) for n in ("to_q", "to_kv", "to_out")
+    }
+    with pytest.raises(ValueError, match="trained on the base b"):
+        load_adapter_layers(network.config, "other", path)
+    with pytest.raises(ValueError, match="The way is 'both'"):
+        AdapterLayersConfig("both", 24, 4, "")
+
+
+@torch.inference_mode()
 def test_an_absent_stream_is_predicted(net, latents):
     whole = net.completed(Streams(latents.video, None))
     assert torch.equal(whole.video, latents.video)
     assert whole.audio.shape == latents.audio.shape
     back = net.completed(Streams(None, latents.audio))
     assert back.video.shape == latents.video.shape
-    passed, mask = net.shared(Streams(latents.video, None), "video")
-    assert passed.shape == mask.shape == (12, 128, 24)
-    assert ((passed == 0) | (mask > 0.5)).all()
+    z, mask = net.read(Streams(latents.video, None), "video")
+    assert z.shape == mask.shape == (12, 128, 24)
 
 
 def test_the_loss_asks_its_price_for_what_is_open(cache, codecs, net, tmp_path):
@@ -118,7 +250,7 @@ def test_sufficiency_is_one_where_everything_is_open(codecs, latents):
     found = sufficiency(bare, codecs, latents)
     assert found["sufficiency_video"] == found["sufficiency_audio"] == 1
     assert found["support_video"] == 1
-    assert AdapterObjective(bare, codecs, Price(), warm=1).error("audio", latents.audio, latents) == 0
+    assert AdapterObjective(bare, codecs, Price(), rise=(0, 1)).error("audio", latents.audio, latents) == 0
 
 
 def test_the_area_under_the_curve_by_hand():
