@@ -6,6 +6,7 @@ Letters: channels c, samples s.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -52,10 +53,11 @@ def loudness(waveform: Float[Tensor, "c s"], *, sample_rate: int) -> Loudness:
 
 def integrated(waveform: Float[Tensor, "c s"], *, sample_rate: int) -> float | None:
     """Gated loudness in LUFS."""
-    size, hop = round(BLOCK * sample_rate), round(BLOCK * (1 - OVERLAP) * sample_rate)
-    if waveform.shape[1] < size:
-        waveform = torch.nn.functional.pad(waveform, (0, size - waveform.shape[1]))
-    power = _weighted(waveform, sample_rate=sample_rate).square().unfold(1, size, hop).mean(-1)
+    hop = round(BLOCK * (1 - OVERLAP) * sample_rate)
+    each = round(1 / (1 - OVERLAP))  # hops in a block
+    missing = max(0, each * hop - waveform.shape[1])
+    waveform = torch.nn.functional.pad(waveform, (0, missing)) if missing else waveform
+    power = torch.cat(list(_hop_powers(waveform, hop, sample_rate=sample_rate)), dim=1).unfold(1, each, 1).mean(-1)
     weights = torch.ones(len(power), dtype=power.dtype)
     if len(power) >= 5:  # left, right, centre, (low frequencies,) and two behind
         weights[-2:] = SURROUND
@@ -69,17 +71,18 @@ def integrated(waveform: Float[Tensor, "c s"], *, sample_rate: int) -> float | N
     return OFFSET + 10 * math.log10(float(blocks[(level > ABSOLUTE) & (level > gate)].mean()))
 
 
-def _weighted(waveform: Float[Tensor, "c s"], *, sample_rate: int) -> Float[Tensor, "c s"]:
-    """K-weighting, piece by piece; the filter's memory is far shorter than the second that pieces overlap."""
-    size, memory = round(PIECE * sample_rate), sample_rate
-    out = []
+def _hop_powers(waveform: Float[Tensor, "c s"], hop: int, *, sample_rate: int) -> Iterator[Float[Tensor, "c h"]]:
+    """Mean square of the K-weighted sound in each whole hop, piece by piece so that memory does not grow with length; the filter's
+    memory is far shorter than the second that pieces overlap."""
+    size, memory = hop * max(1, round(PIECE * sample_rate / hop)), sample_rate
     for start in range(0, waveform.shape[1], size):
         before = min(start, memory)
         part = waveform[:, start - before : start + size].double()
         length = 2 * part.shape[1]
         curve = k_weighting(torch.fft.rfftfreq(length, 1 / sample_rate).double(), sample_rate=sample_rate)
-        out.append(torch.fft.irfft(torch.fft.rfft(part, length) * curve, length)[:, before : part.shape[1]])
-    return torch.cat(out, dim=1)
+        weighted = torch.fft.irfft(torch.fft.rfft(part, length) * curve, length)[:, before : part.shape[1]]
+        if weighted.shape[1] >= hop:
+            yield weighted.square().unfold(1, hop, hop).mean(-1)
 
 
 def k_weighting(frequency: Float[Tensor, " f"], *, sample_rate: int) -> Complex[Tensor, " f"]:
@@ -117,7 +120,7 @@ def _true_peak(waveform: Float[Tensor, "c s"]) -> float:
 
 def _runs(waveform: Float[Tensor, "c s"]) -> int:
     """Runs of three samples or more at full scale."""
-    full = waveform.abs() >= FULL
+    full = (waveform >= FULL) | (waveform <= -FULL)
     three = full[:, 2:] & full[:, 1:-1] & full[:, :-2]
     begins = three & ~torch.nn.functional.pad(three, (1, 0))[:, :-1]
     return int(begins.sum())
@@ -125,6 +128,6 @@ def _runs(waveform: Float[Tensor, "c s"]) -> int:
 
 def _silence(waveform: Float[Tensor, "c s"], *, sample_rate: int) -> float:
     """Share of tenths of a second in which no channel reaches ``QUIET``."""
-    tenths = waveform.abs().amax(0).split(max(1, sample_rate // 10))
+    tenths = torch.maximum(waveform.amax(0), -waveform.amin(0)).split(max(1, sample_rate // 10))
     limit = 10 ** (QUIET / 20)
     return sum(float(part.amax()) < limit for part in tenths) / len(tenths)

@@ -153,9 +153,11 @@ def read_signals(path: Path, *, on_seconds: Callable[[float], object] = lambda _
     shown = torch.tensor(times, dtype=torch.float64)
     each = float(shown.diff().median()) if len(times) > 1 else 0.0
     begin = times[0] if times else 0.0
-    waveform = torch.cat(sounds, dim=1).float() / 32768 if sounds else None
-    if waveform is not None and times:  # the picture's clock is the clip's
-        late = round(((begun or 0.0) - begin) * rate)
+    waveform = torch.cat(sounds, dim=1) if sounds else None
+    sounds.clear()
+    waveform = None if waveform is None else waveform.float().div_(32768)
+    late = round(((begun or 0.0) - begin) * rate) if times else 0
+    if waveform is not None and late:  # the picture's clock is the clip's
         waveform = F.pad(waveform, (max(0, late), 0))[:, max(0, -late) :]
     if len(changes) > 1:
         changes[0] = changes[1]

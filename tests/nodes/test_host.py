@@ -239,7 +239,12 @@ def test_node_ids_and_inputs_stay(comfy):
         "DuetStrategyPlan": ["strategy", "video", "audio"],
         "DuetLoadPrior": ["model", "prior", "text_tower"],
         "DuetPriorSampler": ["prior_net", "prompt", "seed", "temperature"],
-        "DuetApplyConditions": ["positive", "negative", "plan", "prior", "prior_keys"],
+        "DuetApplyConditions": ["positive", "negative", "plan", "prior", "adapter", "prior_keys"],
+        "DuetLoadAdapter": ["model", "lora_strength"],
+        "DuetMaskedAdapter": [
+            *("adapter_net", "latent", "make", "kind", "threshold", "strength"),
+            *("other", "painted", "images"),
+        ],
         "DuetSchedule": ["model", "latent", "steps"],
         "DuetDoctor": ["model"],
         "DuetEmptyLatent": ["model", "width", "height", "seconds", "fps", "batch"],
@@ -261,5 +266,10 @@ def test_node_ids_and_inputs_stay(comfy):
         "DuetSyncMeter": ["images", "audio", "fps"],
         "DuetShiftAudio": ["audio", "late_ms"],
         "DuetTimelinePlot": ["images", "audio", "fps", "title", "events"],
+        "DuetSeedSweep": [
+            *("guider", "latent", "video_vae", "audio_vae", "seed", "takes", "keep", "score", "label", "steps"),
+            *("sampler", "sigmas"),
+        ],
+        "DuetCompareTakes": ["a", "b", "c", "d", "filename_prefix"],
     }
     assert {name: [field.id for field in node.GET_SCHEMA().inputs] for name, node in comfy.pack.items()} == frozen
