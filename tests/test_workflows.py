@@ -7,6 +7,7 @@ import pytest
 
 WORKFLOWS = [
     "audio_to_video",
+    "cascade_bidirectional",
     "guidance_compare",
     "h3_crossmodal",
     "image_to_av",
@@ -16,6 +17,7 @@ WORKFLOWS = [
     "measure_any_clip",
     "plan_then_generate",
     "prior_variations",
+    "sync_lab",
     "text_to_av",
     "video_to_audio",
 ]

@@ -91,6 +91,12 @@ def _add_conditions(parser: argparse.ArgumentParser) -> None:
     )
     kept.add_argument("--image", type=Path, metavar="FILE", help="begin with this picture")
     parser.add_argument(
+        "--adapter",
+        action="store_true",
+        help="with --video or --audio: what both share passes through SAVA's masked adapter, the rest does not, in place of the "
+        "model's own route",
+    )
+    parser.add_argument(
         "--start",
         type=float,
         default=0.0,
@@ -128,6 +134,8 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     if not 1 <= arguments.batch <= 256:
         raise ValueError(f"--batch is {arguments.batch}; it must be from 1 to 256.")
+    if arguments.adapter and not (arguments.video or arguments.audio):
+        raise ValueError("--adapter carries a given stream to the other one. Give --video or --audio too.")
     prompts = _prompts(arguments)
     outputs = [check_place(path, suffix=".mp4") for path in _numbered(arguments.output, len(prompts))]
     timelines = (
@@ -142,6 +150,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ..generate import generate
     from ..media import upscaled, write_mp4
     from ..metrics.reading import Probes
+    from ..models.pocket.adapter import A2V, V2A
     from ..models.pocket.load import PocketModel
     from ..planning import read_timeline
     from ..watermark import labelled
@@ -158,6 +167,8 @@ def run(arguments: argparse.Namespace) -> None:
     if footage is not None:
         given = given_footage(model, footage, request.shape, len(prompts), anyway=arguments.anyway)
         request = replace(request, given=given)
+    if arguments.adapter:
+        model, request = _through_adapter(model, request, V2A if arguments.video else A2V)
     batch = 16
     with tqdm(total=arguments.steps * -(-len(prompts) // batch), desc="sample", unit="step") as bar:
         clips = generate(model, request, batch=batch, on_step=bar.update)
@@ -242,6 +253,18 @@ def _laid_out(model: PocketModel, request: Request, seed: int, temperature: floa
     return replace(request, prior=given_prior(draws))
 
 
+def _through_adapter(model: PocketModel, request: Request, way: str) -> tuple[PocketModel, Request]:
+    """``request`` with what the adapter lets through of the given stream, and a model that reads it."""
+    from ..models.adapter.condition import SOURCES, condition
+    from ..models.adapter.load import load_adapter, with_adapter
+    from ..streams import Streams
+
+    assert request.given is not None
+    source = SOURCES[way]
+    given = condition(load_adapter(), Streams(**{source: getattr(request.given.latents, source)}), way)
+    return replace(model, network=with_adapter(model.network)), replace(request, adapter=given.streams)
+
+
 def report_unknown(tokenizer: WordTokenizer, texts: Sequence[str]) -> None:
     """Refuse texts that cannot be encoded, then name the words that are not known."""
     for text in texts:
@@ -277,6 +300,7 @@ def provenance_of(
 
     add_ons = ["pocket-plan", "pocket-planner"] if request.plan is not None else []
     add_ons += ["pocket-prior", "pocket-prior-layers"] if request.prior is not None else []
+    add_ons += ["pocket-adapter", "pocket-adapter-v2a", "pocket-adapter-a2v"] if request.adapter is not None else []
     made = pocket_provenance(
         prompts=[request.prompts[k], *((request.audio or [])[k : k + 1])],
         seed=request.seed + k,

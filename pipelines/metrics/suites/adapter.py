@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache, partial
+from random import Random
 
 import torch
 
-from ...generate import Request, sample
+from ...generate import Request, generate, sample
 from ...given import AUDIO, VIDEO, Given, made_frames
 from ...guidance import DEFAULT, PerStreamCFG, Strategy
 from ...models.adapter.condition import SOURCES, condition
-from ...models.adapter.load import load_adapter
+from ...models.adapter.load import load_adapter, with_adapter
 from ...models.adapter.net import MaskedAdapter
 from ...models.pocket.adapter import A2V, V2A, AdapterTokens
 from ...models.pocket.load import PocketModel
 from ...modifiers import Apart
 from ...shapes import ClipShape
 from ...streams import Streams
-from ..bench import Run, Variant, differences, run_variants, summarise
+from ...world import Scene, caption
+from ...world.scene import BACKGROUNDS, COLOURS, SOUNDING
+from ..bench import Rows, Run, Variant, differences, run_variants, summarise
+from ..events import f1
+from ..fidelity import spectral_distance
 from ..prompts import AUDIBLE, Prompt, bench_prompts
-from ..reading import true_latents
+from ..reading import Probes, read, true_latents
+from ..scores import Scores
+from ..sync import mean_interval
 from ..tables import Table
 
+SENSITIVITY_SEED, SENSITIVE = 77, 40  # noise, and at most so many scenes
 SHARE, SMALL_SHARE = 0.5, 0.125  # of the test list: with an audible source in view, and of the rest
 PLAIN_CFG = PerStreamCFG(2.0, 2.0)
 
@@ -84,6 +93,16 @@ def _kept(keep: str, latents: Streams[torch.Tensor]) -> Given:
     return Given(latents, made.map(lambda m: m.expand(rows, -1)))
 
 
+def _sensitivity_rows(scenes: Sequence[Scene]) -> dict[str, Rows]:
+    """How far sounds move, by the network's own route and through the adapter."""
+    model, probes, rows = PocketModel.load(), Probes.load(), dict[str, Rows]()
+    for name, adapted in (("sensitivity-native", False), ("sensitivity-adapter", True)):
+        own = replace(model, network=with_adapter(model.network)) if adapted else model
+        found = sensitivity(own, probes, scenes, adapted=adapted)
+        rows[name] = {"single": {metric: mean_interval([row[metric] for row in found]) for metric in found[0]}}
+    return rows
+
+
 VARIANTS = [
     Variant("apart", Apart(PLAIN_CFG)),
     Variant("native-v2a", DEFAULT, given=partial(of_clips, VIDEO)),
@@ -107,6 +126,44 @@ AGAINST = [
 ]
 
 
+def changed(scene: Scene) -> tuple[Scene, Scene]:
+    """The scene elsewhere and in another colour, which cannot be heard; and with another kind in its subject's place, which can."""
+    rng = Random(f"duet change 1/{scene.seed}/{scene.index}")
+    own = scene.subjects[0]
+    other = lambda options, value: rng.choice([o for o in options if o != value])  # noqa: E731 - used thrice
+    unheard = replace(own, colour=other(COLOURS, own.colour))
+    heard = replace(own, kind=other(SOUNDING, own.kind))
+    return (
+        replace(scene, background=other(BACKGROUNDS, scene.background), subjects=(unheard,)),
+        replace(scene, subjects=(heard,)),
+    )
+
+
+@torch.inference_mode()
+def sensitivity(model: PocketModel, probes: Probes, scenes: Sequence[Scene], *, adapted: bool) -> list[Scores]:
+    """Of each single-subject scene: how far its picture's sound moves, at one noise, when the picture and its words change in what
+    cannot be heard and in what can (SAVA's test): decibels of the spectrum, and one minus F1 of the events heard."""
+    both = [changed(scene) for scene in scenes]
+    takes = []
+    for part in (scenes, [u for u, _ in both], [h for _, h in both]):
+        given = _kept(VIDEO, true_latents(model.codecs, part, ClipShape()))
+        adapter = _shipped(V2A, given) if adapted else None
+        request = Request(
+            [caption(s) for s in part], seed=SENSITIVITY_SEED, strategy=PLAIN_CFG, given=given, adapter=adapter
+        )
+        clips = generate(model, request)
+        takes.append((torch.stack([clip.waveform for clip in clips]), [t.heard for t in read(probes, clips)]))
+    (before, heard), *changes = takes
+    rows: list[Scores] = [{} for _ in scenes]
+    for name, (after, events) in zip(("unheard", "heard"), changes, strict=True):
+        for row, a, b, x, y in zip(rows, before, after, heard, events, strict=True):
+            row[f"{name}_db"] = spectral_distance(a[None], b[None], sample_rate=ClipShape().sample_rate)
+            row[f"{name}_events"] = 1 - f1(x, y) if x or y else 0.0
+    for row in rows:
+        row |= {f"gap_{unit}": row[f"heard_{unit}"] - row[f"unheard_{unit}"] for unit in ("db", "events")}
+    return rows
+
+
 def measure(run: Run) -> Table:
     """Every variant on the same prompts and noises; given streams are of the prompts' own clips, in a cascade of takes."""
     audible = bench_prompts(round(SHARE * run.prompts), run.seed, strata=AUDIBLE)
@@ -116,4 +173,5 @@ def measure(run: Run) -> Table:
     rows = {name: summarise(part) for name, part in records.items()}
     for a, b in AGAINST:
         rows[f"{a}-minus-{b}"] = differences(records[a], records[b])
+    rows |= _sensitivity_rows([p.scene for p in audible if p.stratum == "single"][:SENSITIVE])
     return Table("adapter", len(prompts), run.seed, rows, {"guidance": "default (UCG U2'); -cfg and apart: cfg 2"})

@@ -30,6 +30,10 @@ V2A, A2V = "v2a", "a2v"
 WAYS = {V2A: "audio", A2V: "video"}  # the stream that is made
 AXES = {V2A: 3, A2V: 1}  # of the tokens that are read
 OCTAVES = 4
+NEAR, SOFTLY = (
+    0.8,
+    -4.0,
+)  # so that at first the words, which are few, are not drowned out: with the prior layers' own they were
 LINEAR = ("to_q", "to_kv", "to_out")  # of the text attention: SAVA's conditioning layers
 LORA = "diffusion_model."  # before a layer's name in LoRA files, as the host writes them
 
@@ -74,7 +78,8 @@ class Phi(nn.Module):
             nn.GELU(),
             operations.Linear(2 * words, words, **factory),
         )
-        self.near_q, self.near_k = (nn.Parameter(z[0].to(**factory)) for z in near_vectors(network))
+        self.near_q, self.near_k = (nn.Parameter(z[0].to(**factory)) for z in near_vectors(network, NEAR))
+        self.bias = nn.Parameter(torch.full((network.heads, 1, 1), SOFTLY, **factory))
 
     def forward(self, given: PlacedTokens, place: Streams[Geometry]) -> Streams[Beside]:
         tokens, geometry = given.tokens, getattr(place, self.stream)
@@ -82,7 +87,7 @@ class Phi(nn.Module):
         times = given.places[:, :1].to(geometry.positions) * geometry.extent[:1]
         turns = rotary_table(times, head_dim=self.head_dim)
         words = self.net(torch.cat([tokens, where], dim=-1))
-        return Streams(**{self.stream: Beside(words, turns, (self.near_q, self.near_k), given.shown)})
+        return Streams(**{self.stream: Beside(words, turns, (self.near_q, self.near_k), self.bias, given.shown)})
 
 
 class AdapterLayers(AddOn):

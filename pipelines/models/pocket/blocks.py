@@ -86,12 +86,19 @@ class Attention(Projections):
 @dataclass(frozen=True)
 class Beside:
     """Tokens that join a prompt's words in its attention. Words stand nowhere; these stand at times: ``turns`` place them, and
-    ``near`` is added to the queries that meet them and to their keys, so that attention begins where they stand."""
+    ``near`` is added to the queries that meet them and to their keys, so that attention begins where they stand; ``bias`` is added to
+    the scores of all of them, which are many more than the words."""
 
     tokens: Float[Tensor, "b n s"]
     turns: RotaryTable
     near: tuple[Float[Tensor, "h 1 d"], Float[Tensor, "h 1 d"]]
+    bias: Float[Tensor, "h 1 1"]
     shown: Bool[Tensor, " b"] | None = None
+
+    def scores(self, keys: Float[Tensor, "b h n d"]) -> Float[Tensor, "b h 1 n"]:
+        """What is added to the scores of its ``keys``: the bias, and -inf where a sample's tokens are hidden."""
+        out = self.bias.to(keys).expand(keys.shape[0], -1, -1, keys.shape[2])
+        return out if self.shown is None else out.masked_fill(~self.shown[:, None, None, None], -torch.inf)
 
 
 class TextAttention(Projections):
@@ -108,7 +115,7 @@ class TextAttention(Projections):
     ) -> Float[Tensor, "b l c"]:
         """``mask`` marks the words that may be seen; ``clock`` holds the times of ``x``."""
         q, (k, v) = self.queries(x), self.keys_values(text)
-        scale = q.shape[-1] ** -0.5
+        allowed, scale = mask[:, None, None, :], q.shape[-1] ** -0.5
         if beside is not None:
             # One softmax over both: words meet the first half of a query and what stands at times the second.
             (near_q, near_k), (more_k, more_v) = beside.near, self.keys_values(beside.tokens)
@@ -116,9 +123,15 @@ class TextAttention(Projections):
             q = torch.cat([q, rotate(q + near_q.to(q), clock)], dim=-1)
             k = torch.cat([F.pad(k, (0, k.shape[-1])), F.pad(turned, (turned.shape[-1], 0))], dim=2)
             v = torch.cat([v, more_v], dim=2)
-            shown = mask.new_ones(mask.shape[0]) if beside.shown is None else beside.shown
-            mask = torch.cat([mask, shown[:, None].expand(-1, more_k.shape[2])], dim=1)
-        return self.merge(F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :], scale=scale))
+            allowed = torch.cat([_scores(allowed, q), beside.scores(more_k)], dim=-1)
+        return self.merge(F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, scale=scale))
+
+
+def _scores(allowed: Bool[Tensor, "b 1 1 m"], like: Float[Tensor, "b h l d"]) -> Float[Tensor, "b h 1 m"]:
+    """What is added to scores: nothing, or -inf where ``allowed`` is False."""
+    return (
+        torch.zeros_like(allowed, dtype=like.dtype).masked_fill(~allowed, -torch.inf).expand(-1, like.shape[1], -1, -1)
+    )
 
 
 class ContextAttention(Projections):

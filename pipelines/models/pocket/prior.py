@@ -150,10 +150,12 @@ class PriorProjector(nn.Module):
         return rotary_table(positions, head_dim=self.head_dim), rotary_table(keys, head_dim=self.head_dim)
 
 
-def near_vectors(network: PocketConfig) -> tuple[Float[Tensor, "1 h 1 d"], Float[Tensor, "1 h 1 d"]]:
+def near_vectors(
+    network: PocketConfig, length: float = NEAR
+) -> tuple[Float[Tensor, "1 h 1 d"], Float[Tensor, "1 h 1 d"]]:
     """What is added to queries and keys before they turn, so that attention begins near: the keys' is turned back by another offset in
-    each head, which looks a little ahead or behind."""
-    here = torch.full((1, network.heads, 1, network.dim // network.heads), NEAR)
+    each head, which looks a little ahead or behind. ``length`` is of each of their numbers."""
+    here = torch.full((1, network.heads, 1, network.dim // network.heads), length)
     offsets = (torch.arange(network.heads) - (network.heads - 1) / 2)[:, None] * APART
     return here, rotate(here.transpose(1, 2), rotary_table(-offsets, head_dim=here.shape[-1])).transpose(1, 2)
 

@@ -1,0 +1,131 @@
+"""SAVA's adapter inside a real ComfyUI: the same as without it, LoRA by the host's own means, masks that are shown."""
+
+import pytest
+import torch
+
+from duet_av.pipelines.generate import Request, sample
+from duet_av.pipelines.given import VIDEO, Given, made_frames
+from duet_av.pipelines.guidance import PerStreamCFG
+from duet_av.pipelines.metrics.reading import true_latents
+from duet_av.pipelines.models.adapter.condition import condition
+from duet_av.pipelines.models.adapter.load import layers_file, load_adapter, with_adapter
+from duet_av.pipelines.models.pocket.adapter import LORA, V2A
+from duet_av.pipelines.models.pocket.load import PocketModel
+from duet_av.pipelines.shapes import ClipShape
+from duet_av.pipelines.streams import Streams
+from duet_av.pipelines.weights import load_weights
+from duet_av.pipelines.world import caption, make_scene
+
+STEPS = 6
+HEARD, SEEN = "sound for the picture", "picture for the sound"
+KIND = ("hard (as trained)", 0.5, 1.0)
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return make_scene(51, 2, stratum="single")
+
+
+@pytest.fixture(scope="module")
+def latents(comfy, scene):
+    model = PocketModel.load()
+    return true_latents(model.codecs, [scene], ClipShape())
+
+
+@pytest.fixture(scope="module")
+def adapted(comfy, loaded):
+    return comfy.pack["DuetLoadAdapter"].execute(loaded[0], 1.0).args
+
+
+@pytest.fixture
+def latent(comfy, run, loaded, latents):
+    empty = run("DuetEmptyLatent", loaded[0], 64, 64, 2.0, 16, 1)[0]
+    return {**empty, "samples": comfy.nested(latents.both())}
+
+
+def prompts(run, loaded, scene):
+    return run("DuetEncodePrompt", loaded[1], caption(scene), "", "")[:2]
+
+
+def test_the_host_and_the_command_line_make_the_same_sound(run, loaded, adapted, latent, latents, scene):
+    model, net = adapted
+    given = run("DuetMaskedAdapter", net, latent, HEARD, *KIND)[0]
+    positive, negative = run("DuetApplyConditions", *prompts(run, loaded, scene), "as trained", adapter=given)
+    guider = run("DuetGuider", model, positive, PerStreamCFG(2.0, 2.0), negative)[0]
+    kept = run("DuetFreezeStream", latent, "video", 0.0, 1.0, 0.0)[0]
+    made = run("DuetSampler", guider, kept, 9, STEPS)[0]["samples"].unbind()
+    own = PocketModel.load()
+    frames = made_frames(VIDEO, latents.map(lambda z: z.shape[2]), seconds=2.0)
+    request = Request(
+        [caption(scene)],
+        seed=9,
+        steps=STEPS,
+        strategy=PerStreamCFG(2.0, 2.0),
+        given=Given(latents, frames.map(lambda m: m[None])),
+        adapter=condition(load_adapter(), Streams(latents.video, None), V2A).streams,
+    )
+    expected = sample(with_adapter(own.network), own.text, request)
+    for a, b in zip(made, expected, strict=True):
+        assert torch.allclose(a, b, atol=1e-4)
+    plain = run("DuetGuider", loaded[0], *prompts(run, loaded, scene)[:1], PerStreamCFG(2.0, 2.0), negative)[0]
+    native = run("DuetSampler", plain, kept, 9, STEPS)[0]["samples"].unbind()
+    assert not torch.allclose(native[1], made[1], atol=1e-2)
+
+
+def test_without_lora_and_adapter_the_model_is_what_it_was(comfy, run, loaded, scene):
+    positive, negative = prompts(run, loaded, scene)
+    empty = run("DuetEmptyLatent", loaded[0], 64, 64, 2.0, 16, 1)[0]
+    results = []
+    for model in (loaded[0], run("DuetLoadAdapter", loaded[0], 0.0)[0]):
+        guider = run("DuetGuider", model, positive, PerStreamCFG(2.0, 2.0), negative)[0]
+        results.append(run("DuetSampler", guider, empty, 9, 3)[0]["samples"].unbind())
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+def test_the_lora_is_read_by_the_hosts_own_loader(comfy, loaded):
+    import comfy.lora
+    import comfy.utils
+
+    tensors = comfy.utils.load_torch_file(str(layers_file(V2A)))
+    keys = comfy.lora.model_lora_keys_unet(loaded[0].model, {})
+    patches = comfy.lora.load_lora({k: v for k, v in tensors.items() if k.startswith(LORA)}, keys)
+    assert len(patches) == 3 * 4
+    assert load_weights(layers_file(V2A), "pocket-adapter-v2a").config["rank"] == 16
+
+
+def test_the_mask_is_shown_and_can_be_painted(run, loaded, adapted, latent):
+    net = adapted[1]
+    images = run("DuetDecode", latent, loaded[2], loaded[3], False)[0][0]
+    given, mask, picture = run("DuetMaskedAdapter", net, latent, HEARD, *KIND, images=images)
+    assert mask.shape == (32, 64, 64)
+    assert 0 <= float(mask.min()) < float(mask.max()) <= 1
+    assert picture.std() > 0
+    black = run("DuetMaskedAdapter", net, latent, HEARD, *KIND, painted=torch.zeros(1, 8, 8))[0]
+    assert black.tokens.tokens.abs().max() == 0
+    seen = run("DuetMaskedAdapter", net, latent, SEEN, *KIND, other=latent)
+    assert seen[0].way == "a2v"
+    assert (seen[1] == seen[1][:, :1, :1]).all(), "a sound's mask has no place"
+    assert given.streams.video is None
+
+
+def test_strength_nought_makes_the_sound_without_the_picture(run, loaded, adapted, latent, scene):
+    model, net = adapted
+    made = []
+    for picture in (latent, {**latent, "samples": type(latent["samples"])([-z for z in latent["samples"].unbind()])}):
+        given = run("DuetMaskedAdapter", net, picture, HEARD, "hard (as trained)", 0.5, 0.0)[0]
+        positive, negative = run("DuetApplyConditions", *prompts(run, loaded, scene), "as trained", adapter=given)
+        guider = run("DuetGuider", model, positive, PerStreamCFG(2.0, 2.0), negative)[0]
+        kept = run("DuetFreezeStream", picture, "video", 0.0, 1.0, 0.0)[0]
+        made.append(run("DuetSampler", guider, kept, 9, 3)[0]["samples"].unbind()[1])
+    assert torch.allclose(*made, atol=1e-5)
+
+
+def test_mistakes_are_named(comfy, run, loaded, adapted, latent, scene):
+    given = run("DuetMaskedAdapter", adapted[1], latent, HEARD, *KIND)[0]
+    positive, negative = run("DuetApplyConditions", *prompts(run, loaded, scene), "as trained", adapter=given)
+    guider = run("DuetGuider", loaded[0], positive, PerStreamCFG(2.0, 2.0), negative)[0]
+    with pytest.raises(ValueError, match="Use the MODEL of 'Duet Load Adapter'"):
+        run("DuetSampler", guider, latent, 9, 2)
+    longer = run("DuetEmptyLatent", loaded[0], 64, 64, 3.0, 16, 1)[0]
+    with pytest.raises(ValueError, match="Make the clip 2 seconds"):
+        run("DuetMaskedAdapter", adapted[1], longer, HEARD, *KIND)
