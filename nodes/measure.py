@@ -7,11 +7,13 @@ from comfy_api.latest import io, ui
 
 from ..pipelines.media import shifted
 from ..pipelines.metrics.measure import measure, signals_of
+from ..pipelines.plan import Plan
 from . import inputs
 from .host.latent import clip_of
 from .types import CATEGORY
+from .types import Plan as PlanSocket
 
-EVENTS = ("pocket world", "none")
+POCKET_EVENTS, OFFSETS, NONE = "pocket world", "offset curve", "none"
 
 
 class DuetSyncMeter(io.ComfyNode):
@@ -87,7 +89,8 @@ class DuetTimelinePlot(io.ComfyNode):
             node_id="DuetTimelinePlot",
             display_name="Duet Timeline Plot",
             category=CATEGORY,
-            description="Draws a clip's frames, its spectrogram and the events of both streams on one axis of seconds.",
+            description="Draws a clip's frames, its sound and the events of both streams on one axis of seconds, beside those of a plan; "
+            "or how late the sound is from second to second.",
             search_aliases=["timeline", "spectrogram", "sync"],
             inputs=[
                 io.Image.Input("images"),
@@ -96,20 +99,31 @@ class DuetTimelinePlot(io.ComfyNode):
                 io.String.Input("title", default="", tooltip="Above the picture."),
                 io.Combo.Input(
                     "events",
-                    options=list(EVENTS),
-                    default=EVENTS[0],
-                    tooltip="pocket world: found by the pocket model's own probes, which know its world alone. none: frames and "
-                    "spectrogram, for any clip.",
+                    options=[POCKET_EVENTS, OFFSETS, NONE],
+                    default=POCKET_EVENTS,
+                    tooltip="pocket world: found by the pocket model's own probes, which know its world alone. offset curve: how late the "
+                    "sound is, of any clip. none: frames and sound alone.",
+                ),
+                PlanSocket.Input(
+                    "plan", optional=True, tooltip="Its events are marked, and the clip's held against them."
                 ),
             ],
             outputs=[io.Image.Output(display_name="picture"), io.String.Output(display_name="synchrony")],
         )
 
     @classmethod
-    def execute(cls, images: torch.Tensor, audio: dict, fps: float, title: str, events: str) -> io.NodeOutput:
+    def execute(
+        cls, images: torch.Tensor, audio: dict, fps: float, title: str, events: str, plan: Plan | None = None
+    ) -> io.NodeOutput:
         from ..pipelines.pictures import pixels  # matplotlib, which a start of ComfyUI should not wait for
-        from ..pipelines.timeline import draw_timeline, reading_of
+        from ..pipelines.timeline import against_plan, draw_timeline, reading_of
 
         clip = clip_of(images, audio, fps)
-        heard, seen, score = reading_of(clip) if events == EVENTS[0] else ({}, {}, "")
-        return io.NodeOutput(pixels(draw_timeline(clip, heard, seen, title=title, score=score))[None], score)
+        heard, seen, score = reading_of(clip) if events == POCKET_EVENTS else ({}, {}, "")
+        measured = measure(signals_of(clip)) if events == OFFSETS else None
+        score = str(measured.agreement) if measured else score
+        timeline = plan.timeline if plan else None
+        if timeline and events == POCKET_EVENTS:
+            score += f"; {against_plan(timeline, heard, seen)}"
+        figure = draw_timeline(clip, heard, seen, title=title, score=score, plan=timeline, measured=measured)
+        return io.NodeOutput(pixels(figure)[None], score)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,16 @@ from matplotlib.figure import Figure
 from .files import replaced
 from .media import upscaled
 from .metrics.events import Events, f1, match
+from .metrics.measure import Measured
 from .metrics.reading import Probes, read
 from .metrics.sync import offset
 from .models.pocket.codec import log_mel
 from .models.pocket.network import POCKET
+from .plan import Timeline
 from .streams import Clip
 
 SHOWN = 8  # frames in the strip
+WAVE_POINTS = 800  # of the waveform's outline
 SEEN, HEARD = "#1f6fd6", "#d6401f"
 
 
@@ -65,19 +69,67 @@ def reading_of(clip: Clip, probes: Probes | None = None) -> tuple[Events, Events
     return heard, seen, f"synchrony F1 {f1(heard, seen):.2f}{told}"
 
 
-def draw_timeline(clip: Clip, heard: Events, seen: Events, *, title: str, score: str) -> Figure:
-    """A figure with the frames, the log-mel spectrogram (mean of the channels) and the detected events."""
+def _planned(axes: Axes, timeline: Timeline, kinds: Sequence[str]) -> None:
+    for event in timeline.events:
+        if event.what in kinds:
+            axes.plot([event.when], [kinds.index(event.what)], linestyle="", marker="|", color="#2a9d4a", markersize=26)
+
+
+def _offsets(axes: Axes, measured: Measured) -> None:
+    found = [(t, 1000 * a.offset) for t, a in measured.seconds if a.offset is not None]
+    axes.plot([t for t, _ in found], [o for _, o in found], linestyle="", marker="o", color=HEARD)
+    axes.axhline(0, color="#333", linewidth=0.8)
+    axes.set(ylim=(-650, 650), xlabel="seconds", ylabel="sound late, ms")
+    if not found:
+        told = f"no evidence: {measured.agreement.reason}" if measured.agreement.reason else "no evidence in any window"
+        axes.text(0.5, 0.6, told, transform=axes.transAxes, ha="center", va="center")
+
+
+def against_plan(timeline: Timeline, heard: Events, seen: Events) -> str:
+    """F1 of the events of each stream against the plan's, in words."""
+
+    def planned(stream: str) -> Events:
+        kinds = dict.fromkeys(event.what for event in timeline.events)
+        events = {k: tuple(e.when for e in timeline.events if e.what == k and getattr(e, stream)) for k in kinds}
+        return {kind: times for kind, times in events.items() if times}
+
+    return f"against the plan: heard F1 {f1(heard, planned('heard')):.2f}, seen F1 {f1(seen, planned('seen')):.2f}"
+
+
+def draw_timeline(
+    clip: Clip,
+    heard: Events,
+    seen: Events,
+    *,
+    title: str,
+    score: str,
+    plan: Timeline | None = None,
+    measured: Measured | None = None,
+) -> Figure:
+    """A figure with the frames, the waveform, the log-mel spectrogram (mean of the channels) and the detected events beside those of
+    a ``plan``, or, of a ``measured`` clip, how late its sound is from second to second."""
     seconds = len(clip.frames) / clip.fps
-    figure = Figure(figsize=(10, 4.6), layout="constrained")
-    strip, spectrogram, events = figure.subplots(3, 1, sharex=True, height_ratios=(1.3, 1.3, 1))
+    figure = Figure(figsize=(10, 5.4), layout="constrained")
+    strip, wave, spectrogram, events = figure.subplots(4, 1, sharex=True, height_ratios=(1.3, 0.5, 1.1, 1))
     figure.suptitle(f"{title}\n{score}", fontsize=9)
     _frames(strip, clip, seconds)
+    mono = clip.waveform.mean(0)
+    step = max(1, len(mono) // WAVE_POINTS)
+    peaks = mono[: len(mono) // step * step].view(-1, step).abs().amax(1)
+    clock = torch.linspace(0, len(mono) / clip.sample_rate, len(peaks))
+    wave.fill_between(clock.numpy(), -peaks.numpy(), peaks.numpy(), color=HEARD, linewidth=0)
+    wave.set(yticks=[], ylabel="level")
     mel = log_mel(clip.waveform[None], sample_rate=clip.sample_rate)[0].mean(0)
     spectrogram.imshow(mel.numpy(), origin="lower", aspect="auto", extent=(0, seconds, 0, len(mel)), cmap="magma")
     spectrogram.set(yticks=[], ylabel="mel bands")
-    _events(events, heard, seen)
-    handles = [events.plot([], [], linestyle="", marker=m, color=c)[0] for m, c in (("v", SEEN), ("^", HEARD))]
-    events.legend(handles, ("seen", "heard"), loc="upper right", fontsize=7, ncols=2)
+    if measured is not None:
+        _offsets(events, measured)
+    else:
+        _events(events, heard, seen)
+        handles = [events.plot([], [], linestyle="", marker=m, color=c)[0] for m, c in (("v", SEEN), ("^", HEARD))]
+        events.legend(handles, ("seen", "heard"), loc="upper right", fontsize=7, ncols=2)
+    if plan is not None:
+        _planned(events, plan, sorted(heard.keys() | seen.keys()))
     events.set_xlim(0, seconds)
     return figure
 

@@ -22,7 +22,7 @@ def shipped(root):
 
 def test_sizes_stay_within_the_limits(shipped):
     sizes = [path.stat().st_size for path in shipped]
-    assert len(sizes) == 10
+    assert len(sizes) == 13
     assert max(sizes) <= LIMIT_EACH
     assert sum(sizes) <= LIMIT_ALL
 
@@ -43,7 +43,9 @@ def test_every_table_of_record_is_about_the_weights_that_ship(root):
         "plan-ablation",
         "prior",
         "adapter",
+        "adapter-ablation",
         "adapter-identifiability",
+        "meter",
     } <= {table["suite"] for table in tables}
     for table in tables:
         used = measured_with(table["suite"])
@@ -60,6 +62,19 @@ def test_the_pages_and_the_readme_say_what_the_tables_say(root):
     said = f"{value['mean']:.2f} [{value['ci95'][0]:.2f}, {value['ci95'][1]:.2f}]"
     assert said in (root / "README.md").read_text()
     assert said in (root / "weights" / "bench" / "core.md").read_text()
+
+
+def test_the_meter_finds_known_shifts_and_keeps_quiet_about_weather(root):
+    table = json.loads((root / "weights" / "bench" / "meter.json").read_text())
+    rows = {(r["variant"], r["stratum"]): r["metrics"] for r in table["rows"]}
+    for late in ("-250", "-62", "+0", "+62", "+250"):
+        assert rows[f"{late} ms", "world"]["probe_error_ms"]["mean"] <= 10
+    strengths = [
+        rows[row, "world"]["strength"]["mean"]
+        for row in ("+0 ms", "jitter 40 ms", "jitter 80 ms", "jitter 160 ms", "sound of another clip")
+    ]
+    assert strengths == sorted(strengths, reverse=True)
+    assert rows["+0 ms", "weather"]["evidence"]["mean"] <= 0.1
 
 
 def test_the_reported_choice_was_made_on_development(root):
@@ -98,10 +113,16 @@ def test_the_readme_says_what_the_strategies_gain(root):
     assert said in (root / "README.md").read_text()
 
 
-@pytest.mark.parametrize("kind", ["pocket-plan", "pocket-prior-layers"])
+@pytest.mark.parametrize("kind", ["pocket-plan", "pocket-prior-layers", "pocket-adapter-v2a", "pocket-adapter-a2v"])
 def test_the_layers_that_ship_are_of_the_base_that_ships(kind):
     base = hashlib.sha256(FILES["pocket-av"].read_bytes()).hexdigest()
     assert load_weights(ADD_ONS[kind], kind).config["base"] == base
+
+
+@pytest.mark.parametrize("way", ["v2a", "a2v"])
+def test_the_adapters_layers_are_of_the_adapter_that_ships(way):
+    adapter = hashlib.sha256(ADD_ONS["pocket-adapter"].read_bytes()).hexdigest()
+    assert load_weights(ADD_ONS[f"pocket-adapter-{way}"], f"pocket-adapter-{way}").config["adapter"] == adapter
 
 
 @pytest.mark.parametrize(
@@ -110,7 +131,9 @@ def test_the_layers_that_ship_are_of_the_base_that_ships(kind):
         ("plan", ("oracle", "timeline", "none"), ("sync_normalised", "plan_realised")),
         ("plan", ("edit-locality", "edit-locality-ceiling"), ("edit_locality",)),
         ("prior", ("none", "prior-1", "oracle"), ("sync_normalised", "kind_accuracy")),
-        ("adapter", ("native-v2a", "native-a2v", "apart"), ("sync_normalised",)),
+        ("adapter", ("native-v2a", "native-a2v", "apart", "adapter-v2a", "adapter-a2v"), ("sync_normalised",)),
+        ("adapter", ("adapter-cascade", "adapter-cascade-both"), ("sync_normalised",)),
+        ("adapter-ablation", ("gate", "soft", "unmasked"), ("sync_f1",)),
         ("plan-ablation", ("rs-rope", "time-only", "no-rope", "concat"), ("plan_realised", "sync_normalised")),
     ],
 )

@@ -265,7 +265,7 @@ def test_node_ids_and_inputs_stay(comfy):
         "DuetMux": ["images", "audio", "fps", "enlarge", "original", "watermark"],
         "DuetSyncMeter": ["images", "audio", "fps"],
         "DuetShiftAudio": ["audio", "late_ms"],
-        "DuetTimelinePlot": ["images", "audio", "fps", "title", "events"],
+        "DuetTimelinePlot": ["images", "audio", "fps", "title", "events", "plan"],
         "DuetSeedSweep": [
             *("guider", "latent", "video_vae", "audio_vae", "seed", "takes", "keep", "score", "label", "steps"),
             *("sampler", "sigmas"),

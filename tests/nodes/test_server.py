@@ -95,6 +95,8 @@ def server(comfy, tmp_path_factory):
         ("video_to_audio", 1),
         ("audio_to_video", 1),
         ("image_to_av", 1),
+        ("cascade_bidirectional", 1),
+        ("sync_lab", 2),
     ],
 )
 def test_an_example_runs_and_its_clips_are_whole(server, root, name, clips):

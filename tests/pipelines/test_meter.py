@@ -16,8 +16,10 @@ from duet_av.pipelines.metrics.loudness import integrated, loudness
 from duet_av.pipelines.metrics.measure import measure, read_signals, signals_of
 from duet_av.pipelines.metrics.meter import agreement, cell_changes, picture_onsets, sound_onsets
 from duet_av.pipelines.pictures import draw_curve
+from duet_av.pipelines.plan import Timeline
 from duet_av.pipelines.shapes import ClipShape
 from duet_av.pipelines.streams import Clip
+from duet_av.pipelines.timeline import against_plan, draw_timeline
 from duet_av.pipelines.world import irregular, make_scene, render_picture, render_sound
 
 SHAPE = ClipShape(seconds=8.0)
@@ -226,3 +228,18 @@ def test_a_strength_is_a_correlation(clips):
     assert own.strength == pytest.approx(1.0, abs=1e-3)
     assert own.offset == pytest.approx(0.0, abs=1e-3)
     assert 0 < measure(signals).agreement.strength < 1
+
+
+def test_a_timeline_shows_events_beside_a_plans_or_the_offset(clips):
+    timeline = Timeline.read("0.50 bell left\n1.20 bell left\n1.50 ball right silent")
+    told = against_plan(timeline, {"bell": (0.52, 1.9)}, {"bell": (0.5, 1.2), "ball": (1.5,)})
+    assert told == "against the plan: heard F1 0.50, seen F1 1.00"
+    events = {"bell": (0.5, 1.2)}
+    plain = draw_timeline(clips[0], events, events, title="t", score="")
+    planned = draw_timeline(clips[0], events, events, title="t", score="", plan=timeline)
+    assert len(planned.axes[3].lines) == len(plain.axes[3].lines) + 2, (
+        "a mark for each planned event of a kind that is there"
+    )
+    measured = measure(signals_of(clips[0]))
+    shown = draw_timeline(clips[0], {}, {}, title="t", score="", measured=measured).axes[3]
+    assert len(shown.lines[0].get_xdata()) == sum(a.offset is not None for _, a in measured.seconds)
