@@ -10,7 +10,8 @@ from ..pipelines.models.planner.qwen import QwenPlanner
 from ..pipelines.plan import Plan, Timeline
 from ..pipelines.planning import STYLES, as_prompt, read_plan
 from . import inputs
-from .host.plan import language_folder, language_folders, load_plan, load_writer, plan_file, plan_files, plan_target
+from .host.output import new_output
+from .host.plan import PLAN_SUFFIX, language_folder, language_folders, load_plan, load_writer, plan_file, plan_files
 from .types import CATEGORY
 from .types import Plan as PlanSocket
 from .types import Planner as PlannerSocket
@@ -160,7 +161,7 @@ class DuetSavePlan(io.ComfyNode):
 
     @classmethod
     def execute(cls, plan: Plan, filename_prefix: str) -> io.NodeOutput:
-        path = plan_target(filename_prefix)
+        path = new_output(filename_prefix, PLAN_SUFFIX)
         with replaced(path) as temporary:
             temporary.write_text(plan.told.to_json() + "\n", encoding="utf-8")
         return io.NodeOutput(ui=ui.PreviewText(f"{path.name}\n{plan.timeline or ''}"))

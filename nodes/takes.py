@@ -10,8 +10,9 @@ from torch import Tensor
 from ..pipelines.generate import DEFAULT_STEPS
 from ..pipelines.sweep import ANY, SCORES, Takes, compared, sweep, takes_of, write_csv
 from . import inputs
+from .host.output import new_output
 from .host.sample import default_sampler, schedule
-from .host.takes import csv_target, first_clip, sweep_folder, takes_from, taking, together
+from .host.takes import first_clip, sweep_folder, takes_from, taking, together
 from .types import CATEGORY
 from .types import Takes as TakesSocket
 
@@ -124,7 +125,7 @@ class DuetCompareTakes(io.ComfyNode):
         from ..pipelines.pictures import draw_comparison, pixels
 
         settings = [takes_from(name, given[name]) for name in NAMES if given.get(name) is not None]
-        report, path = compared(settings), csv_target(filename_prefix)
+        report, path = compared(settings), new_output(filename_prefix, ".csv")
         write_csv(path, settings)
         report = f"{report}\n{path.name}"
         return io.NodeOutput(pixels(draw_comparison(settings))[None], report, ui=ui.PreviewText(report))

@@ -23,15 +23,6 @@ PLAN_SUFFIX = ".plan.json"
 LANGUAGE_FOLDERS = ("text_encoders", "LLM")
 
 
-def plan_target(prefix: str) -> Path:
-    """A new file of that name in the output folder, numbered."""
-    folder, name, _, _, prefix = folder_paths.get_save_image_path(prefix, folder_paths.get_output_directory())
-    number = 1
-    while (path := Path(folder) / f"{name}_{number:05}{PLAN_SUFFIX}").exists():
-        number += 1
-    return path
-
-
 def plan_files() -> list[str]:
     """Saved plans in the input folder, and, marked as the host marks them, in the output folder."""
     found = []

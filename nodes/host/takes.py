@@ -91,12 +91,3 @@ def takes_from(name: str, given: Any) -> Takes:
     measured = measure(signals_of(clip_of(parts.images, parts.audio, float(parts.frame_rate))))
     numbers = numbers_of(measured)
     return Takes(f"clip {name}", (Take(0, numbers.get("in_step", 0.0), numbers),))
-
-
-def csv_target(prefix: str) -> Path:
-    """A new CSV file of that name in the output folder, numbered."""
-    folder, name, _, _, _ = folder_paths.get_save_image_path(prefix, folder_paths.get_output_directory())
-    number = 1
-    while (path := Path(folder) / f"{name}_{number:05}.csv").exists():
-        number += 1
-    return path
