@@ -117,6 +117,20 @@ def test_a_sound_made_for_a_picture_is_heard_when_it_is_seen(tmp_path, clip, sce
     assert "licence: Apache-2.0" in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_a_sound_is_made_through_the_adapter(tmp_path, clip, scene, capsys):
+    write_mp4(tmp_path / "in.mp4", Clip(clip.frames, clip.fps, torch.zeros(2, 32_000), 16_000))
+    out = tmp_path / "out.mp4"
+    words = ["generate", caption(scene), "--adapter", "--steps", "10", "-o", str(out)]
+    assert main([*words, "--video", str(tmp_path / "in.mp4")]) == 0
+    made = read_provenance(out)["duet"]
+    assert {"pocket-adapter.safetensors", "pocket-adapter-v2a.safetensors"} <= set(made["weights"])
+    assert made["settings"]["kept"] == "in.mp4"
+    capsys.readouterr()
+    assert main(words) == 2
+    assert "Give --video or --audio too" in capsys.readouterr().err
+
+
 def test_the_given_sound_is_carried_as_it_was(tmp_path, clip, model):
     rate = 44_100
     wave = resampled(clip.waveform, rate=16_000, to=rate)
