@@ -79,7 +79,7 @@ class Phi(nn.Module):
             operations.Linear(2 * words, words, **factory),
         )
         self.near_q, self.near_k = (nn.Parameter(z[0].to(**factory)) for z in near_vectors(network, NEAR))
-        self.bias = nn.Parameter(torch.full((network.heads, 1, 1), SOFTLY, **factory))
+        self.bias = nn.Parameter(torch.full((network.heads, 1, 1), SOFTLY[config.way], **factory))
 
     def forward(self, given: PlacedTokens, place: Streams[Geometry]) -> Streams[Beside]:
         tokens, geometry = given.tokens, getattr(place, self.stream)
