@@ -30,10 +30,9 @@ V2A, A2V = "v2a", "a2v"
 WAYS = {V2A: "audio", A2V: "video"}  # the stream that is made
 AXES = {V2A: 3, A2V: 1}  # of the tokens that are read
 OCTAVES = 4
-NEAR, SOFTLY = (
-    0.8,
-    -4.0,
-)  # so that at first the words, which are few, are not drowned out: with the prior layers' own they were
+# At first the words, some ten, must be neither drowned out (with the prior layers' own length they were) nor alone (-4 for both ways
+# left the eight tokens of a sound unread); a picture has 128 tokens.
+NEAR, SOFTLY = 0.8, {V2A: -4.0, A2V: -1.0}
 LINEAR = ("to_q", "to_kv", "to_out")  # of the text attention: SAVA's conditioning layers
 LORA = "diffusion_model."  # before a layer's name in LoRA files, as the host writes them
 
