@@ -67,7 +67,8 @@ def test_the_host_and_the_command_line_make_the_same_sound(run, loaded, adapted,
     expected = sample(with_adapter(own.network), own.text, request)
     for a, b in zip(made, expected, strict=True):
         assert torch.allclose(a, b, atol=1e-4)
-    plain = run("DuetGuider", loaded[0], *prompts(run, loaded, scene)[:1], PerStreamCFG(2.0, 2.0), negative)[0]
+    words = prompts(run, loaded, scene)
+    plain = run("DuetGuider", loaded[0], words[0], PerStreamCFG(2.0, 2.0), words[1])[0]
     native = run("DuetSampler", plain, kept, 9, STEPS)[0]["samples"].unbind()
     assert not torch.allclose(native[1], made[1], atol=1e-2)
 
