@@ -51,7 +51,16 @@ def taking(
     sigmas: Tensor,
     score: str,
 ) -> Callable[[int], tuple[Take, Tensors]]:
-    """What makes and measures the take of one seed."""
+    """What makes and measures the take of one seed.
+
+    Raises:
+        ValueError: the latent is of several clips.
+    """
+    count = unnest(latent).present()[0].shape[0]
+    if count != 1:
+        raise ValueError(
+            f"The latent is of {count} clips; a sweep makes one for each seed. Set the batch of 'Duet Empty Latent' to 1."
+        )
     probes = Probes.load() if score == EVENTS else None
 
     def make(seed: int) -> tuple[Take, Tensors]:

@@ -169,11 +169,12 @@ class ClapEncoder:
     """Sounds and words by the user's CLAP, a folder as ``transformers`` saves it."""
 
     def __init__(self, folder: Path) -> None:
-        from transformers import ClapModel, ClapProcessor
+        from transformers import AutoTokenizer, ClapFeatureExtractor, ClapModel
 
         self.name = _name(folder, "clap")
         self.model: Any = ClapModel.from_pretrained(folder, local_files_only=True).eval()
-        self.processor: Any = ClapProcessor.from_pretrained(folder, local_files_only=True)
+        self.hear: Any = ClapFeatureExtractor.from_pretrained(folder, local_files_only=True)
+        self.read: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
     @torch.inference_mode()
     def embed(self, clip: str, load: Callable[[], Clip], text: str) -> Embedded:
@@ -181,8 +182,8 @@ class ClapEncoder:
 
         seen = load()
         mono = resampled(seen.waveform, rate=seen.sample_rate, to=CLAP_RATE).mean(0)
-        sound = self.processor(audio=mono.numpy(), sampling_rate=CLAP_RATE, return_tensors="pt")
-        words = self.processor(text=[text], return_tensors="pt", padding=True, truncation=True)
+        sound = self.hear(mono.numpy(), sampling_rate=CLAP_RATE, return_tensors="pt")
+        words = self.read([text], return_tensors="pt", padding=True, truncation=True)
         return Embedded(
             audio=_pooled(self.model.get_audio_features(**sound)), text=_pooled(self.model.get_text_features(**words))
         )

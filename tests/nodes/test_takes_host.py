@@ -51,6 +51,12 @@ def test_the_best_seeds_come_out_as_they_would_alone(run, loaded, guider, empty,
     assert len(images) == 2
 
 
+def test_a_sweep_is_of_one_clip(run, loaded, guider, output):
+    two = run("DuetEmptyLatent", loaded[0], 64, 64, 2.0, 16, 2)[0]
+    with pytest.raises(ValueError, match="of 2 clips; a sweep makes one for each seed"):
+        sweep(run, loaded, guider, two)
+
+
 def test_a_cancelled_sweep_keeps_what_is_done(comfy, run, loaded, guider, empty, output, monkeypatch):
     import comfy.model_management as management
 
