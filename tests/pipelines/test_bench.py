@@ -229,4 +229,4 @@ def test_one_direction_alone_is_tried_and_drawn(monkeypatch):
 def test_the_command_line_offers_every_suite(capsys):
     with pytest.raises(SystemExit):
         main(["bench", "--help"])
-    assert "{" + ",".join(SUITES) + "}" in capsys.readouterr().out
+    assert "{" + ",".join([*SUITES, "javisbench"]) + "}" in capsys.readouterr().out

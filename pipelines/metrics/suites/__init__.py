@@ -28,6 +28,6 @@ SUITES = {
     "plan": Suite(plan.measure, partial(plot, metric="plan_realised")),
     "prior": Suite(prior.measure, partial(plot, metric="sync_normalised")),
     "adapter": Suite(adapter.measure, partial(plot, metric="sync_normalised")),
-    "meter": Suite(meter.measure, meter.draw),
     "adapter-identifiability": Suite(identifiability.measure, identifiability.draw),
+    "meter": Suite(meter.measure, meter.draw),
 }
