@@ -41,6 +41,19 @@ def save_weights(
         save_file({name: value.contiguous() for name, value in tensors.items()}, temporary, metadata=metadata)
 
 
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of anybody's safetensors file.
+
+    Raises:
+        ValueError: not a whole one.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 - safe_open is no mapping
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is not a whole safetensors file ({error}). Copy or download it again.") from error
+
+
 def is_ours(path: Path) -> bool:
     """Whether a safetensors file carries our metadata. A damaged one does not."""
     try:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ...pipelines.metrics.measure import measure, signals_of
 from ...pipelines.metrics.reading import Probes
-from ...pipelines.streams import Clip
+from ...pipelines.streams import Clip, Streams
 from ...pipelines.sweep import EVENTS, Take, Takes, Tensors, fingerprint, numbers_of, take_of
 from .latent import clip_of, decoded, nest, unnest
 from .provenance import Graph, above
@@ -79,11 +79,8 @@ def first_clip(latent: dict[str, Any], vaes: tuple[comfy.sd.VAE, comfy.sd.VAE]) 
 
 def together(latent: dict[str, Any], takes: Sequence[Tensors]) -> dict[str, Any]:
     """Kept takes as one batch."""
-    streams = unnest(latent).map(lambda z: z)
-    batch = {name: torch.cat([take[name] for take in takes]) for name in vars(streams)}
-    return {key: value for key, value in latent.items() if key != "noise_mask"} | {
-        "samples": nest(type(streams)(**batch))
-    }
+    batch = Streams(*(torch.cat([take[name] for take in takes]) for name in ("video", "audio")))
+    return {key: value for key, value in latent.items() if key != "noise_mask"} | {"samples": nest(batch)}
 
 
 def takes_from(name: str, given: Any) -> Takes:

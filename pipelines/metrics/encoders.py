@@ -17,10 +17,10 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..streams import Clip
+from ..weights import read_tensors
 
 IMAGEBIND, CAVP, CLAP, CLIP = "imagebind_huge", "cavp", "clap-htsat-unfused", "clip-vit-base-patch32"
 WINDOW, STEP, LOWEST = 2.0, 0.5, 0.4  # seconds of JavisScore's windows, between them, and share of frames that counts
@@ -143,12 +143,7 @@ class EmbeddingFile:
         Raises:
             ValueError: not such a file.
         """
-        try:
-            with safe_open(path, framework="pt") as file:
-                about = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no mapping
-        except (SafetensorError, OSError) as error:
-            raise ValueError(f"{path} is not a whole safetensors file ({error}).") from error
+        tensors, about = read_tensors(path)
         strange = [name for name in tensors if name.rpartition("/")[2] not in PARTS or "/" not in name]
         if "encoder" not in about or strange:
             raise ValueError(

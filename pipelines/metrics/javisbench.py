@@ -14,13 +14,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..conform import read_sound
 from ..media import read_mp4
 from ..streams import Clip
 from ..sweep import numbers_of
+from ..weights import read_tensors
 from .distances import divergence, frechet, inception_score, kernel_distance
 from .encoders import AGGREGATORS, Encoder, aggregated
 from .measure import Signals, measure, read_signals
@@ -144,11 +144,7 @@ def read_features(path: Path) -> dict[str, Features]:
     """
     if find_spec("scipy") is None:
         raise ValueError("Distances between features need scipy. Install it: pip install scipy")
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no mapping
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is not a whole safetensors file ({error}).") from error
+    tensors, _ = read_tensors(path)
     networks = {name.rpartition("/")[0] for name in tensors}
     wanted = {f"{network}/{part}" for network in networks for part in ("clips", "real")}
     if not networks or "" in networks or set(tensors) != wanted:

@@ -26,6 +26,7 @@ from .flow import Recipe
 
 FREE, WARM = 0.3, 0.3  # of the steps without a price, then of those in which it rises
 MASKS_SLOWER = {"mask": 0.25}  # factor on the masks' learning rate: what reads them must keep up
+RANK = 16  # of LoRA
 WHOLE = 0.25  # share of the clips whose masks are set open, from which P_theta learns
 
 

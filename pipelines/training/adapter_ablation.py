@@ -26,13 +26,13 @@ from ..models.adapter.gates import OPEN, SOFT
 from ..models.adapter.net import OWN, AdapterConfig, MaskedAdapter
 from ..models.pocket.adapter import V2A, AdapterLayers, AdapterLayersConfig
 from ..models.pocket.load import PocketModel, load_audio_codec, load_network, load_text_encoder, load_video_codec
-from .adapter import MASKS_SLOWER, AdapterLayersStage, AdapterStage, Price
+from .adapter import MASKS_SLOWER, RANK, AdapterLayersStage, AdapterStage, Price
 from .data import LatentCache
 from .judges import judge_adapter
 from .loop import Settings, train
 
 STEPS, BATCH, LR = 800, 32, 1.5e-3
-READ_STEPS, READ_BATCH, RANK = 600, 64, 16
+READ_STEPS, READ_BATCH = 600, 64
 PROMPTS, SILENT_PROMPTS = 120, 120  # thousandths of the test list
 
 

@@ -46,7 +46,7 @@ from ..shapes import ClipShape
 from ..weights import WEIGHTS, halved, load_weights, save_weights
 from ..world import make_scenes, vocabulary
 from ..world.scene import MIX, SOUNDING
-from .adapter import MASKS_SLOWER, AdapterLayersStage, AdapterStage, Price
+from .adapter import MASKS_SLOWER, RANK, AdapterLayersStage, AdapterStage, Price
 from .card import write_card
 from .codec import VideoDecoderStage
 from .data import LatentCache, RenderCache, fit_codecs
@@ -61,7 +61,6 @@ from .probes import AudioProbeStage, VideoProbeStage
 CODEC_CLIPS = 1024
 PRIOR_TOKENS = 32
 JUDGE_PROMPTS = 100  # thousandths of the bench's lists
-RANK = 16  # of LoRA
 ADAPTER_WAYS = {f"adapter-{way}": way for way in WAYS}
 RENDERED = 4096  # clips kept in memory for the video decoder and the video probe
 DECODER = {"width": 192, "depth": 4}

@@ -72,15 +72,12 @@ class Attention(Projections):
         source: Float[Tensor, "b m s"] | None = None,
         *,
         rotary: RotaryTable | None = None,
-        mask: Bool[Tensor, "b m"] | None = None,
     ) -> Float[Tensor, "b l c"]:
-        """``mask`` marks the source tokens that may be seen; ``rotary`` turns queries and keys alike."""
+        """``rotary`` turns queries and keys alike."""
         q, (k, v) = self.queries(x), self.keys_values(x if source is None else source)
         if rotary is not None:
             q, k = rotate(q, rotary), rotate(k, rotary)
-        return self.merge(
-            F.scaled_dot_product_attention(q, k, v, attn_mask=None if mask is None else mask[:, None, None, :])
-        )
+        return self.merge(F.scaled_dot_product_attention(q, k, v))
 
 
 @dataclass(frozen=True)
