@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..models.adapter.net import CELL, MaskedAdapter
+from ..models.adapter.net import CELL, MaskedAdapter, segments
 from ..streams import Streams
 from ..world import Scene
 from ..world.render import RADIUS
@@ -57,11 +57,11 @@ def _units(subjects: Sequence[Subject], shape: tuple[int, int], seconds: float) 
 
 @torch.inference_mode()
 def mask_quality(net: MaskedAdapter, scenes: Sequence[Scene], latents: Streams[Tensor]) -> dict[str, float]:
-    """AUROC of the masks over units in which something happens: 'auroc_video' of what sounds against what is muted, 'auroc_still' of
-    what sounds against all the rest of the picture, 'auroc_audio' of moments with a sound in view against those with one from off
-    screen alone; and 'open_video' and 'open_audio', the mean masks."""
-    masks = net.masks(net.tokens(latents))
-    video, audio = openness(net, masks).both()
+    """AUROC of the masks, segment by segment where clips are longer than the net's, over units in which something happens:
+    'auroc_video' of what sounds against what is muted, 'auroc_still' of what sounds against all the rest of the picture, 'auroc_audio'
+    of moments with a sound in view against those with one from off screen alone; and 'open_video' and 'open_audio', the mean masks."""
+    masks = net.masks(net.tokens(segments(latents, net.frames)))
+    video, audio = openness(net, masks).map(lambda m: m.unflatten(0, (len(scenes), -1)).flatten(1, 2)).both()
     shape = (video.shape[1], video.shape[2])
     found: dict[str, list[float]] = {name: [] for name in ("heard", "muted", "rest", "inside", "outside")}
     for scene, picture, sound in zip(scenes, video, audio, strict=True):

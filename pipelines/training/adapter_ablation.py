@@ -7,7 +7,7 @@ adapters train the second stage too, for sound alone. The paper's settings are o
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from ..models.adapter.gates import OPEN, SOFT
 from ..models.adapter.net import OWN, AdapterConfig, MaskedAdapter
 from ..models.pocket.adapter import V2A, AdapterLayers, AdapterLayersConfig
 from ..models.pocket.load import PocketModel, load_audio_codec, load_network, load_text_encoder, load_video_codec
+from ..shapes import ClipShape
+from ..world.scene import MIX
 from .adapter import MASKS_SLOWER, RANK, AdapterLayersStage, AdapterStage, Price
 from .data import LatentCache
 from .judges import judge_adapter
@@ -33,42 +35,63 @@ from .loop import Settings, train
 
 STEPS, BATCH, LR = 800, 32, 1.5e-3
 READ_STEPS, READ_BATCH = 600, 64
-PROMPTS, SILENT_PROMPTS = 120, 120  # thousandths of the test list
+LONG_SEED, LONG, SEGMENTS = (
+    301,
+    4.0,
+    (1.0, 2.0, 4.0),
+)  # longer renders: their list, seconds, and those of what is cut from them
+PROMPTS, SILENT_PROMPTS = 120, 240  # thousandths of the test list
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One first stage; ``read`` trains the second one too."""
+    """One first stage; ``read`` trains the second one too. ``seconds`` are those of segments of longer renders."""
 
     about: str
-    config: dict[str, Any]
-    price: dict[str, float]
+    config: dict[str, Any] = field(default_factory=dict)
+    price: dict[str, float] = field(default_factory=dict)
     read: bool = False
+    seconds: float | None = None
 
 
 def _arms() -> dict[str, Arm]:
     own = Price()
     arms = {
-        "gate": Arm("as shipped", {}, {}, read=True),
-        "soft": Arm("the paper's soft mask", {"gate": SOFT}, {}, read=True),
-        "unmasked": Arm("no mask", {"gate": OPEN}, {}, read=True),
-        "own stream": Arm("masks read their own stream alone", {"sees": OWN}, {}),
+        "gate": Arm("as shipped", read=True),
+        "soft": Arm("the paper's soft mask", {"gate": SOFT}, read=True),
+        "unmasked": Arm("no mask", {"gate": OPEN}, read=True),
+        "own stream": Arm("masks read their own stream alone", {"sees": OWN}),
     }
     for factor in (0.25, 4.0):
         price = {"video": factor * own.video, "audio": factor * own.audio}
-        arms[f"lambda x {factor:g}"] = Arm(f"prices times {factor:g}", {}, price)
+        arms[f"lambda x {factor:g}"] = Arm(f"prices times {factor:g}", price=price)
     for alpha in (0.001, 1.0):
-        arms[f"alpha {alpha:g}"] = Arm(f"alpha {alpha:g} in place of {own.alpha:g}", {}, {"alpha": alpha})
+        arms[f"alpha {alpha:g}"] = Arm(f"alpha {alpha:g} in place of {own.alpha:g}", price={"alpha": alpha})
+    for seconds in SEGMENTS:
+        arms[f"segments of {seconds:g} s"] = Arm(f"clips of {LONG:g} s, cut", seconds=seconds)
     return arms
 
 
 ARMS = _arms()
 
 
-def new_adapter(model: PocketModel, **config: Any) -> MaskedAdapter:
-    """An untrained adapter for a model's latents."""
+def new_adapter(model: PocketModel, shape: ClipShape, **config: Any) -> MaskedAdapter:
+    """An untrained adapter for a model's latents of clips of ``shape``."""
     own = model.network.config
-    return MaskedAdapter(AdapterConfig(own.video_channels, own.audio_channels, **config))
+    return MaskedAdapter(AdapterConfig(own.video_channels, own.audio_channels, **config), shape)
+
+
+def longer(cache: LatentCache, run: Path, model: PocketModel) -> LatentCache:
+    """Longer renders, as many seconds in all as ``cache`` has."""
+    return LatentCache.build(
+        run / "longer.safetensors",
+        seed=LONG_SEED,
+        count=round(len(cache.video) * ClipShape().seconds / LONG),
+        mix=MIX,
+        codecs=model.codecs,
+        tokenizer=model.text.tokenizer,
+        seconds=LONG,
+    )
 
 
 def run_arm(name: str, *, cache: LatentCache, run: Path, steps: int, compiled: bool) -> dict[str, Any]:
@@ -78,45 +101,39 @@ def run_arm(name: str, *, cache: LatentCache, run: Path, steps: int, compiled: b
     if done.is_file():
         return json.loads(done.read_text(encoding="utf-8"))
     torch.manual_seed(0)
-    codecs = (load_video_codec(), load_audio_codec())
-    model = PocketModel(load_network(), load_text_encoder(), *codecs)
-    net, last = new_adapter(model, **arm.config), lambda *_: {"score": 0.0}
+    model = PocketModel(load_network(), load_text_encoder(), load_video_codec(), load_audio_codec())
+    shape = ClipShape() if arm.seconds is None else ClipShape(seconds=arm.seconds)
+    net = new_adapter(model, shape, **arm.config)
     (run / name).mkdir(parents=True, exist_ok=True)
-    stage = AdapterStage(
-        cache,
-        net,
-        codecs,
-        run / name / "pocket-adapter.safetensors",
-        price=replace(Price(), **arm.price),
-        steps=steps,
-        judge=last,
-    )
-    how = partial(Settings, compiled=compiled)
-    train(stage, how(steps, BATCH, LR, run / name, score_every=steps, bfloat16=False, lr_factors=MASKS_SLOWER))
-    found: dict[str, Any] = {"masks": judge_adapter(net.eval())}
+    clips = cache if arm.seconds is None else longer(cache, run, model).cut(net.frames)
+    path, price = run / name / "pocket-adapter.safetensors", replace(Price(), **arm.price)
+    first = AdapterStage(clips, net, model.codecs, path, price=price, steps=steps, judge=_unjudged)
+    batch = round(BATCH * ClipShape().seconds / shape.seconds)
+    settings = Settings(steps, batch, LR, run / name, score_every=steps, compiled=compiled)
+    train(first, replace(settings, bfloat16=False, lr_factors=MASKS_SLOWER))
+    found: dict[str, Any] = {"masks": judge_adapter(net.eval(), seconds=shape.seconds if arm.seconds is None else LONG)}
     if arm.read:
         layers = AdapterLayers(AdapterLayersConfig(V2A, net.config.dim, RANK, ""), model.network.config)
+        path = run / name / "pocket-adapter-v2a.safetensors"
         second = AdapterLayersStage(
-            cache,
-            net,
-            layers,
-            model.network,
-            model.text,
-            run / name / "pocket-adapter-v2a.safetensors",
-            base="",
-            judge=last,
-        )
+            cache, net, layers, model.network, model.text, path, base="", judge=_unjudged
+        )  # fmt: skip
         read_steps = round(READ_STEPS * steps / STEPS)
-        train(second, how(read_steps, READ_BATCH, LR, run / name, score_every=read_steps))
+        train(second, replace(settings, steps=read_steps, batch=READ_BATCH, score_every=read_steps))
         found["scores"] = [{"stratum": p.stratum, **s} for p, s in _scores(model, net)]
     with replaced(done) as temporary:
         temporary.write_text(json.dumps(found), encoding="utf-8")
     return found
 
 
+def _unjudged(*_: Any) -> dict[str, float]:
+    """Arms are not chosen by a score: their last step counts."""
+    return {"score": 0.0}
+
+
 def _scores(model: PocketModel, net: MaskedAdapter) -> list[Record]:
     """Sounds for the pictures of test prompts with something to hear, and of those with something silent in view."""
-    (variant,), probes = from_clips(net, [V2A]), Probes.load()
+    variant, probes = from_clips(net, V2A, anchored=False), Probes.load()
     prompts = [*bench_prompts(PROMPTS, TEST, strata=AUDIBLE), *bench_prompts(SILENT_PROMPTS, TEST, strata=("silent",))]
     return [record for part in chunks(prompts) for record in score_chunk(model, probes, part, variant)]
 

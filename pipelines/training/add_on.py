@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -47,6 +48,24 @@ class AddOnObjective(nn.Module):
         return self.flow(batch.flow, conditions={self.layers.NAME: batch.condition})
 
 
+class TaughtObjective(AddOnObjective):
+    """The same for one stream alone, ``stream``, with the base's own estimate from the whole batch in place of the clean latents: the
+    base sees the other stream by its own route. Given what the layers see, both have one mean, and so the loss one minimum; but
+    latents vary by all that nobody can know yet, the estimate only by what it has from the other stream."""
+
+    def __init__(self, layers: AddOn, network: TwinStreamDiT, encoder: TextEncoder, *, stream: str) -> None:
+        teacher = FlowObjective(deepcopy(network).requires_grad_(False), encoder)
+        super().__init__(layers, network, encoder)
+        self.teacher, self.stream = teacher, stream
+
+    def forward(self, batch: AddOnBatch) -> dict[str, Tensor]:
+        with torch.no_grad():
+            wanted = self.teacher.clean(batch.flow).map(Tensor.float)
+        own = batch.flow.of(self.stream)
+        clean = self.flow.clean(own, {self.layers.NAME: batch.condition})
+        return self.flow.losses(clean, wanted, own)
+
+
 class AddOnStage:
     """An add-on on ``latents``, judged by ``judge``; ``before`` is the record of the weights it goes on from."""
 
@@ -63,10 +82,11 @@ class AddOnStage:
         base: str,
         judge: Judge,
         before: dict[str, Any] | None = None,
+        objective: Callable[[AddOn, TwinStreamDiT, TextEncoder], AddOnObjective] = AddOnObjective,
     ) -> None:
         self.name, self.latents, self.path, self.recipe = name, latents, path, recipe
         self.base, self.judge, self.before = base, judge, before or {}
-        self.objective = AddOnObjective(layers, network, encoder)
+        self.objective = objective(layers, network, encoder)
         self.null = encoder.tokenizer.batch([""])[:, : latents.tokens.shape[-1]]
 
     def condition(self, pick: Tensor, shown: Tensor, generator: torch.Generator) -> Any:

@@ -15,9 +15,11 @@ from tqdm import tqdm
 
 from ..files import replaced
 from ..metrics.reading import render
+from ..models.adapter.net import segments
 from ..models.pocket.codec import AudioCodec, VideoCodec
 from ..models.pocket.text import PAD, WordTokenizer
 from ..shapes import ClipShape
+from ..streams import Streams
 from ..world import Scene, caption, make_scenes, render_picture
 from ..world.scene import Split
 
@@ -68,9 +70,10 @@ class LatentCache:
         mix: dict[str, float],
         codecs: tuple[VideoCodec, AudioCodec],
         tokenizer: WordTokenizer,
+        seconds: float = 2.0,
     ) -> LatentCache:
-        """Render and encode ``count`` scenes, or read them back from ``path`` (one file per seed, count, mix and codec)."""
-        scenes = make_scenes(seed, count, mix=mix)
+        """Render and encode ``count`` scenes, or read them back from ``path`` (one file per seed, count, mix, length and codec)."""
+        scenes = make_scenes(seed, count, mix=mix, seconds=seconds)
         encode = partial(cls.encode, codecs=codecs, tokenizer=tokenizer)
         return cls.of(encoded(path, scenes, encode))
 
@@ -93,6 +96,11 @@ class LatentCache:
         """Clips from ``encode``'s tensors."""
         used = int((tensors["tokens"] != PAD).any(0).any(0).nonzero().max()) + 1
         return cls(tensors["video"], tensors["audio"], tensors["tokens"][..., :used].contiguous())
+
+    def cut(self, frames: int) -> LatentCache:
+        """The clips in segments of ``frames`` latent frames, each with its whole clip's caption."""
+        video, audio = segments(Streams(self.video, self.audio), frames).both()
+        return LatentCache(video, audio, self.tokens.repeat_interleave(len(video) // len(self.video), dim=0))
 
     @staticmethod
     def encode(

@@ -102,6 +102,11 @@ class FlowBatch:
     tokens: Streams[Tensor]
     pick: Tensor
 
+    def of(self, stream: str) -> FlowBatch:
+        """The batch of one stream alone."""
+        pairs = {name: value for name, value in vars(self).items() if isinstance(value, Streams)}
+        return FlowBatch(**{n: Streams(**{stream: getattr(v, stream)}) for n, v in pairs.items()}, pick=self.pick)
+
 
 def draw_levels(task: Tensor, *, frames: int, shared_level: float, generator: torch.Generator) -> Streams[Tensor]:
     """Logit-normal noise levels: video [b, frames], audio [b, 1]; shared by both streams in part of the joint samples."""
@@ -158,11 +163,18 @@ class FlowObjective(nn.Module):
         self.network, self.encoder, self.stop_gradient = network, encoder, stop_gradient
 
     def forward(self, batch: FlowBatch, conditions: dict[str, Any] | None = None) -> dict[str, Tensor]:
+        return self.losses(self.clean(batch, conditions), batch.x0, batch)
+
+    def clean(self, batch: FlowBatch, conditions: dict[str, Any] | None = None) -> Streams[Tensor]:
+        """The network's estimate of x0 from the batch's noisy latents."""
         x = batch.x0.map(lambda z, n, s: torch.lerp(z, n, _spread(s, z)), batch.noise, batch.sigma)
         detached = batch.sigma.map(lambda s: s.amax(1) == 0) if self.stop_gradient else None
         text = batch.tokens.map(self.encoder)
-        clean = self.network(x, batch.sigma, text, route=batch.route, detached=detached, conditions=conditions)
-        losses = clean.map(self._loss, batch.x0, batch.sigma, batch.weight)
+        return self.network(x, batch.sigma, text, route=batch.route, detached=detached, conditions=conditions)
+
+    def losses(self, clean: Streams[Tensor], wanted: Streams[Tensor], batch: FlowBatch) -> dict[str, Tensor]:
+        """'loss', and what each stream adds to it: how far the estimates are from what is ``wanted``."""
+        losses = clean.map(self._loss, wanted, batch.sigma, batch.weight)
         parts = {name: loss for name, loss in vars(losses).items() if loss is not None}
         return {
             "loss": torch.stack(list(parts.values())).sum(),

@@ -8,7 +8,7 @@ from ..metrics.adapter import mask_quality
 from ..metrics.prior import knowledge, other_sounds
 from ..metrics.prompts import DEVELOPMENT
 from ..metrics.reading import true_latents
-from ..models.adapter.net import MaskedAdapter
+from ..models.adapter.net import MaskedAdapter, segments
 from ..models.pocket.load import load_audio_codec, load_video_codec
 from ..models.prior.net import PriorNet
 from ..shapes import ClipShape
@@ -30,10 +30,10 @@ def judge_prior(net: PriorNet) -> dict[str, float]:
     return {"score": found["layout_f1"], **found}
 
 
-def judge_adapter(net: MaskedAdapter) -> dict[str, float]:
-    """What its masks say of clips with muted sources and sounds from off screen; 'score' is the mean AUROC of both."""
+def judge_adapter(net: MaskedAdapter, *, seconds: float = 2.0) -> dict[str, float]:
+    """What its masks say of clips of ``seconds`` with muted sources and sounds from off screen; 'score' is the mean AUROC of both."""
     codecs = (load_video_codec(), load_audio_codec())
-    scenes = make_scenes(DEVELOPMENT, MASKED_CLIPS, mix=MASKED_MIX, split="test")
-    latents = true_latents(codecs, scenes, ClipShape())
-    found = mask_quality(net, scenes, latents) | sufficiency(net, codecs, latents)
+    scenes = make_scenes(DEVELOPMENT, MASKED_CLIPS, mix=MASKED_MIX, split="test", seconds=seconds)
+    latents = true_latents(codecs, scenes, ClipShape(seconds=seconds))
+    found = mask_quality(net, scenes, latents) | sufficiency(net, codecs, segments(latents, net.frames))
     return {"score": (found["auroc_video"] + found["auroc_audio"]) / 2, **found}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -91,8 +91,8 @@ PRESETS = {
     "prior": Preset(steps=5000, batch=64, lr=1e-3, score_every=1000),
     "prior-layers": Preset(steps=2500, batch=64, lr=1.5e-3, score_every=800),
     "adapter": Preset(steps=2400, batch=32, lr=1.5e-3, score_every=300, lr_factors=MASKS_SLOWER, bfloat16=False),
-    "adapter-v2a": Preset(steps=2000, batch=64, lr=1.5e-3, score_every=1000),
-    "adapter-a2v": Preset(steps=2000, batch=64, lr=1.5e-3, score_every=1000),
+    "adapter-v2a": Preset(steps=2000, batch=64, lr=3e-3, score_every=1000),
+    "adapter-a2v": Preset(steps=2000, batch=64, lr=3e-3, score_every=1000),
     "joint": Preset(steps=8000, batch=64, lr=1e-3, score_every=1600, lr_factors={"context_attention": 2.0}),
 }
 
@@ -332,9 +332,8 @@ def _adapter_layers(job: Job, way: str) -> AdapterLayersStage:
     config = AdapterLayersConfig(way, net.config.dim, RANK, adapter.sha256)
 
     def judge(network: TwinStreamDiT, encoder: TextEncoder) -> dict[str, float]:
-        model, (variant,) = PocketModel(network, encoder, *codecs), from_clips(net, [way])
+        model, variant = PocketModel(network, encoder, *codecs), from_clips(net, way, anchored=False)
         prompts = bench_prompts(JUDGE_PROMPTS, DEVELOPMENT, strata=(*AUDIBLE, "silent"))
-        variant = replace(variant, anchored=False)
         records = [record for part in chunks(prompts) for record in score_chunk(model, probes, part, variant)]
         found = {metric: value.mean for metric, value in summarise(records)["all"].items()}
         return {"score": found["sync_f1"], **found}

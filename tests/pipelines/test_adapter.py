@@ -1,6 +1,7 @@
 """SAVA's masked adapter: gates with known values, masks that read what they say, identifiability, AUROC by hand."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from duet_av.pipelines.metrics.suites import identifiability as suite
 from duet_av.pipelines.models.adapter.condition import adapter_streams, condition
 from duet_av.pipelines.models.adapter.gates import NOISE, OPEN, SOFT, noise_gate, soft_gate, support
 from duet_av.pipelines.models.adapter.load import load_adapter_layers
-from duet_av.pipelines.models.adapter.net import AdapterConfig, MaskedAdapter, aligned, changes
+from duet_av.pipelines.models.adapter.net import AdapterConfig, MaskedAdapter, aligned, changes, segments
 from duet_av.pipelines.models.pocket.adapter import A2V, V2A, AdapterLayers, AdapterLayersConfig, merge_lora
 from duet_av.pipelines.models.pocket.denoiser import PocketDenoiser
 from duet_av.pipelines.models.pocket.load import load_audio_codec, load_network, load_text_encoder, load_video_codec
@@ -27,6 +28,7 @@ from duet_av.pipelines.training.adapter import (
     sufficiency,
 )
 from duet_av.pipelines.training.data import LatentCache
+from duet_av.pipelines.training.flow import LEAST_SIGMA
 from duet_av.pipelines.training.loop import Settings, train
 from duet_av.pipelines.world import make_scene, make_scenes
 
@@ -219,6 +221,28 @@ def test_lora_learns_on_the_conditioning_layers_alone_and_is_written_as_the_host
         AdapterLayersConfig("both", 24, 4, "")
 
 
+def test_the_base_teaches_what_it_makes_of_the_other_stream(cache, net, tmp_path):
+    network, encoder = load_network(), load_text_encoder()
+    layers = AdapterLayers(AdapterLayersConfig(A2V, 24, 4, ""), network.config)
+    path = tmp_path / "pocket-adapter-a2v.safetensors"
+    stage = AdapterLayersStage(cache, net, layers, network, encoder, path, base="b", judge=lambda *_: {"score": 1.0})
+    objective, batch = stage.objective.eval(), stage.batch(torch.Generator().manual_seed(0), 6)
+    flow = batch.flow
+    assert flow.sigma.audio.abs().max() == 0, "the given stream is clean"
+    taught = objective.teacher.clean(flow).video
+    other = replace(flow, x0=Streams(flow.x0.video, torch.roll(flow.x0.audio, 1, 0)))
+    assert not torch.allclose(objective.teacher.clean(other).video, taught, atol=1e-2), (
+        "the teacher hears the given sound"
+    )
+    own = flow.of("video")
+    made = objective.flow.clean(own, {A2V: batch.condition}).video
+    wanted = (made - taught).square().mean((1, 3, 4)) / flow.sigma.video.clamp_min(LEAST_SIGMA).square()
+    assert torch.allclose(objective(batch)["loss"], wanted.mean(), rtol=1e-4)
+    objective(batch)["loss"].backward()
+    assert all(p.grad is None for p in objective.teacher.parameters())
+    assert objective.layers.encoder.net[0].weight.grad is not None
+
+
 @torch.inference_mode()
 def test_an_absent_stream_is_predicted(net, latents):
     whole = net.completed(Streams(latents.video, None))
@@ -259,6 +283,22 @@ def test_the_area_under_the_curve_by_hand():
     assert auroc([1.0, 4.0], [2.0, 3.0]) == 0.5
     with pytest.raises(ValueError, match="0 positives and 1 negatives"):
         auroc([], [1.0])
+
+
+@torch.inference_mode()
+def test_longer_clips_are_read_in_segments(codecs, scenes, latents, cache):
+    torch.manual_seed(0)
+    half = MaskedAdapter(AdapterConfig(16, 24, dim=24, hidden=16, heads=2), ClipShape(seconds=1.0)).eval()
+    pieces = segments(latents, half.frames)
+    assert torch.equal(pieces.video[1], latents.video[0, :, 4:])
+    assert torch.equal(pieces.audio[2], latents.audio[1, :, :16])
+    short = cache.cut(half.frames)
+    assert torch.equal(short.video.float(), pieces.video)
+    assert torch.equal(short.tokens[2:4], cache.tokens[1].expand(2, -1, -1))
+    found, masks = mask_quality(half, scenes, latents), half.masks(half.tokens(pieces))
+    assert math.isclose(found["open_video"], float(masks.video.mean()), rel_tol=1e-5)
+    with pytest.raises(ValueError, match="3 latent frames do not divide clips of 8"):
+        segments(latents, 3)
 
 
 @torch.inference_mode()

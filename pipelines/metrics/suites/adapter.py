@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, partial
 from random import Random
+from typing import Any
 
 import torch
 
@@ -49,9 +50,10 @@ def of_takes(keep: str, strategy: Strategy, model: PocketModel, prompts: Sequenc
 
 
 @torch.inference_mode()
-def of_cascade(strategy: Strategy, model: PocketModel, prompts: Sequence[Prompt]) -> Given:
-    """The sound that the adapter makes for such a picture: what a bidirectional cascade makes the picture again from."""
-    given = of_takes(VIDEO, strategy, model, prompts)
+def of_cascade(first: Strategy, strategy: Strategy, model: PocketModel, prompts: Sequence[Prompt]) -> Given:
+    """The sound that the adapter makes under ``strategy`` for a picture that was made apart under ``first``: what a bidirectional
+    cascade makes the picture again from."""
+    given = of_takes(VIDEO, first, model, prompts)
     request = Request(
         [p.text for p in prompts],
         seed=prompts[0].seed,
@@ -73,14 +75,10 @@ def carried_by(net: MaskedAdapter, way: str, given: Given) -> AdapterTokens:
     return condition(net, Streams(**{source: getattr(given.latents, source)}), way).streams
 
 
-def from_clips(net: MaskedAdapter, ways: Sequence[str]) -> list[Variant]:
+def from_clips(net: MaskedAdapter, way: str, **settings: Any) -> Variant:
     """One stream of the prompts' own clips, through ``net`` alone, and the other one made."""
-    return [
-        Variant(
-            f"adapter-{way}", PLAIN_CFG, given=partial(of_clips, SOURCES[way]), adapter=partial(carried_by, net, way)
-        )
-        for way in ways
-    ]
+    carry = partial(carried_by, net, way)
+    return Variant(f"adapter-{way}", DEFAULT, given=partial(of_clips, SOURCES[way]), adapter=carry, **settings)
 
 
 def _shipped(way: str, given: Given) -> AdapterTokens:
@@ -110,17 +108,26 @@ VARIANTS = [
     Variant("native-v2a-cfg", PLAIN_CFG, given=partial(of_clips, VIDEO)),
     Variant("native-a2v-cfg", PLAIN_CFG, given=partial(of_clips, AUDIO)),
     Variant("native-cascade", DEFAULT, given=partial(of_takes, VIDEO, PLAIN_CFG)),
-    Variant("adapter-v2a", PLAIN_CFG, given=partial(of_clips, VIDEO), adapter=partial(_shipped, V2A)),
-    Variant("adapter-a2v", PLAIN_CFG, given=partial(of_clips, AUDIO), adapter=partial(_shipped, A2V)),
-    Variant("adapter-cascade", PLAIN_CFG, given=partial(of_takes, VIDEO, PLAIN_CFG), adapter=partial(_shipped, V2A)),
-    Variant("adapter-cascade-both", PLAIN_CFG, given=partial(of_cascade, PLAIN_CFG), adapter=partial(_shipped, A2V)),
+    Variant("adapter-v2a", DEFAULT, given=partial(of_clips, VIDEO), adapter=partial(_shipped, V2A)),
+    Variant("adapter-a2v", DEFAULT, given=partial(of_clips, AUDIO), adapter=partial(_shipped, A2V)),
+    Variant("adapter-v2a-cfg", PLAIN_CFG, given=partial(of_clips, VIDEO), adapter=partial(_shipped, V2A)),
+    Variant("adapter-a2v-cfg", PLAIN_CFG, given=partial(of_clips, AUDIO), adapter=partial(_shipped, A2V)),
+    Variant("adapter-cascade", DEFAULT, given=partial(of_takes, VIDEO, PLAIN_CFG), adapter=partial(_shipped, V2A)),
+    Variant(
+        "adapter-cascade-both",
+        DEFAULT,
+        given=partial(of_cascade, PLAIN_CFG, DEFAULT),
+        adapter=partial(_shipped, A2V),
+    ),
 ]
 AGAINST = [
     ("native-cascade", "apart"),
     ("native-v2a", "native-v2a-cfg"),
     ("native-a2v", "native-a2v-cfg"),
-    ("adapter-v2a", "native-v2a-cfg"),
-    ("adapter-a2v", "native-a2v-cfg"),
+    ("adapter-v2a", "native-v2a"),
+    ("adapter-a2v", "native-a2v"),
+    ("adapter-v2a", "adapter-v2a-cfg"),
+    ("adapter-a2v", "adapter-a2v-cfg"),
     ("adapter-cascade", "native-cascade"),
     ("adapter-cascade-both", "adapter-cascade"),
 ]

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ...plan import unit_grid
 from ...shapes import ClipShape
 from ...streams import Streams
-from ..readers import QueryReader, ReaderSize, StreamReader
+from ..readers import QueryReader, ReadBlock, ReaderSize, StreamReader
 from .gates import GATES, NOISE, OPEN, OPEN_LOGIT, bounded
 
 CELL = 2  # latent rows and columns in one token of the picture
@@ -59,6 +59,19 @@ def aligned(tokens: Float[Tensor, "b m c"], frames: int, count: int) -> Float[Te
     return tokens.unflatten(1, (frames, -1)).mean(2).repeat_interleave(count // frames, dim=1)
 
 
+def segments(latents: Streams[Tensor], frames: int) -> Streams[Tensor]:
+    """Clips [b, c, t, ...] in pieces of ``frames`` latent frames of the picture, in order: [(b n), c, t / n, ...].
+
+    Raises:
+        ValueError: ``frames`` does not divide a clip.
+    """
+    video, _ = latents.both()
+    pieces, rest = divmod(video.shape[2], frames)
+    if rest:
+        raise ValueError(f"{frames} latent frames do not divide clips of {video.shape[2]}.")
+    return latents.map(lambda z: z.unflatten(2, (pieces, -1)).transpose(1, 2).flatten(0, 1))
+
+
 class Projection(nn.Module):
     """q: an orthonormal map, then unit variance in every channel, which the gate needs."""
 
@@ -86,7 +99,7 @@ class MaskNet(nn.Module):
         size = ReaderSize(config.hidden, config.heads)
         self.own, self.sees, self.frames = own, config.sees, frames
         self.readers = nn.ModuleDict({name: StreamReader(config.dim, n, size) for name, n in vars(axes).items()})
-        self.mix = StreamReader(config.hidden, vars(axes)[own], size)
+        self.mix = ReadBlock(config.hidden, config.heads)
         self.norm, self.token = nn.LayerNorm(config.hidden), nn.Linear(config.hidden, 1)
         self.channel = nn.Parameter(torch.zeros(config.dim))
         nn.init.zeros_(self.token.weight)
@@ -98,8 +111,7 @@ class MaskNet(nn.Module):
         x, other = states.pop(self.own), next(iter(states.values()))
         if self.sees == BOTH:
             x = x + aligned(other, self.frames, x.shape[1])
-            for block in self.mix.blocks:
-                x = block(x, torch.cat([x, other], dim=1))
+            x = self.mix(x, torch.cat([x, other], dim=1))
         return bounded(self.token(self.norm(x)).float() + self.channel)
 
 
