@@ -34,7 +34,7 @@ from .judges import judge_adapter
 from .loop import Settings, train
 
 STEPS, BATCH, LR = 800, 32, 1.5e-3
-READ_STEPS, READ_BATCH = 600, 64
+READ_STEPS, READ_BATCH, READ_LR = 600, 64, 3e-3
 LONG_SEED, LONG, SEGMENTS = (
     301,
     4.0,
@@ -119,7 +119,7 @@ def run_arm(name: str, *, cache: LatentCache, run: Path, steps: int, compiled: b
             cache, net, layers, model.network, model.text, path, base="", judge=_unjudged
         )  # fmt: skip
         read_steps = round(READ_STEPS * steps / STEPS)
-        train(second, replace(settings, steps=read_steps, batch=READ_BATCH, score_every=read_steps))
+        train(second, replace(settings, steps=read_steps, batch=READ_BATCH, lr=READ_LR, score_every=read_steps))
         found["scores"] = [{"stratum": p.stratum, **s} for p, s in _scores(model, net)]
     with replaced(done) as temporary:
         temporary.write_text(json.dumps(found), encoding="utf-8")
