@@ -49,9 +49,9 @@ class AddOnObjective(nn.Module):
 
 
 class TaughtObjective(AddOnObjective):
-    """The same for one stream alone, ``stream``, with the base's own estimate from the whole batch in place of the clean latents: the
-    base sees the other stream by its own route. Given what the layers see, both have one mean, and so the loss one minimum; but
-    latents vary by all that nobody can know yet, the estimate only by what it has from the other stream."""
+    """The same for one stream alone, ``stream``, aiming at the base's own estimate in place of the clean latents: the base sees the other
+    stream by its own route. E[x0 | all of the other stream] has the same mean as x0 given whatever part of it the layers see, so that the
+    loss keeps its minimum as far as the base is right; it has lost what nobody can know yet, which is most of x0's variance."""
 
     def __init__(self, layers: AddOn, network: TwinStreamDiT, encoder: TextEncoder, *, stream: str) -> None:
         teacher = FlowObjective(deepcopy(network).requires_grad_(False), encoder)

@@ -23,7 +23,7 @@ from ...shapes import ClipShape
 from ...streams import Streams
 from ...world import Scene, caption
 from ...world.scene import BACKGROUNDS, COLOURS, SOUNDING
-from ..bench import Rows, Run, Variant, differences, run_variants, summarise
+from ..bench import GivenOf, Rows, Run, Variant, differences, run_variants, summarise
 from ..events import f1
 from ..fidelity import spectral_distance
 from ..prompts import AUDIBLE, Prompt, bench_prompts
@@ -101,24 +101,29 @@ def _sensitivity_rows(scenes: Sequence[Scene]) -> dict[str, Rows]:
     return rows
 
 
+def _variant(name: str, way: str, given: GivenOf, strategy: Strategy = DEFAULT) -> Variant:
+    """What the shipped adapter makes of what is given."""
+    return Variant(name, strategy, given=given, adapter=partial(_shipped, way))
+
+
+CLIPS: dict[str, GivenOf] = {V2A: partial(of_clips, VIDEO), A2V: partial(of_clips, AUDIO)}
+STRATEGIES = {"": DEFAULT, "-cfg": PLAIN_CFG}
+TAKES = partial(of_takes, VIDEO, PLAIN_CFG)
 VARIANTS = [
     Variant("apart", Apart(PLAIN_CFG)),
-    Variant("native-v2a", DEFAULT, given=partial(of_clips, VIDEO)),
-    Variant("native-a2v", DEFAULT, given=partial(of_clips, AUDIO)),
-    Variant("native-v2a-cfg", PLAIN_CFG, given=partial(of_clips, VIDEO)),
-    Variant("native-a2v-cfg", PLAIN_CFG, given=partial(of_clips, AUDIO)),
-    Variant("native-cascade", DEFAULT, given=partial(of_takes, VIDEO, PLAIN_CFG)),
-    Variant("adapter-v2a", DEFAULT, given=partial(of_clips, VIDEO), adapter=partial(_shipped, V2A)),
-    Variant("adapter-a2v", DEFAULT, given=partial(of_clips, AUDIO), adapter=partial(_shipped, A2V)),
-    Variant("adapter-v2a-cfg", PLAIN_CFG, given=partial(of_clips, VIDEO), adapter=partial(_shipped, V2A)),
-    Variant("adapter-a2v-cfg", PLAIN_CFG, given=partial(of_clips, AUDIO), adapter=partial(_shipped, A2V)),
-    Variant("adapter-cascade", DEFAULT, given=partial(of_takes, VIDEO, PLAIN_CFG), adapter=partial(_shipped, V2A)),
-    Variant(
-        "adapter-cascade-both",
-        DEFAULT,
-        given=partial(of_cascade, PLAIN_CFG, DEFAULT),
-        adapter=partial(_shipped, A2V),
+    *(
+        Variant(f"native-{way}{end}", how, given=clips)
+        for end, how in STRATEGIES.items()
+        for way, clips in CLIPS.items()
     ),
+    Variant("native-cascade", DEFAULT, given=TAKES),
+    *(
+        _variant(f"adapter-{way}{end}", way, clips, how)
+        for end, how in STRATEGIES.items()
+        for way, clips in CLIPS.items()
+    ),
+    _variant("adapter-cascade", V2A, TAKES),
+    _variant("adapter-cascade-both", A2V, partial(of_cascade, PLAIN_CFG, DEFAULT)),
 ]
 AGAINST = [
     ("native-cascade", "apart"),
