@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .streams import Streams
+
 VIDEO_STRIDE = (4, 8, 8)  # frames, rows, columns behind one latent cell
 MEL_HOP = 250  # samples between mel frames: 64 a second at 16 kHz, four to a video frame at 16 fps
 MEL_STRIDE = 4  # mel frames behind one audio latent frame
@@ -93,6 +95,19 @@ def audio_latent_seconds(sample_rate: int) -> float:
 def latent_frame_of(tokens: int, frames: int) -> Tensor:
     """The latent frame f(j) = floor(j * frames / tokens) that each of ``tokens`` falls into."""
     return torch.arange(tokens) * frames // tokens
+
+
+def segments(latents: Streams[Tensor], frames: int) -> Streams[Tensor]:
+    """Clips [b, c, t, ...] in pieces of ``frames`` latent frames of the picture, in order: [(b n), c, t / n, ...].
+
+    Raises:
+        ValueError: ``frames`` does not divide a clip.
+    """
+    video, _ = latents.both()
+    pieces, rest = divmod(video.shape[2], frames)
+    if rest:
+        raise ValueError(f"{frames} latent frames do not divide clips of {video.shape[2]}.")
+    return latents.map(lambda z: z.unflatten(2, (pieces, -1)).transpose(1, 2).flatten(0, 1))
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,10 @@ class Streams(Generic[T]):
         rows = zip(self, *others, strict=True)
         return Streams(*(None if row[0] is None else function(*row) for row in rows))
 
+    def only(self, name: str) -> Streams[T]:
+        """The stream ``name``, 'video' or 'audio', without the other one."""
+        return Streams(**{name: getattr(self, name)})
+
     def present(self) -> list[T]:
         """The streams that take part, video first."""
         return [value for value in self if value is not None]

@@ -257,11 +257,10 @@ def _through_adapter(model: PocketModel, request: Request, way: str) -> tuple[Po
     """``request`` with what the adapter lets through of the given stream, and a model that reads it."""
     from ..models.adapter.condition import SOURCES, condition
     from ..models.adapter.load import load_adapter, with_adapter
-    from ..streams import Streams
 
     assert request.given is not None
     source = SOURCES[way]
-    given = condition(load_adapter(), Streams(**{source: getattr(request.given.latents, source)}), way)
+    given = condition(load_adapter(), request.given.latents.only(source), way)
     return replace(model, network=with_adapter(model.network)), replace(request, adapter=given.streams)
 
 

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..models.adapter.net import CELL, MaskedAdapter, segments
+from ..models.adapter.net import CELL, MaskedAdapter
+from ..shapes import segments
 from ..streams import Streams
 from ..world import Scene
 from ..world.render import RADIUS

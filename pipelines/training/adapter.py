@@ -1,5 +1,5 @@
 """SAVA's first stage: projections, masks and predictors, by reconstructing each stream from what is shared of the other one; and its
-second: one stream's flow with what is shared of the other one beside its words."""
+second: one stream's flow with what is shared of the other one beside its words, distilled from the base's own route."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..models.pocket.codec import AudioCodec, VideoCodec
 from ..plan import PlacedTokens
 from ..streams import Streams
 from ..weights import halved, save_weights
-from .add_on import AddOnObjective, AddOnStage, TaughtObjective
+from .add_on import AddOnObjective, AddOnStage, DistilledObjective
 from .data import LatentCache
 from .flow import Recipe
 
@@ -53,9 +53,9 @@ class AdapterBatch:
 
 class AdapterObjective(nn.Module):
     """l_A(x_a, g_A(M_V z_v)) + l_V(x_v, g_V(M_A z_a)) + alpha L_align + lambda_V |M_V| + lambda_A |M_A|, errors through the frozen
-    decoders as shares of the variance, norms as means. Only what changes over a clip is to be predicted (see ``MaskNet``). The price
-    rises from nought between the two steps ``rise``: a mask that closes before anything reads it would never open again. Before them
-    masks are random: readers that do not know the gate's noise would have it opened so far that it cannot close."""
+    decoders as shares of each clip's variance, norms as means. Only what changes over a clip is to be predicted (see ``MaskNet``).
+    The price rises from nought between the two steps ``rise``: a mask that closes before anything reads it would never open again.
+    Before them masks are random: readers that do not know the gate's noise would have it opened so far that it cannot close."""
 
     step: Tensor
 
@@ -91,11 +91,11 @@ class AdapterObjective(nn.Module):
         return {name: self.error(name, value, truth) for name, value in predicted.items()}
 
     def error(self, name: str, predicted: Tensor, truth: Streams[Tensor]) -> Tensor:
-        """Squared error of the changes over each clip, through the frozen decoder, over that clip's own variance: a drum's skin moves
-        a tenth of what a ball does, and tells as much."""
+        """Mean over clips of the squared error of a clip's changes, through the frozen decoder, over that clip's own variance (and
+        ``STILL``): a drum's skin moves a tenth of what a ball does, and tells as much."""
         decode = self._pixels if name == "video" else self._mel
         wanted = decode(vars(truth)[name])
-        wrong, own = ((x.square().flatten(1).mean(1)) for x in (decode(predicted.float()) - wanted, wanted))
+        wrong, own = (x.square().flatten(1).mean(1) for x in (decode(predicted.float()) - wanted, wanted))
         return (wrong / (own + STILL * own.mean())).mean()
 
     def _pixels(self, latent: Tensor) -> Tensor:
@@ -177,8 +177,8 @@ READ = 256  # clips whose masks are read at once
 
 
 class AdapterLayersStage(AddOnStage):
-    """phi and LoRA of one way: one stream alone is learnt, and of the other one only what the frozen adapter lets through is there,
-    as it will be when clips are made: the masks read a prediction of the stream that is learnt."""
+    """phi and LoRA of one way: one stream alone is learnt, and of the other one they see only what the frozen adapter lets through, as
+    it will be when clips are made: the masks read a prediction of the stream that is learnt."""
 
     objective: AddOnObjective
 
@@ -186,9 +186,9 @@ class AdapterLayersStage(AddOnStage):
         self, cache: LatentCache, net: MaskedAdapter, layers: AdapterLayers, *parts: Any, **settings: Any
     ) -> None:
         way = layers.config.way
-        taught = partial(TaughtObjective, stream=WAYS[way])
+        distilled = partial(DistilledObjective, stream=WAYS[way])
         super().__init__(
-            f"adapter-{way}", cache, layers, *parts, recipe=Recipe({way: 1.0}), objective=taught, **settings
+            f"adapter-{way}", cache, layers, *parts, recipe=Recipe({way: 1.0}), make_objective=distilled, **settings
         )
         add_lora(self.objective.flow.network, layers.config)
         self.way = way
@@ -198,8 +198,9 @@ class AdapterLayersStage(AddOnStage):
         """The tokens of every clip, as halves."""
         source, found = SOURCES[self.way], list[PlacedTokens]()
         for start in range(0, len(self.latents.video), READ):
-            present = getattr(self.latents, source)[start : start + READ].float()
-            found.append(condition(net, Streams(**{source: present}), self.way).tokens)
+            rows = slice(start, start + READ)
+            clips = Streams(self.latents.video[rows].float(), self.latents.audio[rows].float())
+            found.append(condition(net, clips.only(source), self.way).tokens)
         return PlacedTokens(torch.cat([t.tokens.half() for t in found]), found[0].places)
 
     def condition(self, pick: Tensor, shown: Tensor, generator: torch.Generator) -> PlacedTokens:

@@ -1,7 +1,9 @@
 """SAVA's ablations on the pocket latents: what masks find, and what an adapter of each kind is worth when sound is made for pictures.
 
-Every arm trains the first stage anew on the same clips, steps and seed, one choice changed at a time; those that are to be compared as
-adapters train the second stage too, for sound alone. The paper's settings are on other data; the questions are the same.
+Every arm trains the first stage anew with the same steps and seed, one choice changed at a time; those that are to be compared as
+adapters train the second stage too, for sound alone. Arms of segment lengths are to be compared with each other: they learn from
+segments of longer renders, as many seconds a step, and are judged on longer ones. The paper's settings are on other data; the questions
+are the same.
 """
 
 from __future__ import annotations
@@ -35,23 +37,21 @@ from .loop import Settings, train
 
 STEPS, BATCH, LR = 800, 32, 1.5e-3
 READ_STEPS, READ_BATCH, READ_LR = 600, 64, 3e-3
-LONG_SEED, LONG, SEGMENTS = (
-    301,
-    4.0,
-    (1.0, 2.0, 4.0),
-)  # longer renders: their list, seconds, and those of what is cut from them
+SEGMENTS = (1.0, 2.0, 4.0)  # seconds
+LONGER = 4.0  # seconds of the renders that are cut into segments
+LONGER_SEED = 301
 PROMPTS, SILENT_PROMPTS = 120, 240  # thousandths of the test list
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One first stage; ``read`` trains the second one too. ``seconds`` are those of segments of longer renders."""
+    """One first stage; ``read`` trains the second one too, ``cut`` learns from segments of longer renders."""
 
     about: str
     config: dict[str, Any] = field(default_factory=dict)
     price: dict[str, float] = field(default_factory=dict)
     read: bool = False
-    seconds: float | None = None
+    cut: bool = False
 
 
 def _arms() -> dict[str, Arm]:
@@ -68,29 +68,30 @@ def _arms() -> dict[str, Arm]:
     for alpha in (0.001, 1.0):
         arms[f"alpha {alpha:g}"] = Arm(f"alpha {alpha:g} in place of {own.alpha:g}", price={"alpha": alpha})
     for seconds in SEGMENTS:
-        arms[f"segments of {seconds:g} s"] = Arm(f"clips of {LONG:g} s, cut", seconds=seconds)
+        arms[f"segments of {seconds:g} s"] = Arm(f"renders of {LONGER:g} s, cut", {"seconds": seconds}, cut=True)
     return arms
 
 
 ARMS = _arms()
 
 
-def new_adapter(model: PocketModel, shape: ClipShape, **config: Any) -> MaskedAdapter:
-    """An untrained adapter for a model's latents of clips of ``shape``."""
+def new_adapter(model: PocketModel, **config: Any) -> MaskedAdapter:
+    """An untrained adapter for a model's latents."""
     own = model.network.config
-    return MaskedAdapter(AdapterConfig(own.video_channels, own.audio_channels, **config), shape)
+    return MaskedAdapter(AdapterConfig(own.video_channels, own.audio_channels, **config))
 
 
 def longer(cache: LatentCache, run: Path, model: PocketModel) -> LatentCache:
-    """Longer renders, as many seconds in all as ``cache`` has."""
+    """Longer renders, as many seconds in all as ``cache`` has where its clips are of the model's own length."""
+    count = round(len(cache.video) * ClipShape().seconds / LONGER)
     return LatentCache.build(
-        run / "longer.safetensors",
-        seed=LONG_SEED,
-        count=round(len(cache.video) * ClipShape().seconds / LONG),
+        run / f"longer-{count}.safetensors",
+        seed=LONGER_SEED,
+        count=count,
         mix=MIX,
         codecs=model.codecs,
         tokenizer=model.text.tokenizer,
-        seconds=LONG,
+        seconds=LONGER,
     )
 
 
@@ -102,16 +103,15 @@ def run_arm(name: str, *, cache: LatentCache, run: Path, steps: int, compiled: b
         return json.loads(done.read_text(encoding="utf-8"))
     torch.manual_seed(0)
     model = PocketModel(load_network(), load_text_encoder(), load_video_codec(), load_audio_codec())
-    shape = ClipShape() if arm.seconds is None else ClipShape(seconds=arm.seconds)
-    net = new_adapter(model, shape, **arm.config)
+    net = new_adapter(model, **arm.config)
+    clips = longer(cache, run, model).cut(net.frames) if arm.cut else cache
     (run / name).mkdir(parents=True, exist_ok=True)
-    clips = cache if arm.seconds is None else longer(cache, run, model).cut(net.frames)
     path, price = run / name / "pocket-adapter.safetensors", replace(Price(), **arm.price)
     first = AdapterStage(clips, net, model.codecs, path, price=price, steps=steps, judge=_unjudged)
-    batch = round(BATCH * ClipShape().seconds / shape.seconds)
+    batch = round(BATCH * ClipShape().seconds / net.config.seconds)
     settings = Settings(steps, batch, LR, run / name, score_every=steps, compiled=compiled)
     train(first, replace(settings, bfloat16=False, lr_factors=MASKS_SLOWER))
-    found: dict[str, Any] = {"masks": judge_adapter(net.eval(), seconds=shape.seconds if arm.seconds is None else LONG)}
+    found: dict[str, Any] = {"masks": judge_adapter(net.eval(), seconds=LONGER if arm.cut else net.config.seconds)}
     if arm.read:
         layers = AdapterLayers(AdapterLayersConfig(V2A, net.config.dim, RANK, ""), model.network.config)
         path = run / name / "pocket-adapter-v2a.safetensors"
@@ -133,7 +133,7 @@ def _unjudged(*_: Any) -> dict[str, float]:
 
 def _scores(model: PocketModel, net: MaskedAdapter) -> list[Record]:
     """Sounds for the pictures of test prompts with something to hear, and of those with something silent in view."""
-    variant, probes = from_clips(net, V2A, anchored=False), Probes.load()
+    variant, probes = from_clips(net, V2A), Probes.load()
     prompts = [*bench_prompts(PROMPTS, TEST, strata=AUDIBLE), *bench_prompts(SILENT_PROMPTS, TEST, strata=("silent",))]
     return [record for part in chunks(prompts) for record in score_chunk(model, probes, part, variant)]
 
@@ -159,9 +159,11 @@ def report(found: dict[str, dict[str, Any]], *, steps: int, cache: LatentCache) 
         if "scores" in part:
             rows[name] |= _summary(part["scores"])
     notes = {
-        "training": f"{steps} steps of {BATCH} for masks, {round(READ_STEPS * steps / STEPS)} of {READ_BATCH} for what reads them, "
-        f"{len(cache.video)} clips, one seed",
-        "masks": "development clips with muted sources and sounds from off screen; single values",
+        "training": f"{steps} steps of {BATCH} clips of {ClipShape().seconds:g} s, or as many seconds of segments, for masks; "
+        f"{round(READ_STEPS * steps / STEPS)} of {READ_BATCH} for what reads them; {len(cache.video)} clips, one seed",
+        "masks": "development clips with muted sources and sounds from off screen, for segments of longer ones; single values. Errors "
+        "are shares of a segment's own variance and compare at one length alone",
+        "guidance": "default (UCG U2')",
         "arms": {name: ARMS[name].about for name in found},
     }
     return Table("adapter-ablation", len(found["gate"].get("scores", ())), TEST, rows, notes)

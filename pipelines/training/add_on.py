@@ -1,4 +1,4 @@
-"""Training of add-ons: the flow-matching loss of the frozen base, in which their layers alone learn."""
+"""Training of add-ons: the flow-matching loss of the frozen base, or distillation from it, in which their layers alone learn."""
 
 from __future__ import annotations
 
@@ -48,22 +48,23 @@ class AddOnObjective(nn.Module):
         return self.flow(batch.flow, conditions={self.layers.NAME: batch.condition})
 
 
-class TaughtObjective(AddOnObjective):
-    """The same for one stream alone, ``stream``, aiming at the base's own estimate in place of the clean latents: the base sees the other
-    stream by its own route. E[x0 | all of the other stream] has the same mean as x0 given whatever part of it the layers see, so that the
-    loss keeps its minimum as far as the base is right; it has lost what nobody can know yet, which is most of x0's variance."""
+class DistilledObjective(AddOnObjective):
+    """The same for one stream alone, ``stream``, aiming at the frozen base's estimate of x0 in place of x0 itself (ours; distillation with
+    privileged information, Lopez-Paz et al., 2016). The base sees the whole other stream by its own route, and the layers a function
+    of it: E[x0 | other stream] has the same mean as x0 given what they see, so that the loss keeps its minimum as far as the base
+    is right, and it does not vary by what nobody can know yet."""
 
     def __init__(self, layers: AddOn, network: TwinStreamDiT, encoder: TextEncoder, *, stream: str) -> None:
-        teacher = FlowObjective(deepcopy(network).requires_grad_(False), encoder)
+        teacher = deepcopy(network).requires_grad_(False)  # before the layers are installed in it
         super().__init__(layers, network, encoder)
-        self.teacher, self.stream = teacher, stream
+        self.teacher, self.stream = FlowObjective(teacher, encoder), stream
 
     def forward(self, batch: AddOnBatch) -> dict[str, Tensor]:
         with torch.no_grad():
-            wanted = self.teacher.clean(batch.flow).map(Tensor.float)
+            target = self.teacher.clean(batch.flow).map(Tensor.float)
         own = batch.flow.of(self.stream)
         clean = self.flow.clean(own, {self.layers.NAME: batch.condition})
-        return self.flow.losses(clean, wanted, own)
+        return self.flow.losses(clean, target, own)
 
 
 class AddOnStage:
@@ -82,11 +83,11 @@ class AddOnStage:
         base: str,
         judge: Judge,
         before: dict[str, Any] | None = None,
-        objective: Callable[[AddOn, TwinStreamDiT, TextEncoder], AddOnObjective] = AddOnObjective,
+        make_objective: Callable[[AddOn, TwinStreamDiT, TextEncoder], AddOnObjective] = AddOnObjective,
     ) -> None:
         self.name, self.latents, self.path, self.recipe = name, latents, path, recipe
         self.base, self.judge, self.before = base, judge, before or {}
-        self.objective = objective(layers, network, encoder)
+        self.objective = make_objective(layers, network, encoder)
         self.null = encoder.tokenizer.batch([""])[:, : latents.tokens.shape[-1]]
 
     def condition(self, pick: Tensor, shown: Tensor, generator: torch.Generator) -> Any:

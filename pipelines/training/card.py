@@ -45,7 +45,7 @@ PARTS = {
     "pocket-adapter-v2a": (
         "Adapter layers of the pocket network: sound for the picture",
         "phi, and LoRA on the conditioning layers of the audio stream under the names of ComfyUI's LoRA files (SAVA's second stage, our "
-        "reconstruction); fits the base and the adapter whose hashes it names.",
+        "reconstruction; distilled from the base's own route); fits the base and the adapter whose hashes it names.",
     ),
     "pocket-adapter-a2v": (
         "Adapter layers of the pocket network: picture for the sound",

@@ -15,10 +15,9 @@ from tqdm import tqdm
 
 from ..files import replaced
 from ..metrics.reading import render
-from ..models.adapter.net import segments
 from ..models.pocket.codec import AudioCodec, VideoCodec
 from ..models.pocket.text import PAD, WordTokenizer
-from ..shapes import ClipShape
+from ..shapes import ClipShape, segments
 from ..streams import Streams
 from ..world import Scene, caption, make_scenes, render_picture
 from ..world.scene import Split

@@ -105,7 +105,7 @@ class FlowBatch:
     def of(self, stream: str) -> FlowBatch:
         """The batch of one stream alone."""
         pairs = {name: value for name, value in vars(self).items() if isinstance(value, Streams)}
-        return FlowBatch(**{n: Streams(**{stream: getattr(v, stream)}) for n, v in pairs.items()}, pick=self.pick)
+        return FlowBatch(**{name: pair.only(stream) for name, pair in pairs.items()}, pick=self.pick)
 
 
 def draw_levels(task: Tensor, *, frames: int, shared_level: float, generator: torch.Generator) -> Streams[Tensor]:
@@ -172,9 +172,9 @@ class FlowObjective(nn.Module):
         text = batch.tokens.map(self.encoder)
         return self.network(x, batch.sigma, text, route=batch.route, detached=detached, conditions=conditions)
 
-    def losses(self, clean: Streams[Tensor], wanted: Streams[Tensor], batch: FlowBatch) -> dict[str, Tensor]:
-        """'loss', and what each stream adds to it: how far the estimates are from what is ``wanted``."""
-        losses = clean.map(self._loss, wanted, batch.sigma, batch.weight)
+    def losses(self, clean: Streams[Tensor], target: Streams[Tensor], batch: FlowBatch) -> dict[str, Tensor]:
+        """'loss', and what each stream adds to it: how far the estimates are from ``target``."""
+        losses = clean.map(self._loss, target, batch.sigma, batch.weight)
         parts = {name: loss for name, loss in vars(losses).items() if loss is not None}
         return {
             "loss": torch.stack(list(parts.values())).sum(),
@@ -182,10 +182,11 @@ class FlowObjective(nn.Module):
         }
 
     @staticmethod
-    def _loss(clean: Tensor, x0: Tensor, sigma: Tensor, weight: Tensor) -> Tensor:
+    def _loss(clean: Tensor, target: Tensor, sigma: Tensor, weight: Tensor) -> Tensor:
         """Squared error of the velocity over what is noisy (a given frame teaches nothing), over the samples that count."""
         error = (
-            reduce((clean.float() - x0).square(), "b c t ... -> b t", "mean") / sigma.clamp_min(LEAST_SIGMA).square()
+            reduce((clean.float() - target).square(), "b c t ... -> b t", "mean")
+            / sigma.clamp_min(LEAST_SIGMA).square()
         )
         noisy = (sigma > 0).float().expand_as(error)
         each = (error * noisy).sum(1) / noisy.sum(1).clamp_min(1)

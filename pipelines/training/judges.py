@@ -8,10 +8,10 @@ from ..metrics.adapter import mask_quality
 from ..metrics.prior import knowledge, other_sounds
 from ..metrics.prompts import DEVELOPMENT
 from ..metrics.reading import true_latents
-from ..models.adapter.net import MaskedAdapter, segments
+from ..models.adapter.net import MaskedAdapter
 from ..models.pocket.load import load_audio_codec, load_video_codec
 from ..models.prior.net import PriorNet
-from ..shapes import ClipShape
+from ..shapes import ClipShape, segments
 from ..world import make_scenes
 from ..world.scene import MIX
 from .adapter import sufficiency
@@ -31,7 +31,8 @@ def judge_prior(net: PriorNet) -> dict[str, float]:
 
 
 def judge_adapter(net: MaskedAdapter, *, seconds: float = 2.0) -> dict[str, float]:
-    """What its masks say of clips of ``seconds`` with muted sources and sounds from off screen; 'score' is the mean AUROC of both."""
+    """What its masks say, segment by segment, of clips of ``seconds`` with muted sources and sounds from off screen; 'score' is the mean
+    AUROC of both."""
     codecs = (load_video_codec(), load_audio_codec())
     scenes = make_scenes(DEVELOPMENT, MASKED_CLIPS, mix=MASKED_MIX, split="test", seconds=seconds)
     latents = true_latents(codecs, scenes, ClipShape(seconds=seconds))

@@ -332,7 +332,7 @@ def _adapter_layers(job: Job, way: str) -> AdapterLayersStage:
     config = AdapterLayersConfig(way, net.config.dim, RANK, adapter.sha256)
 
     def judge(network: TwinStreamDiT, encoder: TextEncoder) -> dict[str, float]:
-        model, variant = PocketModel(network, encoder, *codecs), from_clips(net, way, anchored=False)
+        model, variant = PocketModel(network, encoder, *codecs), from_clips(net, way)
         prompts = bench_prompts(JUDGE_PROMPTS, DEVELOPMENT, strata=(*AUDIBLE, "silent"))
         records = [record for part in chunks(prompts) for record in score_chunk(model, probes, part, variant)]
         found = {metric: value.mean for metric, value in summarise(records)["all"].items()}

@@ -14,19 +14,22 @@ from duet_av.pipelines.metrics.suites import identifiability as suite
 from duet_av.pipelines.models.adapter.condition import adapter_streams, condition
 from duet_av.pipelines.models.adapter.gates import NOISE, OPEN, SOFT, noise_gate, soft_gate, support
 from duet_av.pipelines.models.adapter.load import load_adapter, load_adapter_layers
-from duet_av.pipelines.models.adapter.net import AdapterConfig, MaskedAdapter, aligned, changes, segments
+from duet_av.pipelines.models.adapter.net import AdapterConfig, MaskedAdapter, aligned, changes
 from duet_av.pipelines.models.pocket.adapter import A2V, V2A, AdapterLayers, AdapterLayersConfig, merge_lora
 from duet_av.pipelines.models.pocket.denoiser import PocketDenoiser
 from duet_av.pipelines.models.pocket.load import load_audio_codec, load_network, load_text_encoder, load_video_codec
-from duet_av.pipelines.shapes import ClipShape
+from duet_av.pipelines.shapes import ClipShape, segments
 from duet_av.pipelines.streams import Streams
+from duet_av.pipelines.training import judges
 from duet_av.pipelines.training.adapter import (
+    STILL,
     AdapterLayersStage,
     AdapterObjective,
     AdapterStage,
     Price,
     sufficiency,
 )
+from duet_av.pipelines.training.adapter_ablation import report, run_arm
 from duet_av.pipelines.training.data import LatentCache
 from duet_av.pipelines.training.flow import LEAST_SIGMA
 from duet_av.pipelines.training.loop import Settings, train
@@ -235,12 +238,19 @@ def test_the_base_teaches_what_it_makes_of_the_other_stream(cache, net, tmp_path
         "the teacher hears the given sound"
     )
     own = flow.of("video")
+    assert own.x0.audio is own.tokens.audio is None
     made = objective.flow.clean(own, {A2V: batch.condition}).video
     wanted = (made - taught).square().mean((1, 3, 4)) / flow.sigma.video.clamp_min(LEAST_SIGMA).square()
     assert torch.allclose(objective(batch)["loss"], wanted.mean(), rtol=1e-4)
     objective(batch)["loss"].backward()
     assert all(p.grad is None for p in objective.teacher.parameters())
-    assert objective.layers.encoder.net[0].weight.grad is not None
+    assert sum(p.grad.abs().sum() for n, p in objective.named_parameters() if n.endswith("weight.0.up")) > 0
+    with torch.no_grad():
+        for name, parameter in objective.named_parameters():
+            if name.endswith("weight.0.up"):
+                parameter.fill_(1.0)
+        assert not torch.allclose(objective.flow.clean(own, {A2V: batch.condition}).video, made, atol=1e-2)
+        assert torch.equal(objective.teacher.clean(flow).video, taught), "LoRA is not in the teacher"
 
 
 @torch.inference_mode()
@@ -259,10 +269,12 @@ def test_the_loss_asks_its_price_for_what_is_open(cache, codecs, net, tmp_path):
         cache, net.train(), codecs, tmp_path / "a.safetensors", price=Price(4.0, 1.0), steps=4, judge=dict
     )
     batch = stage.batch(torch.Generator().manual_seed(0), 6)
-    first, later = stage.objective(batch), stage.objective(batch)
-    stage.objective(batch)
+    first, _, later = (stage.objective(batch) for _ in range(3))
     assert stage.objective.step == 3
-    assert float(later["loss"].detach() - first["loss"].detach()) > 1.0, "the price rises over the first half"
+    assert stage.objective.rise == (2, 3)
+    assert float(later["loss"].detach() - first["loss"].detach()) > 1.0, (
+        "masks cost something when their price has risen"
+    )
     later["loss"].backward()
     assert all(p.grad is None for codec in codecs for p in codec.parameters())
     assert net.mask["audio"].token.bias.grad.abs().sum() > 0
@@ -277,6 +289,17 @@ def test_sufficiency_is_one_where_everything_is_open(codecs, latents):
     assert AdapterObjective(bare, codecs, Price(), rise=(0, 1)).error("audio", latents.audio, latents) == 0
 
 
+@torch.inference_mode()
+def test_every_clips_changes_count_alike(net, codecs, latents):
+    objective = AdapterObjective(net, codecs, Price(), rise=(0, 1))
+    still = latents.video.mean(2, keepdim=True)
+    moved = latents.video[1:2]
+    clips = torch.cat([moved, still[1:2] + 0.5 * (moved - still[1:2])])
+    own = torch.tensor([1.0, 0.25])  # a clip, and the same with half its motion
+    nothing = float(objective.error("video", still[1:2].expand_as(clips), Streams(clips, None)))
+    assert nothing == pytest.approx(float((own / (own + STILL * own.mean())).mean()), rel=1e-3)
+
+
 def test_the_area_under_the_curve_by_hand():
     assert auroc([3.0, 4.0], [1.0, 2.0]) == 1
     assert auroc([1.0], [1.0]) == 0.5
@@ -286,17 +309,25 @@ def test_the_area_under_the_curve_by_hand():
 
 
 @torch.inference_mode()
-def test_longer_clips_are_read_in_segments(codecs, scenes, latents, cache):
+def test_longer_clips_are_read_in_segments(codecs, scenes, latents, cache, monkeypatch):
     torch.manual_seed(0)
-    half = MaskedAdapter(AdapterConfig(16, 24, dim=24, hidden=16, heads=2), ClipShape(seconds=1.0)).eval()
+    half = MaskedAdapter(AdapterConfig(16, 24, dim=24, hidden=16, heads=2, seconds=1.0)).eval()
     pieces = segments(latents, half.frames)
     assert torch.equal(pieces.video[1], latents.video[0, :, 4:])
     assert torch.equal(pieces.audio[2], latents.audio[1, :, :16])
     short = cache.cut(half.frames)
     assert torch.equal(short.video.float(), pieces.video)
+    assert torch.equal(short.audio.float(), pieces.audio)
     assert torch.equal(short.tokens[2:4], cache.tokens[1].expand(2, -1, -1))
-    found, masks = mask_quality(half, scenes, latents), half.masks(half.tokens(pieces))
-    assert math.isclose(found["open_video"], float(masks.video.mean()), rel_tol=1e-5)
+    whole = MaskedAdapter(AdapterConfig(16, 24, dim=24, hidden=16, heads=2)).eval()
+
+    def loudness(self, z):
+        """A mask that is the token's own size, which segments do not change."""
+        return z.map(lambda tokens: tokens.norm(dim=-1, keepdim=True).expand_as(tokens))
+
+    whole.q.load_state_dict(half.q.state_dict())
+    monkeypatch.setattr(MaskedAdapter, "masks", loudness)
+    assert mask_quality(half, scenes, latents) == pytest.approx(mask_quality(whole, scenes, latents), rel=1e-4)
     with pytest.raises(ValueError, match="3 latent frames do not divide clips of 8"):
         segments(latents, 3)
 
@@ -331,6 +362,21 @@ def test_masks_are_held_against_the_truth(net, scenes, latents):
     both = Streams(load_video_codec().encode(frames), load_audio_codec().encode(waveform))
     truth = truth.map(lambda m: torch.cat([m, m]))
     assert mask_quality(knowing, [scene, off], both)["auroc_still"] > 0.6
+
+
+def test_an_arm_of_segments_learns_from_longer_renders_and_is_not_trained_again(cache, tmp_path, monkeypatch):
+    monkeypatch.setattr(judges, "MASKED_CLIPS", 8)
+    few = replace(cache, video=cache.video[:4], audio=cache.audio[:4], tokens=cache.tokens[:4])
+    name = "segments of 1 s"
+    found = run_arm(name, cache=few, run=tmp_path, steps=1, compiled=False)
+    assert (tmp_path / "longer-2.safetensors").is_file()
+    assert load_adapter(tmp_path / name / "pocket-adapter.safetensors").config.seconds == 1.0
+    assert {"auroc_video", "auroc_audio", "open_audio"} <= set(found["masks"])
+    assert run_arm(name, cache=few, run=tmp_path, steps=1, compiled=False) == found
+    scores = [{"stratum": "single", "sync_f1": 0.5}, {"stratum": "silent", "silent_false_alarm": 1.0}]
+    table = report({"gate": found | {"scores": scores}, name: found}, steps=1, cache=few)
+    assert table.rows["gate"]["all"]["sync_f1"].mean == 0.5
+    assert list(table.rows[name]) == ["masks"]
 
 
 def test_the_shipped_masks_find_what_is_shared(codecs):

@@ -17,7 +17,7 @@ from duet_av.pipelines.media import read_mp4, write_mp4
 from duet_av.pipelines.metrics.bench import Variant, score_chunk
 from duet_av.pipelines.metrics.prompts import DEVELOPMENT, bench_prompts
 from duet_av.pipelines.metrics.reading import Probes, render
-from duet_av.pipelines.metrics.suites.adapter import AGAINST, VARIANTS, of_clips, of_takes
+from duet_av.pipelines.metrics.suites.adapter import AGAINST, PLAIN_CFG, VARIANTS, of_clips, of_takes
 from duet_av.pipelines.models.pocket.familiar import picture_strange, sound_strange
 from duet_av.pipelines.models.pocket.load import PocketModel
 from duet_av.pipelines.provenance import described, hashed, own_weights, pocket_provenance, read_provenance
@@ -262,3 +262,6 @@ def test_every_variant_of_the_adapter_suite_has_its_rows():
     names = [variant.name for variant in VARIANTS]
     assert {name for pair in AGAINST for name in pair} <= set(names)
     assert len(set(names)) == len(names)
+    strategies = {variant.name: variant.strategy for variant in VARIANTS}
+    assert strategies["adapter-v2a"] == strategies["native-a2v"] == DEFAULT
+    assert strategies["adapter-a2v-cfg"] == strategies["native-v2a-cfg"] == PLAIN_CFG

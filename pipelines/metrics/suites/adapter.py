@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, partial
 from random import Random
-from typing import Any
 
 import torch
 
@@ -72,17 +71,20 @@ def shipped_adapter() -> MaskedAdapter:
 def carried_by(net: MaskedAdapter, way: str, given: Given) -> AdapterTokens:
     """What ``net`` lets through of the stream that is given."""
     source = SOURCES[way]
-    return condition(net, Streams(**{source: getattr(given.latents, source)}), way).streams
-
-
-def from_clips(net: MaskedAdapter, way: str, **settings: Any) -> Variant:
-    """One stream of the prompts' own clips, through ``net`` alone, and the other one made."""
-    carry = partial(carried_by, net, way)
-    return Variant(f"adapter-{way}", DEFAULT, given=partial(of_clips, SOURCES[way]), adapter=carry, **settings)
+    return condition(net, given.latents.only(source), way).streams
 
 
 def _shipped(way: str, given: Given) -> AdapterTokens:
     return carried_by(shipped_adapter(), way, given)
+
+
+CLIPS: dict[str, GivenOf] = {way: partial(of_clips, source) for way, source in SOURCES.items()}
+
+
+def from_clips(net: MaskedAdapter, way: str) -> Variant:
+    """One stream of the prompts' own clips, through ``net`` alone, and the other one made; without chance and ceiling."""
+    carry = partial(carried_by, net, way)
+    return Variant(f"adapter-{way}", DEFAULT, given=CLIPS[way], adapter=carry, anchored=False)
 
 
 def _kept(keep: str, latents: Streams[torch.Tensor]) -> Given:
@@ -106,7 +108,6 @@ def _variant(name: str, way: str, given: GivenOf, strategy: Strategy = DEFAULT) 
     return Variant(name, strategy, given=given, adapter=partial(_shipped, way))
 
 
-CLIPS: dict[str, GivenOf] = {V2A: partial(of_clips, VIDEO), A2V: partial(of_clips, AUDIO)}
 STRATEGIES = {"": DEFAULT, "-cfg": PLAIN_CFG}
 TAKES = partial(of_takes, VIDEO, PLAIN_CFG)
 VARIANTS = [
@@ -125,6 +126,7 @@ VARIANTS = [
     _variant("adapter-cascade", V2A, TAKES),
     _variant("adapter-cascade-both", A2V, partial(of_cascade, PLAIN_CFG, DEFAULT)),
 ]
+NOTES = {"guidance": "default (UCG U2'); -cfg, apart, the takes that cascades begin with, and sensitivity: cfg 2"}
 AGAINST = [
     ("native-cascade", "apart"),
     ("native-v2a", "native-v2a-cfg"),
@@ -186,4 +188,4 @@ def measure(run: Run) -> Table:
     for a, b in AGAINST:
         rows[f"{a}-minus-{b}"] = differences(records[a], records[b])
     rows |= _sensitivity_rows([p.scene for p in audible if p.stratum == "single"][:SENSITIVE])
-    return Table("adapter", len(prompts), run.seed, rows, {"guidance": "default (UCG U2'); -cfg and apart: cfg 2"})
+    return Table("adapter", len(prompts), run.seed, rows, NOTES)

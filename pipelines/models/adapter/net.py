@@ -40,6 +40,7 @@ class AdapterConfig:
     dim: int = 64
     hidden: int = 64
     heads: int = 4
+    seconds: float = 2.0  # of the clips that it reads
 
     def __post_init__(self) -> None:
         if self.gate not in GATES:
@@ -57,19 +58,6 @@ def changes(tokens: Float[Tensor, "b l d"], frames: int) -> Float[Tensor, "b l d
 def aligned(tokens: Float[Tensor, "b m c"], frames: int, count: int) -> Float[Tensor, "b n c"]:
     """What happens in the other stream at the same time, for each of ``count`` tokens of this one: the mean over each frame."""
     return tokens.unflatten(1, (frames, -1)).mean(2).repeat_interleave(count // frames, dim=1)
-
-
-def segments(latents: Streams[Tensor], frames: int) -> Streams[Tensor]:
-    """Clips [b, c, t, ...] in pieces of ``frames`` latent frames of the picture, in order: [(b n), c, t / n, ...].
-
-    Raises:
-        ValueError: ``frames`` does not divide a clip.
-    """
-    video, _ = latents.both()
-    pieces, rest = divmod(video.shape[2], frames)
-    if rest:
-        raise ValueError(f"{frames} latent frames do not divide clips of {video.shape[2]}.")
-    return latents.map(lambda z: z.unflatten(2, (pieces, -1)).transpose(1, 2).flatten(0, 1))
 
 
 class Projection(nn.Module):
@@ -131,14 +119,13 @@ class Predictor(nn.Module):
 
 
 class MaskedAdapter(nn.Module):
-    """Both directions, for clips of ``shape``'s length and size."""
+    """Both directions, for clips of the configured length at the pocket model's size."""
 
-    def __init__(self, config: AdapterConfig, shape: ClipShape | None = None) -> None:
+    def __init__(self, config: AdapterConfig) -> None:
         super().__init__()
-        shape = shape or ClipShape()
-        self.config, self.shape = config, shape
-        self.frames, self.rows, self.columns = shape.video_latent
-        self.each = shape.audio_latent // self.frames  # audio latents in one token
+        self.config, self.shape = config, ClipShape(seconds=config.seconds)
+        self.frames, self.rows, self.columns = self.shape.video_latent
+        self.each = self.shape.audio_latent // self.frames  # audio latents in one token
         axes = Streams(3, 1)
         inside = Streams(config.video * CELL**2, config.audio * self.each)
         grid = unit_grid(self.frames, self.rows // CELL, self.columns // CELL)
@@ -164,7 +151,7 @@ class MaskedAdapter(nn.Module):
         if given != own:
             raise ValueError(
                 f"The adapter reads clips of {own[0]} and {own[1]} latent cells, and these are of {given[0]} and {given[1]}. Make the "
-                "clip 2 seconds at the model's own size."
+                f"clip {self.config.seconds:g} seconds at the model's own size."
             )
 
     def tokens(self, latents: Streams[Tensor]) -> Streams[Float[Tensor, "b l d"]]:
