@@ -123,8 +123,12 @@ VARIANTS = [
         for end, how in STRATEGIES.items()
         for way, clips in CLIPS.items()
     ),
-    _variant("adapter-cascade", V2A, TAKES),
-    _variant("adapter-cascade-both", A2V, partial(of_cascade, PLAIN_CFG, DEFAULT)),
+    # The end says how the sound in between is made; the picture that follows it is made under the default.
+    *(_variant(f"adapter-cascade{end}", V2A, TAKES, how) for end, how in STRATEGIES.items()),
+    *(
+        _variant(f"adapter-cascade-both{end}", A2V, partial(of_cascade, PLAIN_CFG, how))
+        for end, how in STRATEGIES.items()
+    ),
 ]
 NOTES = {"guidance": "default (UCG U2'); -cfg, apart, the takes that cascades begin with, and sensitivity: cfg 2"}
 AGAINST = [
@@ -137,6 +141,7 @@ AGAINST = [
     ("adapter-a2v", "adapter-a2v-cfg"),
     ("adapter-cascade", "native-cascade"),
     ("adapter-cascade-both", "adapter-cascade"),
+    ("adapter-cascade-both-cfg", "adapter-cascade-cfg"),
 ]
 
 
