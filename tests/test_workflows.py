@@ -5,6 +5,9 @@ import json
 
 import pytest
 
+from duet_av.pipelines.models.pocket.text import WordTokenizer
+from duet_av.pipelines.world import vocabulary
+
 WORKFLOWS = [
     "audio_to_video",
     "cascade_bidirectional",
@@ -51,6 +54,21 @@ def test_both_forms_hold_the_same_nodes(root, name):
     assert sorted(node["type"] for node in graph["nodes"]) == sorted(
         node["class_type"] for node in api(root, name).values()
     )
+
+
+PROMPTS = ("PrimitiveStringMultiline", "DuetEncodePrompt", "CLIPTextEncode")
+
+
+def test_the_pocket_model_knows_every_word_it_is_asked_for(root, name):
+    nodes = list(api(root, name).values())
+    if not any(node["class_type"] == "DuetLoadAV" and node["inputs"]["model"] == "auto" for node in nodes):
+        pytest.skip("a graph of another model")
+    graph = json.loads((root / "workflows" / f"{name}.json").read_text())
+    said = [v for node in nodes if node["class_type"] in PROMPTS for v in node["inputs"].values()]
+    shown = [v for node in graph["nodes"] if node["type"] in PROMPTS for v in node["widgets_values"]]
+    texts = [text for text in (*said, *shown) if isinstance(text, str)]
+    assert any(texts)
+    assert [word for text in texts for word in WordTokenizer(vocabulary()).unknown(text)] == []
 
 
 def test_every_duet_node_exists_and_every_link_has_a_source(root, name):
