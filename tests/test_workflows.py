@@ -57,9 +57,13 @@ def test_both_forms_hold_the_same_nodes(root, name):
 
 
 PROMPTS = ("PrimitiveStringMultiline", "DuetEncodePrompt", "CLIPTextEncode")
-
-
-ELSEWHERE = ("h3_crossmodal", "javisdit_v01_prior", "javisdit_v10", "ltx2_crossmodal", "measure_any_clip")
+ELSEWHERE = (
+    "h3_crossmodal",
+    "javisdit_v01_prior",
+    "javisdit_v10",
+    "ltx2_crossmodal",
+    "measure_any_clip",
+)  # graphs of other models
 
 
 @pytest.mark.parametrize("name", [name for name in WORKFLOWS if name not in ELSEWHERE])
