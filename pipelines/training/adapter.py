@@ -199,8 +199,8 @@ class AdapterLayersStage(AddOnStage):
         source, found = SOURCES[self.way], list[PlacedTokens]()
         for start in range(0, len(self.latents.video), READ):
             rows = slice(start, start + READ)
-            clips = Streams(self.latents.video[rows].float(), self.latents.audio[rows].float())
-            found.append(condition(net, clips.only(source), self.way).tokens)
+            present = Streams(self.latents.video[rows], self.latents.audio[rows]).only(source).map(Tensor.float)
+            found.append(condition(net, present, self.way).tokens)
         return PlacedTokens(torch.cat([t.tokens.half() for t in found]), found[0].places)
 
     def condition(self, pick: Tensor, shown: Tensor, generator: torch.Generator) -> PlacedTokens:
