@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from duet_av.pipelines.models.planner.qwen import LineGrammar, is_qwen, load_qwen
+from duet_av.pipelines.models.planner.qwen import LineGrammar, cache_name, is_qwen, load_qwen
 from duet_av.pipelines.plan import Event, Timeline, ToldPlan
 from duet_av.pipelines.planning import as_prompt, read_plan, read_timeline
 
@@ -36,6 +36,14 @@ def test_random_weights_write_valid_timelines(planner, temperature):
 def test_a_seed_is_a_timeline(planner):
     texts = [str(planner.write("a bell rings", "", seed=seed, seconds=2.0)) for seed in (0, 0, 1)]
     assert texts[0] == texts[1] != texts[2]
+
+
+def test_the_cache_goes_by_the_name_that_the_installed_transformers_gives_it():
+    def before(input_ids, past_key_values=None): ...
+
+    def since(input_ids, cache=None, **kwargs): ...
+
+    assert [cache_name(forward) for forward in (before, since)] == ["past_key_values", "cache"]
 
 
 def test_it_refuses_to_plan_and_says_where_towers_would_come_from(planner):

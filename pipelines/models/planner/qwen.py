@@ -5,8 +5,10 @@ Nobody has released Baton's towers, so that this one writes timelines and refuse
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -94,11 +96,17 @@ class LineGrammar:
         return any(low < self.seconds - 0.005 and high > earliest - 0.005 for low, high in spans)
 
 
+def cache_name(forward: Callable[..., object]) -> str:
+    """What ``forward`` calls its key-value cache: 'past_key_values' before transformers 5.24, 'cache' from then on."""
+    return "cache" if "cache" in inspect.signature(forward).parameters else "past_key_values"
+
+
 class QwenPlanner:
     """A Qwen3 that writes timelines under the grammar, for any things and any length."""
 
     def __init__(self, model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
         self.model, self.tokenizer, self.folder = model.eval(), tokenizer, folder
+        self.cache_name = cache_name(model.forward)
 
     @torch.inference_mode()
     def write(self, video: str, audio: str, *, seed: int, temperature: float = 1.0, seconds: float = 5.0) -> Timeline:
@@ -110,8 +118,8 @@ class QwenPlanner:
         grammar, generator = LineGrammar(seconds), torch.Generator().manual_seed(seed)
         tokens, cache, text = self._prompt(video, audio, seconds), None, ""
         while True:
-            out = self.model(input_ids=tokens, past_key_values=cache, use_cache=True)
-            cache, logits = out.past_key_values, out.logits[0, -1].double().cpu()
+            out = self.model(input_ids=tokens, use_cache=True, **{self.cache_name: cache})
+            cache, logits = getattr(out, self.cache_name), out.logits[0, -1].double().cpu()
             noise = -torch.rand(logits.shape, generator=generator, dtype=torch.float64).clamp_min(1e-30).log()
             drawn = logits if temperature == 0 else logits / temperature - noise.log()
             token = self._best(drawn, text, grammar)
