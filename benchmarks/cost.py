@@ -25,7 +25,7 @@ PROMPT = "a small red ball bounces slowly on the left at night"
 IMPORT = """
 import time, torch
 begun = time.perf_counter()
-import duet_av.pipelines.generate
+import duet_av.pipelines.models.pocket.generate
 print(time.perf_counter() - begun)
 """
 
@@ -60,7 +60,7 @@ def timed(code: str, runs: int) -> float:
 
 def cold_start(folder: Path) -> float:
     """Seconds from starting the command to a finished mp4 with its timeline."""
-    command = [sys.executable, "-m", "duet_av.pipelines.cli", "generate", PROMPT, "-o", str(folder / "out.mp4")]
+    command = [sys.executable, "-m", "duet_av.pipelines.cli.main", "generate", PROMPT, "-o", str(folder / "out.mp4")]
     begun = time.perf_counter()
     subprocess.run([*command, "--timeline", str(folder / "out.png")], check=True, capture_output=True)
     return time.perf_counter() - begun

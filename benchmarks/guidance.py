@@ -41,8 +41,8 @@ def passes(runs: int) -> float:
     """A three-branch UCG step over a two-branch CFG step of the pocket model, four clips at once."""
     import conftest  # noqa: F401 - the pack under its name
 
-    from duet_av.pipelines.generate import Request, sample
-    from duet_av.pipelines.guidance import UCG, PerStreamCFG, Strategy
+    from duet_av.pipelines.guidance.strategy import UCG, PerStreamCFG, Strategy
+    from duet_av.pipelines.models.pocket.generate import Request, sample
     from duet_av.pipelines.models.pocket.load import PocketModel
 
     model = PocketModel.load()
@@ -69,7 +69,7 @@ def host(runs: int) -> float:
     import duet_av
     from duet_av.nodes import DuetEmptyLatent, DuetEncodePrompt, DuetGuider, DuetLoadAV
     from duet_av.nodes.host.sample import sample_latent
-    from duet_av.pipelines.guidance import PerStreamCFG
+    from duet_av.pipelines.guidance.strategy import PerStreamCFG
 
     assert duet_av
     model, clip = DuetLoadAV.execute("auto", "auto", "auto", "auto").args[:2]

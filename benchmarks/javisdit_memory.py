@@ -77,9 +77,10 @@ class Live(TorchDispatchMode):
 
 def passed(name: str, video: tuple[int, ...], audio: tuple[int, ...], branches: int) -> Callable[[], Any]:
     """One pass of the network called ``name`` over latents of these sizes."""
-    from duet_av.pipelines.models.javisdit.v01 import JavisDiT01, PriorTokens, V01Config
+    from duet_av.pipelines.core.conditions import PriorTokens
+    from duet_av.pipelines.core.streams import Streams
+    from duet_av.pipelines.models.javisdit.v01 import JavisDiT01, V01Config
     from duet_av.pipelines.models.javisdit.v10 import JavisDiT10, V10Config
-    from duet_av.pipelines.streams import Streams
 
     make = lambda *shape: torch.empty(branches, *shape, dtype=torch.bfloat16, device="meta")  # noqa: E731 - four uses
     x, t = Streams(make(*video), make(*audio)), torch.zeros(branches, device="meta")

@@ -46,8 +46,9 @@ def attentions(repeated: bool) -> Callable[[], object]:
 
 def layer(repeated: bool) -> Callable[[], object]:
     """A pass of the released network with one layer instead of 28; one sample, which sees prompt and null prior."""
-    from duet_av.pipelines.models.javisdit.v01 import JavisDiT01, PriorTokens, V01Config
-    from duet_av.pipelines.streams import Streams
+    from duet_av.pipelines.core.conditions import PriorTokens
+    from duet_av.pipelines.core.streams import Streams
+    from duet_av.pipelines.models.javisdit.v01 import JavisDiT01, V01Config
 
     network = JavisDiT01(V01Config(depth=1)).eval()
     for parameter in (*network.parameters(), *network.buffers()):

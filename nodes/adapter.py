@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io
 
-from ..pipelines.models.adapter.condition import SOURCES
+from ..pipelines.core.conditions import SOURCES
 from ..pipelines.models.adapter.gates import NOISE, OPEN, SOFT, THRESHOLD
 from ..pipelines.models.adapter.net import MaskedAdapter
 from .host.adapter import MAKES, adapted, load_masked_adapter
@@ -120,7 +120,8 @@ class DuetMaskedAdapter(io.ComfyNode):
         painted: torch.Tensor | None = None,
         images: torch.Tensor | None = None,
     ) -> io.NodeOutput:
-        from ..pipelines.pictures import draw_mask, pixels  # matplotlib, which a start of ComfyUI should not wait for
+        from ..pipelines.figures.adapter import draw_mask
+        from ..pipelines.figures.canvas import pixels
 
         settings = {"kind": KINDS[kind], "threshold": threshold, "strength": strength, "painted": painted}
         given = adapted(adapter_net, MAKES[make], latent, other, **settings)

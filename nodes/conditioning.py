@@ -7,9 +7,7 @@ import logging
 import torch
 from comfy_api.latest import io
 
-from ..pipelines.models.adapter.condition import AdapterCondition
-from ..pipelines.models.javisdit.prior import Prior
-from ..pipelines.plan import Plan
+from ..pipelines.core.conditions import AdapterCondition, Plan, Prior
 from .types import ADAPTER, AUDIO_TEXT, CATEGORY, PLAN, PRIOR, PRIOR_KEYS
 from .types import Adapter as AdapterSocket
 from .types import Plan as PlanSocket

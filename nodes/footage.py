@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io
 
-from ..pipelines.given import KEEPS, OUTSIDE, RANGE
+from ..pipelines.core.keep import KEEPS, OUTSIDE, RANGE
 from . import inputs
 from .host.footage import clip_seconds, mask_of, notice, put_pictures, put_sound
 from .types import CATEGORY

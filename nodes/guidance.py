@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..pipelines.guidance import Strategy
+from ..pipelines.guidance.strategy import Strategy
 from .host.branches import backbone_of
 from .host.guider import StrategyGuider, with_cross_modal
 from .strategies import CROSS, scale

@@ -7,9 +7,9 @@ from fractions import Fraction
 import torch
 from comfy_api.latest import Types, io
 
-from ..pipelines.media import fit_sound
-from ..pipelines.shapes import MAX_SECONDS
-from ..pipelines.watermark import labelled
+from ..pipelines.core.sizes import MAX_SECONDS
+from ..pipelines.media.sound import fit_sound
+from ..pipelines.media.watermark import labelled
 from . import inputs
 from .host.latent import decoded, nest
 from .host.model import joint_model

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io, ui
 
-from ..pipelines.media import shifted
-from ..pipelines.metrics.measure import measure, signals_of
-from ..pipelines.plan import Plan
+from ..pipelines.core.conditions import Plan
+from ..pipelines.media.sound import shifted
+from ..pipelines.sync.measure import measure, signals_of
 from . import inputs
 from .host.latent import clip_of
 from .types import CATEGORY
@@ -41,7 +41,8 @@ class DuetSyncMeter(io.ComfyNode):
 
     @classmethod
     def execute(cls, images: torch.Tensor, audio: dict, fps: float) -> io.NodeOutput:
-        from ..pipelines.pictures import draw_curve, pixels  # matplotlib, which a start of ComfyUI should not wait for
+        from ..pipelines.figures.canvas import pixels
+        from ..pipelines.figures.offsets import draw_curve
 
         measured = measure(signals_of(clip_of(images, audio, fps)))
         offset, report = measured.agreement.offset, str(measured)
@@ -115,8 +116,10 @@ class DuetTimelinePlot(io.ComfyNode):
     def execute(
         cls, images: torch.Tensor, audio: dict, fps: float, title: str, events: str, plan: Plan | None = None
     ) -> io.NodeOutput:
-        from ..pipelines.pictures import pixels  # matplotlib, which a start of ComfyUI should not wait for
-        from ..pipelines.timeline import against_plan, draw_timeline, reading_of
+        from ..pipelines.bench.readings import reading_of
+        from ..pipelines.figures.canvas import pixels
+        from ..pipelines.figures.timeline import draw_timeline
+        from ..pipelines.sync.events import against_plan
 
         clip = clip_of(images, audio, fps)
         heard, seen, score = reading_of(clip) if events == POCKET_EVENTS else ({}, {}, "")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from comfy_api.latest import io, ui
 
-from ..pipelines.files import replaced
+from ..pipelines.core.conditions import Plan
+from ..pipelines.core.files import replaced
+from ..pipelines.core.saved_plan import read_plan
+from ..pipelines.core.timeline import STYLES, Timeline, as_prompt
 from ..pipelines.models.planner.planner import VAPlanner
 from ..pipelines.models.planner.qwen import QwenPlanner
-from ..pipelines.plan import Plan, Timeline
-from ..pipelines.planning import STYLES, as_prompt, read_plan
 from . import inputs
 from .host.output import new_output
 from .host.plan import PLAN_SUFFIX, language_folder, language_folders, load_plan, load_writer, plan_file, plan_files
@@ -128,7 +129,8 @@ class DuetEditPlan(io.ComfyNode):
 
     @classmethod
     def execute(cls, planner: AnyPlanner, plan: Plan, timeline: str) -> io.NodeOutput:
-        from ..pipelines.pictures import draw_plan, pixels  # matplotlib, which a start of ComfyUI should not wait for
+        from ..pipelines.figures.canvas import pixels
+        from ..pipelines.figures.plan import draw_plan
 
         if timeline.strip():
             plan = planner.plan(plan.video, plan.audio, Timeline.read(timeline), seed=plan.seed)

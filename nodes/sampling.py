@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..pipelines.generate import DEFAULT_STEPS
+from ..pipelines.models.pocket.generate import DEFAULT_STEPS
 from . import inputs
 from .host.guider import StrategyGuider
 from .host.sample import default_sampler, sample_latent, schedule

@@ -6,8 +6,8 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..pipelines.guidance import DEFAULT, FORMS, UCG, PerStreamCFG, Strategy
-from ..pipelines.modifiers import APG, CFGZero, PlanScale, Rescale, Schedule, Window
+from ..pipelines.guidance.modifiers import APG, CFGZero, PlanScale, Rescale, Schedule, Window
+from ..pipelines.guidance.strategy import DEFAULT, FORMS, UCG, PerStreamCFG, Strategy
 from .types import CATEGORY
 from .types import Strategy as StrategySocket
 

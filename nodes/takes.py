@@ -7,8 +7,8 @@ from typing import Any
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..pipelines.generate import DEFAULT_STEPS
-from ..pipelines.sweep import ANY, SCORES, Takes, compared, sweep, takes_of, write_csv
+from ..pipelines.bench.takes import ANY, SCORES, Takes, compared, sweep, takes_of, write_csv
+from ..pipelines.models.pocket.generate import DEFAULT_STEPS
 from . import inputs
 from .host.output import new_output
 from .host.sample import default_sampler, schedule
@@ -79,7 +79,8 @@ class DuetSeedSweep(io.ComfyNode):
         sampler: object | None = None,
         sigmas: Tensor | None = None,
     ) -> io.NodeOutput:
-        from ..pipelines.pictures import draw_takes, pixels  # matplotlib, which a start of ComfyUI should not wait for
+        from ..pipelines.figures.canvas import pixels
+        from ..pipelines.figures.takes import draw_takes
 
         sigmas = schedule(guider.model_patcher, latent, steps) if sigmas is None else sigmas
         vaes, seeds = (video_vae, audio_vae), range(seed, seed + takes)
@@ -122,7 +123,8 @@ class DuetCompareTakes(io.ComfyNode):
 
     @classmethod
     def execute(cls, filename_prefix: str, **given: Takes | io.Video.Type) -> io.NodeOutput:
-        from ..pipelines.pictures import draw_comparison, pixels
+        from ..pipelines.figures.canvas import pixels
+        from ..pipelines.figures.takes import draw_comparison
 
         settings = [takes_from(name, given[name]) for name in NAMES if given.get(name) is not None]
         report, path = compared(settings), new_output(filename_prefix, ".csv")

@@ -1,4 +1,5 @@
-"""Imports go down only: nodes -> pipelines -> kernels; only nodes/ knows the host, and only nodes/host/ its inside."""
+"""Imports go down only: nodes -> pipelines -> kernels, and inside pipelines in the order of PACKAGES; only nodes/ knows the host, and
+only nodes/host/ its inside."""
 
 import ast
 import subprocess
@@ -10,21 +11,26 @@ HOST = {"comfy", "comfy_api", "comfy_extras", "folder_paths", "latent_preview", 
 PUBLIC_HOST = {"comfy_api", "folder_paths"}  # the node API and the folders of model files
 NEVER = {"torchvision", "torchaudio"}
 LAYERS = ("kernels", "pipelines", "nodes")
+PACKAGES = ("core", "guidance", "media", "sync", "world", "models", "bench", "training", "figures", "cli")  # lowest first
 
 
 def imports(path, root):
     """Top-level names a file imports; a relative import as the layer it reaches."""
-    found = set()
+    found = {f"layer {reached[0]}" for reached in relative_imports(path, root)}
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             found.add(node.module.split(".")[0])
-        elif isinstance(node, ast.ImportFrom):
-            base = path.relative_to(root).parts[: -node.level]
-            full = (*base, *(node.module or "").split("."))
-            found.add(f"layer {full[0]}")
     return found
+
+
+def relative_imports(path, root):
+    """What each relative import of a file reaches, as parts below the root: a module, or a package and a name in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = (*path.relative_to(root).parts[: -node.level], *filter(None, (node.module or "").split(".")))
+            yield from ((*base, alias.name) for alias in node.names)
 
 
 def files(root, layer):
@@ -37,6 +43,19 @@ def test_imports_go_down_only(root, layer):
     for path in files(root, layer):
         reached = {name for name in imports(path, root) if name.startswith("layer ")}
         assert reached <= below, f"{path} reaches {reached - below}"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_imports_inside_pipelines_follow_the_order(root, package):
+    below = PACKAGES[: PACKAGES.index(package) + 1]
+    for path in files(root, f"pipelines/{package}"):
+        for reached in relative_imports(path, root):
+            assert reached[0] != "pipelines" or reached[1] in below, f"{path} reaches {'.'.join(reached)}"
+
+
+def test_pipelines_holds_nothing_but_the_packages_in_that_order(root):
+    found = {path.name for path in (root / "pipelines").iterdir() if path.name != "__pycache__"}
+    assert found == {"__init__.py", *PACKAGES}
 
 
 @pytest.mark.parametrize("layer", ["kernels", "pipelines"])

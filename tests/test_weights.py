@@ -5,12 +5,12 @@ import json
 
 import pytest
 
-from duet_av.pipelines.guidance import DEFAULT
-from duet_av.pipelines.metrics.suites import guidance
-from duet_av.pipelines.metrics.tables import measured_with
+from duet_av.pipelines.bench.suites import guidance
+from duet_av.pipelines.bench.tables import measured_with
+from duet_av.pipelines.core.weights import load_weights
+from duet_av.pipelines.guidance.strategy import DEFAULT
 from duet_av.pipelines.models.pocket.load import ADD_ONS, FILES
 from duet_av.pipelines.training.card import card
-from duet_av.pipelines.weights import load_weights
 
 LIMIT_ALL, LIMIT_EACH = 40e6, 16e6
 

@@ -7,12 +7,13 @@ from typing import Any
 import comfy.lora
 import comfy.model_patcher
 
-from ...pipelines.models.adapter.condition import SOURCES, AdapterCondition, condition
+from ...pipelines.core.conditions import A2V, SOURCES, V2A, WAYS, AdapterCondition
+from ...pipelines.core.streams import Streams
+from ...pipelines.core.weights import load_weights
+from ...pipelines.models.adapter.condition import condition
 from ...pipelines.models.adapter.load import layers_file, load_adapter
 from ...pipelines.models.adapter.net import MaskedAdapter
-from ...pipelines.models.pocket.adapter import A2V, LORA, V2A, WAYS
-from ...pipelines.streams import Streams
-from ...pipelines.weights import load_weights
+from ...pipelines.models.pocket.lora import LORA
 from .latent import unnest
 from .model import with_add_on
 

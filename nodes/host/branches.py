@@ -14,7 +14,7 @@ from comfy.conds import CONDRegular
 from torch import Tensor
 
 from ...kernels.segment_attention import SegmentSplit, segment_attention
-from ...pipelines.guidance import Branch
+from ...pipelines.guidance.strategy import Branch
 from ...pipelines.models.pocket.denoiser import route_of
 from .javisdit import JavisModel
 from .model import PocketBaseModel

@@ -10,6 +10,7 @@ import comfy.sd
 import torch
 from torch import Tensor, nn
 
+from ...pipelines.core.sizes import MEL_HOP, MEL_STRIDE, VIDEO_STRIDE
 from ...pipelines.models.javisdit.audio import HOP, AudioLDM2Codec
 from ...pipelines.models.javisdit.opensora_vae import (
     CHUNK,
@@ -19,8 +20,8 @@ from ...pipelines.models.javisdit.opensora_vae import (
     OpenSoraVAE,
     latent_frames,
 )
-from ...pipelines.models.pocket.codec import AudioCodec, VideoCodec
-from ...pipelines.shapes import MEL_HOP, MEL_STRIDE, VIDEO_STRIDE
+from ...pipelines.models.pocket.audio_codec import AudioCodec
+from ...pipelines.models.pocket.video_codec import VideoCodec
 
 FLOATS_A_SAMPLE = 600  # working memory of Griffin-Lim, measured on the pocket codec
 FLOATS_A_PIXEL = 24

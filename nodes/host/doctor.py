@@ -7,8 +7,9 @@ import comfy.model_patcher
 import comfyui_version
 import torch
 
-from ...pipelines.catalogue import REPORTED, REPORTED_ON, part
-from ...pipelines.provenance import own_weights, version
+from ...pipelines.media.provenance import version
+from ...pipelines.models.catalogue import REPORTED, REPORTED_ON, part
+from ...pipelines.models.pocket.provenance import own_weights
 from .families import FAMILIES, FOLDERS, find
 from .javisdit import sampling_bytes
 

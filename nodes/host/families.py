@@ -12,12 +12,12 @@ from typing import Any
 import comfy.sd
 import folder_paths
 
-from ...pipelines.catalogue import part, what
+from ...pipelines.core.weights import is_ours, load_weights
+from ...pipelines.models.catalogue import part, what
+from ...pipelines.models.javisdit.clock import V01_CLOCK
 from ...pipelines.models.javisdit.files import SUFFIXES, read_names, read_tensors, require
 from ...pipelines.models.javisdit.load import load_audio_codec, load_video_autoencoder
 from ...pipelines.models.pocket import load as pocket
-from ...pipelines.shapes import V01_CLOCK
-from ...pipelines.weights import is_ours, load_weights
 from .codec import build_audio_vae, build_audioldm2_vae, build_open_sora_vae, build_video_vae
 from .javisdit import build_javisdit
 from .model import build_pocket

@@ -9,13 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...pipelines.conform import conformed_frames, fitted, resampled
-from ...pipelines.given import made_frames, over_latent
-from ...pipelines.media import fit_sound
-from ...pipelines.models.pocket.codec import AudioCodec, VideoCodec
-from ...pipelines.models.pocket.familiar import ELSEWHERE, picture_strange, sound_strange
-from ...pipelines.shapes import Asked
-from ...pipelines.streams import Streams
+from ...pipelines.core.keep import made_frames, over_latent
+from ...pipelines.core.sizes import Asked
+from ...pipelines.core.streams import Streams
+from ...pipelines.media.conform import conformed_frames, fitted
+from ...pipelines.media.sound import fit_sound, resampled
+from ...pipelines.models.pocket.audio_codec import AudioCodec
+from ...pipelines.models.pocket.domain import ELSEWHERE, picture_strange, sound_strange
+from ...pipelines.models.pocket.video_codec import VideoCodec
 from ..types import ASKED
 from .latent import nest, unnest
 

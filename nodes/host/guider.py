@@ -11,8 +11,8 @@ import comfy.utils
 import torch
 from torch import Tensor
 
-from ...pipelines.guidance import PLAIN, UCG, Branch, Latents, Strategy
-from ...pipelines.streams import Streams
+from ...pipelines.core.streams import Latents, Streams
+from ...pipelines.guidance.strategy import PLAIN, UCG, Branch, Strategy
 from .branches import backbone_of, evaluate
 
 CARRIES = "duet_cross_modal"  # in transformer_options of a MODEL that already has the cross-modal hook

@@ -16,14 +16,15 @@ import comfy.utils
 import torch
 from torch import Tensor
 
+from ...pipelines.core.conditions import Prior, PriorTokens
+from ...pipelines.core.sizes import Asked
+from ...pipelines.core.streams import Streams
+from ...pipelines.guidance.sampling import flow_sigmas
+from ...pipelines.models.javisdit.clock import V01_CLOCK, V10_CLOCK, JavisClock
 from ...pipelines.models.javisdit.load import CONFIGS, whole
-from ...pipelines.models.javisdit.prior import Prior
 from ...pipelines.models.javisdit.schedule import shift_ratio
-from ...pipelines.models.javisdit.v01 import MLP_RATIO, JavisDiT01, PriorTokens, V01Config
+from ...pipelines.models.javisdit.v01 import MLP_RATIO, JavisDiT01, V01Config
 from ...pipelines.models.javisdit.v10 import PATCH, JavisDiT10, V10Config
-from ...pipelines.sampling import flow_sigmas
-from ...pipelines.shapes import V01_CLOCK, V10_CLOCK, Asked, JavisClock
-from ...pipelines.streams import Streams
 from ..types import ASKED, PRIOR, PRIOR_KEYS
 from .model import Hosted, JointModel, Sizes, build_model
 

@@ -8,8 +8,8 @@ import comfy.nested_tensor
 import comfy.sd
 from torch import Tensor
 
-from ...pipelines.media import fit_sound
-from ...pipelines.streams import Clip, Streams
+from ...pipelines.core.streams import Clip, Streams
+from ...pipelines.media.sound import fit_sound
 
 
 def nest(streams: Streams[Tensor]) -> comfy.nested_tensor.NestedTensor:

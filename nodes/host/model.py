@@ -18,24 +18,22 @@ import comfy.utils
 import torch
 from torch import Tensor, nn
 
-from ...pipelines.generate import check_clock, latent_sizes
-from ...pipelines.models.adapter.condition import AdapterCondition
+from ...pipelines.core.conditions import WAYS, AdapterCondition, GivenPrior, PlacedTokens, Plan, Prior
+from ...pipelines.core.sizes import VIDEO_STRIDE, Asked, ClipShape
+from ...pipelines.core.streams import Streams
+from ...pipelines.core.weights import WeightsFile, fill
+from ...pipelines.guidance.sampling import SHIFT, flow_sigmas
 from ...pipelines.models.adapter.load import layers_file, load_adapter_layers
-from ...pipelines.models.javisdit.prior import Prior
+from ...pipelines.models.addons.adapter import AdapterLayers
+from ...pipelines.models.addons.plan import PlanLayers
+from ...pipelines.models.addons.prior import PriorLayers
 from ...pipelines.models.planner.load import load_plan_layers
-from ...pipelines.models.pocket.adapter import WAYS, AdapterLayers, carried
-from ...pipelines.models.pocket.codec import VideoCodec
-from ...pipelines.models.pocket.denoiser import levels, open_and_silent
+from ...pipelines.models.pocket.denoiser import carried, levels, open_and_silent
+from ...pipelines.models.pocket.generate import check_clock, latent_sizes
 from ...pipelines.models.pocket.load import configured
 from ...pipelines.models.pocket.network import PocketConfig, TwinStreamDiT
-from ...pipelines.models.pocket.plan import PlanLayers
-from ...pipelines.models.pocket.prior import GivenPrior, PriorLayers
+from ...pipelines.models.pocket.video_codec import VideoCodec
 from ...pipelines.models.prior.load import load_prior_layers
-from ...pipelines.plan import PlacedTokens, Plan
-from ...pipelines.sampling import SHIFT, flow_sigmas
-from ...pipelines.shapes import VIDEO_STRIDE, Asked, ClipShape
-from ...pipelines.streams import Streams
-from ...pipelines.weights import WeightsFile, fill
 from ..types import ADAPTER, AUDIO_TEXT, PLAN, PRIOR
 
 ROUTE = "duet_route"  # [b, 2] on a condition: what a2v and v2a are, as ``route_of`` says it

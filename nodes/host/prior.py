@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import comfy.model_patcher
 from torch import Tensor
 
+from ...pipelines.core.conditions import Prior
 from ...pipelines.models.javisdit.caption import v01_prompt
 from ...pipelines.models.javisdit.load import load_prior
-from ...pipelines.models.javisdit.prior import Prior, token_ids
+from ...pipelines.models.prior.estimator import token_ids
 from ...pipelines.models.prior.load import load_prior_net as load_pocket_prior
 from .families import AUTO, find, place
 from .javisdit import JavisModel01
@@ -46,10 +47,8 @@ def _pocket() -> PriorSource:
         return net.sample([prompt], seed=seed, temperature=temperature)
 
     def picture(prior: Prior, title: str) -> Tensor:
-        from ...pipelines.pictures import (  # matplotlib, which a start of ComfyUI should not wait for
-            draw_layout,
-            pixels,
-        )
+        from ...pipelines.figures.canvas import pixels
+        from ...pipelines.figures.prior import draw_layout
 
         return pixels(draw_layout(net.layout(prior.all_tokens)[0], seconds=net.config.clip.seconds, title=title))
 
@@ -79,7 +78,8 @@ def _javisdit(model: comfy.model_patcher.ModelPatcher, prior: str, tower: str) -
         return estimator.sample(token_ids(v01_prompt(prompt), bpe), seed=seed, temperature=temperature)
 
     def picture(drawn: Prior, title: str) -> Tensor:
-        from ...pipelines.pictures import draw_prior, pixels
+        from ...pipelines.figures.canvas import pixels
+        from ...pipelines.figures.prior import draw_prior
 
         return pixels(draw_prior(drawn, title=v01_prompt(title)))
 

@@ -7,9 +7,9 @@ from typing import Any
 from comfy.cli_args import args
 from comfy_api.latest import InputImpl
 
+from ...pipelines.core.weights import KEY
+from ...pipelines.media.provenance import ASSEMBLED, GENERATED, Provenance, hashed, version
 from ...pipelines.models.pocket import load as pocket
-from ...pipelines.provenance import ASSEMBLED, GENERATED, Provenance, hashed, version
-from ...pipelines.weights import KEY
 from .families import FOLDERS, licences, resolve
 
 LOADER = "DuetLoadAV"

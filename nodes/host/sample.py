@@ -11,8 +11,8 @@ import latent_preview
 import torch
 from torch import Tensor
 
-from ...pipelines.sampling import initial_noise
-from ...pipelines.streams import Streams
+from ...pipelines.core.streams import Streams
+from ...pipelines.guidance.sampling import initial_noise
 from ..types import ASKED
 from .latent import nest, unnest
 from .model import JointModel

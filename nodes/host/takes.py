@@ -13,10 +13,10 @@ import torch
 from comfy_api.latest import Types
 from torch import Tensor
 
-from ...pipelines.metrics.measure import measure, signals_of
-from ...pipelines.metrics.reading import Probes
-from ...pipelines.streams import Clip, Streams
-from ...pipelines.sweep import EVENTS, Take, Takes, Tensors, fingerprint, numbers_of, take_of
+from ...pipelines.bench.readings import Probes
+from ...pipelines.bench.takes import EVENTS, Take, Takes, Tensors, fingerprint, numbers_of, take_of
+from ...pipelines.core.streams import Clip, Streams
+from ...pipelines.sync.measure import measure, signals_of
 from .latent import clip_of, decoded, nest, unnest
 from .provenance import Graph, above
 from .sample import sample_latent

@@ -20,12 +20,12 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
-from ...pipelines.catalogue import what
+from ...pipelines.core.weights import WeightsFile, fill
+from ...pipelines.models.catalogue import what
 from ...pipelines.models.javisdit.caption import clean, scored
 from ...pipelines.models.javisdit.files import read_tensors
 from ...pipelines.models.pocket.load import configured
 from ...pipelines.models.pocket.text import END, MAX_TOKENS, PAD, TextEncoder, UnknownWord, WordTokenizer
-from ...pipelines.weights import WeightsFile, fill
 
 log = logging.getLogger(__name__)
 WeightedTokens = dict[str, list[list[tuple[int, float]]]]  # "duet" -> prompts -> (token, weight)

@@ -13,14 +13,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..models.adapter.condition import SOURCES, condition
+from ..core.conditions import SOURCES, WAYS, PlacedTokens
+from ..core.streams import Streams
+from ..core.weights import halved, save_weights
+from ..models.adapter.condition import condition
 from ..models.adapter.gates import GATES, OPEN_LOGIT, bounded, support
 from ..models.adapter.net import MaskedAdapter
-from ..models.pocket.adapter import WAYS, AdapterLayers, add_lora, lora_tensors
-from ..models.pocket.codec import AudioCodec, VideoCodec
-from ..plan import PlacedTokens
-from ..streams import Streams
-from ..weights import halved, save_weights
+from ..models.addons.adapter import AdapterLayers
+from ..models.pocket.audio_codec import AudioCodec
+from ..models.pocket.lora import add_lora, lora_tensors
+from ..models.pocket.video_codec import VideoCodec
 from .add_on import AddOnObjective, AddOnStage, DistilledObjective
 from .data import LatentCache
 from .flow import Recipe

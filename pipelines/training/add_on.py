@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..models.pocket.add_on import AddOn
+from ..core.weights import halved, save_weights
+from ..models.addons.add_on import AddOn
 from ..models.pocket.network import TwinStreamDiT
 from ..models.pocket.text import TextEncoder
-from ..weights import halved, save_weights
 from .data import LatentCache
 from .flow import FlowBatch, FlowObjective, Recipe, make_batch
 

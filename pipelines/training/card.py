@@ -7,9 +7,9 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-from ..files import replaced
+from ..core.files import replaced
+from ..core.weights import KEY, load_weights
 from ..models.pocket.load import LICENCE
-from ..weights import KEY, load_weights
 
 WORLD = "Trained from scratch on Duet's own procedural world; no third-party data or weights."
 PARTS = {

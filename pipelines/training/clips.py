@@ -12,13 +12,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..conform import read_conformed
-from ..files import replaced
-from ..metrics.fidelity import psnr
-from ..models.pocket.codec import AudioCodec, VideoCodec
+from ..bench.fidelity import psnr
+from ..core.files import replaced
+from ..core.sizes import ClipShape
+from ..core.streams import Clip
+from ..media.conform import read_conformed
+from ..models.pocket.audio_codec import AudioCodec
 from ..models.pocket.text import WordTokenizer
-from ..shapes import ClipShape
-from ..streams import Clip
+from ..models.pocket.video_codec import VideoCodec
 
 MEDIA = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".ogv", ".flv", ".wmv")
 KNOWN_DECIBELS = 20.0  # PSNR of the codec's reconstruction below which a picture is outside the pocket world

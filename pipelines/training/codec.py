@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..metrics.fidelity import moving, psnr
-from ..models.pocket.codec import VideoCodec
-from ..shapes import ClipShape
-from ..weights import halved, save_weights
+from ..bench.fidelity import moving, psnr
+from ..core.sizes import ClipShape
+from ..core.weights import halved, save_weights
+from ..models.pocket.video_codec import VideoCodec
 from ..world import make_scenes, render_picture
 from .data import RenderCache
 

@@ -13,12 +13,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from ..files import replaced
-from ..metrics.reading import render
-from ..models.pocket.codec import AudioCodec, VideoCodec
+from ..bench.readings import render
+from ..core.files import replaced
+from ..core.sizes import ClipShape, segments
+from ..core.streams import Streams
+from ..models.pocket.audio_codec import AudioCodec
 from ..models.pocket.text import PAD, WordTokenizer
-from ..shapes import ClipShape, segments
-from ..streams import Streams
+from ..models.pocket.video_codec import VideoCodec
 from ..world import Scene, caption, make_scenes, render_picture
 from ..world.scene import Split
 

@@ -15,10 +15,10 @@ import torch
 from einops import reduce
 from torch import Tensor, nn
 
+from ..core.streams import Streams
+from ..core.weights import halved, save_weights
 from ..models.pocket.network import PocketConfig, TwinStreamDiT
 from ..models.pocket.text import TextEncoder
-from ..streams import Streams
-from ..weights import halved, save_weights
 from .data import LatentCache
 
 TEXT_DROP = 0.1

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from statistics import fmean
 
-from ..metrics.adapter import mask_quality
-from ..metrics.prior import knowledge, other_sounds
-from ..metrics.prompts import DEVELOPMENT
-from ..metrics.reading import true_latents
+from ..bench.adapter_masks import mask_quality
+from ..bench.prior_knowledge import knowledge, other_sounds
+from ..bench.prompts import DEVELOPMENT
+from ..bench.readings import true_latents
+from ..core.sizes import ClipShape, segments
 from ..models.adapter.net import MaskedAdapter
 from ..models.pocket.load import load_audio_codec, load_video_codec
 from ..models.prior.net import PriorNet
-from ..shapes import ClipShape, segments
 from ..world import make_scenes
 from ..world.scene import MIX
 from .adapter import sufficiency

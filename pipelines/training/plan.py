@@ -11,14 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..metrics.reading import Probes
-from ..models.planner.targets import PER_BLOCK, PlanGrid, plan_targets
-from ..models.pocket.codec import AudioCodec, VideoCodec
-from ..models.pocket.plan import PlanReader
+from ..bench.plan_targets import plan_targets
+from ..bench.readings import Probes
+from ..core.conditions import PlacedTokens, PlanStreams
+from ..core.sizes import ClipShape
+from ..core.streams import Streams
+from ..models.addons.plan import PlanReader
+from ..models.planner.grid import PER_BLOCK, PlanGrid
+from ..models.pocket.audio_codec import AudioCodec
 from ..models.pocket.text import WordTokenizer
-from ..plan import PlacedTokens, PlanStreams
-from ..shapes import ClipShape
-from ..streams import Streams
+from ..models.pocket.video_codec import VideoCodec
 from ..world import Scene, irregular, make_scenes
 from .add_on import AddOnStage
 from .data import LatentCache, encoded

@@ -14,16 +14,16 @@ import torch.nn.functional as F
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from ..metrics.prompts import Prompt
-from ..metrics.reading import Probes
+from ..bench.plan_targets import oracle_plan
+from ..bench.prompts import Prompt
+from ..bench.readings import Probes
+from ..core.streams import Streams
+from ..core.timeline import Timeline
+from ..core.weights import halved, save_weights
 from ..models.planner.language import PAD, SOUND
 from ..models.planner.planner import PlannerConfig, VAPlanner, batched
-from ..models.planner.targets import oracle_plan
-from ..plan import Timeline
-from ..planning import timeline_of
-from ..streams import Streams
-from ..weights import halved, save_weights
 from ..world import caption
+from ..world.truth import timeline_of
 from .data import PARAPHRASES
 from .plan import PlanCache
 

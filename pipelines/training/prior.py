@@ -13,13 +13,15 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ..metrics.prior import NEGATIVES, layout_of, other_sounds
-from ..models.pocket.codec import AudioCodec, VideoCodec
-from ..models.pocket.prior import GivenPrior, PriorLayers
+from ..bench.prior_knowledge import NEGATIVES, layout_of, other_sounds
+from ..core.conditions import GivenPrior
+from ..core.streams import Streams
+from ..core.weights import halved, save_weights
+from ..models.addons.prior import PriorLayers
+from ..models.pocket.audio_codec import AudioCodec
 from ..models.pocket.text import WordTokenizer
+from ..models.pocket.video_codec import VideoCodec
 from ..models.prior.net import PriorNet
-from ..streams import Streams
-from ..weights import halved, save_weights
 from ..world import Scene, make_scenes
 from .add_on import AddOnStage
 from .data import LatentCache, encoded

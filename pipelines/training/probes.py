@@ -9,13 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..metrics.events import f1, true_events
-from ..metrics.probes import BINS_PER_FRAME, AudioProbe, VideoProbe, onset_loss, onset_target
-from ..models.pocket.codec import AudioCodec, VideoCodec, log_mel
-from ..shapes import ClipShape
-from ..weights import halved, save_weights
+from ..bench.probes import BINS_PER_FRAME, AudioProbe, VideoProbe, onset_loss, onset_target
+from ..core.sizes import ClipShape
+from ..core.timeline import PLACES
+from ..core.weights import halved, save_weights
+from ..models.pocket.audio_codec import AudioCodec, log_mel
+from ..models.pocket.video_codec import VideoCodec
+from ..sync.events import f1
 from ..world import KINDS, Scene, make_scenes, render_picture, render_sound
-from ..world.scene import COLOURS, PLACES
+from ..world.scene import COLOURS
+from ..world.truth import true_events
 from .data import RenderCache
 
 RECONSTRUCTED = 0.4  # share of clips shown as the codec gives them back

@@ -13,19 +13,25 @@ import torch
 from accelerate import PartialState
 from torch import nn
 
-from ..guidance import PerStreamCFG
-from ..metrics.bench import Planning, Variant, chunks, score_chunk, summarise
-from ..metrics.prompts import AUDIBLE, DEVELOPMENT, bench_prompts
-from ..metrics.reading import AUDIO_PROBE, VIDEO_PROBE, Probes
-from ..metrics.suites.adapter import from_clips
-from ..metrics.suites.plan import edited, given, oracle, shuffled
-from ..metrics.suites.prior import clip_prior
+from ..bench.prompts import AUDIBLE, DEVELOPMENT, bench_prompts
+from ..bench.readings import AUDIO_PROBE, VIDEO_PROBE, Probes
+from ..bench.runner import Planning, Variant, chunks, score_chunk, summarise
+from ..bench.suites.adapter import from_clips
+from ..bench.suites.plan import edited, given, oracle, shuffled
+from ..bench.suites.prior import clip_prior
+from ..core.conditions import WAYS
+from ..core.sizes import ClipShape
+from ..core.weights import WEIGHTS, halved, load_weights, save_weights
+from ..guidance.modifiers import Apart
+from ..guidance.strategy import PerStreamCFG
 from ..models.adapter.load import layers_file, load_adapter
 from ..models.adapter.net import AdapterConfig, MaskedAdapter
+from ..models.addons.adapter import AdapterLayers, AdapterLayersConfig
+from ..models.addons.plan import PlanConfig, PlanLayers
+from ..models.addons.prior import PriorLayers, PriorLayersConfig
 from ..models.planner.load import load_plan_layers, load_planner
 from ..models.planner.planner import PlannerConfig, VAPlanner
-from ..models.pocket.adapter import WAYS, AdapterLayers, AdapterLayersConfig
-from ..models.pocket.codec import AudioCodec, VideoCodec, log_mel
+from ..models.pocket.audio_codec import AudioCodec, log_mel
 from ..models.pocket.load import (
     ADD_ONS,
     FILES,
@@ -36,14 +42,10 @@ from ..models.pocket.load import (
     load_video_codec,
 )
 from ..models.pocket.network import POCKET, TwinStreamDiT
-from ..models.pocket.plan import PlanConfig, PlanLayers
-from ..models.pocket.prior import PriorLayers, PriorLayersConfig
 from ..models.pocket.text import TextEncoder
+from ..models.pocket.video_codec import VideoCodec
 from ..models.prior.load import load_prior_layers, load_prior_net
 from ..models.prior.net import PriorNet, PriorNetConfig
-from ..modifiers import Apart
-from ..shapes import ClipShape
-from ..weights import WEIGHTS, halved, load_weights, save_weights
 from ..world import make_scenes, vocabulary
 from ..world.scene import MIX, SOUNDING
 from .adapter import MASKS_SLOWER, RANK, AdapterLayersStage, AdapterStage, Price

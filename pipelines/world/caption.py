@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+from ..core.timeline import WHERE
 from .scene import SILENT, Scene, Subject
 
 VERBS = {
@@ -16,7 +17,6 @@ VERBS = {
     "cloud": "drifts",
     "star": "spins",
 }
-WHERE = {"left": "on the left", "middle": "in the middle", "right": "on the right"}
 SCENERY = {"night": "at night", "meadow": "in a meadow", "desert": "in the desert"}
 SILENCE = ("silently", "without a sound")
 
@@ -70,7 +70,8 @@ def caption(scene: Scene, *, paraphrase: int = 0) -> str:
 
 def vocabulary() -> list[str]:
     """Every word the grammar can produce, sorted."""
-    from .scene import BACKGROUNDS, COLOURS, KINDS, PLACES, SIZES, TEMPI
+    from ..core.timeline import PLACES
+    from .scene import BACKGROUNDS, COLOURS, KINDS, SIZES, TEMPI
 
     fixed = "a an the and while then before unseen off screen after first second third beat of only alone one sounds smaller larger"
     phrases = [

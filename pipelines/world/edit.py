@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from random import Random
 
-from .scene import ONSET_MARGIN, PLACE_X, PLACES, Scene, Subject
+from ..core.timeline import PLACES
+from .scene import ONSET_MARGIN, PLACE_X, Scene, Subject
 
 BY = (0.3, 0.8)  # seconds by which one event is moved
 ROOM = 0.25  # seconds kept free of events of its kind around a moved one: nearer ones the picture's probe takes as one

@@ -17,7 +17,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ..shapes import ClipShape
+from ..core.sizes import ClipShape
 from .scene import KINDS, SILENT, Scene, Subject
 
 RADIUS = {"small": 0.11, "large": 0.16}

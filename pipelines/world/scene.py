@@ -13,12 +13,13 @@ from dataclasses import asdict, dataclass, replace
 from random import Random
 from typing import Literal
 
+from ..core.timeline import PLACES
+
 SOUNDING = ("ball", "bell", "lamp", "drum", "bird", "clock")
 SILENT = ("cloud", "star")
 KINDS = SOUNDING + SILENT
 COLOURS = ("red", "green", "blue", "yellow", "purple", "white")
 SIZES = ("small", "large")
-PLACES = ("left", "middle", "right")
 TEMPI = ("slowly", "quickly", "once")
 BACKGROUNDS = ("night", "meadow", "desert")
 STRATA = ("single", "sequential", "simultaneous", "muted", "offscreen", "reasoning")

@@ -6,16 +6,11 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from duet_av.kernels.context_attention import (
-    context_attention,
-    context_attention_reference,
-    context_mass,
-    window_mask,
-)
+from duet_av.kernels.context_attention import context_attention, context_attention_reference, context_mass, window_mask
 from duet_av.kernels.prior_attention import prior_attention, prior_attention_reference
 from duet_av.kernels.rotary import rotary_table, rotate, rotate_reference
 from duet_av.kernels.segment_attention import SegmentSplit, segment_attention, segment_mask
-from duet_av.pipelines.shapes import latent_frame_of
+from duet_av.pipelines.core.sizes import latent_frame_of
 
 
 def heads(*shape):

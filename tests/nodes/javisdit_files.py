@@ -8,9 +8,9 @@ from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
 from duet_av.pipelines.models.javisdit.autoencoder import AutoencoderKL, KLConfig
 from duet_av.pipelines.models.javisdit.opensora_vae import OpenSoraVAE, TemporalConfig
-from duet_av.pipelines.models.javisdit.prior import PriorConfig, PriorEstimator
 from duet_av.pipelines.models.javisdit.v01 import JavisDiT01, V01Config
 from duet_av.pipelines.models.javisdit.v10 import JavisDiT10, V10Config
+from duet_av.pipelines.models.prior.estimator import PriorConfig, PriorEstimator
 
 TEXT = 64  # width of the text encoders
 V01 = V01Config(

@@ -3,17 +3,18 @@
 import pytest
 import torch
 
-from duet_av.pipelines.generate import Request, sample
-from duet_av.pipelines.given import VIDEO, Given, made_frames
-from duet_av.pipelines.guidance import PerStreamCFG
-from duet_av.pipelines.metrics.reading import true_latents
+from duet_av.pipelines.bench.readings import true_latents
+from duet_av.pipelines.core.conditions import V2A
+from duet_av.pipelines.core.keep import VIDEO, Given, made_frames
+from duet_av.pipelines.core.sizes import ClipShape
+from duet_av.pipelines.core.streams import Streams
+from duet_av.pipelines.core.weights import load_weights
+from duet_av.pipelines.guidance.strategy import PerStreamCFG
 from duet_av.pipelines.models.adapter.condition import condition
 from duet_av.pipelines.models.adapter.load import layers_file, load_adapter, with_adapter
-from duet_av.pipelines.models.pocket.adapter import LORA, V2A
+from duet_av.pipelines.models.pocket.generate import Request, sample
 from duet_av.pipelines.models.pocket.load import PocketModel
-from duet_av.pipelines.shapes import ClipShape
-from duet_av.pipelines.streams import Streams
-from duet_av.pipelines.weights import load_weights
+from duet_av.pipelines.models.pocket.lora import LORA
 from duet_av.pipelines.world import caption, make_scene
 
 STEPS = 6

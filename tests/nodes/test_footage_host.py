@@ -4,14 +4,15 @@ import av
 import pytest
 import torch
 
-from duet_av.pipelines.footage import Footage, given_footage
-from duet_av.pipelines.generate import Request, sample
-from duet_av.pipelines.given import FIRST, VIDEO
-from duet_av.pipelines.guidance import DEFAULT
-from duet_av.pipelines.metrics.reading import render
+from duet_av.pipelines.bench.readings import render
+from duet_av.pipelines.core.keep import FIRST, VIDEO
+from duet_av.pipelines.core.sizes import ClipShape
+from duet_av.pipelines.guidance.strategy import DEFAULT
+from duet_av.pipelines.media.footage import Footage
+from duet_av.pipelines.media.provenance import read_provenance
+from duet_av.pipelines.models.pocket.footage import given_footage
+from duet_av.pipelines.models.pocket.generate import Request, sample
 from duet_av.pipelines.models.pocket.load import PocketModel
-from duet_av.pipelines.provenance import read_provenance
-from duet_av.pipelines.shapes import ClipShape
 from duet_av.pipelines.world import caption, make_scene
 
 SCENE = make_scene(7, 3, stratum="single")

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from duet_av.pipelines.guidance import PLAIN, UCG, Branch, PerStreamCFG
-from duet_av.pipelines.modifiers import APG, CFGZero, Rescale, Schedule, Window
+from duet_av.pipelines.guidance.modifiers import APG, CFGZero, Rescale, Schedule, Window
+from duet_av.pipelines.guidance.strategy import PLAIN, UCG, Branch, PerStreamCFG
 
 STEPS = 3
 
@@ -118,7 +118,7 @@ def test_a_closed_direction_carries_nothing_and_the_other_one_does(run, host, sa
     autograd cannot pass them; a finite change that leaves no trace says more than a zero gradient.)"""
     from duet_av.nodes.host.branches import evaluate
     from duet_av.nodes.host.guider import pack, unpack
-    from duet_av.pipelines.streams import Streams
+    from duet_av.pipelines.core.streams import Streams
 
     tried, found = guider(run, host, PerStreamCFG(1.0, 1.0)), {}
 

@@ -5,11 +5,11 @@ import logging
 import pytest
 import torch
 
-from duet_av.pipelines.generate import Request, decode, sample
-from duet_av.pipelines.guidance import PerStreamCFG
+from duet_av.pipelines.core.sizes import ClipShape
+from duet_av.pipelines.guidance.modifiers import Apart
+from duet_av.pipelines.guidance.strategy import PerStreamCFG
+from duet_av.pipelines.models.pocket.generate import Request, decode, sample
 from duet_av.pipelines.models.pocket.load import PocketModel
-from duet_av.pipelines.modifiers import Apart
-from duet_av.pipelines.shapes import ClipShape
 
 PROMPT = "a small red ball bounces slowly on the left at night"
 STEPS = 6
@@ -153,7 +153,7 @@ def test_unknown_words_are_reported_by_both_text_nodes(comfy, run, loaded, caplo
 
 
 def test_the_video_has_the_length_rate_and_size_asked_for(run, loaded, sampled, tmp_path):
-    from duet_av.pipelines.media import read_mp4
+    from duet_av.pipelines.media.mp4 import read_mp4
 
     images, audio, fps = run("DuetDecode", sampled, *loaded[2:], False)
     (video,) = run("DuetMux", images[0], audio[0], fps, 4)

@@ -6,13 +6,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from duet_av.pipelines.guidance import UCG, Branch, PerStreamCFG
+from duet_av.pipelines.core.conditions import PriorTokens
+from duet_av.pipelines.core.streams import Streams
+from duet_av.pipelines.guidance.sampling import euler, flow_sigmas, initial_noise
+from duet_av.pipelines.guidance.strategy import UCG, Branch, PerStreamCFG
 from duet_av.pipelines.models.javisdit.load import CONFIGS
 from duet_av.pipelines.models.javisdit.schedule import shift_ratio
-from duet_av.pipelines.models.javisdit.v01 import JavisDiT01, PriorTokens
+from duet_av.pipelines.models.javisdit.v01 import JavisDiT01
 from duet_av.pipelines.models.javisdit.v10 import JavisDiT10
-from duet_av.pipelines.sampling import euler, flow_sigmas, initial_noise
-from duet_av.pipelines.streams import Streams
 
 FIRST, SECOND = "JavisDiT-v0.1-jav-240p4s/", "JavisDiT-v1.0-jav/"
 PROMPT = "a ball bounces on the left and a bell rings"

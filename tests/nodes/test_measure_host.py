@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from duet_av.pipelines.shapes import ClipShape
+from duet_av.pipelines.core.sizes import ClipShape
 from duet_av.pipelines.world import irregular, make_scene, render_picture, render_sound
 
 SHAPE = ClipShape(seconds=8.0)

@@ -5,15 +5,15 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from duet_av.pipelines.generate import Request, decode, sample
-from duet_av.pipelines.guidance import PerStreamCFG
-from duet_av.pipelines.metrics.reading import Probes, read
+from duet_av.pipelines.bench.readings import Probes, read
+from duet_av.pipelines.core.sizes import ClipShape
+from duet_av.pipelines.core.timeline import Timeline
+from duet_av.pipelines.guidance.modifiers import PlanScale
+from duet_av.pipelines.guidance.strategy import PerStreamCFG
 from duet_av.pipelines.models.planner.load import load_planner, with_plan_layers
+from duet_av.pipelines.models.planner.request import plan_request
+from duet_av.pipelines.models.pocket.generate import Request, decode, sample
 from duet_av.pipelines.models.pocket.load import PocketModel
-from duet_av.pipelines.modifiers import PlanScale
-from duet_av.pipelines.plan import Timeline
-from duet_av.pipelines.planning import plan_request
-from duet_av.pipelines.shapes import ClipShape
 
 PROMPT = "a small red bell rings slowly on the left at night"
 MOVED = "0.30 bell left\n1.20 bell left"
@@ -60,7 +60,7 @@ def test_picture_and_sound_happen_when_the_edited_plan_says(run, planned):
     edited = run("DuetEditPlan", planned.planner, planned.plan, MOVED)[0]
     streams = sampled(run, planned, edited, steps=25)
     model = PocketModel.load()
-    from duet_av.pipelines.streams import Streams
+    from duet_av.pipelines.core.streams import Streams
 
     (take,) = read(Probes.load(), decode(model, Streams(*streams), ClipShape()))
     for events in (take.heard["bell"], take.seen.events["bell"]):

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from duet_av.pipelines.generate import Request, sample
-from duet_av.pipelines.guidance import PerStreamCFG
+from duet_av.pipelines.core.conditions import given_prior
+from duet_av.pipelines.guidance.strategy import PerStreamCFG
+from duet_av.pipelines.models.pocket.generate import Request, sample
 from duet_av.pipelines.models.pocket.load import PocketModel
-from duet_av.pipelines.models.pocket.prior import given_prior
 from duet_av.pipelines.models.prior.load import load_prior_net, with_prior_layers
 
 PROMPT = "a small red bell rings slowly on the left at night"

@@ -13,12 +13,13 @@ import urllib.request
 
 import pytest
 
-from duet_av.pipelines.media import read_mp4, shifted, write_mp4
-from duet_av.pipelines.metrics.reading import Probes, render
-from duet_av.pipelines.plan import Timeline
-from duet_av.pipelines.provenance import read_provenance
-from duet_av.pipelines.shapes import ClipShape
-from duet_av.pipelines.streams import Clip
+from duet_av.pipelines.bench.readings import Probes, render
+from duet_av.pipelines.core.sizes import ClipShape
+from duet_av.pipelines.core.streams import Clip
+from duet_av.pipelines.core.timeline import Timeline
+from duet_av.pipelines.media.mp4 import read_mp4, write_mp4
+from duet_av.pipelines.media.provenance import read_provenance
+from duet_av.pipelines.media.sound import shifted
 from duet_av.pipelines.world import irregular, make_scene
 
 pytestmark = [

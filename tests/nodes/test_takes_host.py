@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from duet_av.pipelines.guidance import PerStreamCFG
-from duet_av.pipelines.sweep import ANY, EVENTS
+from duet_av.pipelines.bench.takes import ANY, EVENTS
+from duet_av.pipelines.guidance.strategy import PerStreamCFG
 
 PROMPT = "a small red ball bounces slowly on the left at night"
 

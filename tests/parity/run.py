@@ -34,14 +34,15 @@ if "duet_av" not in sys.modules:
 
 from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig  # noqa: E402
 
+from duet_av.pipelines.core.conditions import PriorTokens  # noqa: E402
+from duet_av.pipelines.core.streams import Streams  # noqa: E402
+from duet_av.pipelines.guidance.sampling import euler, flow_sigmas  # noqa: E402
 from duet_av.pipelines.models.javisdit.autoencoder import AutoencoderKL, KLConfig  # noqa: E402
 from duet_av.pipelines.models.javisdit.opensora_vae import OpenSoraVAE, TemporalConfig  # noqa: E402
-from duet_av.pipelines.models.javisdit.prior import UNUSED_KEYS, PriorConfig, PriorEstimator  # noqa: E402
 from duet_av.pipelines.models.javisdit.schedule import shift_ratio  # noqa: E402
-from duet_av.pipelines.models.javisdit.v01 import JavisDiT01, PriorTokens, V01Config  # noqa: E402
+from duet_av.pipelines.models.javisdit.v01 import JavisDiT01, V01Config  # noqa: E402
 from duet_av.pipelines.models.javisdit.v10 import JavisDiT10, V10Config  # noqa: E402
-from duet_av.pipelines.sampling import euler, flow_sigmas  # noqa: E402
-from duet_av.pipelines.streams import Streams  # noqa: E402
+from duet_av.pipelines.models.prior.estimator import UNUSED_KEYS, PriorConfig, PriorEstimator  # noqa: E402
 
 TOLERANCE = {"prior": 1e-3}
 USUAL = 2e-5

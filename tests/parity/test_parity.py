@@ -40,9 +40,9 @@ def test_at_real_size_every_official_key_has_its_place_and_nothing_stays_empty(n
 
     from duet_av.pipelines.models.javisdit.autoencoder import AUDIOLDM2_VAE, AutoencoderKL
     from duet_av.pipelines.models.javisdit.opensora_vae import OpenSoraVAE
-    from duet_av.pipelines.models.javisdit.prior import UNUSED_KEYS, PriorConfig, PriorEstimator
     from duet_av.pipelines.models.javisdit.v01 import JavisDiT01, V01Config
     from duet_av.pipelines.models.javisdit.v10 import JavisDiT10, V10Config
+    from duet_av.pipelines.models.prior.estimator import UNUSED_KEYS, PriorConfig, PriorEstimator
 
     vocoder = SpeechT5HifiGanConfig(
         model_in_dim=64,
@@ -77,7 +77,7 @@ PARTS = {
 
 @pytest.mark.parametrize("name", PARTS)
 def test_the_official_files_are_known_by_their_names(name):
-    from duet_av.pipelines.catalogue import what
+    from duet_av.pipelines.models.catalogue import what
 
     assert what(expanded(name)) == PARTS[name]
 

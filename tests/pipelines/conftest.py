@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from duet_av.pipelines.core.streams import Streams
 from duet_av.pipelines.models.pocket.network import PocketConfig, TwinStreamDiT
-from duet_av.pipelines.streams import Streams
 
 TINY = PocketConfig(
     dim=32,

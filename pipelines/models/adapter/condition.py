@@ -6,35 +6,16 @@ Letters: b batch, l tokens of the stream that is read, d their channels, f frame
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from ...plan import PlacedTokens
-from ...streams import Streams
-from ..pocket.adapter import A2V, V2A, WAYS, AdapterTokens
+from ...core.conditions import SOURCES, WAYS, AdapterCondition, AdapterTokens, PlacedTokens
+from ...core.streams import Streams
 from .gates import GATES, THRESHOLD, let_through, support
 from .net import CELL, MaskedAdapter
-
-SOURCES = {V2A: "video", A2V: "audio"}  # the stream that is read
-
-
-@dataclass(frozen=True)
-class AdapterCondition:
-    """Of the stream that is read: its soft mask, the hard mask's support, and the projected tokens as they are let through."""
-
-    way: str
-    mask: Float[Tensor, "b l d"]
-    support: Float[Tensor, "b l d"]
-    tokens: PlacedTokens
-
-    @property
-    def streams(self) -> AdapterTokens:
-        """The tokens at the stream that reads them."""
-        return Streams(**{WAYS[self.way]: self.tokens})
 
 
 def adapter_streams(conditions: Sequence[AdapterCondition]) -> AdapterTokens:

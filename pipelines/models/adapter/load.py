@@ -7,10 +7,12 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from ...weights import fill, load_weights
-from ..pocket.adapter import LORA, WAYS, AdapterLayers, AdapterLayersConfig, merge_lora
-from ..pocket.add_on import add_on_config
+from ...core.conditions import WAYS
+from ...core.weights import fill, load_weights
+from ..addons.adapter import AdapterLayers, AdapterLayersConfig
+from ..addons.add_on import add_on_config
 from ..pocket.load import ADD_ONS, FILES, configured
+from ..pocket.lora import LORA, merge_lora
 from ..pocket.network import PocketConfig, TwinStreamDiT
 from .net import AdapterConfig, MaskedAdapter
 

@@ -18,10 +18,10 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ...plan import unit_grid
-from ...shapes import ClipShape
-from ...streams import Streams
-from ..readers import QueryReader, ReadBlock, ReaderSize, StreamReader
+from ...core.conditions import unit_grid
+from ...core.sizes import ClipShape
+from ...core.streams import Streams
+from ..perceiver import QueryReader, ReadBlock, ReaderSize, StreamReader
 from .gates import GATES, NOISE, OPEN, OPEN_LOGIT, bounded
 
 CELL = 2  # latent rows and columns in one token of the picture

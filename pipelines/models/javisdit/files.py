@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ...catalogue import what
+from ..catalogue import what
 
 Tensors = dict[str, Tensor]
 WRAPPERS = ("base_model.model.", "module.", "_orig_mod.")

@@ -14,12 +14,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ...weights import fill
+from ...core.weights import fill
+from ..prior.estimator import UNUSED_KEYS, PriorConfig, PriorEstimator
 from .audio import AudioLDM2Codec
 from .autoencoder import AutoencoderKL, KLConfig
 from .files import Tensors, described, read_tensors, require
 from .opensora_vae import OpenSoraVAE, TemporalConfig
-from .prior import UNUSED_KEYS, PriorConfig, PriorEstimator
 from .v01 import V01Config
 from .v10 import V10Config
 

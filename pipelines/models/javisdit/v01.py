@@ -14,11 +14,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ....kernels.prior_attention import prior_attention
-from ...streams import Streams
+from ...core.conditions import PriorTokens
+from ...core.streams import Streams
 from .layers import CrossAttention, Mlp, SelfAttention, TimestepMlp, modulate, pair_table, placed
 
 IMAGE_FPS = 120.0  # what a single frame is told to be
@@ -43,15 +44,6 @@ class V01Config:
     spatial_prior_len: int = 32
     temporal_prior_len: int = 32
     st_prior_channel: int = 128
-
-
-@dataclass(frozen=True)
-class PriorTokens:
-    """Tokens of one or more priors, [p, number of tokens, channels]; ``own`` names each sample's (None: all samples see all priors)."""
-
-    spatial: Float[Tensor, "p ns k"]
-    temporal: Float[Tensor, "p nt k"]
-    own: Int[Tensor, " b"] | None = None
 
 
 class Caption(nn.Module):

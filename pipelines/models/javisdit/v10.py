@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ....kernels.segment_attention import SegmentSplit, segment_attention
-from ...streams import Streams
+from ...core.streams import Streams
 from .layers import modulate, pair_table, placed, sinusoid, turn_pairs
 
 PATCH = 2  # rows and columns of video, time and mel of audio

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from ...plan import MARKS, PLACES, Event, Timeline
+from ...core.timeline import MARKS, PLACES, Event, Timeline
 from ..pocket.text import WordTokenizer
 
 PAD, SYSTEM, SOUND, TIMELINE, NO_TIMELINE, END, SEE, HEAR = range(8)

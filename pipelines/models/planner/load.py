@@ -6,11 +6,11 @@ from pathlib import Path
 
 from torch import nn
 
-from ...weights import fill, load_weights
-from ..pocket.add_on import add_on_config
+from ...core.weights import fill, load_weights
+from ..addons.add_on import add_on_config
+from ..addons.plan import PlanConfig, PlanLayers
 from ..pocket.load import ADD_ONS, FILES
 from ..pocket.network import PocketConfig, TwinStreamDiT
-from ..pocket.plan import PlanConfig, PlanLayers
 from .planner import PlannerConfig, VAPlanner
 
 

@@ -17,11 +17,12 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ....kernels.rotary import RotaryTable, rotary_table, rotate
-from ...plan import Plan, Timeline
-from ...streams import Streams
-from ..pocket.blocks import Attention
+from ...core.conditions import Plan
+from ...core.streams import Streams
+from ...core.timeline import Timeline
+from ..attention import Attention
+from .grid import CELLS, PlanGrid
 from .language import END, HEAR, PAD, SEE, TIMELINE, PlanLanguage
-from .targets import CELLS, PlanGrid
 
 RATE = 16.0  # rotary positions are seconds times this
 

@@ -17,7 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...plan import MARKS, PLACES, Plan, Timeline
+from ...core.conditions import Plan
+from ...core.timeline import MARKS, PLACES, Timeline
 from .language import MAX_EVENTS
 
 if TYPE_CHECKING:

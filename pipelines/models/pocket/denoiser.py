@@ -7,16 +7,33 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ...guidance import Branch, Latents
-from ...plan import PlanStreams
-from ...streams import Streams
-from .adapter import AdapterTokens, carried
+from ...core.conditions import WAYS, AdapterTokens, GivenPrior, PlacedTokens, PlanStreams
+from ...core.streams import Latents, Streams
+from ...guidance.strategy import Branch
+from ..addons.plan import PlanLayers
+from ..addons.prior import PriorLayers
 from .network import TwinStreamDiT
-from .plan import PlanLayers
-from .prior import GivenPrior, PriorLayers
+
+
+def carried(
+    adapter: AdapterTokens, route: Streams[Bool[Tensor, " b"]]
+) -> tuple[dict[str, PlacedTokens], Streams[Bool[Tensor, " b"]]]:
+    """Conditions and routes where an adapter carries the other stream: the direct route is closed, and in a branch in which the
+    stream is to see nothing of the other one, so does the adapter keep silent."""
+    conditions = {
+        way: PlacedTokens(tokens.tokens, tokens.places, getattr(route, stream) & _shown(tokens))
+        for way, stream in WAYS.items()
+        if (tokens := getattr(adapter, stream)) is not None
+    }
+    return conditions, route.map(lambda flag, tokens: flag if tokens is None else torch.zeros_like(flag), adapter)
+
+
+def _shown(tokens: PlacedTokens) -> Tensor | bool:
+    return True if tokens.shown is None else tokens.shown
+
 
 Text = Float[Tensor, "b m s"]
 NOTHING_GIVEN = Streams[Tensor]()

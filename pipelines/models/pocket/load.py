@@ -9,10 +9,11 @@ from typing import TypeVar
 
 from torch import nn
 
-from ...weights import WEIGHTS, WeightsFile, fill, load_weights
-from .codec import AudioCodec, VideoCodec
+from ...core.weights import WEIGHTS, WeightsFile, fill, load_weights
+from .audio_codec import AudioCodec
 from .network import PocketConfig, TwinStreamDiT
 from .text import TextEncoder
+from .video_codec import VideoCodec
 
 M = TypeVar("M", bound=nn.Module)
 T = TypeVar("T")

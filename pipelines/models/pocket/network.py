@@ -22,9 +22,17 @@ from torch import Tensor, nn
 
 from ....kernels.context_attention import window_mask
 from ....kernels.rotary import rotary_table
-from ...shapes import PIXEL_STEP, VIDEO_PATCH, audio_latent_seconds, latent_frame_of, latent_times, video_latent_seconds
-from ...streams import Streams
-from .blocks import Geometry, StreamBlock, modulate
+from ...core.sizes import (
+    PIXEL_STEP,
+    VIDEO_PATCH,
+    audio_latent_seconds,
+    latent_frame_of,
+    latent_times,
+    video_latent_seconds,
+)
+from ...core.streams import Streams
+from ..attention import Geometry, modulate
+from .blocks import StreamBlock
 
 RATE = 16.0  # rotary positions are seconds times this
 SPAN = 8.0  # rotary positions of rows and columns run from 0 to this, whatever the resolution

@@ -15,12 +15,12 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ...plan import unit_grid
-from ...shapes import VIDEO_PATCH
-from ...streams import Streams
-from ...world.scene import PLACES
-from ..javisdit.prior import LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE
-from ..readers import QueryReader, ReaderSize, StreamReader
+from ...core.conditions import unit_grid
+from ...core.sizes import VIDEO_PATCH
+from ...core.streams import Streams
+from ...core.timeline import PLACES
+from ..perceiver import QueryReader, ReaderSize, StreamReader
+from .estimator import LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE
 
 BINS = 16  # a second: bins of what is read from the tokens
 KEY = 128  # channels in which a draw and a clip are compared

@@ -10,10 +10,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ...streams import Streams
-from ..javisdit.prior import Prior, PriorConfig, PriorEstimator, TextInput
+from ...core.conditions import Prior
+from ...core.streams import Streams
 from ..pocket.text import MAX_TOKENS, SPECIAL, WordTokenizer
 from .clip import ClipConfig, ClipEncoder, Critic, LayoutReader
+from .estimator import PriorConfig, PriorEstimator, TextInput
 
 
 @dataclass(frozen=True)

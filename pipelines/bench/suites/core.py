@@ -1,0 +1,41 @@
+"""The shipped base under plain guidance."""
+
+from __future__ import annotations
+
+from ...guidance.modifiers import Apart
+from ...guidance.strategy import PerStreamCFG
+from ..prompts import AUDIBLE, DEVELOPMENT, bench_prompts
+from ..runner import Rows, Run, Task, Variant, chunks, differences, run_tasks, run_variants, summarise
+from ..tables import Table
+
+SCALES = (1.0, 2.0, 3.0, 5.0)
+DEVELOPMENT_SHARE = 0.25  # length of the development list, in lengths of the test list
+
+
+def measure(run: Run) -> Table:
+    """The shipped base: plain CFG chosen on development, over all prompts; beside it, on half of those with an audible
+    source, no guidance and each stream alone; and true clips."""
+    listed = bench_prompts(round(DEVELOPMENT_SHARE * run.prompts), DEVELOPMENT, strata=AUDIBLE)
+    trials = [Variant(f"cfg {scale:g}", PerStreamCFG(scale, scale)) for scale in SCALES]
+    tried = run_variants(trials, listed, jobs=run.jobs, on_chunk=run.on_chunk)
+    found = {name: summarise(records)["all"] for name, records in tried.items()}
+    best = max(trials, key=lambda trial: found[trial.name]["sync_normalised"].mean)
+
+    prompts, audible = bench_prompts(run.prompts, run.seed), bench_prompts(run.prompts // 2, run.seed, strata=AUDIBLE)
+    chosen = Variant("cfg-chosen", best.strategy)
+    others = [Variant("none", PerStreamCFG(1.0, 1.0)), Variant("context-only", Apart(best.strategy))]
+    records = run_variants([chosen], prompts, jobs=run.jobs, on_chunk=run.on_chunk)
+    records |= run_variants(others, audible, jobs=run.jobs, on_chunk=run.on_chunk)
+    rows = {name: summarise(part) for name, part in records.items()}
+    rows["true-clips"] = _true_clips(run)
+    for other in others:
+        rows[f"{other.name}-minus-cfg-chosen"] = differences(records[other.name], records["cfg-chosen"])
+    development = {name: round(metrics["sync_normalised"].mean, 4) for name, metrics in found.items()}
+    notes = {"cfg-chosen": best.name, "sync_normalised on development": development}
+    return Table("core", len(prompts), run.seed, rows, notes)
+
+
+def _true_clips(run: Run) -> Rows:
+    """The instruments and metrics on the scenes' own clips."""
+    tasks: list[Task] = [(part, None) for part in chunks(bench_prompts(run.prompts, run.seed))]
+    return summarise(r for records in run_tasks(tasks, jobs=run.jobs, on_chunk=run.on_chunk) for r in records)

@@ -1,0 +1,115 @@
+"""Strategies of guidance against each other: what synchrony each form buys, and what it costs in attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from statistics import fmean
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from ...guidance.strategy import UCG, PerStreamCFG, Strategy
+from ..prompts import AUDIBLE, DEVELOPMENT, bench_prompts
+from ..runner import Record, Run, Variant, differences, run_variants, summarise
+from ..tables import Table
+
+TEXT = (2.0, 3.0, 5.0)
+CONTEXT = (1.5, 2.0, 3.0, 5.0)
+MASKED = ("U3", "U5")  # forms in which the masked null is tried: LTX-2's and UniAVGen's
+FORMS = ("U2", "U2'", "U3")  # those that read both scales
+ATTRIBUTES = ("kind_accuracy", "side_accuracy", "colour_accuracy")
+TOLERATED = 0.03  # what an attribute may fall below plain CFG's on the development list for a setting to be chosen
+DEVELOPMENT_SHARE, TEST_SHARE = 0.15, 0.6  # of the list asked for; what has an audible source in it is used
+
+Found = dict[str, dict[str, float]]
+
+
+def measure(run: Run) -> Table:
+    """None, plain CFG, UCG and the masked null, each with the settings that the development list prefers."""
+    found: Found = {}
+    strategies, chosen = _choose(run, found)
+    prompts = bench_prompts(round(TEST_SHARE * run.prompts), run.seed, strata=AUDIBLE)
+    variants = [Variant(row, strategies[name]) for row, name in chosen.items()]
+    records = run_variants(variants, prompts, jobs=run.jobs, on_chunk=run.on_chunk)
+    rows = {name: summarise(part) for name, part in records.items()}
+    for a, b in (("ucg", "cfg"), ("masked-null", "cfg"), ("ucg", "masked-null")):
+        rows[f"{a}-chosen-minus-{b}-chosen"] = differences(records[f"{a}-chosen"], records[f"{b}-chosen"])
+    gain = rows["ucg-chosen-minus-cfg-chosen"]["all"]["sync_normalised"].mean
+    headroom = 1 - rows["cfg-chosen"]["all"]["sync_normalised"].mean
+    notes = {**chosen, "ucg's gain as a share of what cfg leaves": round(gain / headroom, 3), "development": found}
+    return Table("guidance", len(prompts), run.seed, rows, notes)
+
+
+def _choose(run: Run, found: Found) -> tuple[dict[str, Strategy], dict[str, str]]:
+    """Every setting tried, and which is chosen for each row: the most synchrony F1 among those that hold the attributes.
+
+    Scores on the development list go into ``found``.
+    """
+    listed = bench_prompts(round(DEVELOPMENT_SHARE * run.prompts), DEVELOPMENT, strata=AUDIBLE)
+    strategies: dict[str, Strategy] = {}
+
+    def best(settings: Mapping[str, Strategy], floor: Mapping[str, float]) -> str:
+        strategies.update(settings)
+        tried = [Variant(name, s, anchored=False) for name, s in settings.items() if name not in found]
+        records = run_variants(tried, listed, jobs=run.jobs, on_chunk=run.on_chunk)
+        found.update({name: _scores(part) for name, part in records.items()})
+        kept = [name for name in settings if all(found[name][a] >= v for a, v in floor.items())]
+        return max(kept or settings, key=lambda name: found[name]["sync_f1"])
+
+    plain = {"none": PerStreamCFG(1.0, 1.0)} | {f"cfg {s:g}": PerStreamCFG(s, s) for s in TEXT}
+    cfg = best(plain, {})
+    text, floor = plain[cfg].video, {name: found[cfg][name] - TOLERATED for name in ATTRIBUTES}
+    forms = _forms(text)
+    ucg = best(forms, floor)
+    ucg = best({ucg: forms[ucg], **_by_direction(ucg, forms[ucg])}, floor)
+    masked = {f"masked {name}": replace(form, masked=True) for name, form in forms.items() if form.form in MASKED}
+    chosen = {"none": "none", "cfg-chosen": cfg, "ucg-chosen": ucg, "masked-null-chosen": best(masked, floor)}
+    return strategies, chosen
+
+
+def _scores(records: list[Record]) -> dict[str, float]:
+    names = ("sync_f1", *ATTRIBUTES, "count_error")
+    means = summarise(records)["all"]
+    return {name: round(means[name].mean, 4) for name in names}
+
+
+def _forms(text: float) -> dict[str, UCG]:
+    """Every form over the context scales, with ``text`` where it has a scale of its own for it."""
+    out = {f"U1 {s:g}": UCG("U1", s, s) for s in CONTEXT}
+    out |= {f"{form} {s:g}": UCG(form, text, text, s, s) for form in FORMS for s in CONTEXT}
+    return out | {f"U5 {s:g}": UCG("U5", a2v=s, v2a=s) for s in CONTEXT}
+
+
+def _by_direction(name: str, form: UCG) -> dict[str, UCG]:
+    """``form`` with one direction's scale at 1, where it has such scales."""
+    if form.form == "U1":
+        return {}
+    return {f"{name} into video": replace(form, v2a=1.0), f"{name} into audio": replace(form, a2v=1.0)}
+
+
+def draw(table: Table) -> Figure:
+    """Synchrony against attributes of every setting tried, a line for each form over its context scales."""
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    found: Found = table.notes["development"]
+    families: dict[str, list[tuple[str, Any]]] = {}
+    for name, scores in found.items():
+        family = name.split(" into ")[0].rpartition(" ")[0] or name
+        families.setdefault(family, []).append((name.removeprefix(family).strip(), scores))
+    for family, points in families.items():
+        x, y = [fmean(s[a] for a in ATTRIBUTES) for _, s in points], [s["sync_f1"] for _, s in points]
+        (line,) = axes.plot(x, y, "o--" if "masked" in family else "o-", label=family)
+        for (scale, _), at in zip(points, zip(x, y, strict=True), strict=True):
+            axes.annotate(scale, at, textcoords="offset points", xytext=(4, 4), fontsize=7, color=line.get_color())
+    for name in ("cfg", "ucg", "masked-null"):
+        scores = found[table.notes[f"{name}-chosen"]]
+        axes.plot(
+            fmean(scores[a] for a in ATTRIBUTES), scores["sync_f1"], "s", markersize=14, fillstyle="none", color="black"
+        )
+    axes.set_xlabel("kind, side and colour accuracy, mean")
+    axes.set_ylabel("sync_f1")
+    axes.set_title("Suite guidance: development list; squares are chosen")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    return figure

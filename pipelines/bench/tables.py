@@ -1,0 +1,149 @@
+"""Tables of record: what was measured, on which weights, at which commit; as JSON, as a page and as a plot."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from ..core.files import replaced
+from ..core.statistics import Interval, holm
+from ..core.weights import WEIGHTS, load_weights
+from ..models.pocket.load import ADD_ONS, FILES
+from .readings import AUDIO_PROBE, VIDEO_PROBE
+from .runner import Rows
+
+TABLES = WEIGHTS / "bench"
+MEASURED_WITH = {**FILES, "audio-probe": AUDIO_PROBE, "video-probe": VIDEO_PROBE}
+ADDED = {
+    "plan": ("pocket-plan", "pocket-planner"),
+    "prior": ("pocket-plan", "pocket-planner", "pocket-prior", "pocket-prior-layers"),
+    "adapter": ("pocket-adapter", "pocket-adapter-v2a", "pocket-adapter-a2v"),
+}  # add-ons that a suite measures beyond that
+ALONE = {
+    "adapter-identifiability": (),
+    "javisbench": (),
+    "meter": ("audio-probe", "video-probe"),
+}  # suites that measure nothing of the model
+
+
+def measured_with(suite: str) -> dict[str, Path]:
+    """The weights that a suite's numbers are about."""
+    if suite in ALONE:
+        return {name: MEASURED_WITH[name] for name in ALONE[suite]}
+    return {**MEASURED_WITH, **{name: ADD_ONS[name] for name in ADDED.get(suite, ())}}
+
+
+@dataclass(frozen=True)
+class Table:
+    """One suite's result. ``rows``: variant -> stratum -> metric -> value; differences are named ``A-minus-B``."""
+
+    suite: str
+    prompts: int
+    seed: int
+    rows: dict[str, Rows]
+    notes: dict[str, Any] = field(default_factory=dict)  # how settings were chosen, in plain data
+
+    def to_json(self) -> dict[str, Any]:
+        """The table as design section 9 writes it, with p-values adjusted within each metric's family of differences."""
+        rows = [
+            {"variant": variant, "stratum": stratum, "metrics": {name: v.to_json() for name, v in metrics.items()}}
+            for variant, strata in self.rows.items()
+            for stratum, metrics in strata.items()
+        ]
+        _adjust(rows)
+        weights = {kind: load_weights(path, kind).sha256 for kind, path in measured_with(self.suite).items()}
+        head = {"suite": self.suite, "prompts": self.prompts, "seed": self.seed}
+        return {**head, "weights": weights, "commit": commit(), "notes": self.notes, "rows": rows}
+
+
+def _adjust(rows: list[dict[str, Any]]) -> None:
+    """Holm over each metric's differences, all strata together."""
+    families: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        for name, value in row["metrics"].items():
+            if "p" in value:
+                families.setdefault(name, []).append(value)
+    for family in families.values():
+        for value, p in zip(family, holm([value["p"] for value in family]), strict=True):
+            value["p_holm"] = round(p, 5)
+
+
+def commit() -> str:
+    """The pack's git commit, or 'unknown' outside a checkout."""
+    answer = subprocess.run(["git", "rev-parse", "HEAD"], cwd=WEIGHTS, capture_output=True, text=True, check=False)
+    return answer.stdout.strip() or "unknown"
+
+
+def cell(value: Interval) -> str:
+    """A value as the pages print it: mean and interval, and the number of prompts."""
+    digits = 1 if abs(value.mean) >= 10 else 2
+    return f"{value.mean:.{digits}f} [{value.low:.{digits}f}, {value.high:.{digits}f}]"
+
+
+def markdown(table: Table) -> str:
+    """The table as a page: one part a variant, one column a stratum."""
+    parts = [
+        f"# Suite {table.suite}",
+        f"{table.prompts} prompts, seed {table.seed}; mean [95 % bootstrap interval over prompts].",
+        *(_note(name, value) for name, value in table.notes.items()),
+    ]
+    for variant, strata in table.rows.items():
+        names = dict.fromkeys(name for metrics in strata.values() for name in metrics)
+        lines = [f"| {variant} | " + " | ".join(strata) + " |", "|---" * (len(strata) + 1) + "|"]
+        for name in names:
+            values = (metrics.get(name) for metrics in strata.values())
+            lines.append(f"| {name} | " + " | ".join("" if v is None else cell(v) for v in values) + " |")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def _note(name: str, value: Any) -> str:
+    """A note as a line, or as a table where it holds scores by setting."""
+    if not (isinstance(value, dict) and all(isinstance(scores, dict) for scores in value.values())):
+        return f"{name}: {value}"
+    columns = dict.fromkeys(column for scores in value.values() for column in scores)
+    lines = [f"| {name} | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    cells = ((key, [f"{scores[c]:.3f}" if c in scores else "" for c in columns]) for key, scores in value.items())
+    return "\n".join([*lines, *(f"| {key} | " + " | ".join(row) + " |" for key, row in cells)])
+
+
+def plot(table: Table, metric: str) -> Figure:
+    """``metric`` of every variant (differences are left to the page) by stratum, with its intervals."""
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.subplots()
+    rows = {
+        name: strata
+        for name, strata in table.rows.items()
+        if "-minus-" not in name and any(metric in m for m in strata.values())
+    }
+    strata = list(dict.fromkeys(s for row in rows.values() for s, metrics in row.items() if metric in metrics))
+    for k, (name, row) in enumerate(rows.items()):
+        values = [row.get(s, {}).get(metric) for s in strata]
+        shown = [(x + (k - (len(rows) - 1) / 2) * 0.8 / len(rows), v) for x, v in enumerate(values) if v is not None]
+        means = [v.mean for _, v in shown]
+        spread = [[v.mean - v.low for _, v in shown], [v.high - v.mean for _, v in shown]]
+        axes.errorbar([x for x, _ in shown], means, spread, fmt="o", capsize=3, label=name)
+    axes.set_xticks(range(len(strata)), strata)
+    axes.set_ylabel(metric)
+    axes.grid(axis="y", alpha=0.3)
+    axes.legend()
+    axes.set_title(f"Suite {table.suite}: {table.prompts} prompts, seed {table.seed}")
+    return figure
+
+
+def write(table: Table, path: Path, *, figure: Figure) -> list[Path]:
+    """``path`` (JSON), and a page and a plot of the same name beside it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    page, picture = path.with_suffix(".md"), path.with_suffix(".png")
+    with replaced(path) as temporary:
+        temporary.write_text(json.dumps(table.to_json(), indent=1) + "\n", encoding="utf-8")
+    with replaced(page) as temporary:
+        temporary.write_text(markdown(table), encoding="utf-8")
+    with replaced(picture) as temporary:
+        figure.savefig(temporary, format="png", dpi=100)
+    return [path, page, picture]

@@ -1,0 +1,205 @@
+"""Many seeds of one clip, ranked by whether sound and picture agree: what is done is kept, whatever happens after it."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ..core.files import replaced
+from ..core.statistics import mean_interval
+from ..core.streams import Clip
+from ..sync.events import f1
+from ..sync.measure import Measured, measure, signals_of
+from .readings import Probes, read
+
+ANY, EVENTS = "sound and motion in step (any clip)", "events heard and seen (pocket world)"
+SCORES = (ANY, EVENTS)
+MOST = 1000  # seeds of one sweep
+
+Numbers = dict[str, float]
+Tensors = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Take:
+    """One seed's clip in numbers; ``score`` is what it is ranked by, higher being better."""
+
+    seed: int
+    score: float
+    numbers: Numbers
+
+
+@dataclass(frozen=True)
+class Takes:
+    """Takes of one setting, under the name it has where settings are compared; best first."""
+
+    label: str
+    takes: tuple[Take, ...]
+
+    def __str__(self) -> str:
+        scores = [take.score for take in self.takes]
+        best = self.takes[0]
+        return (
+            f"{self.label}: {len(scores)} take(s), mean {fmean(scores):.2f}, best {best.score:.2f} (seed {best.seed})"
+        )
+
+
+def numbers_of(measured: Measured) -> Numbers:
+    """What the meter of any clip found, without what it could not say."""
+    agreement, sound = measured.agreement, measured.loudness
+    found = {
+        "in_step": measured.in_step,
+        "offset_ms": None if agreement.offset is None else 1000 * agreement.offset,
+        "strength": agreement.strength,
+        "p": agreement.p,
+        "av_align_code": measured.av_align_code,
+        "lufs": None if sound is None else sound.lufs,
+        "silent": None if sound is None else sound.silent,
+    }
+    return {name: float(value) for name, value in found.items() if value is not None}
+
+
+def take_of(seed: int, clip: Clip, score: str, probes: Probes | None) -> Take:
+    """``clip`` in numbers; ``probes`` are needed for the events of the pocket world alone.
+
+    Raises:
+        ValueError: an unknown score.
+    """
+    if score not in SCORES:
+        raise ValueError(f"score is {score!r}; it must be one of: {'; '.join(SCORES)}.")
+    numbers = numbers_of(measure(signals_of(clip)))
+    if score == EVENTS:
+        (reading,) = read(probes or Probes.load(), [clip])
+        numbers["event_f1"] = f1(reading.heard, reading.seen.events)
+    return Take(seed, numbers["event_f1"] if score == EVENTS else numbers.get("in_step", 0.0), numbers)
+
+
+def ranked(takes: Iterable[Take]) -> list[Take]:
+    """Best first; of equals the lower seed."""
+    return sorted(takes, key=lambda take: (-take.score, take.seed))
+
+
+def fingerprint(*parts: Any) -> str:
+    """A short name of what makes the takes of a sweep: plain data and tensors, whatever order dictionaries have."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, Tensor):
+            digest.update(repr((tuple(part.shape), str(part.dtype))).encode())
+            digest.update(part.detach().cpu().float().contiguous().numpy().tobytes())
+        else:
+            digest.update(json.dumps(part, sort_keys=True, default=str).encode())
+    return digest.hexdigest()[:16]
+
+
+def sweep(
+    folder: Path,
+    seeds: Sequence[int],
+    make: Callable[[int], tuple[Take, Tensors]],
+    *,
+    keep: int,
+    on_take: Callable[[Take], object] = lambda _: None,
+) -> list[tuple[Take, Tensors]]:
+    """The best ``keep`` takes of ``seeds`` with their tensors, best first. ``folder`` remembers every take that is done and the
+    tensors of those that are among the best, so that a sweep which is stopped goes on where it was.
+
+    Raises:
+        ValueError: no seeds, more than can be meant, or nothing to keep.
+    """
+    if not 1 <= len(seeds) <= MOST:
+        raise ValueError(f"A sweep is of {len(seeds)} seeds; it must be of 1 to {MOST}.")
+    if keep < 1:
+        raise ValueError(f"keep is {keep}; it must be at least 1.")
+    folder.mkdir(parents=True, exist_ok=True)
+    done = [take for seed in seeds if (take := _remembered(folder, seed)) is not None]
+    for seed in seeds:
+        known = next((take for take in done if take.seed == seed), None)
+        if known is None:
+            known, tensors = make(seed)
+            _remember(folder, known, tensors)
+            done.append(known)
+            for lost in ranked(done)[keep:]:
+                _tensors(folder, lost.seed).unlink(missing_ok=True)
+        on_take(known)
+    return [(take, _kept(folder, take, make)) for take in ranked(done)[:keep]]
+
+
+def takes_of(folder: Path, seeds: Sequence[int], label: str) -> Takes:
+    """Everything that ``folder`` knows of ``seeds``."""
+    done = (take for seed in seeds if (take := _remembered(folder, seed)) is not None)
+    return Takes(label, tuple(ranked(done)))
+
+
+def _numbers(folder: Path, seed: int) -> Path:
+    return folder / f"take-{seed}.json"
+
+
+def _tensors(folder: Path, seed: int) -> Path:
+    return folder / f"take-{seed}.safetensors"
+
+
+def _remember(folder: Path, take: Take, tensors: Tensors) -> None:
+    with replaced(_tensors(folder, take.seed)) as temporary:
+        save_file({name: value.contiguous() for name, value in tensors.items()}, temporary)
+    with replaced(_numbers(folder, take.seed)) as temporary:
+        temporary.write_text(json.dumps(asdict(take), indent=1) + "\n", encoding="utf-8")
+
+
+def _remembered(folder: Path, seed: int) -> Take | None:
+    path = _numbers(folder, seed)
+    try:
+        return Take(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+    except (ValueError, TypeError):  # not ours, or cut short by something else: made again
+        return None
+
+
+def _kept(folder: Path, take: Take, make: Callable[[int], tuple[Take, Tensors]]) -> Tensors:
+    """The tensors of a take that is kept; made again if an earlier sweep kept fewer."""
+    path = _tensors(folder, take.seed)
+    if not path.is_file():
+        _remember(folder, *make(take.seed))
+    return load_file(path)
+
+
+def write_csv(path: Path, settings: Sequence[Takes]) -> None:
+    """A row for each take: its setting, rank, seed, score and every number."""
+    names = list(dict.fromkeys(name for each in settings for take in each.takes for name in take.numbers))
+    with replaced(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(["setting", "rank", "seed", "score", *names])
+        for each in settings:
+            for rank, take in enumerate(each.takes, 1):
+                numbers = [f"{take.numbers[name]:.6g}" if name in take.numbers else "" for name in names]
+                rows.writerow([each.label, rank, take.seed, f"{take.score:.6g}", *numbers])
+
+
+def compared(settings: Sequence[Takes]) -> str:
+    """Settings in words: the mean of each with its interval, and against the first one where seeds are shared.
+
+    Raises:
+        ValueError: nothing to compare.
+    """
+    if not settings:
+        raise ValueError("There is nothing to compare. Connect at least one clip or sweep.")
+    lines, first = [], {take.seed: take.score for take in settings[0].takes}
+    for each in settings:
+        mean = mean_interval([take.score for take in each.takes])
+        line = str(each)
+        if mean.n > 1:
+            line += f", 95 % [{mean.low:.2f}, {mean.high:.2f}]"
+        shared = [take.score - first[take.seed] for take in each.takes if take.seed in first]
+        if each is not settings[0] and len(shared) > 1:
+            gap = mean_interval(shared, difference=True)
+            line += (
+                f"; minus {settings[0].label} {gap.mean:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}] on {gap.n} shared seeds"
+            )
+        lines.append(line)
+    return "\n".join(lines)

@@ -1,0 +1,93 @@
+"""``duet bench``: tables of record, and anybody's clips."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..core.files import check_place
+
+if TYPE_CHECKING:
+    from ..bench.tables import Table
+
+SUITES = ("core", "codecs", "guidance", "plan", "prior", "adapter", "adapter-identifiability", "meter")
+JAVISBENCH = "javisbench"
+OPTIONS = ("csv", "clips", "embeddings", "features", "clap", "clip")  # of javisbench alone
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "suite",
+        choices=(*SUITES, JAVISBENCH),
+        help="what to measure; see weights/bench/ for the tables of record. javisbench: your own clips",
+    )
+    parser.add_argument("--prompts", type=int, default=1000, metavar="N", help="how many prompts (default 1000)")
+    parser.add_argument("--seed", type=int, default=1000, help="list of scenes and noise (default 1000, the test list)")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes of one thread each (default 1)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the table; a page and a plot go beside it")
+    own = parser.add_argument_group("javisbench")
+    own.add_argument("--csv", type=Path, metavar="FILE", help="prompts: a column 'text', a row for each clip")
+    own.add_argument(
+        "--clips", type=Path, metavar="DIR", help="clips: sample_0000.mp4, ... (a .wav beside may hold the sound)"
+    )
+    own.add_argument(
+        "--embeddings",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="embeddings by your ImageBind, CAVP or other encoder, named in the file",
+    )
+    own.add_argument(
+        "--features", type=Path, metavar="FILE", help="features of clips and of real ones, for FVD, KVD, FAD, KL, IS"
+    )
+    own.add_argument("--clap", type=Path, metavar="DIR", help="your CLAP, a folder that transformers reads")
+    own.add_argument("--clip", type=Path, metavar="DIR", help="your CLIP, a folder that transformers reads")
+    parser.set_defaults(command=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    for name, least in (("prompts", 20), ("jobs", 1)):
+        if getattr(arguments, name) < least:
+            raise ValueError(f"--{name} is {getattr(arguments, name)}; it must be at least {least}.")
+    others = [name for name in OPTIONS if getattr(arguments, name) is not None]
+    if others and arguments.suite != JAVISBENCH:
+        raise ValueError(f"--{others[0]} is for the suite {JAVISBENCH} alone.")
+    if arguments.json:
+        for suffix in (".json", ".md", ".png"):
+            check_place(arguments.json if suffix == ".json" else arguments.json.with_suffix(suffix), suffix=suffix)
+    from ..bench.tables import markdown, plot, write
+
+    if arguments.suite == JAVISBENCH:
+        table = _javisbench(arguments)
+        figure = plot(table, "in_step")
+    else:
+        from tqdm import tqdm
+
+        from ..bench.runner import Run
+        from ..bench.suites import SUITES
+
+        suite = SUITES[arguments.suite]
+        with tqdm(desc=arguments.suite, unit="prompt") as bar:
+            table = suite.measure(Run(arguments.prompts, arguments.seed, arguments.jobs, on_chunk=bar.update))
+        figure = suite.draw(table)
+    print(markdown(table))
+    if arguments.json:
+        print("\n".join(map(str, write(table, arguments.json, figure=figure))))
+
+
+def _javisbench(arguments: argparse.Namespace) -> Table:
+    """The user's clips by the user's encoders."""
+    if arguments.csv is None or arguments.clips is None:
+        raise ValueError("javisbench needs --csv FILE with prompts and --clips DIR with a clip for each.")
+    from tqdm import tqdm
+
+    from ..bench.javisbench import measure_list, read_features, samples_of
+    from ..sync.encoders import ClapEncoder, ClipEncoder, EmbeddingFile, Encoder
+
+    samples = samples_of(arguments.csv, arguments.clips)
+    encoders: list[Encoder] = [EmbeddingFile.read(path) for path in arguments.embeddings or ()]
+    encoders += [make(path) for make, path in ((ClapEncoder, arguments.clap), (ClipEncoder, arguments.clip)) if path]
+    features = {} if arguments.features is None else read_features(arguments.features)
+    with tqdm(total=len(samples), desc=JAVISBENCH, unit="clip") as bar:
+        return measure_list(samples, encoders, features=features, on_clip=bar.update)

@@ -1,0 +1,43 @@
+"""``duet data``: captioned clips of one's own, encoded to train on."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from ..core.files import check_place, replaced
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "folder",
+        type=Path,
+        help="media files of any container and rate, each with its caption in NAME.txt or NAME.json",
+    )
+    parser.add_argument("--seconds", type=float, default=2.0, help="length of the segments (default 2)")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, help="the encoded clips (.safetensors); the report goes beside it"
+    )
+    parser.set_defaults(command=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    target = check_place(arguments.output, suffix=".safetensors")
+    if not arguments.folder.is_dir():
+        raise ValueError(f"{arguments.folder} is no folder; name one with media files and their captions.")
+    from tqdm import tqdm
+
+    from ..core.sizes import ClipShape
+    from ..models.pocket.load import load_audio_codec, load_text_encoder, load_video_codec
+    from ..training.clips import encode_folder, media_files
+
+    shape, codecs = ClipShape(seconds=arguments.seconds), (load_video_codec(), load_audio_codec())
+    tokenizer = load_text_encoder().tokenizer
+    with tqdm(desc="encode", unit="file", total=len(media_files(arguments.folder))) as bar:
+        report = encode_folder(
+            arguments.folder, target, shape=shape, codecs=codecs, tokenizer=tokenizer, on_file=bar.update
+        )
+    with replaced(target.with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps(report.to_json(), indent=1) + "\n", encoding="utf-8")
+    print(report)

@@ -1,0 +1,44 @@
+"""``duet measure``: synchrony, AV-Align and loudness of any clips."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from ..core.files import check_place, replaced
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="+", type=Path, help="media files from any model or camera")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything that was measured")
+    parser.set_defaults(command=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    target = check_place(arguments.json, suffix=".json") if arguments.json else None
+    from tqdm import tqdm
+
+    from ..sync.measure import measure, read_signals
+
+    found, refused = {}, 0
+    for path in arguments.files:
+        with tqdm(desc=path.name, unit=" s", leave=False, bar_format="{desc}: {n:.0f} s read") as bar:
+            try:
+                if not path.is_file():
+                    raise ValueError(f"{path} is no file.")
+                measured = measure(read_signals(path, on_seconds=lambda t, bar=bar: bar.update(t - bar.n)))
+            except ValueError as error:
+                refused += 1
+                found[str(path)] = {"refused": str(error)}
+                bar.clear()
+                print(f"duet: {error}", file=sys.stderr)
+                continue
+        found[str(path)] = measured.to_json()
+        print(f"{path}: " + str(measured).replace("\n", "\n  "))
+    if target:
+        with replaced(target) as temporary:
+            temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    if refused:
+        raise ValueError(f"{refused} of {len(arguments.files)} file(s) could not be measured; see above.")

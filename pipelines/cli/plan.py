@@ -1,0 +1,50 @@
+"""``duet plan``: what happens when in a clip."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..core.files import check_place, replaced
+from .generate import EXAMPLE, report_unknown
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("prompt", help=f"what is seen and heard, e.g. '{EXAMPLE}'")
+    parser.add_argument("--audio-prompt", default="", help="words for the sound alone (default: the prompt)")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw (default 0)")
+    parser.add_argument("--temperature", type=float, default=1.0, help="how freely it is drawn; 0 is the likeliest")
+    parser.add_argument("--edit", type=Path, metavar="FILE", help="check this timeline instead of drawing one")
+    parser.add_argument("--picture", type=Path, metavar="PNG", help="also draw it")
+    parser.add_argument("-o", "--output", type=Path, help="a text file for the timeline (default: print it)")
+    parser.set_defaults(command=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    outputs = [(arguments.output, ".txt"), (arguments.picture, ".png")]
+    for path, suffix in outputs:
+        if path is not None:
+            check_place(path, suffix=suffix)
+    if not 0 <= arguments.temperature <= 10:
+        raise ValueError(f"--temperature is {arguments.temperature}; it must be from 0 to 10.")
+    from ..core.saved_plan import read_timeline
+    from ..models.planner.load import load_planner
+
+    edited = None if arguments.edit is None else read_timeline(arguments.edit)
+    planner = load_planner()
+    report_unknown(planner.language.words, [arguments.prompt, arguments.audio_prompt])
+    if edited is None:
+        edited = planner.write(
+            arguments.prompt, arguments.audio_prompt, seed=arguments.seed, temperature=arguments.temperature
+        )
+    planner.language.write(edited)  # refuses what cannot be planned
+    if arguments.output is None:
+        print(edited)
+    else:
+        with replaced(arguments.output) as temporary:
+            temporary.write_text(f"{edited}\n", encoding="utf-8")
+    if arguments.picture is not None:
+        from ..figures.canvas import write_png
+        from ..figures.plan import draw_plan
+
+        write_png(arguments.picture, draw_plan(edited, seconds=planner.config.seconds, title=arguments.prompt))

@@ -1,0 +1,75 @@
+"""``duet sweep``: many seeds of a prompt, ranked, and the best of them as files."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from .generate import add_sampling, provenance_of, report_unknown, request_of
+
+BY = {"events": 1, "motion": 0}  # which of ``sweep.SCORES``
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    add_sampling(parser)
+    parser.add_argument("-n", "--takes", type=int, default=8, metavar="N", help="seeds from --seed on (default 8)")
+    parser.add_argument("--keep", type=int, default=3, metavar="K", help="how many of them become files (default 3)")
+    parser.add_argument(
+        "--by",
+        choices=tuple(BY),
+        default="events",
+        help="rank by events heard and seen, or by sound and motion in step, as for clips of any model (default events)",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="gets best-1.mp4, ..., takes.csv and takes.png; a sweep that was stopped goes on from what is in it",
+    )
+    parser.set_defaults(command=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from ..bench.readings import Probes
+    from ..bench.takes import SCORES, Take, Tensors, fingerprint, sweep, take_of, takes_of, write_csv
+    from ..core.files import replaced
+    from ..core.streams import Clip, Streams
+    from ..figures.takes import draw_takes
+    from ..media.mp4 import upscaled, write_mp4
+    from ..models.pocket.generate import decode, sample
+    from ..models.pocket.load import PocketModel
+    from ..models.pocket.provenance import own_weights
+
+    request = request_of(arguments, [arguments.prompt])
+    model, probes, score = PocketModel.load(), Probes.load(), SCORES[BY[arguments.by]]
+    report_unknown(model.text.tokenizer, [arguments.prompt, *(request.audio or ()), arguments.negative])
+    seeds = range(arguments.seed, arguments.seed + arguments.takes)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+
+    def clip_of(tensors: Tensors) -> Clip:
+        return decode(model, Streams(tensors["video"], tensors["audio"]), request.shape)[0]
+
+    def make(seed: int) -> tuple[Take, Tensors]:
+        video, audio = sample(model.network, model.text, replace(request, seed=seed)).both()
+        tensors = {"video": video, "audio": audio}
+        return take_of(seed, clip_of(tensors), score, probes), tensors
+
+    name = fingerprint(repr(replace(request, seed=0)), score, own_weights())
+    folder = arguments.output / f".duet-{name}"
+    with tqdm(total=len(seeds), desc="takes", unit="take") as bar:
+        best = sweep(folder, seeds, make, keep=arguments.keep, on_take=lambda _: bar.update())
+    found, clips = takes_of(folder, seeds, arguments.prompt), [clip_of(tensors) for _, tensors in best]
+    for rank, ((take, _), clip) in enumerate(zip(best, clips, strict=True), 1):
+        target = arguments.output / f"best-{rank}.mp4"
+        made = provenance_of(arguments, replace(request, seed=take.seed), 0)
+        write_mp4(target, replace(clip, frames=upscaled(clip.frames)), metadata=made)
+        print(f"{target}: seed {take.seed}, score {take.score:.2f}")
+    write_csv(arguments.output / "takes.csv", [found])
+    with replaced(arguments.output / "takes.png") as temporary:
+        draw_takes(clips, [take for take, _ in best], title=str(found)).savefig(temporary, format="png", dpi=100)
+    print(f"{found}; {arguments.output / 'takes.csv'}, {arguments.output / 'takes.png'}")

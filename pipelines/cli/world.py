@@ -1,0 +1,45 @@
+"""``duet world``: clips of the procedural world with their truth."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from ..core.files import replaced
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--count", type=int, default=4, help="how many clips (default 4)")
+    parser.add_argument("--seed", type=int, default=0, help="which list of scenes (default 0)")
+    parser.add_argument(
+        "--stratum", default="", help="single, sequential, simultaneous, muted, offscreen or reasoning (default: a mix)"
+    )
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("-o", "--output", type=Path, required=True, help="a folder for scene-0.mp4, scene-0.json, ...")
+    parser.set_defaults(command=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    if not 1 <= arguments.count <= 10_000:
+        raise ValueError(f"--count is {arguments.count}; it must be from 1 to 10000.")
+    from tqdm import tqdm
+
+    from ..core.sizes import ClipShape
+    from ..core.streams import Clip
+    from ..media.mp4 import write_mp4
+    from ..world import caption, make_scene, render_picture, render_sound
+
+    shape = ClipShape(seconds=arguments.seconds)
+    scenes = [
+        make_scene(arguments.seed, k, stratum=arguments.stratum, split="any", seconds=arguments.seconds)
+        for k in range(arguments.count)
+    ]
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    for k, scene in enumerate(tqdm(scenes, desc="world", unit="clip")):
+        frames = render_picture([scene], shape)[0].permute(0, 2, 3, 1)
+        waveform = render_sound([scene], samples=shape.samples, sample_rate=shape.sample_rate)[0]
+        write_mp4(arguments.output / f"scene-{k}.mp4", Clip(frames, float(shape.fps), waveform, shape.sample_rate))
+        truth = {"caption": caption(scene), **scene.to_json()}
+        with replaced(arguments.output / f"scene-{k}.json") as temporary:
+            temporary.write_text(json.dumps(truth, indent=1) + "\n", encoding="utf-8")

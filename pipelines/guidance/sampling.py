@@ -1,0 +1,96 @@
+"""Samplers of a rectified flow. They see only ``denoise(x, sigma)``: guidance, routes and parameterisation lie outside.
+
+x = (1 - sigma) x0 + sigma noise, so dx/dsigma = (x - x0) / sigma.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..core.keep import Given, over_latent
+from ..core.streams import Latents, Streams
+from .strategy import Denoise
+
+
+def keeping(denoise: Denoise, given: Given) -> Denoise:
+    """A denoiser that sees the given clean and answers with it, as in training (its noise level is 0)."""
+
+    def kept(z: Tensor, clean: Tensor, made: Tensor) -> Tensor:
+        return torch.lerp(clean, z, over_latent(made, z))
+
+    def keep(x: Latents, sigma: float) -> Latents:
+        return denoise(x.map(kept, given.latents, given.made), sigma).map(kept, given.latents, given.made)
+
+    return keep
+
+
+Progress = Callable[[int, Latents], object]
+SHIFT = 3.0
+
+
+def flow_sigmas(steps: int, *, shift: float = SHIFT) -> Float[Tensor, " levels"]:
+    """Noise levels from 1 down to 0, moved towards 1 by s' = shift s / (1 + (shift - 1) s) (Esser et al., 2024, eq. 23)."""
+    if not 1 <= steps <= 1000:
+        raise ValueError(f"steps is {steps}; it must be from 1 to 1000.")
+    s = torch.linspace(1, 0, steps + 1)
+    return shift * s / (1 + (shift - 1) * s)
+
+
+def initial_noise(sizes: Streams[tuple[int, ...]], seeds: Sequence[int]) -> Latents:
+    """Standard normal latents [b, *size], clip k from ``seeds[k]`` alone, so that a take does not depend on its batch.
+
+    Video is drawn first, then audio, from one CPU generator: the same numbers on every machine, and ComfyUI's for one clip.
+    """
+    rows = []
+    for seed in seeds:
+        generator = torch.Generator().manual_seed(seed)
+        rows.append(sizes.map(lambda size, g=generator: torch.randn(1, *size, generator=g)))
+    return Streams(
+        *(
+            None if first is None else torch.cat([getattr(row, name) for row in rows])
+            for name, first in zip(("video", "audio"), rows[0], strict=True)
+        )
+    )
+
+
+def _slope(x: Latents, x0: Latents, sigma: float) -> Latents:
+    return x.map(lambda a, b: (a - b) / sigma, x0)
+
+
+def _move(x: Latents, slope: Latents, delta: float) -> Latents:
+    return x.map(lambda a, d: a + d * delta, slope)
+
+
+def euler(denoise: Denoise, x: Latents, sigmas: Tensor, *, progress: Progress | None = None) -> Latents:
+    """Euler's method: one evaluation a step, order 1."""
+    levels = sigmas.tolist()
+    for i, (sigma, following) in enumerate(pairwise(levels)):
+        x0 = denoise(x, sigma)
+        x = _move(x, _slope(x, x0, sigma), following - sigma)
+        if progress:
+            progress(i + 1, x0)
+    return x
+
+
+def heun(denoise: Denoise, x: Latents, sigmas: Tensor, *, progress: Progress | None = None) -> Latents:
+    """Heun's method: the mean of the slopes at both ends, order 2; the last step to 0 is Euler's."""
+    levels = sigmas.tolist()
+    for i, (sigma, following) in enumerate(pairwise(levels)):
+        x0 = denoise(x, sigma)
+        slope = _slope(x, x0, sigma)
+        ahead = _move(x, slope, following - sigma)
+        if following > 0:
+            corrected = _slope(ahead, denoise(ahead, following), following)
+            ahead = _move(x, slope.map(lambda a, b: (a + b) / 2, corrected), following - sigma)
+        x = ahead
+        if progress:
+            progress(i + 1, x0)
+    return x
+
+
+SAMPLERS = {"euler": euler, "heun": heun}

@@ -1,0 +1,101 @@
+"""Footage of any rate and size at a clip's own: frames cropped to the middle, sound resampled and mixed to stereo."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import av
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..core.keep import AUDIO, VIDEO
+from ..core.sizes import ClipShape
+from ..core.streams import Clip, Streams
+from .containers import opened
+from .sound import fit_sound
+
+
+@runtime_checkable
+class FrameSize(Protocol):
+    """What frames are brought to."""
+
+    @property
+    def height(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def fps(self) -> int: ...
+
+
+def conformed_frames(pictures: Sequence[Tensor], times: Tensor, shape: FrameSize) -> Float[Tensor, "f h w 3"]:
+    """Pictures [h, w, 3] in bytes, shown at ``times``, at ``shape``'s size and rate. Every frame is the last one shown at its time, so
+    that variable rates keep their timing."""
+    times = times.double()
+    last = float(times[-1] - times[0]) + (float(times.diff().median()) if len(times) > 1 else 0.0)
+    wanted = times[0] + torch.arange(max(1, round(last * shape.fps)), dtype=torch.float64) / shape.fps
+    pick = (torch.searchsorted(times, wanted + 0.5e-3, right=True) - 1).clamp_min(0)
+    return torch.stack(list(pictures))[pick].float() / 255
+
+
+def fitted(picture: Tensor, shape: FrameSize) -> Tensor:
+    """The middle of ``picture`` [h, w, 3] in ``shape``'s proportions and size, in bytes."""
+    height, width = picture.shape[:2]
+    scale = min(height / shape.height, width / shape.width)
+    rows, columns = round(shape.height * scale), round(shape.width * scale)
+    top, left = (height - rows) // 2, (width - columns) // 2
+    middle = picture[top : top + rows, left : left + columns].permute(2, 0, 1)[None].float()
+    small = torch.nn.functional.interpolate(middle, size=(shape.height, shape.width), mode="area")
+    return small[0].permute(1, 2, 0).round().byte()
+
+
+def read_streams(path: Path, shape: ClipShape) -> Streams[Tensor]:
+    """Frames [f, h, w, 3] and stereo sound [2, samples] of a media file, each as long as it is; None for a stream it lacks. Sound that
+    starts later than the picture gets silence before it.
+
+    Raises:
+        ValueError: not a readable media file, or a stream without a single frame.
+    """
+    resampler = av.AudioResampler(format="fltp", layout="stereo", rate=shape.sample_rate)
+    pictures: list[Tensor] = []
+    shown: list[float] = []
+    sounds: list[Tensor] = []
+    heard_at: float | None = None
+    with opened(path) as container:
+        found = {name: streams for name in (VIDEO, AUDIO) if (streams := getattr(container.streams, name))}
+        if not found:
+            raise ValueError(f"{path} has neither a video nor an audio stream.")
+        for frame in container.decode(*(streams[0] for streams in found.values())):
+            if isinstance(frame, av.VideoFrame):
+                pictures.append(fitted(torch.from_numpy(frame.to_ndarray(format="rgb24")), shape))
+                shown.append(frame.time or 0.0)
+            else:
+                heard_at = frame.time or 0.0 if heard_at is None else heard_at
+                sounds += [torch.from_numpy(f.to_ndarray()) for f in resampler.resample(frame)]
+        if AUDIO in found:
+            sounds += [torch.from_numpy(f.to_ndarray()) for f in resampler.resample(None)]
+    for name, parts in ((VIDEO, pictures), (AUDIO, sounds)):
+        if name in found and not parts:
+            raise ValueError(f"{path} holds no {'frame' if name == VIDEO else 'sound'}.")
+    sound = None
+    if sounds:
+        late = round(((heard_at or 0.0) - (shown[0] if shown else 0.0)) * shape.sample_rate)
+        sound = torch.nn.functional.pad(torch.cat(sounds, dim=1), (max(0, late), 0))[:, max(0, -late) :]
+    frames = conformed_frames(pictures, torch.tensor(shown, dtype=torch.float64), shape) if pictures else None
+    return Streams(frames, sound)
+
+
+def read_conformed(path: Path, shape: ClipShape) -> Clip:
+    """A media file with both streams, all its frames and as much sound.
+
+    Raises:
+        ValueError: not a readable media file, one without both streams, or without a single frame.
+    """
+    streams = read_streams(path, shape)
+    if streams.video is None or streams.audio is None:
+        raise ValueError(f"{path} has no {VIDEO if streams.video is None else AUDIO} stream; both are needed.")
+    seconds = len(streams.video) / shape.fps
+    sound = fit_sound(streams.audio, seconds=seconds, sample_rate=shape.sample_rate)
+    return Clip(streams.video, float(shape.fps), sound, shape.sample_rate)

@@ -1,0 +1,94 @@
+"""Files: mp4 with picture and sound (PyAV)."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import torch
+from torch import Tensor
+
+from ..core.files import replaced
+from ..core.streams import Clip
+from .containers import opened
+from .sound import fit_sound, layout_of
+
+WATCHABLE = 512  # pixels of the shorter side that an mp4 is scaled up to
+CRF = "14"
+AAC_BITS = 192_000
+
+
+def upscaled(frames: Tensor) -> Tensor:
+    """Frames [t, h, w, 3] enlarged by a whole factor, pixels kept square, so that a small clip can be watched."""
+    factor = max(1, WATCHABLE // min(frames.shape[1:3]))
+    return frames.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
+
+
+def write_mp4(path: Path, clip: Clip, *, metadata: dict[str, Any] | None = None) -> None:
+    """H.264 yuv420p and AAC at the clip's own rates; the file appears whole or not at all.
+
+    The sound is cut or padded to the picture's length, so that they differ by less than one AAC frame. Each entry of
+    ``metadata`` is written into the container as JSON.
+
+    Raises:
+        ValueError: not a finite clip, or a folder that cannot be written to.
+        OSError: the disk is full.
+    """
+    if not (torch.isfinite(clip.frames).all() and torch.isfinite(clip.waveform).all()):
+        raise ValueError(
+            "The clip holds values that are not finite numbers; it was not written. Sample it again with a lower guidance scale."
+        )
+    with (
+        replaced(path) as temporary,
+        av.open(str(temporary), "w", format="mp4", options={"movflags": "faststart+use_metadata_tags"}) as container,
+    ):
+        container.metadata.update({key: json.dumps(value) for key, value in (metadata or {}).items()})
+        _write_streams(container, clip)
+
+
+def _write_streams(container: av.container.OutputContainer, clip: Clip) -> None:
+    pixels = (upscaled(clip.frames).clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+    rate = Fraction(clip.fps).limit_denominator(1001)
+    video = container.add_stream("libx264", rate=rate, options={"crf": CRF, "preset": "medium"})
+    video.height, video.width = pixels.shape[1:3]
+    video.pix_fmt = "yuv420p"
+    layout = layout_of(clip.waveform)
+    audio = container.add_stream("aac", rate=clip.sample_rate, layout=layout)
+    audio.bit_rate = AAC_BITS
+    for picture in pixels:
+        container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+    container.mux(video.encode(None))
+    sound = fit_sound(clip.waveform, seconds=len(pixels) / clip.fps, sample_rate=clip.sample_rate)
+    frame = av.AudioFrame.from_ndarray(
+        sound.cpu().contiguous().numpy(),
+        format="fltp",
+        layout=layout,
+    )
+    frame.sample_rate, frame.pts = clip.sample_rate, 0
+    container.mux(audio.encode(frame))
+    container.mux(audio.encode(None))
+
+
+def read_mp4(path: Path) -> Clip:
+    """Frames and sound of a media file.
+
+    Raises:
+        ValueError: not a readable media file, or one without both streams.
+    """
+    with opened(path) as container:
+        if not container.streams.video or not container.streams.audio:
+            raise ValueError(
+                f"{path} needs a video and an audio stream; it has {len(container.streams.video)} and {len(container.streams.audio)}."
+            )
+        fps, rate = float(container.streams.video[0].average_rate), container.streams.audio[0].rate
+        pictures: list[Tensor] = []
+        sounds: list[Tensor] = []
+        for frame in container.decode(video=0, audio=0):
+            if isinstance(frame, av.VideoFrame):
+                pictures.append(torch.from_numpy(frame.to_ndarray(format="rgb24")))
+            else:
+                sounds.append(torch.from_numpy(frame.to_ndarray()))
+    return Clip(torch.stack(pictures).float() / 255, fps, torch.cat(sounds, dim=1).float(), rate)

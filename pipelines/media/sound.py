@@ -1,0 +1,76 @@
+"""Waveforms: reading, resampling, channel layouts, fitting to a length."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .containers import opened
+
+
+def resampled(waveform: Float[Tensor, "channels samples"], *, rate: int, to: int) -> Float[Tensor, "2 resampled"]:
+    """``waveform`` in stereo at another rate.
+
+    Raises:
+        ValueError: more channels than eight.
+    """
+    resampler = av.AudioResampler(format="fltp", layout="stereo", rate=to)
+    sounds = waveform.float().cpu().contiguous().numpy()
+    frame = av.AudioFrame.from_ndarray(sounds, format="fltp", layout=layout_of(waveform))
+    frame.sample_rate = rate
+    parts = [*resampler.resample(frame), *resampler.resample(None)]
+    return torch.cat([torch.from_numpy(part.to_ndarray()) for part in parts], dim=1)
+
+
+def read_sound(path: Path) -> tuple[Float[Tensor, "channels samples"], int]:
+    """The sound of a media file at its own rate and channels.
+
+    Raises:
+        ValueError: not a readable media file, or one without sound.
+    """
+    resampler, sounds, rate = av.AudioResampler(format="fltp"), [], 0
+    with opened(path) as container:
+        if not container.streams.audio:
+            raise ValueError(f"{path} has no audio stream.")
+        rate = container.streams.audio[0].rate
+        for frame in container.decode(audio=0):
+            sounds += [torch.from_numpy(part.to_ndarray()) for part in resampler.resample(frame)]
+    if not sounds:
+        raise ValueError(f"{path} holds no sound.")
+    return torch.cat(sounds, dim=1), rate
+
+
+LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}  # of so many channels
+
+
+def fit_sound(
+    waveform: Float[Tensor, "channels samples"], *, seconds: float, sample_rate: int
+) -> Float[Tensor, "channels fitted"]:
+    """``waveform`` cut or padded with silence to ``seconds``, and scaled down if it would clip."""
+    wanted = round(seconds * sample_rate)
+    fitted = torch.nn.functional.pad(waveform[:, :wanted].float(), (0, max(0, wanted - waveform.shape[1])))
+    return fitted / fitted.abs().amax().clamp_min(1.0)
+
+
+def shifted(waveform: Float[Tensor, "*n samples"], *, samples: int) -> Float[Tensor, "*n samples"]:
+    """``waveform`` earlier by ``samples`` (later where negative), at the same length; silence takes the place of what is left out."""
+    count = waveform.shape[-1]
+    by = max(-count, min(count, samples))
+    return torch.nn.functional.pad(waveform[..., max(0, by) : count + min(0, by)], (max(0, -by), max(0, by)))
+
+
+def layout_of(waveform: Float[Tensor, "channels samples"]) -> str:
+    """The layout of as many channels.
+
+    Raises:
+        ValueError: more than eight.
+    """
+    if waveform.shape[0] not in LAYOUTS:
+        raise ValueError(
+            f"The sound has {waveform.shape[0]} channels; at most {max(LAYOUTS)} are known. Mix it down first."
+        )
+    return LAYOUTS[waveform.shape[0]]

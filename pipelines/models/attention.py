@@ -1,0 +1,96 @@
+"""Attention as every network of ours uses it, and where the tokens of a stream are.
+
+Letters: b batch, l tokens, m source tokens, h heads, d head width, n noise levels, a axes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from ...kernels.rotary import RotaryTable, rotate
+
+Heads = tuple[Tensor, Tensor]  # keys and values, each [b, h, l, d]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where the tokens of one stream are."""
+
+    positions: Float[Tensor, "l a"]  # seconds times a rate, then rows and columns on a fixed span
+    extent: Float[Tensor, " a"]  # what 1 is along each axis of the unit cube
+    frames: Tensor  # the video latent frame each token falls into, [l]
+    rotary: RotaryTable  # all axes, for self-attention
+    clock: RotaryTable  # time alone, for context attention
+
+
+def modulate(
+    x: Float[Tensor, "b l c"],
+    shift: Float[Tensor, "b n c"],
+    scale: Float[Tensor, "b n c"],
+) -> Float[Tensor, "b l c"]:
+    """Layer norm, then x * (1 + scale) + shift, n being 1 or l (AdaLN; Peebles and Xie, 2023)."""
+    return F.layer_norm(x, x.shape[-1:]) * (1 + scale) + shift
+
+
+class Projections(nn.Module):
+    """What every attention has: queries, keys and values by head, RMS-normalised queries and keys, W_O."""
+
+    def __init__(self, dim: int, heads: int, *, source_dim: int | None = None, operations: Any, **factory: Any) -> None:
+        super().__init__()
+        self.heads = heads
+        self.to_q = operations.Linear(dim, dim, bias=False, **factory)
+        self.to_kv = operations.Linear(source_dim or dim, 2 * dim, bias=False, **factory)
+        self.norm_q = operations.RMSNorm(dim // heads, eps=1e-6, **factory)
+        self.norm_k = operations.RMSNorm(dim // heads, eps=1e-6, **factory)
+        self.to_out = operations.Linear(dim, dim, **factory)
+
+    def queries(self, x: Float[Tensor, "b l c"]) -> Float[Tensor, "b h l d"]:
+        return self.norm_q(rearrange(self.to_q(x), "b l (h d) -> b h l d", h=self.heads))
+
+    def keys_values(self, x: Float[Tensor, "b l c"]) -> Heads:
+        k, v = rearrange(self.to_kv(x), "b l (two h d) -> two b h l d", two=2, h=self.heads)
+        return self.norm_k(k), v
+
+    def merge(self, out: Float[Tensor, "b h l d"]) -> Float[Tensor, "b l c"]:
+        return self.to_out(rearrange(out, "b h l d -> b l (h d)"))
+
+
+class Attention(Projections):
+    """Multi-head attention; ``source`` None makes it self-attention."""
+
+    def forward(
+        self,
+        x: Float[Tensor, "b l c"],
+        source: Float[Tensor, "b m s"] | None = None,
+        *,
+        rotary: RotaryTable | None = None,
+    ) -> Float[Tensor, "b l c"]:
+        """``rotary`` turns queries and keys alike."""
+        q, (k, v) = self.queries(x), self.keys_values(x if source is None else source)
+        if rotary is not None:
+            q, k = rotate(q, rotary), rotate(k, rotary)
+        return self.merge(F.scaled_dot_product_attention(q, k, v))
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Tokens that join a prompt's words in its attention. Words stand nowhere; these stand at times: ``turns`` place them, and
+    ``near`` is added to the queries that meet them and to their keys, so that attention begins where they stand; ``bias`` is added to
+    the scores of all of them, which are many more than the words."""
+
+    tokens: Float[Tensor, "b n s"]
+    turns: RotaryTable
+    near: tuple[Float[Tensor, "h 1 d"], Float[Tensor, "h 1 d"]]
+    bias: Float[Tensor, "h 1 1"]
+    shown: Bool[Tensor, " b"] | None = None
+
+    def scores(self, keys: Float[Tensor, "b h n d"]) -> Float[Tensor, "b h 1 n"]:
+        """What is added to the scores of its ``keys``: the bias, and -inf where a sample's tokens are hidden."""
+        out = self.bias.to(keys).expand(keys.shape[0], -1, -1, keys.shape[2])
+        return out if self.shown is None else out.masked_fill(~self.shown[:, None, None, None], -torch.inf)

@@ -1,0 +1,79 @@
+"""Small transformers that read latents: tokens of a stream, and learned queries over tokens.
+
+Letters: b batch, l tokens of a stream, m tokens of a source, n queries, c channels, a axes, p channels of a token.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..core.conditions import sines
+from .attention import Attention
+
+OCTAVES = 5
+
+
+@dataclass(frozen=True)
+class ReaderSize:
+    """Width, heads and blocks of a reader."""
+
+    dim: int
+    heads: int
+    depth: int = 1
+
+
+class ReadBlock(nn.Module):
+    """Pre-norm attention, to itself or to a source, and a feed-forward."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.norm, self.norm_after = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.attention = Attention(dim, heads, operations=nn)
+        self.feed_forward = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
+
+    def forward(self, x: Float[Tensor, "b l c"], source: Float[Tensor, "b m c"] | None = None) -> Tensor:
+        x = x + self.attention(self.norm(x), source)
+        return x + self.feed_forward(self.norm_after(x))
+
+
+class StreamReader(nn.Module):
+    """One stream's tokens, with their places in the unit cube, through self-attention."""
+
+    def __init__(self, inside: int, axes: int, size: ReaderSize) -> None:
+        super().__init__()
+        self.embed, self.place = nn.Linear(inside, size.dim), nn.Linear(2 * OCTAVES * axes, size.dim)
+        self.blocks = nn.ModuleList(ReadBlock(size.dim, size.heads) for _ in range(size.depth))
+
+    def forward(self, tokens: Float[Tensor, "b l p"], places: Float[Tensor, "l a"]) -> Float[Tensor, "b l c"]:
+        x = self.embed(tokens) + self.place(sines(places.to(tokens), octaves=OCTAVES))
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+class QueryReader(nn.Module):
+    """Learned queries over a source, each with the place it is for."""
+
+    places: Tensor
+
+    def __init__(self, places: Float[Tensor, "n a"], size: ReaderSize) -> None:
+        super().__init__()
+        self.register_buffer("places", sines(places, octaves=OCTAVES), persistent=False)
+        self.queries = nn.Parameter(torch.empty(len(places), size.dim))
+        self.place = nn.Linear(self.places.shape[1], size.dim)
+        self.blocks = nn.ModuleList(ReadBlock(size.dim, size.heads) for _ in range(size.depth))
+        nn.init.normal_(self.queries, std=0.02)
+
+    def forward(
+        self, states: Float[Tensor, "b m c"], begin: Float[Tensor, "b n c"] | None = None
+    ) -> Float[Tensor, "b n c"]:
+        """``begin`` is what each query knows of the source beforehand."""
+        x = (self.queries + self.place(self.places)).expand(len(states), -1, -1)
+        x = x if begin is None else x + begin
+        for block in self.blocks:
+            x = block(x, states)
+        return x

@@ -1,0 +1,135 @@
+"""From prompts to clips without ComfyUI: encode, sample, decode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ...core.conditions import AdapterTokens, GivenPrior, PlanStreams, rows_of
+from ...core.keep import Given
+from ...core.sizes import ClipShape
+from ...core.streams import Clip, Latents, Streams
+from ...guidance.sampling import SAMPLERS, SHIFT, Progress, flow_sigmas, initial_noise, keeping
+from ...guidance.strategy import DEFAULT, Strategy, guided
+from .denoiser import PocketDenoiser
+from .load import PocketModel
+from .network import PocketConfig, TwinStreamDiT
+from .text import TextEncoder
+
+DEFAULT_STEPS = 25
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to make: one clip for each prompt, clip k from ``seed + k``. ``audio`` None takes the video's words; ``plan`` is for a
+    network with plan layers, ``prior`` for one with prior layers, ``adapter`` for one with an adapter's; ``given`` is kept as it
+    is."""
+
+    prompts: Sequence[str]
+    audio: Sequence[str] | None = None
+    negative: str = ""
+    seed: int = 0
+    steps: int = DEFAULT_STEPS
+    sampler: str = "euler"
+    shift: float = SHIFT
+    strategy: Strategy = DEFAULT
+    plan: PlanStreams | None = None
+    prior: GivenPrior | None = None
+    adapter: AdapterTokens | None = None
+    given: Given | None = None
+    shape: ClipShape = field(default_factory=ClipShape)
+
+    def __post_init__(self) -> None:
+        if not self.prompts or not all(prompt.strip() for prompt in self.prompts):
+            raise ValueError(
+                "The prompt is empty. Say what should be seen and heard, e.g. 'a small red ball bounces slowly on the left at night'."
+            )
+        if self.audio is not None and len(self.audio) != len(self.prompts):
+            raise ValueError(
+                f"There are {len(self.audio)} audio prompts for {len(self.prompts)} prompts; give one for each, or none."
+            )
+        if self.sampler not in SAMPLERS:
+            raise ValueError(f"sampler is {self.sampler!r}; it must be one of {', '.join(SAMPLERS)}.")
+        flow_sigmas(self.steps, shift=self.shift)  # refuses a number of steps that cannot be
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed is {self.seed}; it must be from 0 to 2^63 - 1.")
+
+
+def check_clock(config: PocketConfig, shape: ClipShape) -> None:
+    """The network knows one frame rate and one sample rate: refuse others before anything is sampled."""
+    if (shape.fps, shape.sample_rate) != (config.fps, config.sample_rate):
+        raise ValueError(
+            f"The clip is at {shape.fps} fps and {shape.sample_rate} Hz; "
+            f"this model works at {config.fps} fps and {config.sample_rate} Hz. Ask for those."
+        )
+
+
+def latent_sizes(config: PocketConfig, shape: ClipShape) -> Streams[tuple[int, ...]]:
+    """Channels and extent of both latents of one clip."""
+    return Streams((config.video_channels, *shape.video_latent), (config.audio_channels, shape.audio_latent))
+
+
+def sample(network: TwinStreamDiT, text: TextEncoder, request: Request, *, progress: Progress | None = None) -> Latents:
+    """Latents of both streams: video [b, c, t, h, w] and audio [b, c, t]."""
+    check_clock(network.config, request.shape)
+    sigmas = flow_sigmas(request.steps, shift=request.shift)
+    prompts, count = list(request.prompts), len(request.prompts)
+    video = text.embed(prompts)
+    null = text.embed([request.negative] * count)
+    conditions = Streams(video, video if request.audio is None else text.embed(list(request.audio)))
+    noise = initial_noise(latent_sizes(network.config, request.shape), range(request.seed, request.seed + count))
+    given = request.given
+    denoise = guided(
+        PocketDenoiser(
+            network,
+            conditions,
+            Streams(null, null),
+            plan=request.plan,
+            prior=request.prior,
+            adapter=request.adapter,
+            made=given.made if given else Streams(),
+        ),
+        request.strategy,
+    )
+    denoise = keeping(denoise, given) if given else denoise
+    return SAMPLERS[request.sampler](denoise, noise, sigmas, progress=progress)
+
+
+@torch.inference_mode()
+def decode(model: PocketModel, latents: Latents, shape: ClipShape) -> list[Clip]:
+    """One clip for each row of ``latents``; both streams last ``shape.duration``."""
+    video, audio = latents.both()
+    frames = model.video_codec.decode(video)
+    return as_clips(frames, model.audio_codec.decode(audio, samples=shape.samples), shape)
+
+
+def as_clips(
+    frames: Float[Tensor, "b t 3 h w"], waveforms: Float[Tensor, "b channels samples"], shape: ClipShape
+) -> list[Clip]:
+    """Batched frames and waveforms as clips."""
+    pictures = frames.permute(0, 1, 3, 4, 2)
+    return [Clip(f, float(shape.fps), w, shape.sample_rate) for f, w in zip(pictures, waveforms, strict=True)]
+
+
+def generate(
+    model: PocketModel, request: Request, *, batch: int = 16, on_step: Callable[[], object] | None = None
+) -> list[Clip]:
+    """Clips of ``request``, at most ``batch`` of them sampled at once; ``on_step`` is called after every step."""
+    progress = None if on_step is None else lambda _step, _x0: on_step()
+    clips: list[Clip] = []
+    for start in range(0, len(request.prompts), batch):
+        rows = slice(start, start + batch)
+        audio = None if request.audio is None else request.audio[rows]
+        plan = None if request.plan is None else rows_of(request.plan, rows)
+        prior = None if request.prior is None else request.prior.rows(rows)
+        adapter = None if request.adapter is None else rows_of(request.adapter, rows)
+        given = None if request.given is None else request.given.rows(rows)
+        own = {"audio": audio, "plan": plan, "prior": prior, "adapter": adapter, "given": given}
+        own["prompts"] = request.prompts[rows]
+        part = replace(request, **own, seed=request.seed + start)
+        clips += decode(model, sample(model.network, model.text, part, progress=progress), request.shape)
+    return clips

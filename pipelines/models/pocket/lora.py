@@ -1,0 +1,62 @@
+"""LoRA on the pocket network's text attention (the layers that SAVA's second stage trains)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from ...core.conditions import WAYS
+from ..addons.adapter import AdapterLayersConfig
+from .blocks import StreamBlock
+from .network import TwinStreamDiT
+
+LINEAR = ("to_q", "to_kv", "to_out")  # of the text attention: SAVA's conditioning layers
+LORA = "diffusion_model."  # before a layer's name in LoRA files, as the host writes them
+
+
+class LowRank(nn.Module):
+    """W + B A on a frozen weight (LoRA; Hu et al., 2021), nothing at first."""
+
+    def __init__(self, weight: Float[Tensor, "o i"], rank: int) -> None:
+        super().__init__()
+        self.down = nn.Parameter(torch.randn(rank, weight.shape[1]) / weight.shape[1] ** 0.5)
+        self.up = nn.Parameter(torch.zeros(weight.shape[0], rank))
+
+    def forward(self, weight: Float[Tensor, "o i"]) -> Float[Tensor, "o i"]:
+        return weight + self.up @ self.down
+
+
+def _linear(network: TwinStreamDiT, stream: str) -> Iterator[tuple[str, nn.Linear]]:
+    """The conditioning layers of one stream, with their names in the network."""
+    for i, pair in enumerate(network.pairs()):
+        half: StreamBlock = getattr(pair, stream)
+        for name in LINEAR:
+            yield f"blocks.{stream}.{i}.text_attention.{name}", getattr(half.text_attention, name)
+
+
+def add_lora(network: TwinStreamDiT, config: AdapterLayersConfig) -> None:
+    """Let LoRA learn on the conditioning layers of the stream that is made."""
+    for _, layer in _linear(network, WAYS[config.way]):
+        parametrize.register_parametrization(layer, "weight", LowRank(layer.weight, config.rank))
+
+
+def lora_tensors(network: TwinStreamDiT, way: str) -> dict[str, Tensor]:
+    """What LoRA has learnt, under the names of the host's LoRA files."""
+    found = {}
+    for name, layer in _linear(network, WAYS[way]):
+        low: Any = layer.get_submodule("parametrizations.weight.0")
+        found |= {f"{LORA}{name}.lora_up.weight": low.up.detach(), f"{LORA}{name}.lora_down.weight": low.down.detach()}
+    return found
+
+
+@torch.no_grad()
+def merge_lora(network: TwinStreamDiT, way: str, tensors: dict[str, Tensor]) -> TwinStreamDiT:
+    """``network`` with the LoRA in its weights."""
+    for name, layer in _linear(network, WAYS[way]):
+        layer.weight += tensors[f"{LORA}{name}.lora_up.weight"] @ tensors[f"{LORA}{name}.lora_down.weight"]
+    return network

@@ -1,0 +1,35 @@
+"""Provenance of the pocket model: its own weights and the clips it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ...media.provenance import GENERATED, Provenance, hashed, version
+from . import load as pocket
+
+
+def own_weights() -> list[str]:
+    """A line for each of the pack's own weights files: there, with its hash, or missing."""
+    rows = []
+    for path in (*pocket.FILES.values(), *pocket.ADD_ONS.values()):
+        if path.is_file():
+            rows.append(f"  found    {path.name}, {path.stat().st_size / 1e6:.1f} MB, {hashed(path)}, {pocket.LICENCE}")
+        else:
+            rows.append(f"  MISSING  {path.name}: restore the pack's 'weights' folder")
+    return rows
+
+
+def pocket_provenance(*, prompts: Sequence[str], seed: int, add_ons: Sequence[str] = (), **settings: Any) -> Provenance:
+    """Of a clip of the pocket model. ``settings`` that are None are left out."""
+    files = [*pocket.FILES.values(), *(pocket.ADD_ONS[name] for name in add_ons)]
+    return {
+        "origin": GENERATED,
+        "pack": f"Duet {version()}",
+        "model": pocket.NAME.removeprefix("the "),
+        "weights": {path.name: hashed(path) for path in files},
+        "licence": pocket.LICENCE,
+        "prompts": list(prompts),
+        "seed": seed,
+        "settings": {name: value for name, value in settings.items() if value is not None},
+    }

@@ -1,0 +1,198 @@
+"""What can be said of any clip from any model or camera: synchrony, AV-Align, loudness, lengths, and whether sound comes from where
+something moves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from ..core.streams import Clip
+from ..media.containers import opened
+from .avalign import av_align_code, av_align_paper, peaks
+from .loudness import Loudness, loudness
+from .meter import CELLS, TICKS, Agreement, agreement, cell_changes, curve, in_step, picture_onsets, sound_onsets
+
+SMALL = 96  # pixels of the longer side in which changes are looked for
+MOMENTS, LEAST_MOMENTS = 20, 4  # onsets at which a side is asked for, and how many it takes
+SIDE_SECONDS = 0.08  # of sound after an onset in which its side is measured
+SIDE_SPREAD = 1.0  # decibels by which levels must differ over a clip before a side means something
+
+
+@dataclass(frozen=True)
+class Signals:
+    """What is kept of a clip: changes of its picture by frame, when each frame begins to be shown, and its sound."""
+
+    changes: Float[Tensor, "f c"] | None
+    times: Float[Tensor, " f"] | None
+    video_seconds: float
+    waveform: Float[Tensor, "channels s"] | None
+    sample_rate: int
+
+    @property
+    def audio_seconds(self) -> float:
+        return 0.0 if self.waveform is None else self.waveform.shape[1] / self.sample_rate
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A clip in numbers. What does not apply is None; ``agreement`` says why there is no offset."""
+
+    video_seconds: float
+    audio_seconds: float
+    agreement: Agreement
+    seconds: list[tuple[float, Agreement]]  # the same, second by second
+    av_align_code: float | None
+    av_align_paper: float | None
+    loudness: Loudness | None
+    in_step: float | None  # correlation of sound and picture as they stand, 0..1
+    side: float | None  # correlation of where something moves with where it is heard, -1..1
+
+    @property
+    def drift(self) -> float:
+        """Seconds by which the sound lasts longer than the picture."""
+        return self.audio_seconds - self.video_seconds
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"drift": self.drift}
+
+    def __str__(self) -> str:
+        step = "" if self.in_step is None else f"; in step {self.in_step:.2f}"
+        lines = [f"{self.agreement}{step}", f"picture {self.video_seconds:.2f} s, sound {self.audio_seconds:.2f} s"]
+        if self.av_align_code is not None:
+            lines.append(f"AV-Align {self.av_align_code:.2f} (code), {self.av_align_paper:.2f} (paper), over our peaks")
+        if self.loudness is not None:
+            sound = self.loudness
+            level = "below the gate" if sound.lufs is None else f"{sound.lufs:.1f} LUFS"
+            lines.append(
+                f"{level}, true peak {sound.true_peak:.1f} dB, {sound.clipped} clipped run(s), {100 * sound.silent:.0f} % silence"
+            )
+        if self.side is not None:
+            lines.append(f"side: correlation {self.side:.2f} of where it moves with where it is heard")
+        return "\n".join(lines)
+
+
+def measure(signals: Signals) -> Measured:
+    """Everything that can be said of ``signals``."""
+    heard = None if signals.waveform is None else sound_onsets(signals.waveform, sample_rate=signals.sample_rate)
+    level = None if signals.waveform is None else loudness(signals.waveform.float(), sample_rate=signals.sample_rate)
+    if heard is None or signals.changes is None or signals.times is None:
+        missing = "sound" if heard is None else "picture"
+        nothing = Agreement(None, 0.0, 1.0, f"the clip has no {missing}")
+        return Measured(signals.video_seconds, signals.audio_seconds, nothing, [], None, None, level, None, None)
+    seen = picture_onsets(signals.changes, signals.times, seconds=signals.video_seconds)
+    both = peaks(heard), peaks(seen.sum(1))
+    frame = signals.video_seconds / max(1, len(signals.times))
+    return Measured(
+        signals.video_seconds,
+        signals.audio_seconds,
+        agreement(heard, seen),
+        curve(heard, seen),
+        av_align_code(*both, frame_seconds=frame),
+        av_align_paper(*both, frame_seconds=frame),
+        level,
+        in_step(heard, seen),
+        _side(signals, heard, seen),
+    )
+
+
+def signals_of(clip: Clip) -> Signals:
+    """The signals of decoded frames and waveform."""
+    frames = clip.frames.float()
+    factor = max(1, math.ceil(max(frames.shape[1:3]) / SMALL))
+    small = F.avg_pool2d(frames.permute(0, 3, 1, 2), factor, ceil_mode=True).permute(0, 2, 3, 1)
+    times = torch.arange(len(frames)) / clip.fps
+    seconds = len(frames) / clip.fps
+    sound = clip.waveform if clip.waveform.shape[1] else None
+    return Signals(cell_changes(small), times, seconds, sound, clip.sample_rate)
+
+
+def read_signals(path: Path, *, on_seconds: Callable[[float], object] = lambda _: None) -> Signals:
+    """The signals of a media file of any container, rate, size and length; frames are not kept, sound is (as 16-bit numbers).
+
+    Raises:
+        ValueError: not a readable media file, or one with neither picture nor sound.
+    """
+    changes: list[Tensor] = []
+    times: list[float] = []
+    sounds: list[Tensor] = []
+    before: Tensor | None = None
+    last, rate, begun = 0.0, 0, None
+    with opened(path) as container:
+        streams = [s[0] for s in (container.streams.video, container.streams.audio) if s]
+        if not streams:
+            raise ValueError(f"{path} has neither a picture nor a sound.")
+        resampler = None
+        for frame in container.decode(*streams):
+            if isinstance(frame, av.VideoFrame):
+                picture = _small(frame)
+                if before is not None and picture.shape == before.shape:
+                    changes.append(cell_changes(torch.stack([before, picture]))[1])
+                else:
+                    changes.append(torch.zeros(CELLS**2))
+                before = picture
+                times.append(frame.time if frame.time is not None else last)
+                last = times[-1]
+                on_seconds(last)
+            elif isinstance(frame, av.AudioFrame):
+                resampler = resampler or av.AudioResampler(
+                    format="s16p", layout=frame.layout.name, rate=frame.sample_rate
+                )
+                rate, begun = frame.sample_rate, (frame.time or 0.0) if begun is None else begun
+                sounds += [torch.from_numpy(f.to_ndarray()) for f in resampler.resample(frame)]
+    if not times and not sounds:
+        raise ValueError(f"{path} holds no frame and no sound.")
+    shown = torch.tensor(times, dtype=torch.float64)
+    each = float(shown.diff().median()) if len(times) > 1 else 0.0
+    begin = times[0] if times else 0.0
+    waveform = torch.cat(sounds, dim=1) if sounds else None
+    sounds.clear()
+    waveform = None if waveform is None else waveform.float().div_(32768)
+    late = round(((begun or 0.0) - begin) * rate) if times else 0
+    if waveform is not None and late:  # the picture's clock is the clip's
+        waveform = F.pad(waveform, (max(0, late), 0))[:, max(0, -late) :]
+    if len(changes) > 1:
+        changes[0] = changes[1]
+    return Signals(
+        torch.stack(changes) if changes else None,
+        (shown - begin).float() if times else None,
+        float(shown[-1] - begin) + each if times else 0.0,
+        waveform,
+        rate,
+    )
+
+
+def _small(frame: av.VideoFrame) -> Float[Tensor, "h w 3"]:
+    factor = SMALL / max(frame.width, frame.height)
+    size = {"width": max(CELLS, round(frame.width * factor)), "height": max(CELLS, round(frame.height * factor))}
+    return torch.from_numpy(frame.reformat(**size, format="rgb24", interpolation="AREA").to_ndarray()).float() / 255
+
+
+def _side(signals: Signals, heard: Float[Tensor, " n"], seen: Float[Tensor, "m c"]) -> float | None:
+    """Correlation, over the strongest onsets, of the level's difference right minus left with where something changes."""
+    waveform, rate = signals.waveform, signals.sample_rate
+    if waveform is None or len(waveform) < 2:
+        return None
+    columns = seen.unflatten(1, (CELLS, CELLS)).sum(1)
+    found = []
+    for time in sorted(peaks(heard), key=lambda t: -float(heard[min(len(heard) - 1, int(t * TICKS))]))[:MOMENTS]:
+        tick, start = int(time * TICKS), round(time * rate)
+        near = columns[max(0, tick - TICKS // 10) : tick + TICKS // 10].sum(0)
+        piece = waveform[:2, start : start + round(SIDE_SECONDS * rate)].square().sum(1) + 1e-9
+        if float(near.sum()) > 0:
+            place = float((near * torch.arange(CELLS)).sum() / near.sum())
+            found.append((place, 10 * math.log10(float(piece[1] / piece[0]))))
+    if len(found) < LEAST_MOMENTS:
+        return None
+    places, levels = torch.tensor(found).T
+    if float(levels.std()) < SIDE_SPREAD or float(places.std()) < 1e-3:
+        return None
+    return float(torch.corrcoef(torch.stack([places, levels]))[0, 1])

@@ -1,0 +1,180 @@
+"""SAVA's ablations on the pocket latents: what masks find, and what an adapter of each kind is worth when sound is made for pictures.
+
+Every arm trains the first stage anew with the same steps and seed, one choice changed at a time; those that are to be compared as
+adapters train the second stage too, for sound alone. Arms of segment lengths are to be compared with each other: they learn from
+segments of longer renders, as many seconds a step, and are judged on longer ones. The paper's settings are on other data; the questions
+are the same.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from ...bench.prompts import AUDIBLE, TEST, bench_prompts
+from ...bench.readings import Probes
+from ...bench.runner import Record, Rows, chunks, score_chunk
+from ...bench.suites.adapter import from_clips
+from ...bench.tables import Table, plot, write
+from ...core.conditions import V2A
+from ...core.files import replaced
+from ...core.sizes import ClipShape
+from ...core.statistics import Interval, mean_interval
+from ...models.adapter.gates import OPEN, SOFT
+from ...models.adapter.net import OWN, AdapterConfig, MaskedAdapter
+from ...models.addons.adapter import AdapterLayers, AdapterLayersConfig
+from ...models.pocket.load import PocketModel, load_audio_codec, load_network, load_text_encoder, load_video_codec
+from ...world.scene import MIX
+from ..adapter import MASKS_SLOWER, RANK, AdapterLayersStage, AdapterStage, Price
+from ..data import LatentCache
+from ..judges import judge_adapter
+from ..loop import Settings, train
+
+STEPS, BATCH, LR = 800, 32, 1.5e-3
+READ_STEPS, READ_BATCH, READ_LR = 600, 64, 3e-3
+SEGMENTS = (1.0, 2.0, 4.0)  # seconds
+LONGER = 4.0  # seconds of the renders that are cut into segments
+LONGER_SEED = 301
+PROMPTS, SILENT_PROMPTS = 120, 240  # thousandths of the test list
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One first stage; ``read`` trains the second one too, ``cut`` learns from segments of longer renders."""
+
+    about: str
+    config: dict[str, Any] = field(default_factory=dict)
+    price: dict[str, float] = field(default_factory=dict)
+    read: bool = False
+    cut: bool = False
+
+
+def _arms() -> dict[str, Arm]:
+    own = Price()
+    arms = {
+        "gate": Arm("as shipped", read=True),
+        "soft": Arm("the paper's soft mask", {"gate": SOFT}, read=True),
+        "unmasked": Arm("no mask", {"gate": OPEN}, read=True),
+        "own stream": Arm("masks read their own stream alone", {"sees": OWN}),
+    }
+    for factor in (0.25, 4.0):
+        price = {"video": factor * own.video, "audio": factor * own.audio}
+        arms[f"lambda x {factor:g}"] = Arm(f"prices times {factor:g}", price=price)
+    for alpha in (0.001, 1.0):
+        arms[f"alpha {alpha:g}"] = Arm(f"alpha {alpha:g} in place of {own.alpha:g}", price={"alpha": alpha})
+    for seconds in SEGMENTS:
+        arms[f"segments of {seconds:g} s"] = Arm(f"renders of {LONGER:g} s, cut", {"seconds": seconds}, cut=True)
+    return arms
+
+
+ARMS = _arms()
+
+
+def new_adapter(model: PocketModel, **config: Any) -> MaskedAdapter:
+    """An untrained adapter for a model's latents."""
+    own = model.network.config
+    return MaskedAdapter(AdapterConfig(own.video_channels, own.audio_channels, **config))
+
+
+def longer(cache: LatentCache, run: Path, model: PocketModel) -> LatentCache:
+    """Longer renders, as many seconds in all as ``cache`` has where its clips are of the model's own length."""
+    count = round(len(cache.video) * ClipShape().seconds / LONGER)
+    return LatentCache.build(
+        run / f"longer-{count}.safetensors",
+        seed=LONGER_SEED,
+        count=count,
+        mix=MIX,
+        codecs=model.codecs,
+        tokenizer=model.text.tokenizer,
+        seconds=LONGER,
+    )
+
+
+def run_arm(name: str, *, cache: LatentCache, run: Path, steps: int, compiled: bool) -> dict[str, Any]:
+    """What the masks of one arm find and, of those that are read, each test prompt's scores; or what an earlier run found. An
+    interrupted training resumes."""
+    done, arm = run / f"{name}.json", ARMS[name]
+    if done.is_file():
+        return json.loads(done.read_text(encoding="utf-8"))
+    torch.manual_seed(0)
+    model = PocketModel(load_network(), load_text_encoder(), load_video_codec(), load_audio_codec())
+    net = new_adapter(model, **arm.config)
+    clips = longer(cache, run, model).cut(net.frames) if arm.cut else cache
+    (run / name).mkdir(parents=True, exist_ok=True)
+    path, price = run / name / "pocket-adapter.safetensors", replace(Price(), **arm.price)
+    first = AdapterStage(clips, net, model.codecs, path, price=price, steps=steps, judge=_unjudged)
+    batch = round(BATCH * ClipShape().seconds / net.config.seconds)
+    settings = Settings(steps, batch, LR, run / name, score_every=steps, compiled=compiled)
+    train(first, replace(settings, bfloat16=False, lr_factors=MASKS_SLOWER))
+    found: dict[str, Any] = {"masks": judge_adapter(net.eval(), seconds=LONGER if arm.cut else net.config.seconds)}
+    if arm.read:
+        layers = AdapterLayers(AdapterLayersConfig(V2A, net.config.dim, RANK, ""), model.network.config)
+        path = run / name / "pocket-adapter-v2a.safetensors"
+        second = AdapterLayersStage(
+            cache, net, layers, model.network, model.text, path, base="", judge=_unjudged
+        )  # fmt: skip
+        read_steps = round(READ_STEPS * steps / STEPS)
+        train(second, replace(settings, steps=read_steps, batch=READ_BATCH, lr=READ_LR, score_every=read_steps))
+        found["scores"] = [{"stratum": p.stratum, **s} for p, s in _scores(model, net)]
+    with replaced(done) as temporary:
+        temporary.write_text(json.dumps(found), encoding="utf-8")
+    return found
+
+
+def _unjudged(*_: Any) -> dict[str, float]:
+    """Arms are not chosen by a score: their last step counts."""
+    return {"score": 0.0}
+
+
+def _scores(model: PocketModel, net: MaskedAdapter) -> list[Record]:
+    """Sounds for the pictures of test prompts with something to hear, and of those with something silent in view."""
+    variant, probes = from_clips(net, V2A), Probes.load()
+    prompts = [*bench_prompts(PROMPTS, TEST, strata=AUDIBLE), *bench_prompts(SILENT_PROMPTS, TEST, strata=("silent",))]
+    return [record for part in chunks(prompts) for record in score_chunk(model, probes, part, variant)]
+
+
+def run_adapter_ablation(run: Path, target: Path, *, cache: LatentCache, steps: int = STEPS, compiled: bool) -> Table:
+    """Every arm; writes the table to ``target``. What ``run`` already holds is not trained again, so that several calls, or several
+    processes, can share the work."""
+    run.mkdir(parents=True, exist_ok=True)
+    train_arm = partial(run_arm, cache=cache, run=run, steps=steps, compiled=compiled)
+    table = report({name: train_arm(name) for name in tqdm(ARMS, desc="adapter ablation")}, steps=steps, cache=cache)
+    write(table, target, figure=plot(table, "auroc_video"))
+    return table
+
+
+def report(found: dict[str, dict[str, Any]], *, steps: int, cache: LatentCache) -> Table:
+    """Each arm: masks as they are (one training each), scores with intervals over prompts."""
+    rows: dict[str, Rows] = {}
+    for name, part in found.items():
+        exact = {
+            metric: Interval(value, value, value, 1) for metric, value in part["masks"].items() if metric != "score"
+        }
+        rows[name] = {"masks": exact}
+        if "scores" in part:
+            rows[name] |= _summary(part["scores"])
+    notes = {
+        "training": f"{steps} steps of {BATCH} clips of {ClipShape().seconds:g} s, or as many seconds of segments, for masks; "
+        f"{round(READ_STEPS * steps / STEPS)} of {READ_BATCH} for what reads them; {len(cache.video)} clips, one seed",
+        "masks": "development clips with muted sources and sounds from off screen, for segments of longer ones; single values. Errors "
+        "are shares of a segment's own variance and compare at one length alone",
+        "guidance": "default (UCG U2')",
+        "arms": {name: ARMS[name].about for name in found},
+    }
+    return Table("adapter-ablation", len(found["gate"].get("scores", ())), TEST, rows, notes)
+
+
+def _summary(scores: list[dict[str, Any]]) -> Rows:
+    """Means by stratum of what was kept as plain data."""
+    out: Rows = {}
+    for stratum in dict.fromkeys(["all", *(s["stratum"] for s in scores)]):
+        part = [s for s in scores if stratum in ("all", s["stratum"])]
+        names = dict.fromkeys(name for s in part for name in s if name != "stratum")
+        out[stratum] = {name: mean_interval([s[name] for s in part if name in s]) for name in names}
+    return out

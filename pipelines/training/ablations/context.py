@@ -1,0 +1,295 @@
+"""CCL's ablation on a small single-subject model: the same data, steps and seeds, one design choice less at a time.
+
+The paper's Table 2 could not be read; which parts are taken away, and how, is our reconstruction.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from tqdm import tqdm
+
+from ...bench.context_share import context_share
+from ...bench.prompts import DEVELOPMENT, TEST, bench_prompts
+from ...bench.readings import Probes
+from ...bench.runner import Record, Variant, chunks, score_chunk, summarise
+from ...bench.tables import commit
+from ...core.files import replaced
+from ...core.statistics import over_seeds
+from ...guidance.strategy import PerStreamCFG
+from ...models.pocket.load import PocketModel, load_audio_codec, load_network, load_text_encoder, load_video_codec
+from ...models.pocket.network import PocketConfig, TwinStreamDiT
+from ...models.pocket.text import TextEncoder
+from ...world import vocabulary
+from ..data import LatentCache
+from ..flow import RECIPES, FlowStage, Recipe, start_audio_from_video
+from ..loop import Settings, learning_rate, parameter_groups, train
+
+SMALL = PocketConfig(
+    dim=128,
+    depth=3,
+    heads=4,
+    text_dim=64,
+    video_channels=16,
+    audio_channels=24,
+    context_tokens=8,
+    window=1,
+    fps=16,
+    sample_rate=16_000,
+)
+STEPS, BATCH, LR, POINTS = 1000, 64, 2e-3, 4
+SAMPLING_STEPS = 16
+DATA_SEED = 11
+CURVE_PROMPTS, FINAL_PROMPTS, MASS_CLIPS = 160, 400, 64  # the first two in thousandths of the bench's lists
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One variant: what it changes in the network and in the recipe."""
+
+    about: str
+    network: dict[str, Any] = field(default_factory=dict)
+    recipe: dict[str, Any] = field(default_factory=dict)
+
+
+ARMS = {
+    "full": Arm("context tokens, windows, aligned time, zero-initialised W_O without a gate, routing by task"),
+    "no-context-tokens": Arm("a closed route is masked attention that adds nothing", network={"context_tokens": 0}),
+    "no-windows": Arm("every token sees the whole other stream", network={"window": None}),
+    "index-positions": Arm("each stream counts its own latent frames instead of seconds", network={"clock": "index"}),
+    "gated": Arm("W_O as torch initialises it, behind a tanh gate that starts at zero", network={"gated": True}),
+    "no-routing": Arm("routes are open in every task", recipe={"by_task": False}),
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One training: synchrony F1 on development against samples seen, scores on the test list, attention on C."""
+
+    arm: str
+    seed: int
+    curve: list[tuple[int, float]]
+    scores: dict[str, float]
+    f1: list[float]  # of each test prompt, for intervals over seeds and prompts
+    mass: dict[str, float]
+
+
+def run_arm(
+    arm: str, seed: int, *, cache: LatentCache, run: Path, steps: int = STEPS, compiled: bool = False
+) -> Outcome:
+    """Train one arm with one seed, or read what an earlier run found; an interrupted training resumes."""
+    done = run / f"{arm}-{seed}.json"
+    if done.is_file():
+        return Outcome(**json.loads(done.read_text()))
+    torch.manual_seed(seed)
+    network = TwinStreamDiT(replace(SMALL, **ARMS[arm].network))
+    network.init_weights()
+    encoder = TextEncoder(words=vocabulary(), dim=SMALL.text_dim, depth=2, heads=2)
+    folder = run / f"{arm}-{seed}"
+    folder.mkdir(parents=True, exist_ok=True)
+    points, measure = folder / "curve.json", _measure(f"{arm} {seed}")
+
+    def judge(network: TwinStreamDiT, encoder: TextEncoder) -> dict[str, float]:
+        curve = json.loads(points.read_text()) if points.is_file() else []
+        records = measure(network, encoder, CURVE_PROMPTS, DEVELOPMENT, anchored=False)
+        value = summarise(records)["all"]["sync_f1"].mean
+        curve.append((steps * BATCH * (len(curve) + 1) // POINTS, value))
+        with replaced(points) as temporary:
+            temporary.write_text(json.dumps(curve), encoding="utf-8")
+        return {"score": float(len(curve)), "sync_f1": value}  # the last checkpoint is the one that is compared
+
+    recipe: Recipe = replace(RECIPES["joint"], **ARMS[arm].recipe)
+    stage = FlowStage("ablation", cache, network, encoder, folder, recipe=recipe, judge=judge)
+    train(stage, Settings(steps, BATCH, LR, run=folder, seed=seed, score_every=steps // POINTS, compiled=compiled))
+    curve = json.loads(points.read_text())
+    network = load_network(folder / "pocket-av.safetensors")
+    encoder = load_text_encoder(folder / "pocket-text.safetensors")
+    records = measure(network, encoder, FINAL_PROMPTS, TEST, anchored=True)
+    rows = summarise(records)["all"]
+    model = PocketModel(network, encoder, load_video_codec(), load_audio_codec())
+    mass = (
+        context_share(model, [prompt.scene for prompt, _ in records][:MASS_CLIPS])
+        if network.config.context_tokens
+        else {}
+    )
+    names = ("sync_normalised", "sync_f1", "sync_chance", "kind_accuracy", "colour_accuracy", "count_error")
+    outcome = Outcome(
+        arm, seed, curve[:POINTS], {n: rows[n].mean for n in names}, [s["sync_f1"] for _, s in records], mass
+    )
+    with replaced(done) as temporary:
+        temporary.write_text(json.dumps(vars(outcome)), encoding="utf-8")
+    return outcome
+
+
+def _measure(name: str) -> Callable[..., list[Record]]:
+    codecs, probes = (load_video_codec(), load_audio_codec()), Probes.load()
+
+    def measure(
+        network: TwinStreamDiT, encoder: TextEncoder, prompts: int, seed: int, *, anchored: bool
+    ) -> list[Record]:
+        model, variant = PocketModel(network, encoder, *codecs), Variant(name, PerStreamCFG(), SAMPLING_STEPS, anchored)
+        parts = chunks(bench_prompts(prompts, seed, strata=("single",)))
+        return [r for part in parts for r in score_chunk(model, probes, part, variant)]
+
+    return measure
+
+
+AUDIO_START_STEPS, AUDIO_START_POINTS = 400, (100, 200, 400)
+HELD_BACK = 512  # clips at the end of the cache that the comparison of starts does not learn from
+
+
+def audio_start(seed: int, *, cache: LatentCache, run: Path) -> dict[str, list[tuple[int, float]]]:
+    """Loss of an audio stream trained alone, on clips held back, against steps: started anew, and from the video stream
+    that was trained alone before (as JavisDiT and CCL do)."""
+    done = run / f"audio-start-{seed}.json"
+    if done.is_file():
+        return json.loads(done.read_text())
+    torch.manual_seed(seed)
+    network, encoder = TwinStreamDiT(SMALL), TextEncoder(words=vocabulary(), dim=SMALL.text_dim, depth=2, heads=2)
+    network.init_weights()
+    parts = [
+        LatentCache(*(z[rows] for z in vars(cache).values())) for rows in (slice(-HELD_BACK), slice(-HELD_BACK, None))
+    ]
+    plan = Settings(AUDIO_START_STEPS, BATCH, LR, run=run, seed=seed)
+
+    def learn(name: str) -> list[tuple[int, float]]:
+        stage, held_back = (
+            FlowStage(name, part, network, encoder, run, recipe=RECIPES[name], judge=lambda *_: {}) for part in parts
+        )
+        optimizer = torch.optim.AdamW(parameter_groups(stage.objective, plan), betas=(0.9, 0.98), weight_decay=0.01)
+        same, curve = held_back.batch(torch.Generator().manual_seed(0), HELD_BACK), []
+        for step in range(AUDIO_START_STEPS):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(step, plan)
+            generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+            with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+                stage.objective(stage.batch(generator, BATCH))["loss"].backward()
+            nn.utils.clip_grad_norm_(stage.objective.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            if step + 1 in AUDIO_START_POINTS:
+                with torch.no_grad():
+                    curve.append((step + 1, stage.objective(same)["loss"].item()))
+        return curve
+
+    learn("video")
+    start = {name: value.clone() for name, value in network.state_dict().items()}
+    found = {"anew": learn("audio")}
+    network.load_state_dict(start)
+    start_audio_from_video(network)
+    found["from the video stream"] = learn("audio")
+    with replaced(done) as temporary:
+        temporary.write_text(json.dumps(found), encoding="utf-8")
+    return found
+
+
+def run_ablation(run: Path, target: Path, *, seeds: int, clips: int, compiled: bool) -> dict[str, Any]:
+    """Every arm with every seed, one seed of all arms after the other; writes the table, page and plot to ``target``.
+
+    What ``run`` already holds is not trained again, so that several calls, or several processes, can share the work.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    encoder = TextEncoder(words=vocabulary(), dim=SMALL.text_dim, depth=2, heads=2)
+    cache = LatentCache.build(
+        run / f"single-{clips}.safetensors",
+        seed=DATA_SEED,
+        count=clips,
+        mix={"single": 1.0},
+        codecs=(load_video_codec(), load_audio_codec()),
+        tokenizer=encoder.tokenizer,
+    )
+    jobs = [(arm, seed) for seed in range(seeds) for arm in ARMS]
+    outcomes = [
+        run_arm(arm, seed, cache=cache, run=run, compiled=compiled) for arm, seed in tqdm(jobs, desc="ablation")
+    ]
+    starts = [audio_start(seed, cache=cache, run=run) for seed in range(seeds)]
+    table = report(outcomes, commit=commit()) | {"audio_start": starts}
+    return write_ablation(table, target)
+
+
+def write_ablation(table: dict[str, Any], target: Path) -> dict[str, Any]:
+    """``target`` (JSON), and the page and the plot of the same name."""
+    with replaced(target) as temporary:
+        temporary.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    with replaced(target.with_suffix(".md")) as temporary:
+        temporary.write_text(page(table), encoding="utf-8")
+    with replaced(target.with_suffix(".png")) as temporary:
+        draw(table).savefig(temporary, format="png", dpi=100)
+    return table
+
+
+def report(outcomes: Sequence[Outcome], *, commit: str) -> dict[str, Any]:
+    """The table of record: every arm over its seeds, and each against 'full' on the seeds that both have."""
+    rows = []
+    for arm in ARMS:
+        mine = [o for o in outcomes if o.arm == arm]
+        if not mine:
+            continue
+        row: dict[str, Any] = {"variant": arm, "about": ARMS[arm].about, "seeds": [o.seed for o in mine]}
+        row["sync_f1"] = over_seeds([_f1(o) for o in mine])["sync_f1"].to_json()
+        row["scores"] = {name: round(fmean(o.scores[name] for o in mine), 4) for name in mine[0].scores}
+        row["curves"] = [o.curve for o in mine]
+        row["context_mass"] = {name: round(fmean(o.mass[name] for o in mine), 4) for name in mine[0].mass}
+        full = {o.seed: o for o in outcomes if o.arm == "full"}
+        both = [(o, full[o.seed]) for o in mine if o.seed in full]
+        if arm != "full" and both:
+            sides = ([_f1(o) for o in side] for side in zip(*both, strict=True))
+            row["sync_f1_minus_full"] = over_seeds(*sides)["sync_f1"].to_json()
+        rows.append(row)
+    setting = {"config": vars(SMALL), "steps": STEPS, "batch": BATCH, "lr": LR, "sampling_steps": SAMPLING_STEPS}
+    return {"suite": "ablation", "commit": commit, "setting": setting, "rows": rows}
+
+
+def _f1(outcome: Outcome) -> list[dict[str, float]]:
+    return [{"sync_f1": value} for value in outcome.f1]
+
+
+def draw(table: dict[str, Any]) -> Figure:
+    """Synchrony against samples seen: a thin line for every training, a thick one for each arm's mean."""
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for k, row in enumerate(table["rows"]):
+        colour = f"C{k}"
+        for curve in row["curves"]:
+            axes.plot(*zip(*curve, strict=True), color=colour, alpha=0.3, linewidth=1)
+        points = [list(zip(*step, strict=True)) for step in zip(*row["curves"], strict=True)]
+        label = f"{row['variant']} ({len(row['seeds'])} seeds)"
+        axes.plot([x[0] for x, _ in points], [fmean(y) for _, y in points], "o-", color=colour, label=label)
+    axes.set_xlabel("samples seen")
+    axes.set_ylabel("sync_f1, development prompts")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
+
+
+def page(table: dict[str, Any]) -> str:
+    """The table as a page."""
+    lines = [
+        "# CCL's ablation (our reconstruction)",
+        "A small single-subject model; test prompts; means [95 % bootstrap over training seeds and prompts].",
+        "| arm | seeds | sync_f1 | minus full | sync_normalised | kinds | C: audio to video, event / background | C: video to audio |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in table["rows"]:
+        show = lambda v: "" if v is None else f"{v['mean']:.3f} [{v['ci95'][0]:.3f}, {v['ci95'][1]:.3f}]"  # noqa: E731
+        mass = row["context_mass"]
+        shares = [f"{mass[f'{w} event']:.3f} / {mass[f'{w} background']:.3f}" if mass else "" for w in ("a2v", "v2a")]
+        cells = [row["variant"], str(len(row["seeds"])), show(row["sync_f1"]), show(row.get("sync_f1_minus_full"))]
+        cells += [f"{row['scores']['sync_normalised']:.3f}", f"{row['scores']['kind_accuracy']:.3f}", *shares]
+        lines.append(f"| {' | '.join(cells)} |")
+    starts, about_starts = table.get("audio_start", []), list[str]()
+    for way in starts[0] if starts else ():
+        points = [(step, fmean(dict(map(tuple, s[way]))[step] for s in starts)) for step, _ in starts[0][way]]
+        losses = ", ".join(f"{loss:.4f} after {step} steps" for step, loss in points)
+        about_starts.append(f"* audio stream started {way}: {losses} ({len(starts)} seeds, loss on clips held back)")
+    about = [f"* {row['variant']}: {row['about']}" for row in table["rows"]]
+    return "\n\n".join(["\n\n".join(lines[:2]), "\n".join(lines[2:]), "\n".join(about + about_starts)]) + "\n"

@@ -1,0 +1,219 @@
+"""Anybody's clips: scores over an encoder by hand, distances with known values, honest names, and the command."""
+
+import json
+import wave
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from duet_av.pipelines.bench.javisbench import Features, distances, read_features, samples_of, signals_with_wav
+from duet_av.pipelines.cli.main import main
+from duet_av.pipelines.core.sizes import ClipShape
+from duet_av.pipelines.core.streams import Clip
+from duet_av.pipelines.media.mp4 import write_mp4
+from duet_av.pipelines.sync.distances import divergence, frechet, inception_score, kernel_distance
+from duet_av.pipelines.sync.encoders import (
+    CAVP,
+    IMAGEBIND,
+    ClapEncoder,
+    ClipEncoder,
+    Embedded,
+    EmbeddingFile,
+    aggregated,
+    avh_score,
+    cavp_similarity,
+    javis_score,
+    picture_windows,
+)
+from duet_av.pipelines.world import make_scene, render_picture, render_sound
+
+UP, SIDE = torch.tensor([0.0, 1.0]), torch.tensor([1.0, 0.0])
+
+
+@pytest.fixture(scope="module")
+def clip():
+    shape, scene = ClipShape(), make_scene(3, 1, stratum="single")
+    sound = render_sound([scene], samples=shape.samples, sample_rate=shape.sample_rate)[0]
+    return Clip(render_picture([scene], shape)[0].permute(0, 2, 3, 1), float(shape.fps), sound, shape.sample_rate)
+
+
+def test_windows_end_with_the_clip():
+    assert picture_windows(20, fps=10.0, window=2.0, step=0.5) == [(0, 20)]
+    assert picture_windows(15, fps=10.0, window=2.0, step=0.5) == [(0, 15)]
+    assert picture_windows(32, fps=10.0, window=2.0, step=0.5) == [(0, 20), (5, 25), (10, 30), (12, 32)]
+
+
+def test_scores_by_hand():
+    frames = torch.stack([UP] * 6 + [SIDE] * 4)
+    e = Embedded(frames=frames, audio=UP, audio_windows=UP[None], audio_frames=torch.stack([UP] * 12), fps=10.0)
+    assert avh_score(e) == pytest.approx(0.6)
+    assert javis_score(e) == pytest.approx(0.0), "the lowest two fifths are the four that do not fit"
+    assert cavp_similarity(e) == pytest.approx(0.6)
+    assert javis_score(Embedded(frames=frames, audio_windows=UP[None])) is None, "no rate, no windows"
+
+
+def test_a_published_name_needs_the_published_encoder():
+    e = Embedded(frames=torch.stack([UP, UP]), audio=UP, video=UP, text=SIDE, audio_windows=UP[None], fps=1.0)
+    assert aggregated(IMAGEBIND, e) == {
+        "JavisScore": pytest.approx(1),
+        "AVHScore": pytest.approx(1),
+        "IB-AV": pytest.approx(1),
+        "IB-TV": pytest.approx(0),
+        "IB-TA": pytest.approx(0),
+    }
+    assert set(aggregated("mine", e)) == {
+        "javis (mine)",
+        "avh (mine)",
+        "video-audio (mine)",
+        "text-video (mine)",
+        "text-audio (mine)",
+    }
+    assert "CAVP-Sim" in aggregated(CAVP, Embedded(frames=UP[None], audio_frames=UP[None]))
+
+
+def test_distances_have_their_known_values():
+    generator = torch.Generator().manual_seed(0)
+    a = torch.randn(4000, 3, generator=generator)
+    assert frechet(a, a) == pytest.approx(0, abs=1e-6)
+    assert frechet(a, a + torch.tensor([3.0, 4.0, 0.0])) == pytest.approx(25, abs=1e-6)
+    # two Gaussians of deviations 1 and 2: 3 (1 + 4 - 2 * 2)
+    assert frechet(a, 2 * torch.randn(4000, 3, generator=generator)) == pytest.approx(3, rel=0.08)
+    assert frechet(a[:3], a[:3] + 1) == pytest.approx(3, abs=1e-5), "fewer samples than channels"
+    assert kernel_distance(a[:500], a[500:1000]) == pytest.approx(0, abs=0.1)
+    assert kernel_distance(a[:500], a[:500] + 1) > 0.5
+    one_hot = torch.eye(4)
+    assert inception_score(one_hot) == pytest.approx(4)
+    assert divergence(one_hot, one_hot) == pytest.approx(0)
+    for f, told in ((frechet, "at least 2"), (kernel_distance, "at least 2")):
+        with pytest.raises(ValueError, match=told):
+            f(a[:1], a)
+    with pytest.raises(ValueError, match="alike"):
+        frechet(a, a[:, :2])
+    with pytest.raises(ValueError, match="pairs"):
+        divergence(one_hot, one_hot[:2])
+
+
+def test_distances_of_other_features_have_other_names():
+    features = Features(torch.randn(6, 3), torch.randn(6, 3))
+    found = distances({"i3d-400": features, "probe": features})
+    assert set(found) == {"FVD", "KVD", "Frechet distance (probe)", "kernel distance (probe)"}
+
+
+@pytest.fixture
+def bench(tmp_path, clip):
+    (tmp_path / "list.csv").write_text("text,cat\na ball bounces,1\na bell,2\n", encoding="utf-8")
+    for i in range(2):
+        write_mp4(tmp_path / f"sample_000{i}.mp4", clip)
+    tensors = {}
+    for i in range(2):
+        tensors |= {f"sample_000{i}/{part}": UP.clone() for part in ("video", "audio", "text")}
+    save_file(tensors, tmp_path / "ib.safetensors", metadata={"encoder": IMAGEBIND})
+    return tmp_path
+
+
+def test_the_command_measures_what_the_files_allow(bench, capsys):
+    where = ["--csv", str(bench / "list.csv"), "--clips", str(bench)]
+    assert main(["bench", "javisbench", *where]) == 0
+    printed = capsys.readouterr().out
+    assert "| in_step |" in printed
+    assert "JavisScore: embeddings of imagebind_huge" in printed
+    assert "FVD: features of i3d-400" in printed
+    assert "| IB-AV |" not in printed
+    save_file({"i3d-400/clips": torch.randn(4, 3), "i3d-400/real": torch.randn(4, 3)}, bench / "f.safetensors")
+    files = ["--embeddings", str(bench / "ib.safetensors"), "--features", str(bench / "f.safetensors")]
+    assert main(["bench", "javisbench", *where, *files, "--json", str(bench / "out.json")]) == 0
+    capsys.readouterr()
+    table = json.loads((bench / "out.json").read_text())
+    assert table["rows"][0]["metrics"]["IB-AV"]["mean"] == pytest.approx(1)
+    assert float(table["notes"]["FVD"]) > 0
+    assert table["weights"] == {}
+
+
+def test_mistakes_are_told_before_anything_is_measured(bench, capsys):
+    where = ["--csv", str(bench / "list.csv"), "--clips", str(bench)]
+    assert main(["bench", "javisbench", "--csv", str(bench / "list.csv")]) == 2
+    assert "needs --csv FILE with prompts and --clips" in capsys.readouterr().err
+    assert main(["bench", "core", *where]) == 2
+    assert "--csv is for the suite javisbench alone" in capsys.readouterr().err
+    (bench / "sample_0001.mp4").unlink()
+    with pytest.raises(ValueError, match=r"1 of 2 clips are missing .* sample_0001.mp4"):
+        samples_of(bench / "list.csv", bench)
+    (bench / "bad.csv").write_text("prompt\nx\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="no column 'text'"):
+        samples_of(bench / "bad.csv", bench)
+    for name, tensors, about in (("a", {"x/audio": UP}, {}), ("b", {"x/taste": UP}, {"encoder": "e"})):
+        save_file(tensors, bench / f"{name}.safetensors", metadata=about)
+        with pytest.raises(ValueError, match="no file of embeddings"):
+            EmbeddingFile.read(bench / f"{name}.safetensors")
+    save_file({"x/audio": UP}, bench / "c.safetensors", metadata={"encoder": "e", "fps": "many"})
+    with pytest.raises(ValueError, match="'many', which is no number"):
+        EmbeddingFile.read(bench / "c.safetensors")
+    (bench / "cut.safetensors").write_bytes(b"nothing")
+    for read in (EmbeddingFile.read, read_features):
+        with pytest.raises(ValueError, match="not a whole safetensors file"):
+            read(bench / "cut.safetensors")
+    save_file({"i3d-400/clips": torch.zeros(2, 2)}, bench / "half.safetensors")
+    with pytest.raises(ValueError, match="in pairs"):
+        read_features(bench / "half.safetensors")
+    for make, kind in ((ClapEncoder, "CLAP"), (ClipEncoder, "CLIP")):
+        with pytest.raises(ValueError, match=f"holds no {kind}"):
+            make(bench)
+
+
+def test_a_sound_beside_a_silent_video_is_taken(tmp_path, clip):
+    silent = Clip(clip.frames, clip.fps, torch.zeros(2, 0), clip.sample_rate)
+    write_mp4(tmp_path / "sample_0000.mp4", silent)
+    with wave.open(str(tmp_path / "sample_0000.wav"), "wb") as file:
+        file.setnchannels(2)
+        file.setsampwidth(2)
+        file.setframerate(clip.sample_rate)
+        file.writeframes((clip.waveform.T * 32767).short().contiguous().numpy().tobytes())
+    assert signals_with_wav(tmp_path / "sample_0000.mp4").waveform.shape[0] == 2
+
+
+def test_a_clip_folder_gives_pictures_and_words(tmp_path, clip):
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTokenizer
+
+    text = {
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "vocab_size": 8,
+    }
+    sight = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = CLIPConfig(text_config=text, vision_config={**sight, "image_size": 32, "patch_size": 16}, projection_dim=8)
+    CLIPModel(config).save_pretrained(tmp_path / "tiny")
+    (tmp_path / "vocab.json").write_text(
+        json.dumps({w: i for i, w in enumerate(["a", "a</w>", "<|startoftext|>", "<|endoftext|>"])})
+    )
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n")
+    words = CLIPTokenizer(str(tmp_path / "vocab.json"), str(tmp_path / "merges.txt"))
+    CLIPProcessor(CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32), words).save_pretrained(
+        tmp_path / "tiny"
+    )
+    found = ClipEncoder(tmp_path / "tiny").embed("x", lambda: clip, "a")
+    assert found.frames.shape == (32, 8)
+    assert found.text.shape == (8,)
+    assert set(aggregated("tiny", found)) == {"text-video (tiny)"}
+
+
+def test_a_clap_folder_gives_sounds_and_words(tmp_path, clip):
+    from transformers import ClapConfig, ClapFeatureExtractor, ClapModel, RobertaTokenizer
+
+    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    text = {**small, "vocab_size": 8, "max_position_embeddings": 40, "projection_dim": 8}
+    sound = {"hidden_size": 32, "depths": [1] * 4, "num_attention_heads": [1] * 4, "patch_embeds_hidden_size": 4}
+    config = ClapConfig(
+        text_config=text, audio_config={**sound, "num_classes": 4, "projection_dim": 8}, projection_dim=8
+    )
+    ClapModel(config).save_pretrained(tmp_path / "tiny")
+    ClapFeatureExtractor(truncation="rand_trunc").save_pretrained(tmp_path / "tiny")
+    words = {word: i for i, word in enumerate(["<s>", "<pad>", "</s>", "<unk>", "a", "<mask>"])}
+    (tmp_path / "vocab.json").write_text(json.dumps(words))
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n")
+    RobertaTokenizer(str(tmp_path / "vocab.json"), str(tmp_path / "merges.txt")).save_pretrained(tmp_path / "tiny")
+    found = ClapEncoder(tmp_path / "tiny").embed("x", lambda: clip, "a")
+    assert found.audio.shape == found.text.shape == (8,)
+    assert set(aggregated("tiny", found)) == {"text-audio (tiny)"}

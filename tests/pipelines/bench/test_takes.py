@@ -1,0 +1,155 @@
+"""Sweeps: ranking, remembering, resuming, comparing, and the command."""
+
+import csv
+import json
+
+import pytest
+import torch
+
+from duet_av.pipelines.bench.takes import (
+    ANY,
+    EVENTS,
+    SCORES,
+    Take,
+    Takes,
+    compared,
+    fingerprint,
+    ranked,
+    sweep,
+    take_of,
+    takes_of,
+    write_csv,
+)
+from duet_av.pipelines.cli.main import main
+from duet_av.pipelines.core.sizes import ClipShape
+from duet_av.pipelines.core.streams import Clip
+from duet_av.pipelines.figures.canvas import pixels
+from duet_av.pipelines.figures.takes import draw_comparison, draw_takes
+from duet_av.pipelines.world import make_scene, render_picture, render_sound
+
+SCORE = {0: 0.2, 1: 0.9, 2: 0.5, 3: 0.9, 4: 0.1}
+
+
+class Maker:
+    def __init__(self, stop=None):
+        self.made, self.stop = [], stop
+
+    def __call__(self, seed):
+        if seed == self.stop:
+            raise KeyboardInterrupt
+        self.made.append(seed)
+        return Take(seed, SCORE[seed], {"in_step": SCORE[seed]}), {"video": torch.full((1, 2), float(seed))}
+
+
+def rows_of(path):
+    with path.open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def clip():
+    shape = ClipShape()
+    scene = make_scene(3, 1, stratum="single")
+    sound = render_sound([scene], samples=shape.samples, sample_rate=shape.sample_rate)[0]
+    return Clip(render_picture([scene], shape)[0].permute(0, 2, 3, 1), float(shape.fps), sound, shape.sample_rate)
+
+
+def test_a_sweep_keeps_the_best_and_forgets_the_tensors_of_the_rest(tmp_path):
+    make = Maker()
+    best = sweep(tmp_path, range(5), make, keep=2)
+    assert [take.seed for take, _ in best] == [1, 3], "of equals the lower seed"
+    assert [float(tensors["video"][0, 0]) for _, tensors in best] == [1, 3]
+    assert sorted(path.name for path in tmp_path.glob("*.safetensors")) == ["take-1.safetensors", "take-3.safetensors"]
+    assert len(list(tmp_path.glob("*.json"))) == 5
+
+
+def test_a_stopped_sweep_goes_on_and_a_longer_one_makes_only_what_is_new(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        sweep(tmp_path, range(5), Maker(stop=3), keep=2)
+    make = Maker()
+    sweep(tmp_path, range(5), make, keep=2)
+    assert make.made == [3, 4]
+    again = Maker()
+    best = sweep(tmp_path, range(5), again, keep=3)
+    assert again.made == [2], "the third was measured and not kept: it alone is made again"
+    assert [take.seed for take, _ in best] == [1, 3, 2]
+    (tmp_path / "take-4.json").write_text("{", encoding="utf-8")
+    broken = Maker()
+    sweep(tmp_path, range(5), broken, keep=3)
+    assert broken.made == [4], "a record that is cut short is made again"
+
+
+@pytest.mark.parametrize(("seeds", "keep", "told"), [(range(0), 1, "0 seeds"), (range(2), 0, "keep is 0")])
+def test_what_cannot_be_is_refused(tmp_path, seeds, keep, told):
+    with pytest.raises(ValueError, match=told):
+        sweep(tmp_path, seeds, Maker(), keep=keep)
+
+
+def test_takes_are_scored_by_motion_or_by_events(clip):
+    by_events = take_of(1, clip, EVENTS, None)
+    assert by_events.score == by_events.numbers["event_f1"] == 1
+    by_motion = take_of(1, clip, ANY, None)
+    assert by_motion.score == by_motion.numbers["in_step"] > 0.3
+    apart = Clip(clip.frames, clip.fps, clip.waveform.roll(clip.sample_rate // 3, dims=1), clip.sample_rate)
+    assert take_of(1, apart, EVENTS, None).score == 0
+    assert take_of(1, apart, ANY, None).score < by_motion.score
+    with pytest.raises(ValueError, match="score is 'beauty'"):
+        take_of(1, clip, "beauty", None)
+    assert SCORES == (ANY, EVENTS)
+
+
+def test_settings_are_compared_on_shared_seeds_and_written_down(tmp_path):
+    first = Takes("cfg 1", tuple(ranked(Take(s, 0.1 * s, {"in_step": 0.1 * s}) for s in range(5))))
+    second = Takes("cfg 3", tuple(ranked(Take(s, 0.1 * s + 0.2, {"lufs": -20.0}) for s in range(5))))
+    told = compared([first, second])
+    assert "cfg 1: 5 take(s), mean 0.20, best 0.40 (seed 4)" in told
+    assert "minus cfg 1 +0.20 [+0.20, +0.20] on 5 shared seeds" in told
+    with pytest.raises(ValueError, match="nothing to compare"):
+        compared([])
+    path = tmp_path / "t.csv"
+    write_csv(path, [first, second])
+    rows = rows_of(path)
+    assert len(rows) == 10
+    assert rows[0] == {"setting": "cfg 1", "rank": "1", "seed": "4", "score": "0.4", "in_step": "0.4", "lufs": ""}
+    assert pixels(draw_comparison([first, second])).std() > 0
+
+
+def test_a_contact_sheet_has_a_row_for_each_take(clip):
+    takes = [Take(k, 0.5, {}) for k in range(3)]
+    assert len(draw_takes([clip] * 3, takes, title="three").axes) == 3
+
+
+def test_a_name_stands_for_what_makes_the_takes():
+    one = {"b": 1, "a": [1, 2]}
+    assert fingerprint(one, torch.ones(2)) == fingerprint({"a": [1, 2], "b": 1}, torch.ones(2))
+    assert (
+        len(
+            {
+                fingerprint(one),
+                fingerprint({**one, "b": 2}),
+                fingerprint(one, torch.ones(2)),
+                fingerprint(one, torch.zeros(2)),
+            }
+        )
+        == 4
+    )
+
+
+def test_the_command_keeps_the_best_and_goes_on(tmp_path, capsys):
+    words = ["a small red ball bounces slowly on the left at night", "--steps", "4", "-o", str(tmp_path / "out")]
+    assert main(["sweep", *words, "-n", "2", "--keep", "1"]) == 0
+    assert main(["sweep", *words, "-n", "3", "--keep", "2"]) == 0
+    out = tmp_path / "out"
+    assert sorted(p.name for p in out.iterdir() if not p.name.startswith(".")) == [
+        "best-1.mp4",
+        "best-2.mp4",
+        "takes.csv",
+        "takes.png",
+    ]
+    assert len(rows_of(out / "takes.csv")) == 3
+    (folder,) = (p for p in out.iterdir() if p.name.startswith("."))
+    assert {json.loads(p.read_text())["seed"] for p in folder.glob("*.json")} == {0, 1, 2}
+    assert takes_of(folder, range(3), "all").takes[0].score >= takes_of(folder, range(3), "all").takes[-1].score
+    assert "best" in capsys.readouterr().out
+    assert main(["sweep", *words, "-n", "0"]) == 2
+    assert "A sweep is of 0 seeds" in capsys.readouterr().err

@@ -1,0 +1,224 @@
+"""The pocket prior: encoders of clips, asynchronous sounds, losses with known values, layers that read a prior."""
+
+from dataclasses import replace
+from random import Random
+
+import pytest
+import torch
+
+from duet_av.pipelines.bench import runner as bench
+from duet_av.pipelines.bench.prior_knowledge import (
+    NEGATIVES,
+    knowledge,
+    layout_events,
+    layout_of,
+    layout_truth,
+    linear_probe,
+    other_sounds,
+    spread,
+)
+from duet_av.pipelines.bench.prompts import DEVELOPMENT, bench_prompts
+from duet_av.pipelines.bench.readings import Probes, reconstruct
+from duet_av.pipelines.core.conditions import GivenPrior, Prior
+from duet_av.pipelines.core.sizes import ClipShape
+from duet_av.pipelines.core.streams import Streams
+from duet_av.pipelines.guidance.strategy import PLAIN, Branch, PerStreamCFG
+from duet_av.pipelines.models.addons.prior import PriorLayers, PriorLayersConfig
+from duet_av.pipelines.models.pocket.denoiser import PocketDenoiser
+from duet_av.pipelines.models.pocket.load import PocketModel, load_audio_codec, load_text_encoder, load_video_codec
+from duet_av.pipelines.models.prior.clip import spatial_places
+from duet_av.pipelines.models.prior.net import PriorNet, PriorNetConfig
+from duet_av.pipelines.training import prior
+from duet_av.pipelines.training.loop import update_ema
+from duet_av.pipelines.training.prior import FREE_NATS, PriorCache, PriorStage, gaussian_kl, turn
+from duet_av.pipelines.world import asynchronous, make_scene, make_scenes, moved, vocabulary
+from duet_av.pipelines.world.scene import MIX
+
+CLIPS = 8
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return PriorCache.build(
+        tmp_path_factory.mktemp("prior") / "clips.safetensors",
+        seed=5,
+        count=CLIPS,
+        mix=MIX,
+        codecs=(load_video_codec(), load_audio_codec()),
+        tokenizer=load_text_encoder().tokenizer,
+    )
+
+
+@pytest.fixture
+def net():
+    config = PriorNetConfig(tuple(vocabulary()), 16, 24, spatial=4, temporal=4, channels=6, hidden=32, heads=2)
+    net = PriorNet(config)
+    net.init_weights()
+    return net.eval()
+
+
+def test_asynchronous_scenes_keep_the_picture_and_change_the_sound():
+    scenes = [s for s in make_scenes(3, 60) if any(x.heard and x.times for x in s.subjects)]
+    changed = 0
+    for scene in scenes:
+        other = asynchronous(scene, Random(scene.index))
+        assert [s.kind for s in other.subjects] == [s.kind for s in scene.subjects]
+        assert all(0 < t < scene.seconds for s in other.subjects for t in s.times)
+        changed += other.subjects != scene.subjects
+    assert changed == len(scenes)
+    silent = make_scene(0, 0, stratum="single")
+    silent = replace(silent, subjects=tuple(replace(s, heard=False) for s in silent.subjects))
+    assert asynchronous(silent, Random(0)) == silent
+
+
+def test_a_moved_event_has_room_around_it():
+    for scene in make_scenes(4, 40, mix={"single": 1.0}):
+        before, after = scene.subjects[0].times, moved(scene, Random(scene.index)).subjects[0].times
+        (gone,), (come,) = set(before) - set(after), set(after) - set(before)
+        assert 0.3 <= abs(gone - come) <= 0.8
+        assert len(before) == len(after)
+
+
+def test_the_divergence_of_gaussians_has_its_known_values():
+    zero, one = torch.zeros(3), torch.ones(3)
+    assert torch.equal(gaussian_kl((zero, zero), (zero, zero)), zero)
+    assert torch.allclose(gaussian_kl((one, zero), (zero, zero)), 0.5 * one)
+    wide = 2 * torch.log(torch.tensor([3.0] * 3))
+    expected = torch.distributions.kl_divergence(
+        torch.distributions.Normal(one, one), torch.distributions.Normal(zero, 3 * one)
+    )
+    assert torch.allclose(gaussian_kl((one, zero), (zero, wide)), expected)
+
+
+def test_a_layout_says_what_is_heard_where_and_when():
+    scene = make_scene(0, 3, stratum="single")
+    (subject,) = scene.subjects
+    layout = layout_of(scene)
+    assert int(layout.sum()) == len({int(t * 16) for t in subject.times})
+    assert layout_truth(scene) == {subject.place: subject.times}
+    found = layout_events(layout)
+    assert set(found) == {subject.place}
+    assert all(min(abs(t - at) for at in subject.times) <= 1 / 16 for t in found[subject.place])
+
+
+def test_the_cache_holds_sounds_that_do_not_fit(cache):
+    assert cache.others.shape == (CLIPS, NEGATIVES, *cache.latents.audio.shape[1:])
+    again = other_sounds(cache.scenes, load_audio_codec()).half()
+    assert torch.equal(cache.others, again)
+
+
+def test_the_losses_are_contrast_layout_and_what_the_prior_costs_beyond_what_is_free(cache, net, tmp_path, monkeypatch):
+    stage = PriorStage(cache, net.train(), tmp_path / "p.safetensors", judge=lambda _: {"score": 0.0})
+    batch = stage.batch(torch.Generator().manual_seed(0), 6)
+    losses = stage.objective(batch)
+    assert 0 < losses["contrast"] < 5
+    paid = float(losses["loss"].detach() - losses["contrast"] - losses["layout"])
+    assert paid == pytest.approx(max(float(losses["kl"]), FREE_NATS), rel=1e-4)
+    estimator = net.estimator.out_proj.weight
+    monkeypatch.setattr(prior, "FREE_NATS", 1e9)
+    stage.objective(batch)["loss"].backward()
+    assert estimator.grad is None or not estimator.grad.any(), "what is free teaches nothing"
+    assert net.encoder.out.weight.grad.any(), "the layout teaches the tokens"
+    net.zero_grad()
+    monkeypatch.setattr(prior, "FREE_NATS", 0.0)
+    stage.objective(batch)["loss"].backward()
+    assert estimator.grad.any()
+
+
+def test_a_linear_probe_reads_what_is_there_and_nothing_else():
+    generator = torch.Generator().manual_seed(0)
+    layouts = (torch.rand(600, 3, 4, generator=generator) < 0.3).float()
+    tokens = torch.cat([layouts.flatten(1), torch.randn(600, 12, generator=generator)], dim=1).unflatten(1, (4, 6))
+    read = linear_probe(tokens[:500], layouts[:500], others=tokens[500:])
+    assert ((read > 0.5) == (layouts[500:] > 0.5)).float().mean() > 0.99
+    blind = linear_probe(torch.randn(500, 4, 6, generator=generator), layouts[:500], others=tokens[500:])
+    assert ((blind > 0.5) == (layouts[500:] > 0.5)).float().mean() < 0.75
+
+
+def test_spatial_tokens_lie_in_rows_and_columns():
+    assert spatial_places(32).shape == (32, 2)
+    assert len({float(x) for x in spatial_places(8)[:, 1]}) == 4
+    with pytest.raises(ValueError, match="spatial is 12"):
+        spatial_places(12)
+
+
+def test_a_turned_clip_keeps_its_streams_together():
+    clips = Streams(torch.arange(8.0).view(1, 1, 8, 1, 1), torch.arange(32.0).view(1, 1, 32))
+    video, audio = turn(clips, 3).both()
+    assert video.flatten()[:2].tolist() == [3, 4]
+    assert audio.flatten()[:2].tolist() == [12, 13]
+
+
+def test_averages_leave_masks_as_they_are(net):
+    averaged = {name: value.clone() for name, value in net.state_dict().items()}
+    update_ema(averaged, net, step=3, limit=0.9)
+    assert all(not value.isnan().any() for value in averaged.values())
+
+
+def test_what_tokens_know_is_counted_clip_by_clip(cache, net):
+    latents = Streams(cache.latents.video.float(), cache.latents.audio.float())
+    rows = knowledge(net, cache.scenes, latents, cache.others.float())
+    assert len(rows) == CLIPS
+    assert all(set(row) == {"rank_1", "text_rank_1", "layout_f1"} for row in rows)
+    found = spread(net, make_scene(0, 3, stratum="single"))
+    assert found["world_s"] > 0
+
+
+def test_a_seed_is_a_draw_and_temperature_nought_is_the_mean(net):
+    text = ["a small red bell rings slowly on the left at night"]
+    a, b, other = (net.sample(text, seed=s) for s in (1, 1, 2))
+    assert torch.equal(a.all_tokens, b.all_tokens)
+    assert not torch.equal(a.all_tokens, other.all_tokens)
+    mean = net.sample(text, seed=1, temperature=0.0)
+    assert torch.equal(mean.all_tokens, mean.mean)
+    assert isinstance(mean, Prior)
+
+
+@torch.inference_mode()
+def test_prior_layers_are_nothing_without_a_prior_and_read_where_they_are(network, inputs):
+    bare = network(*inputs)
+    layers = PriorLayers(PriorLayersConfig(4, 4, 5, 32), network.config)
+    layers.init_weights()
+    layers.install(network)
+    prior = GivenPrior(torch.randn(2, 4, 5), torch.randn(2, 4, 5), torch.tensor([True, False]))
+
+    def same(a, b):
+        return [[bool(torch.equal(x[i], y[i])) for i in range(2)] for x, y in zip(a, b, strict=True)]
+
+    assert same(network(*inputs), bare) == [[True, True]] * 2
+    assert same(network(*inputs, conditions={"prior": prior}), bare) == [[True, True]] * 2  # W_O starts at nought
+    for parameter in layers.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    assert same(network(*inputs), bare) == [[True, True]] * 2
+    assert same(network(*inputs, conditions={"prior": prior}), bare) == [[False, True]] * 2
+    with pytest.raises(ValueError, match=r"4 \+ 2 tokens of 5 channels; the pocket model reads 4 \+ 4 of 5"):
+        layers.encoder.check(prior.spatial, prior.temporal[:, :2])
+
+
+def test_a_prior_is_shown_in_every_branch(network, inputs):
+    x, _, text = inputs
+    layers = PriorLayers(PriorLayersConfig(4, 4, 5, 32), network.config)
+    for parameter in layers.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    layers.eval().install(network)
+    prior = GivenPrior(torch.randn(2, 4, 5), torch.randn(2, 4, 5))
+    branches = [PLAIN, Branch(text=False)]
+    bare = PocketDenoiser(network, text, text)(branches, x, 0.5)
+    given = PocketDenoiser(network, text, text, prior=prior)(branches, x, 0.5)
+    for a, b in zip(bare, given, strict=True):
+        assert all(not torch.allclose(p, q, atol=1e-5) for p, q in zip(a, b, strict=True))
+
+
+def test_chance_is_of_takes_without_a_prior(monkeypatch):
+    asked = []
+
+    def noted(model, request, *, batch):
+        asked.append(request.prior is not None)
+        return reconstruct(model, [p.scene for p in prompts], ClipShape())
+
+    monkeypatch.setattr(bench, "generate", noted)
+    prompts = bench_prompts(1, DEVELOPMENT, strata=("single",))
+    given = GivenPrior(torch.zeros(2, 3, 5), torch.zeros(2, 4, 5))
+    variant = bench.Variant("a", PerStreamCFG(2.0, 2.0), prior=lambda _: given)
+    bench.score_chunk(PocketModel.load(), Probes.load(), prompts, variant)
+    assert asked == [True, False]
