@@ -11,7 +11,18 @@ HOST = {"comfy", "comfy_api", "comfy_extras", "folder_paths", "latent_preview", 
 PUBLIC_HOST = {"comfy_api", "folder_paths"}  # the node API and the folders of model files
 NEVER = {"torchvision", "torchaudio"}
 LAYERS = ("kernels", "pipelines", "nodes")
-PACKAGES = ("core", "guidance", "media", "sync", "world", "models", "bench", "training", "figures", "cli")  # lowest first
+PACKAGES = (
+    "core",
+    "guidance",
+    "media",
+    "sync",
+    "world",
+    "models",
+    "bench",
+    "training",
+    "figures",
+    "cli",
+)  # lowest first
 
 
 def imports(path, root):

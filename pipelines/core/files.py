@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[2]  # of the pack
+
 
 def check_place(path: Path, *, suffix: str = "") -> Path:
     """Refuse an output that could not be written, before anything is made for it.

@@ -13,9 +13,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from .files import replaced
+from .files import ROOT, replaced
 
-WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
+WEIGHTS = ROOT / "weights"
 M = TypeVar("M", bound=nn.Module)
 KEY = "duet"  # the metadata entry that makes a file ours
 

@@ -10,10 +10,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ..core.files import ROOT
 from ..core.weights import KEY
 from .containers import opened
 
-ROOT = Path(__file__).resolve().parent.parent
 GENERATED, ASSEMBLED = "made by a generative model", "put together from given files, nothing was sampled"
 HOST_KEYS = ("workflow", "prompt")  # what ComfyUI writes beside ours
 LARGE = 2**27  # bytes: of a larger file only the header is hashed

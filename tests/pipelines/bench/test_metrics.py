@@ -16,6 +16,7 @@ from duet_av.pipelines.core.streams import Clip
 from duet_av.pipelines.models.pocket.load import PocketModel
 from duet_av.pipelines.sync.events import f1, match, offset, pick_peaks
 from duet_av.pipelines.world import make_scenes
+from duet_av.pipelines.world.scene import SOUNDING
 from duet_av.pipelines.world.truth import true_events
 
 
