@@ -44,7 +44,7 @@ class DuetGuider(io.ComfyNode):
     def execute(
         cls, model: io.Model.Type, positive: list, strategy: Strategy, negative: list | None = None
     ) -> io.NodeOutput:
-        branches = strategy.ever()
+        branches = strategy.possible_branches()
         if negative is None and any(not branch.text for branch in branches):
             raise ValueError(
                 "This strategy compares with a negative prompt, and none is connected. Connect one, or use scale 1."

@@ -9,12 +9,12 @@ from comfy_api.latest import Types, io
 
 from ..pipelines.core.sizes import MAX_SECONDS
 from ..pipelines.media.sound import fit_sound
-from ..pipelines.media.watermark import labelled
+from ..pipelines.media.watermark import add_label
 from . import inputs
 from .host.latent import decoded, nest
 from .host.model import joint_model
 from .host.provenance import TracedVideo, of_graph
-from .types import ASKED, CATEGORY
+from .types import CATEGORY, CLIP_SPEC
 
 PIXELS = "Pixels. The pocket model was trained at 64, JavisDiT at 240p and above: {} for a wide picture at 240p."
 
@@ -62,7 +62,7 @@ class DuetEmptyLatent(io.ComfyNode):
     ) -> io.NodeOutput:
         sizes, asked = joint_model(model).latents(height=height, width=width, seconds=seconds, fps=fps)
         empty = sizes.map(lambda size: torch.zeros(batch, *size))
-        return io.NodeOutput({"samples": nest(empty), "frame_rate": asked.fps, ASKED: asked})
+        return io.NodeOutput({"samples": nest(empty), "frame_rate": asked.fps, CLIP_SPEC: asked})
 
 
 class DuetDecode(io.ComfyNode):
@@ -153,7 +153,7 @@ class DuetMux(io.ComfyNode):
         waveform = fit_sound(source["waveform"][0], seconds=len(images) / fps, sample_rate=rate)
         frames = images.repeat_interleave(enlarge, 1).repeat_interleave(enlarge, 2)
         components = Types.VideoComponents(
-            images=labelled(frames, watermark),
+            images=add_label(frames, watermark),
             audio={"waveform": waveform[None], "sample_rate": rate},
             frame_rate=Fraction(fps).limit_denominator(1001),
         )

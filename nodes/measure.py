@@ -6,7 +6,7 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..pipelines.core.conditions import Plan
-from ..pipelines.media.sound import shifted
+from ..pipelines.media.sound import shift_sound
 from ..pipelines.sync.measure import measure, signals_of
 from . import inputs
 from .host.latent import clip_of
@@ -77,7 +77,7 @@ class DuetShiftAudio(io.ComfyNode):
 
     @classmethod
     def execute(cls, audio: dict, late_ms: float) -> io.NodeOutput:
-        moved = shifted(audio["waveform"], samples=round(late_ms / 1000 * audio["sample_rate"]))
+        moved = shift_sound(audio["waveform"], samples=round(late_ms / 1000 * audio["sample_rate"]))
         return io.NodeOutput({**audio, "waveform": moved})
 
 

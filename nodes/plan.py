@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io, ui
 
 from ..pipelines.core.conditions import Plan
-from ..pipelines.core.files import replaced
+from ..pipelines.core.files import atomic_output
 from ..pipelines.core.saved_plan import read_plan
 from ..pipelines.core.timeline import STYLES, Timeline, as_prompt
 from ..pipelines.models.planner.planner import VAPlanner
@@ -164,8 +164,8 @@ class DuetSavePlan(io.ComfyNode):
     @classmethod
     def execute(cls, plan: Plan, filename_prefix: str) -> io.NodeOutput:
         path = new_output(filename_prefix, PLAN_SUFFIX)
-        with replaced(path) as temporary:
-            temporary.write_text(plan.told.to_json() + "\n", encoding="utf-8")
+        with atomic_output(path) as temporary:
+            temporary.write_text(plan.saved.to_json() + "\n", encoding="utf-8")
         return io.NodeOutput(ui=ui.PreviewText(f"{path.name}\n{plan.timeline or ''}"))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..pipelines.bench.takes import ANY, SCORES, Takes, compared, sweep, takes_of, write_csv
+from ..pipelines.bench.takes import ANY, SCORES, Takes, compare, sweep, takes_of, write_csv
 from ..pipelines.models.pocket.generate import DEFAULT_STEPS
 from . import inputs
 from .host.output import new_output
@@ -127,7 +127,7 @@ class DuetCompareTakes(io.ComfyNode):
         from ..pipelines.figures.takes import draw_comparison
 
         settings = [takes_from(name, given[name]) for name in NAMES if given.get(name) is not None]
-        report, path = compared(settings), new_output(filename_prefix, ".csv")
+        report, path = compare(settings), new_output(filename_prefix, ".csv")
         write_csv(path, settings)
         report = f"{report}\n{path.name}"
         return io.NodeOutput(pixels(draw_comparison(settings))[None], report, ui=ui.PreviewText(report))

@@ -19,4 +19,4 @@ PLAN = "duet_plan"
 PRIOR = "duet_prior"
 ADAPTER = "duet_adapter"
 PRIOR_KEYS = "duet_prior_keys"  # what prior attention sees: 'prior', 'null' or both
-ASKED = "duet_asked"  # the clip that was asked for; also on a LATENT
+CLIP_SPEC = "duet_asked"  # the clip that was asked for; also on a LATENT

@@ -13,7 +13,7 @@ import comfy.sd
 import folder_paths
 
 from ...pipelines.core.weights import is_ours, load_weights
-from ...pipelines.models.catalogue import part, what
+from ...pipelines.models.catalogue import identify, part
 from ...pipelines.models.javisdit.clock import V01_CLOCK
 from ...pipelines.models.javisdit.files import SUFFIXES, read_names, read_tensors, require
 from ...pipelines.models.javisdit.load import load_audio_codec, load_video_autoencoder
@@ -67,7 +67,7 @@ def kind_of(path: Path) -> str:
 def _kind(path: Path, _changed: int) -> str:
     if path.is_file() and path.suffix == ".safetensors" and is_ours(path):
         return pocket.NAME
-    return what(read_names(path / "vae" if (path / "vae").is_dir() else path))
+    return identify(read_names(path / "vae" if (path / "vae").is_dir() else path))
 
 
 def _is(path: Path, wanted: str) -> bool:

@@ -9,15 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...pipelines.core.keep import made_frames, over_latent
-from ...pipelines.core.sizes import Asked
+from ...pipelines.core.keep import expand_over_latent, regenerated_frames
+from ...pipelines.core.sizes import ClipSpec
 from ...pipelines.core.streams import Streams
-from ...pipelines.media.conform import conformed_frames, fitted
-from ...pipelines.media.sound import fit_sound, resampled
+from ...pipelines.media.conform import conform_frames, fit_picture
+from ...pipelines.media.sound import fit_sound, resample
 from ...pipelines.models.pocket.audio_codec import AudioCodec
-from ...pipelines.models.pocket.domain import ELSEWHERE, picture_strange, sound_strange
+from ...pipelines.models.pocket.domain import OUT_OF_DOMAIN_ADVICE, picture_out_of_domain, sound_out_of_domain
 from ...pipelines.models.pocket.video_codec import VideoCodec
-from ..types import ASKED
+from ..types import CLIP_SPEC
 from .latent import nest, unnest
 
 TWO = 2  # pictures that are taken as the first and the last one
@@ -31,7 +31,7 @@ def time_axis(latent: Tensor) -> int:
 
 def clip_seconds(latent: dict[str, Any], fps: float = 0.0, video_vae: comfy.sd.VAE | None = None) -> float:
     """How long the clip of a latent lasts, or 0 where the latent does not say."""
-    asked = latent.get(ASKED)
+    asked = latent.get(CLIP_SPEC)
     if asked is not None:
         return asked.frames / asked.fps
     if video_vae is None or not fps:
@@ -49,18 +49,18 @@ def put_pictures(latent: dict[str, Any], vae: comfy.sd.VAE, images: Tensor, fps:
     streams = unnest(latent)
     video = streams.both()[0].clone()
     to_frames, rows, columns = vae.upscale_ratio
-    asked = latent.get(ASKED)
+    asked = latent.get(CLIP_SPEC)
     height, width = (asked.height, asked.width) if asked else (video.shape[3] * rows, video.shape[4] * columns)
     frames, rate = to_frames(video.shape[2]), asked.fps if asked else round(fps)
-    size = Asked(height, width, frames, rate)
-    pictures = [fitted((picture[..., :3] * 255).round().byte(), size) for picture in images]
+    size = ClipSpec(height, width, frames, rate)
+    pictures = [fit_picture((picture[..., :3] * 255).round().byte(), size) for picture in images]
     if len(pictures) <= TWO:
         shown = torch.stack(pictures).float() / 255
         for at, picture in zip((0, -1), shown, strict=False):
             video[:, :, at] = vae.encode(picture.expand(to_frames(1), -1, -1, -1))[:, :, 0].to(video)
     else:
         times = torch.arange(len(pictures), dtype=torch.float64) / (fps if asked else rate)
-        shown = conformed_frames(pictures, times, size)
+        shown = conform_frames(pictures, times, size)
         if len(shown) < frames - 1:
             raise ValueError(
                 f"The pictures last {len(shown) / rate:.2f} s and the latent {frames / rate:.2f} s. Ask for a shorter empty latent, or "
@@ -68,7 +68,7 @@ def put_pictures(latent: dict[str, Any], vae: comfy.sd.VAE, images: Tensor, fps:
             )
         shown = torch.cat([shown, shown[-1:].expand(max(0, frames - len(shown)), -1, -1, -1)])[:frames]
         video[:] = _same(vae.encode(shown), video, "pictures")
-    strange = picture_strange(shown.permute(0, 3, 1, 2)) if _is_pocket(vae) else ""
+    strange = picture_out_of_domain(shown.permute(0, 3, 1, 2)) if _is_pocket(vae) else ""
     return {**latent, "samples": nest(Streams(video, streams.audio))}, strange
 
 
@@ -76,12 +76,12 @@ def put_sound(latent: dict[str, Any], vae: comfy.sd.VAE, audio: dict[str, Any], 
     """``latent`` with a sound, cut to ``seconds`` or filled with silence, and what is strange about it."""
     streams = unnest(latent)
     rate = vae.audio_sample_rate
-    waveform = resampled(audio["waveform"][0], rate=audio["sample_rate"], to=rate)
+    waveform = resample(audio["waveform"][0], rate=audio["sample_rate"], to=rate)
     waveform = fit_sound(waveform, seconds=seconds or waveform.shape[1] / rate, sample_rate=rate)
     given = streams.both()[1]
     latent = {**latent, "samples": nest(Streams(streams.video, _same(vae.encode(waveform.T[None]), given, "sound")))}
     codec = vae.first_stage_model
-    return latent, sound_strange(codec, waveform) if isinstance(codec, AudioCodec) else ""
+    return latent, sound_out_of_domain(codec, waveform) if isinstance(codec, AudioCodec) else ""
 
 
 def mask_of(
@@ -89,7 +89,7 @@ def mask_of(
 ) -> dict[str, Any]:
     """``latent`` with the mask of what is made; ``again`` [n, h, w] marks what of the kept picture is made all the same."""
     streams = unnest(latent)
-    made = made_frames(keep, streams.map(lambda z: z.shape[time_axis(z)]), seconds=seconds, start=start, end=end)
+    made = regenerated_frames(keep, streams.map(lambda z: z.shape[time_axis(z)]), seconds=seconds, start=start, end=end)
     masks = streams.map(_over, made)
     if again is not None:
         video, audio = masks.both()
@@ -101,7 +101,7 @@ def mask_of(
 def _over(latent: Tensor, made: Tensor) -> Tensor:
     """Frames that are made as the host's mask [1, 1, ...] of a latent."""
     axis = time_axis(latent)
-    mask = over_latent(made[None], latent.movedim(axis, 2)).movedim(2, axis)
+    mask = expand_over_latent(made[None], latent.movedim(axis, 2)).movedim(2, axis)
     return mask.expand(1, 1, *latent.shape[2:]).contiguous()
 
 
@@ -133,5 +133,5 @@ def notice(found: list[str], strange: list[str], *, anyway: bool) -> str:
     """
     told = " ".join(reason for reason in strange if reason)
     if told and not anyway:
-        raise ValueError(f"{told} {ELSEWHERE}")
+        raise ValueError(f"{told} {OUT_OF_DOMAIN_ADVICE}")
     return " ".join([f"Given: {', '.join(found)}. Keep it with 'Duet Freeze Stream'.", told]).strip()

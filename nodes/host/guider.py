@@ -55,7 +55,7 @@ class StrategyGuider(comfy.samplers.CFGGuider):
             raise ValueError(
                 "The MODEL already carries 'Duet Cross-Modal Guidance'. Take that node out and choose the strategy here."
             )
-        backbone_of(model.model).require(strategy.ever())
+        backbone_of(model.model).require(strategy.possible_branches())
         self.inner_set_conds({"positive": positive, "negative": negative})
         self.strategy = strategy
 
@@ -100,7 +100,7 @@ def with_cross_modal(
     """
     backbone = backbone_of(model.model)
     strategy = UCG("U5", a2v=a2v, v2a=v2a, masked=not backbone.tokens)
-    backbone.require(strategy.ever())
+    backbone.require(strategy.possible_branches())
     if math.isclose(a2v, 1) and math.isclose(v2a, 1):
         return model
     patched = model.clone()

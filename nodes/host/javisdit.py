@@ -17,22 +17,22 @@ import torch
 from torch import Tensor
 
 from ...pipelines.core.conditions import Prior, PriorTokens
-from ...pipelines.core.sizes import Asked
+from ...pipelines.core.sizes import ClipSpec
 from ...pipelines.core.streams import Streams
 from ...pipelines.guidance.sampling import flow_sigmas
 from ...pipelines.models.javisdit.clock import V01_CLOCK, V10_CLOCK, JavisClock
-from ...pipelines.models.javisdit.load import CONFIGS, whole
+from ...pipelines.models.javisdit.load import CONFIGS, require_keys
 from ...pipelines.models.javisdit.schedule import shift_ratio
 from ...pipelines.models.javisdit.v01 import MLP_RATIO, JavisDiT01, V01Config
 from ...pipelines.models.javisdit.v10 import PATCH, JavisDiT10, V10Config
-from ..types import ASKED, PRIOR, PRIOR_KEYS
-from .model import Hosted, JointModel, Sizes, build_model
+from ..types import CLIP_SPEC, PRIOR, PRIOR_KEYS
+from .model import HostedNetwork, JointModel, Sizes, build_model
 
 HALF = torch.bfloat16.itemsize
 MEGABYTE = 1024 * 1024
 
 
-class HostJavisDiT01(Hosted, JavisDiT01):  # pyright: ignore[reportIncompatibleMethodOverride] - the host's forward
+class HostJavisDiT01(HostedNetwork, JavisDiT01):  # pyright: ignore[reportIncompatibleMethodOverride] - the host's forward
     """v0.1. Text states that are all zeros stand for no text: the learnt null of the same length."""
 
     CONFIG = V01Config
@@ -44,7 +44,7 @@ class HostJavisDiT01(Hosted, JavisDiT01):  # pyright: ignore[reportIncompatibleM
         context: Tensor,
         options: dict,
         *,
-        asked: Asked,
+        asked: ClipSpec,
         keys: tuple[str, ...],
         spatial_prior: Tensor | None = None,
         temporal_prior: Tensor | None = None,
@@ -78,7 +78,7 @@ class HostJavisDiT01(Hosted, JavisDiT01):  # pyright: ignore[reportIncompatibleM
         return velocity.map(torch.neg).present()
 
 
-class HostJavisDiT10(Hosted, JavisDiT10):  # pyright: ignore[reportIncompatibleMethodOverride] - the host's forward
+class HostJavisDiT10(HostedNetwork, JavisDiT10):  # pyright: ignore[reportIncompatibleMethodOverride] - the host's forward
     """v1.0. The host's UMT5 sets padded text states to zero, as the network was trained."""
 
     CONFIG = V10Config
@@ -101,13 +101,13 @@ class JavisModel(JointModel):
     def __init__(self, config: comfy.supported_models_base.BASE, device: Any = None) -> None:
         super().__init__(config, comfy.model_base.ModelType.FLOW, device=device, unet_model=self.network)
 
-    def latents(self, *, height: int, width: int, seconds: float, fps: int) -> tuple[Sizes, Asked]:
+    def latents(self, *, height: int, width: int, seconds: float, fps: int) -> tuple[Sizes, ClipSpec]:
         fps = fps or self.clock.fps
         frames = self.clock.frames(seconds, fps)
-        asked = Asked(height, width, frames, fps)
+        asked = ClipSpec(height, width, frames, fps)
         return Streams(self.clock.video(frames, height, width), self.clock.audio(frames, fps)), asked
 
-    def sigmas(self, steps: int, asked: Asked | None, video: tuple[int, ...]) -> Tensor:
+    def sigmas(self, steps: int, asked: ClipSpec | None, video: tuple[int, ...]) -> Tensor:
         clip = asked or self.clock.asked(video)
         return flow_sigmas(steps, shift=shift_ratio(clip.height, clip.width, clip.frames))
 
@@ -136,7 +136,7 @@ class JavisModel01(JavisModel):
                 f"The prompt has {found} tokens; {self.title} takes at most {longest}. Shorten it, or encode it with the CLIP "
                 "of 'Duet Load AV', which cuts it."
             )
-        asked = kwargs.get(ASKED) or self.clock.asked(kwargs["latent_shapes"][0])
+        asked = kwargs.get(CLIP_SPEC) or self.clock.asked(kwargs["latent_shapes"][0])
         out["asked"] = comfy.conds.CONDConstant(asked)
         prior: Prior | None = kwargs.get(PRIOR)
         out["keys"] = comfy.conds.CONDConstant(("null",) if prior is None else kwargs[PRIOR_KEYS])
@@ -242,6 +242,6 @@ def sampling_bytes(name: str, *, height: int, width: int, seconds: float) -> flo
 def build_javisdit(name: str, tensors: dict[str, Tensor], *, source: Path) -> comfy.model_patcher.ModelPatcher:
     """'JavisDiT v0.1' or 'JavisDiT v1.0' as a MODEL; its sizes are those of ``tensors``."""
     kind, _ = KINDS[name]
-    with whole(source):
+    with require_keys(source):
         config = kind({**kind.unet_config, **vars(CONFIGS[name](tensors))})
     return build_model(config, tensors, source=source)

@@ -18,8 +18,8 @@ import comfy.utils
 import torch
 from torch import Tensor, nn
 
-from ...pipelines.core.conditions import WAYS, AdapterCondition, GivenPrior, PlacedTokens, Plan, Prior
-from ...pipelines.core.sizes import VIDEO_STRIDE, Asked, ClipShape
+from ...pipelines.core.conditions import WAYS, AdapterCondition, BatchPrior, PlacedTokens, Plan, Prior
+from ...pipelines.core.sizes import VIDEO_STRIDE, ClipShape, ClipSpec
 from ...pipelines.core.streams import Streams
 from ...pipelines.core.weights import WeightsFile, fill
 from ...pipelines.guidance.sampling import SHIFT, flow_sigmas
@@ -28,7 +28,7 @@ from ...pipelines.models.addons.adapter import AdapterLayers
 from ...pipelines.models.addons.plan import PlanLayers
 from ...pipelines.models.addons.prior import PriorLayers
 from ...pipelines.models.planner.load import load_plan_layers
-from ...pipelines.models.pocket.denoiser import carried, levels, open_and_silent
+from ...pipelines.models.pocket.denoiser import noise_levels_of, route_through_adapter, split_routes
 from ...pipelines.models.pocket.generate import check_clock, latent_sizes
 from ...pipelines.models.pocket.load import configured
 from ...pipelines.models.pocket.network import PocketConfig, TwinStreamDiT
@@ -40,7 +40,7 @@ ROUTE = "duet_route"  # [b, 2] on a condition: what a2v and v2a are, as ``route_
 Sizes = Streams[tuple[int, ...]]
 
 
-class Hosted(nn.Module):
+class HostedNetwork(nn.Module):
     """A network behind the host's calling convention: lists of streams, one noise level, named conditions.
 
     Comes before the network among the bases; ``_forward`` is the network's side.
@@ -78,7 +78,7 @@ class JointModel(comfy.model_base.BaseModel):
 
     title: str
 
-    def latents(self, *, height: int, width: int, seconds: float, fps: int) -> tuple[Sizes, Asked]:
+    def latents(self, *, height: int, width: int, seconds: float, fps: int) -> tuple[Sizes, ClipSpec]:
         """Sizes of both latents of a clip, without the batch; ``fps`` 0 is the model's own.
 
         Raises:
@@ -86,7 +86,7 @@ class JointModel(comfy.model_base.BaseModel):
         """
         raise NotImplementedError
 
-    def sigmas(self, steps: int, asked: Asked | None, video: tuple[int, ...]) -> Tensor:
+    def sigmas(self, steps: int, asked: ClipSpec | None, video: tuple[int, ...]) -> Tensor:
         """The schedule the model was made for; without ``asked``, of the clip that the ``video`` latent stands for."""
         raise NotImplementedError
 
@@ -143,7 +143,7 @@ class PocketLatentFormat(comfy.latent_formats.LatentFormat):
         self.latent_rgb_factors_bias = bias[0].tolist()
 
 
-class HostTwinStreamDiT(Hosted, TwinStreamDiT):  # pyright: ignore[reportIncompatibleMethodOverride] - the host's forward
+class HostTwinStreamDiT(HostedNetwork, TwinStreamDiT):  # pyright: ignore[reportIncompatibleMethodOverride] - the host's forward
     """The pocket network."""
 
     CONFIG = PocketConfig
@@ -170,15 +170,15 @@ class HostTwinStreamDiT(Hosted, TwinStreamDiT):  # pyright: ignore[reportIncompa
     ) -> list[Tensor]:
         text = Streams(context, context if audio_text is None else audio_text)
         routes = torch.ones_like(timestep)[:, None].expand(-1, 2) if route is None else route
-        open_, silent = open_and_silent(routes)
-        level, open_ = levels(timestep, Streams(video_noisy, audio_noisy), open_)
+        open_, silent = split_routes(routes)
+        level, open_ = noise_levels_of(timestep, Streams(video_noisy, audio_noisy), open_)
         streams, conditions = Streams(*x), {}
         if plan_video is not None and plan_audio is not None and plan_shown is not None:
             shown = plan_shown.flatten() > 0
             parts = zip((plan_video, plan_audio), plan_places, strict=True)
             conditions[PlanLayers.NAME] = Streams(*(PlacedTokens(z, torch.tensor(at), shown) for z, at in parts))
         if prior_spatial is not None and prior_temporal is not None and prior_shown is not None:
-            conditions[PriorLayers.NAME] = GivenPrior(prior_spatial, prior_temporal, prior_shown.flatten() > 0)
+            conditions[PriorLayers.NAME] = BatchPrior(prior_spatial, prior_temporal, prior_shown.flatten() > 0)
         carries = {
             WAYS[way]: PlacedTokens(
                 others[f"{way}_tokens"], torch.tensor(others[f"{way}_places"]), others[f"{way}_shown"].flatten() > 0
@@ -186,7 +186,7 @@ class HostTwinStreamDiT(Hosted, TwinStreamDiT):  # pyright: ignore[reportIncompa
             for way in WAYS
             if f"{way}_tokens" in others
         }
-        given, open_ = carried(Streams(**carries), open_)
+        given, open_ = route_through_adapter(Streams(**carries), open_)
         conditions |= given
         x0 = TwinStreamDiT.forward(self, streams, level, text, route=open_, silent=silent, conditions=conditions)
         # The host's flow models answer with the velocity at its one noise level.
@@ -209,13 +209,13 @@ class PocketBaseModel(JointModel):
     def __init__(self, config: comfy.supported_models_base.BASE, device: Any = None) -> None:
         super().__init__(config, comfy.model_base.ModelType.FLOW, device=device, unet_model=HostTwinStreamDiT)
 
-    def latents(self, *, height: int, width: int, seconds: float, fps: int) -> tuple[Sizes, Asked]:
+    def latents(self, *, height: int, width: int, seconds: float, fps: int) -> tuple[Sizes, ClipSpec]:
         config = self.diffusion_model.config
         shape = ClipShape(seconds, fps or config.fps, height, width, config.sample_rate)
         check_clock(config, shape)
-        return latent_sizes(config, shape), Asked(height, width, shape.frames, shape.fps)
+        return latent_sizes(config, shape), ClipSpec(height, width, shape.frames, shape.fps)
 
-    def sigmas(self, steps: int, asked: Asked | None, video: tuple[int, ...]) -> Tensor:
+    def sigmas(self, steps: int, asked: ClipSpec | None, video: tuple[int, ...]) -> Tensor:
         return flow_sigmas(steps)
 
     def extra_conds(self, **kwargs: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from comfy.cli_args import args
 from comfy_api.latest import InputImpl
 
 from ...pipelines.core.weights import KEY
-from ...pipelines.media.provenance import ASSEMBLED, GENERATED, Provenance, hashed, version
+from ...pipelines.media.provenance import ASSEMBLED, GENERATED, Provenance, file_hash, version
 from ...pipelines.models.pocket import load as pocket
 from .families import FOLDERS, licences, resolve
 
@@ -46,7 +46,7 @@ def of_graph(graph: Graph, node: str) -> Provenance:
         if kind == LOADER and set(FOLDERS) <= set(values):
             family, paths = resolve(values)
             out["model"] = family.removeprefix("the ")
-            weights |= {path.name: hashed(path) if path.is_file() else "a folder" for path in paths.values()}
+            weights |= {path.name: file_hash(path) if path.is_file() else "a folder" for path in paths.values()}
             terms += licences(family, paths, values)
         elif kind in ADDED:
             added += ADDED[kind]
@@ -56,7 +56,7 @@ def of_graph(graph: Graph, node: str) -> Provenance:
         seeds |= {f"{kind} {name}": values[key] for key in SEEDS if key in values}
     if out.get("model") == pocket.NAME.removeprefix("the "):
         files = [pocket.ADD_ONS[name] for name in added]
-        weights |= {path.name: hashed(path) for path in files if path.is_file()}
+        weights |= {path.name: file_hash(path) for path in files if path.is_file()}
     out["origin"] = GENERATED if seeds else ASSEMBLED
     rest = {"weights": weights, "licence": strictest(terms), "prompts": prompts, "seeds": seeds, "files": others}
     return out | {key: value for key, value in rest.items() if value}

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...pipelines.core.streams import Streams
 from ...pipelines.guidance.sampling import initial_noise
-from ..types import ASKED
+from ..types import CLIP_SPEC
 from .latent import nest, unnest
 from .model import JointModel
 
@@ -34,7 +34,7 @@ def schedule(model: Any, latent: dict[str, Any], steps: int) -> Tensor:
             "This model has a schedule of its own. Connect sigmas, e.g. of 'BasicScheduler' or of the model's own scheduler."
         )
     video, _ = unnest(latent).both()
-    return model.model.sigmas(steps, latent.get(ASKED), tuple(video.shape[1:]))
+    return model.model.sigmas(steps, latent.get(CLIP_SPEC), tuple(video.shape[1:]))
 
 
 def sample_latent(
@@ -42,9 +42,9 @@ def sample_latent(
 ) -> dict[str, Any]:
     """``latent`` after sampling; take k of a batch starts from the noise of ``seed + k``, as on the command line."""
     streams = unnest(latent)
-    if ASKED in latent:
+    if CLIP_SPEC in latent:
         # The network is told through its conditions; the guider that came in may be used for other latents.
-        told, guider = {ASKED: latent[ASKED]}, copy.copy(guider)
+        told, guider = {CLIP_SPEC: latent[CLIP_SPEC]}, copy.copy(guider)
         guider.original_conds = {k: [{**c, **told} for c in conds] for k, conds in guider.original_conds.items()}
     sizes = streams.map(lambda z: tuple(z.shape[1:]))
     noise = nest(initial_noise(Streams(*sizes), range(seed, seed + streams.present()[0].shape[0])))

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
 from ...pipelines.core.weights import WeightsFile, fill
-from ...pipelines.models.catalogue import what
+from ...pipelines.models.catalogue import identify
 from ...pipelines.models.javisdit.caption import clean, scored
 from ...pipelines.models.javisdit.files import read_tensors
 from ...pipelines.models.pocket.load import configured
@@ -149,7 +149,7 @@ def build_t5(path: Path, expected: str) -> comfy.sd.CLIP:
     )
     if hasattr(comfy.utils, "convert_old_quants"):
         tensors, metadata = comfy.utils.convert_old_quants(tensors, model_prefix="", metadata=metadata)
-    if (found := what(tensors)) != expected:
+    if (found := identify(tensors)) != expected:
         raise ValueError(f"{path}: this is {found}; here {expected} is needed.")
     name, encoder, tokenizer = ENCODERS[expected]
     first = "encoder.block.0.layer"

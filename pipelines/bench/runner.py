@@ -11,8 +11,8 @@ from multiprocessing import get_context
 
 import torch
 
-from ..core.conditions import AdapterTokens, GivenPrior, PlanStreams
-from ..core.keep import Given
+from ..core.conditions import AdapterStreams, BatchPrior, PlanStreams
+from ..core.keep import KeepMask
 from ..core.sizes import ClipShape
 from ..core.statistics import SYNC, Interval, mean_interval, normalised, normalised_difference
 from ..guidance.sampling import flow_sigmas
@@ -42,9 +42,9 @@ class Planned:
 
 
 Planning = Callable[[Probes, Sequence[Prompt]], Planned]
-PriorOf = Callable[[Sequence[Prompt]], GivenPrior]
-GivenOf = Callable[[PocketModel, Sequence[Prompt]], Given]
-AdapterOf = Callable[[Given], AdapterTokens]
+PriorOf = Callable[[Sequence[Prompt]], BatchPrior]
+GivenOf = Callable[[PocketModel, Sequence[Prompt]], KeepMask]
+AdapterOf = Callable[[KeepMask], AdapterStreams]
 
 
 @dataclass(frozen=True)

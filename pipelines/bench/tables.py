@@ -10,7 +10,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from ..core.files import replaced
+from ..core.files import atomic_output
 from ..core.statistics import Interval, holm
 from ..core.weights import WEIGHTS, load_weights
 from ..models.pocket.load import ADD_ONS, FILES
@@ -140,10 +140,10 @@ def write(table: Table, path: Path, *, figure: Figure) -> list[Path]:
     """``path`` (JSON), and a page and a plot of the same name beside it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     page, picture = path.with_suffix(".md"), path.with_suffix(".png")
-    with replaced(path) as temporary:
+    with atomic_output(path) as temporary:
         temporary.write_text(json.dumps(table.to_json(), indent=1) + "\n", encoding="utf-8")
-    with replaced(page) as temporary:
+    with atomic_output(page) as temporary:
         temporary.write_text(markdown(table), encoding="utf-8")
-    with replaced(picture) as temporary:
+    with atomic_output(picture) as temporary:
         figure.savefig(temporary, format="png", dpi=100)
     return [path, page, picture]

@@ -14,7 +14,7 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..core.files import replaced
+from ..core.files import atomic_output
 from ..core.statistics import mean_interval
 from ..core.streams import Clip
 from ..sync.events import f1
@@ -83,7 +83,7 @@ def take_of(seed: int, clip: Clip, score: str, probes: Probes | None) -> Take:
     return Take(seed, numbers["event_f1"] if score == EVENTS else numbers.get("in_step", 0.0), numbers)
 
 
-def ranked(takes: Iterable[Take]) -> list[Take]:
+def rank(takes: Iterable[Take]) -> list[Take]:
     """Best first; of equals the lower seed."""
     return sorted(takes, key=lambda take: (-take.score, take.seed))
 
@@ -126,16 +126,16 @@ def sweep(
             known, tensors = make(seed)
             _remember(folder, known, tensors)
             done.append(known)
-            for lost in ranked(done)[keep:]:
+            for lost in rank(done)[keep:]:
                 _tensors(folder, lost.seed).unlink(missing_ok=True)
         on_take(known)
-    return [(take, _kept(folder, take, make)) for take in ranked(done)[:keep]]
+    return [(take, _kept(folder, take, make)) for take in rank(done)[:keep]]
 
 
 def takes_of(folder: Path, seeds: Sequence[int], label: str) -> Takes:
     """Everything that ``folder`` knows of ``seeds``."""
     done = (take for seed in seeds if (take := _remembered(folder, seed)) is not None)
-    return Takes(label, tuple(ranked(done)))
+    return Takes(label, tuple(rank(done)))
 
 
 def _numbers(folder: Path, seed: int) -> Path:
@@ -147,9 +147,9 @@ def _tensors(folder: Path, seed: int) -> Path:
 
 
 def _remember(folder: Path, take: Take, tensors: Tensors) -> None:
-    with replaced(_tensors(folder, take.seed)) as temporary:
+    with atomic_output(_tensors(folder, take.seed)) as temporary:
         save_file({name: value.contiguous() for name, value in tensors.items()}, temporary)
-    with replaced(_numbers(folder, take.seed)) as temporary:
+    with atomic_output(_numbers(folder, take.seed)) as temporary:
         temporary.write_text(json.dumps(asdict(take), indent=1) + "\n", encoding="utf-8")
 
 
@@ -172,7 +172,7 @@ def _kept(folder: Path, take: Take, make: Callable[[int], tuple[Take, Tensors]])
 def write_csv(path: Path, settings: Sequence[Takes]) -> None:
     """A row for each take: its setting, rank, seed, score and every number."""
     names = list(dict.fromkeys(name for each in settings for take in each.takes for name in take.numbers))
-    with replaced(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with atomic_output(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(["setting", "rank", "seed", "score", *names])
         for each in settings:
@@ -181,7 +181,7 @@ def write_csv(path: Path, settings: Sequence[Takes]) -> None:
                 rows.writerow([each.label, rank, take.seed, f"{take.score:.6g}", *numbers])
 
 
-def compared(settings: Sequence[Takes]) -> str:
+def compare(settings: Sequence[Takes]) -> str:
     """Settings in words: the mean of each with its interval, and against the first one where seeds are shared.
 
     Raises:

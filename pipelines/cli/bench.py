@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..core.files import check_place
+from ..core.files import check_output_path
 
 if TYPE_CHECKING:
     from ..bench.tables import Table
@@ -55,7 +55,9 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--{others[0]} is for the suite {JAVISBENCH} alone.")
     if arguments.json:
         for suffix in (".json", ".md", ".png"):
-            check_place(arguments.json if suffix == ".json" else arguments.json.with_suffix(suffix), suffix=suffix)
+            check_output_path(
+                arguments.json if suffix == ".json" else arguments.json.with_suffix(suffix), suffix=suffix
+            )
     from ..bench.tables import markdown, plot, write
 
     if arguments.suite == JAVISBENCH:

@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from ..core.files import check_place, replaced
+from ..core.files import atomic_output, check_output_path
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +23,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    target = check_place(arguments.output, suffix=".safetensors")
+    target = check_output_path(arguments.output, suffix=".safetensors")
     if not arguments.folder.is_dir():
         raise ValueError(f"{arguments.folder} is no folder; name one with media files and their captions.")
     from tqdm import tqdm
@@ -38,6 +38,6 @@ def run(arguments: argparse.Namespace) -> None:
         report = encode_folder(
             arguments.folder, target, shape=shape, codecs=codecs, tokenizer=tokenizer, on_file=bar.update
         )
-    with replaced(target.with_suffix(".json")) as temporary:
+    with atomic_output(target.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(report.to_json(), indent=1) + "\n", encoding="utf-8")
     print(report)

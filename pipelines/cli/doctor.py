@@ -17,7 +17,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from ..media.provenance import described, read_provenance
+    from ..media.provenance import describe, read_provenance
     from ..models.pocket.provenance import own_weights
 
     if not arguments.files:
@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> None:
         if arguments.json:
             print(json.dumps({str(path): found}, indent=1))
         elif found:
-            print(f"{path}\n  " + described(found).replace("\n", "\n  "))
+            print(f"{path}\n  " + describe(found).replace("\n", "\n  "))
         else:
             silent += 1
             print(f"duet: {path} says nothing of where it comes from.", file=sys.stderr)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..core.files import check_place
+from ..core.files import check_output_path
 
 if TYPE_CHECKING:
     from ..bench.readings import Probes
@@ -137,9 +137,9 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.adapter and not (arguments.video or arguments.audio):
         raise ValueError("--adapter carries a given stream to the other one. Give --video or --audio too.")
     prompts = _prompts(arguments)
-    outputs = [check_place(path, suffix=".mp4") for path in _numbered(arguments.output, len(prompts))]
+    outputs = [check_output_path(path, suffix=".mp4") for path in _numbered(arguments.output, len(prompts))]
     timelines = (
-        [check_place(path, suffix=".png") for path in _numbered(arguments.timeline, len(prompts))]
+        [check_output_path(path, suffix=".png") for path in _numbered(arguments.timeline, len(prompts))]
         if arguments.timeline
         else []
     )
@@ -149,9 +149,9 @@ def run(arguments: argparse.Namespace) -> None:
     from ..bench.readings import Probes
     from ..core.conditions import A2V, V2A
     from ..core.saved_plan import read_timeline
-    from ..media.mp4 import upscaled, write_mp4
-    from ..media.watermark import labelled
-    from ..models.pocket.footage import given_footage
+    from ..media.mp4 import upscale, write_mp4
+    from ..media.watermark import add_label
+    from ..models.pocket.footage import encode_footage
     from ..models.pocket.generate import generate
     from ..models.pocket.load import PocketModel
 
@@ -165,7 +165,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.prior_seed is not None:
         request = _laid_out(model, request, arguments.prior_seed, arguments.prior_temperature)
     if footage is not None:
-        given = given_footage(model, footage, request.shape, len(prompts), anyway=arguments.anyway)
+        given = encode_footage(model, footage, request.shape, len(prompts), anyway=arguments.anyway)
         request = replace(request, given=given)
     if arguments.adapter:
         model, request = _through_adapter(model, request, V2A if arguments.video else A2V)
@@ -177,7 +177,7 @@ def run(arguments: argparse.Namespace) -> None:
         made = provenance_of(arguments, request, k, plan=arguments.plan, prior_seed=arguments.prior_seed, kept=kept)
         score = _draw(clip, timelines[k] if timelines else None, request, k, probes, made)
         clip = footage.over(clip) if footage else clip
-        frames = labelled(upscaled(clip.frames), arguments.watermark)
+        frames = add_label(upscale(clip.frames), arguments.watermark)
         write_mp4(output, replace(clip, frames=frames), metadata=made)
         print(f"{output}: {score}" + (f"; {timelines[k]}" if timelines else ""))
 
@@ -236,7 +236,7 @@ def _planned(model: PocketModel, request: Request, timeline: Timeline) -> Reques
 
 def _laid_out(model: PocketModel, request: Request, seed: int, temperature: float) -> Request:
     """``request`` with a draw of the prior for each prompt, and the layers that read it in ``model``."""
-    from ..core.conditions import given_prior
+    from ..core.conditions import batch_prior
     from ..models.prior.load import load_prior_net, with_prior_layers
 
     if not 0 <= temperature <= 10:
@@ -250,7 +250,7 @@ def _laid_out(model: PocketModel, request: Request, seed: int, temperature: floa
         )
     with_prior_layers(model.network)
     draws = [net.sample([p], seed=seed + k, temperature=temperature) for k, p in enumerate(request.prompts)]
-    return replace(request, prior=given_prior(draws))
+    return replace(request, prior=batch_prior(draws))
 
 
 def _through_adapter(model: PocketModel, request: Request, way: str) -> tuple[PocketModel, Request]:

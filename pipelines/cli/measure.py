@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from ..core.files import check_place, replaced
+from ..core.files import atomic_output, check_output_path
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +17,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    target = check_place(arguments.json, suffix=".json") if arguments.json else None
+    target = check_output_path(arguments.json, suffix=".json") if arguments.json else None
     from tqdm import tqdm
 
     from ..sync.measure import measure, read_signals
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
         found[str(path)] = measured.to_json()
         print(f"{path}: " + str(measured).replace("\n", "\n  "))
     if target:
-        with replaced(target) as temporary:
+        with atomic_output(target) as temporary:
             temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     if refused:
         raise ValueError(f"{refused} of {len(arguments.files)} file(s) could not be measured; see above.")

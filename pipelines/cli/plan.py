@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..core.files import check_place, replaced
+from ..core.files import atomic_output, check_output_path
 from .generate import EXAMPLE, report_unknown
 
 
@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> None:
     outputs = [(arguments.output, ".txt"), (arguments.picture, ".png")]
     for path, suffix in outputs:
         if path is not None:
-            check_place(path, suffix=suffix)
+            check_output_path(path, suffix=suffix)
     if not 0 <= arguments.temperature <= 10:
         raise ValueError(f"--temperature is {arguments.temperature}; it must be from 0 to 10.")
     from ..core.saved_plan import read_timeline
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.output is None:
         print(edited)
     else:
-        with replaced(arguments.output) as temporary:
+        with atomic_output(arguments.output) as temporary:
             temporary.write_text(f"{edited}\n", encoding="utf-8")
     if arguments.picture is not None:
         from ..figures.canvas import write_png

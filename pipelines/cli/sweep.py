@@ -37,10 +37,10 @@ def run(arguments: argparse.Namespace) -> None:
 
     from ..bench.readings import Probes
     from ..bench.takes import SCORES, Take, Tensors, fingerprint, sweep, take_of, takes_of, write_csv
-    from ..core.files import replaced
+    from ..core.files import atomic_output
     from ..core.streams import Clip, Streams
     from ..figures.takes import draw_takes
-    from ..media.mp4 import upscaled, write_mp4
+    from ..media.mp4 import upscale, write_mp4
     from ..models.pocket.generate import decode, sample
     from ..models.pocket.load import PocketModel
     from ..models.pocket.provenance import own_weights
@@ -67,9 +67,9 @@ def run(arguments: argparse.Namespace) -> None:
     for rank, ((take, _), clip) in enumerate(zip(best, clips, strict=True), 1):
         target = arguments.output / f"best-{rank}.mp4"
         made = provenance_of(arguments, replace(request, seed=take.seed), 0)
-        write_mp4(target, replace(clip, frames=upscaled(clip.frames)), metadata=made)
+        write_mp4(target, replace(clip, frames=upscale(clip.frames)), metadata=made)
         print(f"{target}: seed {take.seed}, score {take.score:.2f}")
     write_csv(arguments.output / "takes.csv", [found])
-    with replaced(arguments.output / "takes.png") as temporary:
+    with atomic_output(arguments.output / "takes.png") as temporary:
         draw_takes(clips, [take for take, _ in best], title=str(found)).savefig(temporary, format="png", dpi=100)
     print(f"{found}; {arguments.output / 'takes.csv'}, {arguments.output / 'takes.png'}")

@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from ..core.files import replaced
+from ..core.files import atomic_output
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -41,5 +41,5 @@ def run(arguments: argparse.Namespace) -> None:
         waveform = render_sound([scene], samples=shape.samples, sample_rate=shape.sample_rate)[0]
         write_mp4(arguments.output / f"scene-{k}.mp4", Clip(frames, float(shape.fps), waveform, shape.sample_rate))
         truth = {"caption": caption(scene), **scene.to_json()}
-        with replaced(arguments.output / f"scene-{k}.json") as temporary:
+        with atomic_output(arguments.output / f"scene-{k}.json") as temporary:
             temporary.write_text(json.dumps(truth, indent=1) + "\n", encoding="utf-8")

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from .saved_plan import ToldPlan
+from .saved_plan import SavedPlan
 from .streams import Streams
 from .timeline import Timeline
 
@@ -34,7 +34,7 @@ class PlacedTokens:
 PlanStreams = Streams[PlacedTokens]
 
 
-def rows_of(plan: PlanStreams, rows: slice) -> PlanStreams:
+def select_rows(plan: PlanStreams, rows: slice) -> PlanStreams:
     """The plan of some of its samples."""
     return plan.map(lambda p: PlacedTokens(p.tokens[rows], p.places, None if p.shown is None else p.shown[rows]))
 
@@ -45,7 +45,7 @@ def unit_grid(*counts: int) -> Float[Tensor, "n a"]:
     return torch.cartesian_prod(*axes).view(-1, len(counts))
 
 
-def sines(places: Float[Tensor, "n a"], *, octaves: int) -> Float[Tensor, "n two_octaves_a"]:
+def sinusoidal(places: Float[Tensor, "n a"], *, octaves: int) -> Float[Tensor, "n two_octaves_a"]:
     """Places in the unit cube as sines and cosines of half a turn, one turn, two, ..., for layers that read where a thing is."""
     turns = 2.0 ** torch.arange(octaves, device=places.device) * math.pi
     angles = (places[..., None] * turns).flatten(1)
@@ -65,38 +65,38 @@ class Plan:
     seconds: float  # length of the clip that the places are shares of
 
     @property
-    def told(self) -> ToldPlan:
-        return ToldPlan(self.video, self.audio, self.timeline, self.seed)
+    def saved(self) -> SavedPlan:
+        return SavedPlan(self.video, self.audio, self.timeline, self.seed)
 
 
 @dataclass(frozen=True)
-class GivenPrior:
+class BatchPrior:
     """A prior's tokens; ``shown`` hides a sample's where False."""
 
     spatial: Float[Tensor, "b ns k"]
     temporal: Float[Tensor, "b nt k"]
     shown: Bool[Tensor, " b"] | None = None
 
-    def repeated(self, count: int) -> GivenPrior:
+    def repeated(self, count: int) -> BatchPrior:
         """The same prior for each of ``count`` branches."""
         shown = None if self.shown is None else self.shown.repeat(count)
-        return GivenPrior(self.spatial.repeat(count, 1, 1), self.temporal.repeat(count, 1, 1), shown)
+        return BatchPrior(self.spatial.repeat(count, 1, 1), self.temporal.repeat(count, 1, 1), shown)
 
-    def rows(self, rows: slice) -> GivenPrior:
+    def rows(self, rows: slice) -> BatchPrior:
         """The prior of some of its samples."""
-        return GivenPrior(self.spatial[rows], self.temporal[rows], None if self.shown is None else self.shown[rows])
+        return BatchPrior(self.spatial[rows], self.temporal[rows], None if self.shown is None else self.shown[rows])
 
 
-def given_prior(draws: Sequence[Prior]) -> GivenPrior:
+def batch_prior(draws: Sequence[Prior]) -> BatchPrior:
     """Draws, one for each sample or batched, as the network reads them."""
     tokens = [draw.tokens for draw in draws]
-    return GivenPrior(torch.cat([t.spatial for t in tokens]), torch.cat([t.temporal for t in tokens]))
+    return BatchPrior(torch.cat([t.spatial for t in tokens]), torch.cat([t.temporal for t in tokens]))
 
 
 V2A, A2V = "v2a", "a2v"
 WAYS = {V2A: "audio", A2V: "video"}  # the stream that is made
 
-AdapterTokens = Streams[PlacedTokens]  # for the stream that reads them
+AdapterStreams = Streams[PlacedTokens]  # for the stream that reads them
 
 
 @dataclass(frozen=True)
@@ -149,6 +149,6 @@ class AdapterCondition:
     tokens: PlacedTokens
 
     @property
-    def streams(self) -> AdapterTokens:
+    def streams(self) -> AdapterStreams:
         """The tokens at the stream that reads them."""
         return Streams(**{WAYS[self.way]: self.tokens})

@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]  # of the pack
 
 
-def check_place(path: Path, *, suffix: str = "") -> Path:
+def check_output_path(path: Path, *, suffix: str = "") -> Path:
     """Refuse an output that could not be written, before anything is made for it.
 
     Raises:
@@ -29,13 +29,13 @@ def check_place(path: Path, *, suffix: str = "") -> Path:
 
 
 @contextmanager
-def replaced(path: Path) -> Iterator[Path]:
+def atomic_output(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its place only if the block ends well; otherwise nothing is left.
 
     Raises:
-        ValueError: see ``check_place``.
+        ValueError: see ``check_output_path``.
     """
-    path = check_place(path)
+    path = check_output_path(path)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         yield temporary

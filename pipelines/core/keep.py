@@ -19,18 +19,18 @@ KEEPS = (VIDEO, AUDIO, FIRST, ENDS, RANGE, OUTSIDE)
 
 
 @dataclass(frozen=True)
-class Given:
+class KeepMask:
     """Clean latents, and of each stream which of its latent frames are made (1) and which are kept (0)."""
 
     latents: Latents
     made: Streams[Float[Tensor, "b n"]]
 
-    def rows(self, rows: slice) -> Given:
+    def rows(self, rows: slice) -> KeepMask:
         """What is given for some of the clips."""
-        return Given(self.latents.map(lambda z: z[rows]), self.made.map(lambda m: m[rows]))
+        return KeepMask(self.latents.map(lambda z: z[rows]), self.made.map(lambda m: m[rows]))
 
 
-def made_frames(
+def regenerated_frames(
     keep: str, frames: Streams[int], *, seconds: float, start: float = 0.0, end: float = 0.0
 ) -> Streams[Float[Tensor, " n"]]:
     """Which latent frames are made (1) when ``keep`` is kept; ``start`` and ``end`` bound a range in a clip of ``seconds``. A latent
@@ -60,6 +60,6 @@ def made_frames(
     return made
 
 
-def over_latent(made: Float[Tensor, "b n"], latent: Tensor) -> Tensor:
+def expand_over_latent(made: Float[Tensor, "b n"], latent: Tensor) -> Tensor:
     """[b, n] frames over a latent [b, c, n, ...]."""
     return made.view(*made.shape[:1], 1, made.shape[1], *[1] * (latent.ndim - 3))

@@ -10,7 +10,7 @@ from .timeline import Timeline
 
 
 @dataclass(frozen=True)
-class ToldPlan:
+class SavedPlan:
     """A plan as it is kept: without its tokens, which a planner makes again from the rest."""
 
     video: str
@@ -23,7 +23,7 @@ class ToldPlan:
         return json.dumps({**vars(self), "timeline": events}, indent=1)
 
     @classmethod
-    def from_json(cls, text: str) -> ToldPlan:
+    def from_json(cls, text: str) -> SavedPlan:
         """A plan from ``to_json``'s form.
 
         Raises:
@@ -57,7 +57,7 @@ def read_timeline(path: Path) -> Timeline:
     text = _text(path)
     try:
         if text.lstrip().startswith("{"):
-            timeline = ToldPlan.from_json(text).timeline
+            timeline = SavedPlan.from_json(text).timeline
             if timeline is None:
                 raise ValueError("This plan was made in the paper's mode, without a timeline.")
             return timeline
@@ -66,13 +66,13 @@ def read_timeline(path: Path) -> Timeline:
         raise ValueError(f"{path}: {error}") from error
 
 
-def read_plan(path: Path) -> ToldPlan:
+def read_plan(path: Path) -> SavedPlan:
     """A saved plan.
 
     Raises:
         ValueError: not one.
     """
     try:
-        return ToldPlan.from_json(_text(path))
+        return SavedPlan.from_json(_text(path))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error

@@ -110,7 +110,7 @@ def segments(latents: Streams[Tensor], frames: int) -> Streams[Tensor]:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ClipSpec:
     """The clip a latent was made for: what its own size no longer tells, and the official schedule depends on."""
 
     height: int

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from .files import ROOT, replaced
+from .files import ROOT, atomic_output
 
 WEIGHTS = ROOT / "weights"
 M = TypeVar("M", bound=nn.Module)
@@ -37,7 +37,7 @@ def save_weights(
 ) -> None:
     """Write ``tensors`` with what is needed to read them back."""
     metadata = {KEY: json.dumps({"kind": kind, "config": config, "record": record}, sort_keys=True)}
-    with replaced(path) as temporary:
+    with atomic_output(path) as temporary:
         save_file({name: value.contiguous() for name, value in tensors.items()}, temporary, metadata=metadata)
 
 
@@ -106,7 +106,7 @@ def fill(module: M, tensors: dict[str, Tensor], *, source: Path) -> M:
     return module.eval().requires_grad_(False)
 
 
-def halved(module: nn.Module) -> dict[str, Tensor]:
+def to_half(module: nn.Module) -> dict[str, Tensor]:
     """A module's state as float16, the form in which pocket weights are stored."""
     return {
         name: value.detach().to("cpu", torch.float16) if value.is_floating_point() else value.cpu()

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ..core.files import replaced
+from ..core.files import atomic_output
 
 DPI = 100
 
@@ -32,6 +32,6 @@ SEEN, HEARD = "#1f6fd6", "#d6401f"
 
 def write_png(path: Path, figure: Figure, *, metadata: dict[str, Any] | None = None) -> None:
     """Save a figure with each entry of ``metadata`` as JSON; the file appears whole or not at all."""
-    with replaced(path) as temporary:
+    with atomic_output(path) as temporary:
         text = {key: json.dumps(value) for key, value in (metadata or {}).items()}
         figure.savefig(temporary, dpi=120, format="png", metadata=text)

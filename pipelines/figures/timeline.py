@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ..core.streams import Clip
 from ..core.timeline import Timeline
-from ..media.mp4 import upscaled
+from ..media.mp4 import upscale
 from ..models.pocket.audio_codec import log_mel
 from ..sync.events import Events, match
 from ..sync.measure import Measured
@@ -24,7 +24,7 @@ def _frames(axes: Axes, clip: Clip, seconds: float) -> None:
     picks = torch.linspace(0, len(clip.frames) - 1, SHOWN).round().long()
     for slot, k in enumerate(picks.tolist()):
         left, right = (slot + 0.03) * seconds / SHOWN, (slot + 0.97) * seconds / SHOWN
-        axes.imshow(upscaled(clip.frames[k : k + 1])[0].numpy(), extent=(left, right, 0, 1), aspect="auto")
+        axes.imshow(upscale(clip.frames[k : k + 1])[0].numpy(), extent=(left, right, 0, 1), aspect="auto")
         axes.text((left + right) / 2, 1.05, f"{(k + 0.5) / clip.fps:.2f} s", ha="center", fontsize=7)
     axes.set(xlim=(0, seconds), ylim=(0, 1), yticks=[], ylabel="frames")
     axes.tick_params(axis="x", length=0)

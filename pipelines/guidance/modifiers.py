@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from ..core.streams import Latents, Streams
-from .strategy import MAX_SCALE, PLAIN, Branch, Outputs, Strategy, Terms, needed, weighted
+from .strategy import MAX_SCALE, PLAIN, Branch, Outputs, Strategy, Terms, active_terms, combine_terms
 
 
 @dataclass(frozen=True)
@@ -23,15 +23,15 @@ class Modifier(Strategy):
     def branches(self, sigma: float) -> list[Branch]:
         return self.strategy.branches(sigma)
 
-    def ever(self) -> list[Branch]:
-        return _with_plain(self.strategy.ever(), wanted=True)
+    def possible_branches(self) -> list[Branch]:
+        return _with_plain(self.strategy.possible_branches(), wanted=True)
 
     def combine(self, x: Latents, sigma: float, outputs: Outputs) -> Latents:
         return self.strategy.combine(x, sigma, outputs)
 
 
 @dataclass(frozen=True)
-class Apart(Modifier):
+class UnimodalStrategy(Modifier):
     """Another strategy with each stream on its context tokens alone: what the unimodal branch makes by itself."""
 
     def __post_init__(self) -> None:
@@ -41,7 +41,7 @@ class Apart(Modifier):
         terms = self.strategy.terms(sigma)
         return {replace(branch, a2v=False, v2a=False): weights for branch, weights in terms.items()}
 
-    branches, ever, combine = Strategy.branches, Strategy.ever, Strategy.combine
+    branches, possible_branches, combine = Strategy.branches, Strategy.possible_branches, Strategy.combine
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class PlanScale(Modifier):
             terms[branch] = (video + sign * (self.video - 1), audio + sign * (self.audio - 1))
         return terms
 
-    branches, ever, combine = Strategy.branches, Strategy.ever, Strategy.combine
+    branches, possible_branches, combine = Strategy.branches, Strategy.possible_branches, Strategy.combine
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ class APG(Modifier):
         return _with_plain(self.strategy.branches(sigma), wanted=not self._neutral)
 
     def combine(self, x: Latents, sigma: float, outputs: Outputs) -> Latents:
-        terms = needed(self.strategy.terms(sigma))
+        terms = active_terms(self.strategy.terms(sigma))
         if set(terms) == {PLAIN} or self._neutral:
             return self.strategy.combine(x, sigma, outputs)
         # Each column of weights sums to 1, so that sum_b w_b x0_b = x0 + sum_b -w_b (x0 - x0_b).
@@ -224,7 +224,7 @@ class CFGZero(Modifier):
     def combine(self, x: Latents, sigma: float, outputs: Outputs) -> Latents:
         if sigma > self.still:
             return x
-        terms = needed(self.strategy.terms(sigma))
+        terms = active_terms(self.strategy.terms(sigma))
         if set(terms) == {PLAIN}:
             return self.strategy.combine(x, sigma, outputs)
         velocity = {b: x.map(lambda a, z: a - z, z) for b, z in outputs.items()}  # times sigma, which cancels
@@ -232,7 +232,7 @@ class CFGZero(Modifier):
             b: v if b == PLAIN else v.map(lambda z, plain: z * _projection(plain, z), velocity[PLAIN])
             for b, v in velocity.items()
         }
-        return x.map(lambda a, v: a - v, weighted(scaled, terms))
+        return x.map(lambda a, v: a - v, combine_terms(scaled, terms))
 
 
 def _require_linear(modifier: Modifier) -> None:

@@ -12,16 +12,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..core.keep import Given, over_latent
+from ..core.keep import KeepMask, expand_over_latent
 from ..core.streams import Latents, Streams
 from .strategy import Denoise
 
 
-def keeping(denoise: Denoise, given: Given) -> Denoise:
+def keep_clean(denoise: Denoise, given: KeepMask) -> Denoise:
     """A denoiser that sees the given clean and answers with it, as in training (its noise level is 0)."""
 
     def kept(z: Tensor, clean: Tensor, made: Tensor) -> Tensor:
-        return torch.lerp(clean, z, over_latent(made, z))
+        return torch.lerp(clean, z, expand_over_latent(made, z))
 
     def keep(x: Latents, sigma: float) -> Latents:
         return denoise(x.map(kept, given.latents, given.made), sigma).map(kept, given.latents, given.made)

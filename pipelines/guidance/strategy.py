@@ -41,12 +41,12 @@ PLAIN = Branch()
 Terms = dict[Branch, tuple[float, float]]  # weights for video and for audio; each column sums to 1
 
 
-def needed(terms: Terms) -> Terms:
+def active_terms(terms: Terms) -> Terms:
     """The branches that have any weight."""
     return {branch: weights for branch, weights in terms.items() if any(weights)}
 
 
-def weighted(outputs: Outputs, terms: Terms) -> Latents:
+def combine_terms(outputs: Outputs, terms: Terms) -> Latents:
     """The weighted sum of the branches' predictions, for each stream with its own weights."""
 
     def total(stream: str, column: int) -> Tensor | None:
@@ -68,15 +68,15 @@ class Strategy(ABC):
 
     def branches(self, sigma: float) -> list[Branch]:
         """What must be evaluated at ``sigma``."""
-        return list(needed(self.terms(sigma)))
+        return list(active_terms(self.terms(sigma)))
 
-    def ever(self) -> list[Branch]:
+    def possible_branches(self) -> list[Branch]:
         """What may be evaluated at some noise level or other."""
         return self.branches(1.0)
 
     def combine(self, x: Latents, sigma: float, outputs: Outputs) -> Latents:
         """x0 from the noisy latents and the branches' x0."""
-        return weighted(outputs, needed(self.terms(sigma)))
+        return combine_terms(outputs, active_terms(self.terms(sigma)))
 
 
 def check_scale(name: str, value: float) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..core.keep import AUDIO, VIDEO
 from ..core.sizes import ClipShape
 from ..core.streams import Clip, Streams
-from .containers import opened
+from .containers import open_media
 from .sound import fit_sound
 
 
@@ -30,7 +30,7 @@ class FrameSize(Protocol):
     def fps(self) -> int: ...
 
 
-def conformed_frames(pictures: Sequence[Tensor], times: Tensor, shape: FrameSize) -> Float[Tensor, "f h w 3"]:
+def conform_frames(pictures: Sequence[Tensor], times: Tensor, shape: FrameSize) -> Float[Tensor, "f h w 3"]:
     """Pictures [h, w, 3] in bytes, shown at ``times``, at ``shape``'s size and rate. Every frame is the last one shown at its time, so
     that variable rates keep their timing."""
     times = times.double()
@@ -40,7 +40,7 @@ def conformed_frames(pictures: Sequence[Tensor], times: Tensor, shape: FrameSize
     return torch.stack(list(pictures))[pick].float() / 255
 
 
-def fitted(picture: Tensor, shape: FrameSize) -> Tensor:
+def fit_picture(picture: Tensor, shape: FrameSize) -> Tensor:
     """The middle of ``picture`` [h, w, 3] in ``shape``'s proportions and size, in bytes."""
     height, width = picture.shape[:2]
     scale = min(height / shape.height, width / shape.width)
@@ -63,13 +63,13 @@ def read_streams(path: Path, shape: ClipShape) -> Streams[Tensor]:
     shown: list[float] = []
     sounds: list[Tensor] = []
     heard_at: float | None = None
-    with opened(path) as container:
+    with open_media(path) as container:
         found = {name: streams for name in (VIDEO, AUDIO) if (streams := getattr(container.streams, name))}
         if not found:
             raise ValueError(f"{path} has neither a video nor an audio stream.")
         for frame in container.decode(*(streams[0] for streams in found.values())):
             if isinstance(frame, av.VideoFrame):
-                pictures.append(fitted(torch.from_numpy(frame.to_ndarray(format="rgb24")), shape))
+                pictures.append(fit_picture(torch.from_numpy(frame.to_ndarray(format="rgb24")), shape))
                 shown.append(frame.time or 0.0)
             else:
                 heard_at = frame.time or 0.0 if heard_at is None else heard_at
@@ -83,7 +83,7 @@ def read_streams(path: Path, shape: ClipShape) -> Streams[Tensor]:
     if sounds:
         late = round(((heard_at or 0.0) - (shown[0] if shown else 0.0)) * shape.sample_rate)
         sound = torch.nn.functional.pad(torch.cat(sounds, dim=1), (max(0, late), 0))[:, max(0, -late) :]
-    frames = conformed_frames(pictures, torch.tensor(shown, dtype=torch.float64), shape) if pictures else None
+    frames = conform_frames(pictures, torch.tensor(shown, dtype=torch.float64), shape) if pictures else None
     return Streams(frames, sound)
 
 

@@ -10,7 +10,7 @@ import av
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[av.container.InputContainer]:
+def open_media(path: Path) -> Iterator[av.container.InputContainer]:
     """A media file to read from.
 
     Raises:

@@ -11,9 +11,9 @@ import av
 import torch
 from torch import Tensor
 
-from ..core.files import replaced
+from ..core.files import atomic_output
 from ..core.streams import Clip
-from .containers import opened
+from .containers import open_media
 from .sound import fit_sound, layout_of
 
 WATCHABLE = 512  # pixels of the shorter side that an mp4 is scaled up to
@@ -21,7 +21,7 @@ CRF = "14"
 AAC_BITS = 192_000
 
 
-def upscaled(frames: Tensor) -> Tensor:
+def upscale(frames: Tensor) -> Tensor:
     """Frames [t, h, w, 3] enlarged by a whole factor, pixels kept square, so that a small clip can be watched."""
     factor = max(1, WATCHABLE // min(frames.shape[1:3]))
     return frames.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
@@ -42,7 +42,7 @@ def write_mp4(path: Path, clip: Clip, *, metadata: dict[str, Any] | None = None)
             "The clip holds values that are not finite numbers; it was not written. Sample it again with a lower guidance scale."
         )
     with (
-        replaced(path) as temporary,
+        atomic_output(path) as temporary,
         av.open(str(temporary), "w", format="mp4", options={"movflags": "faststart+use_metadata_tags"}) as container,
     ):
         container.metadata.update({key: json.dumps(value) for key, value in (metadata or {}).items()})
@@ -50,7 +50,7 @@ def write_mp4(path: Path, clip: Clip, *, metadata: dict[str, Any] | None = None)
 
 
 def _write_streams(container: av.container.OutputContainer, clip: Clip) -> None:
-    pixels = (upscaled(clip.frames).clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+    pixels = (upscale(clip.frames).clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
     rate = Fraction(clip.fps).limit_denominator(1001)
     video = container.add_stream("libx264", rate=rate, options={"crf": CRF, "preset": "medium"})
     video.height, video.width = pixels.shape[1:3]
@@ -78,7 +78,7 @@ def read_mp4(path: Path) -> Clip:
     Raises:
         ValueError: not a readable media file, or one without both streams.
     """
-    with opened(path) as container:
+    with open_media(path) as container:
         if not container.streams.video or not container.streams.audio:
             raise ValueError(
                 f"{path} needs a video and an audio stream; it has {len(container.streams.video)} and {len(container.streams.audio)}."

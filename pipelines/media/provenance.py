@@ -12,7 +12,7 @@ from typing import Any
 
 from ..core.files import ROOT
 from ..core.weights import KEY
-from .containers import opened
+from .containers import open_media
 
 GENERATED, ASSEMBLED = "made by a generative model", "put together from given files, nothing was sampled"
 HOST_KEYS = ("workflow", "prompt")  # what ComfyUI writes beside ours
@@ -28,7 +28,7 @@ def version() -> str:
     return found[1] if found else "unknown"
 
 
-def hashed(path: Path) -> str:
+def file_hash(path: Path) -> str:
     """'sha256 ...' of a file, or of the header of one too large to be read for this: names and shapes of its tensors."""
     return _hashed(path, path.stat().st_mtime_ns)
 
@@ -57,7 +57,7 @@ def read_provenance(path: Path) -> dict[str, Any]:
         except (UnidentifiedImageError, OSError) as error:
             raise ValueError(f"{path} cannot be read as a picture: {error}.") from error
     else:
-        with opened(path) as container:
+        with open_media(path) as container:
             metadata = dict(container.metadata)
     found = {}
     for key in (KEY, *HOST_KEYS):
@@ -71,7 +71,7 @@ def read_provenance(path: Path) -> dict[str, Any]:
     return found
 
 
-def described(found: dict[str, Any]) -> str:
+def describe(found: dict[str, Any]) -> str:
     """What was read, as a page of text."""
     own = found.get(KEY)
     lines = []

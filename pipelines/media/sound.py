@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .containers import opened
+from .containers import open_media
 
 
-def resampled(waveform: Float[Tensor, "channels samples"], *, rate: int, to: int) -> Float[Tensor, "2 resampled"]:
+def resample(waveform: Float[Tensor, "channels samples"], *, rate: int, to: int) -> Float[Tensor, "2 resampled"]:
     """``waveform`` in stereo at another rate.
 
     Raises:
@@ -33,7 +33,7 @@ def read_sound(path: Path) -> tuple[Float[Tensor, "channels samples"], int]:
         ValueError: not a readable media file, or one without sound.
     """
     resampler, sounds, rate = av.AudioResampler(format="fltp"), [], 0
-    with opened(path) as container:
+    with open_media(path) as container:
         if not container.streams.audio:
             raise ValueError(f"{path} has no audio stream.")
         rate = container.streams.audio[0].rate
@@ -56,7 +56,7 @@ def fit_sound(
     return fitted / fitted.abs().amax().clamp_min(1.0)
 
 
-def shifted(waveform: Float[Tensor, "*n samples"], *, samples: int) -> Float[Tensor, "*n samples"]:
+def shift_sound(waveform: Float[Tensor, "*n samples"], *, samples: int) -> Float[Tensor, "*n samples"]:
     """``waveform`` earlier by ``samples`` (later where negative), at the same length; silence takes the place of what is left out."""
     count = waveform.shape[-1]
     by = max(-count, min(count, samples))

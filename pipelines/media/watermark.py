@@ -13,7 +13,7 @@ LEAST_PIXELS = 8
 OPACITY = 0.75
 
 
-def labelled(frames: Float[Tensor, "t h w 3"], text: str) -> Float[Tensor, "t h w 3"]:
+def add_label(frames: Float[Tensor, "t h w 3"], text: str) -> Float[Tensor, "t h w 3"]:
     """``frames`` with ``text`` at the lower right, white on a dark band; of itself where ``text`` is empty.
 
     Raises:

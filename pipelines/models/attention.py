@@ -79,7 +79,7 @@ class Attention(Projections):
 
 
 @dataclass(frozen=True)
-class Beside:
+class AdapterTokens:
     """Tokens that join a prompt's words in its attention. Words stand nowhere; these stand at times: ``turns`` place them, and
     ``near`` is added to the queries that meet them and to their keys, so that attention begins where they stand; ``bias`` is added to
     the scores of all of them, which are many more than the words."""

@@ -116,7 +116,7 @@ PARTS = (
 )
 
 
-def what(names: Iterable[str]) -> str:
+def identify(names: Iterable[str]) -> str:
     """What a file with ``names`` looks like: the name of one of ``PARTS``, or 'something unknown'."""
     held = set(names)
     return next((part.name for part in PARTS if held.issuperset(part.keys)), "something unknown")

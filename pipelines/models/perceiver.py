@@ -11,14 +11,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..core.conditions import sines
+from ..core.conditions import sinusoidal
 from .attention import Attention
 
 OCTAVES = 5
 
 
 @dataclass(frozen=True)
-class ReaderSize:
+class PerceiverSize:
     """Width, heads and blocks of a reader."""
 
     dim: int
@@ -26,7 +26,7 @@ class ReaderSize:
     depth: int = 1
 
 
-class ReadBlock(nn.Module):
+class PerceiverBlock(nn.Module):
     """Pre-norm attention, to itself or to a source, and a feed-forward."""
 
     def __init__(self, dim: int, heads: int) -> None:
@@ -40,32 +40,32 @@ class ReadBlock(nn.Module):
         return x + self.feed_forward(self.norm_after(x))
 
 
-class StreamReader(nn.Module):
+class StreamPerceiver(nn.Module):
     """One stream's tokens, with their places in the unit cube, through self-attention."""
 
-    def __init__(self, inside: int, axes: int, size: ReaderSize) -> None:
+    def __init__(self, inside: int, axes: int, size: PerceiverSize) -> None:
         super().__init__()
         self.embed, self.place = nn.Linear(inside, size.dim), nn.Linear(2 * OCTAVES * axes, size.dim)
-        self.blocks = nn.ModuleList(ReadBlock(size.dim, size.heads) for _ in range(size.depth))
+        self.blocks = nn.ModuleList(PerceiverBlock(size.dim, size.heads) for _ in range(size.depth))
 
     def forward(self, tokens: Float[Tensor, "b l p"], places: Float[Tensor, "l a"]) -> Float[Tensor, "b l c"]:
-        x = self.embed(tokens) + self.place(sines(places.to(tokens), octaves=OCTAVES))
+        x = self.embed(tokens) + self.place(sinusoidal(places.to(tokens), octaves=OCTAVES))
         for block in self.blocks:
             x = block(x)
         return x
 
 
-class QueryReader(nn.Module):
+class QueryPerceiver(nn.Module):
     """Learned queries over a source, each with the place it is for."""
 
     places: Tensor
 
-    def __init__(self, places: Float[Tensor, "n a"], size: ReaderSize) -> None:
+    def __init__(self, places: Float[Tensor, "n a"], size: PerceiverSize) -> None:
         super().__init__()
-        self.register_buffer("places", sines(places, octaves=OCTAVES), persistent=False)
+        self.register_buffer("places", sinusoidal(places, octaves=OCTAVES), persistent=False)
         self.queries = nn.Parameter(torch.empty(len(places), size.dim))
         self.place = nn.Linear(self.places.shape[1], size.dim)
-        self.blocks = nn.ModuleList(ReadBlock(size.dim, size.heads) for _ in range(size.depth))
+        self.blocks = nn.ModuleList(PerceiverBlock(size.dim, size.heads) for _ in range(size.depth))
         nn.init.normal_(self.queries, std=0.02)
 
     def forward(

@@ -173,10 +173,10 @@ class ClapEncoder:
 
     @torch.inference_mode()
     def embed(self, clip: str, load: Callable[[], Clip], text: str) -> Embedded:
-        from ..media.sound import resampled
+        from ..media.sound import resample
 
         seen = load()
-        mono = resampled(seen.waveform, rate=seen.sample_rate, to=CLAP_RATE).mean(0)
+        mono = resample(seen.waveform, rate=seen.sample_rate, to=CLAP_RATE).mean(0)
         sound = self.hear(mono.numpy(), sampling_rate=CLAP_RATE, return_tensors="pt")
         words = self.read([text], return_tensors="pt", padding=True, truncation=True)
         return Embedded(

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..core.streams import Clip
-from ..media.containers import opened
+from ..media.containers import open_media
 from .avalign import av_align_code, av_align_paper, peaks
 from .loudness import Loudness, loudness
 from .meter import CELLS, TICKS, Agreement, agreement, cell_changes, curve, in_step, picture_onsets, sound_onsets
@@ -126,7 +126,7 @@ def read_signals(path: Path, *, on_seconds: Callable[[float], object] = lambda _
     sounds: list[Tensor] = []
     before: Tensor | None = None
     last, rate, begun = 0.0, 0, None
-    with opened(path) as container:
+    with open_media(path) as container:
         streams = [s[0] for s in (container.streams.video, container.streams.audio) if s]
         if not streams:
             raise ValueError(f"{path} has neither a picture nor a sound.")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..core.conditions import SOURCES, WAYS, PlacedTokens
 from ..core.streams import Streams
-from ..core.weights import halved, save_weights
+from ..core.weights import save_weights, to_half
 from ..models.adapter.condition import condition
 from ..models.adapter.gates import GATES, OPEN_LOGIT, bounded, support
 from ..models.adapter.net import MaskedAdapter
@@ -171,7 +171,7 @@ class AdapterStage:
     def save(self, record: dict[str, Any]) -> list[Path]:
         net = self.objective.net
         record = {**record, "clips": len(self.latents.video), "price": vars(self.objective.price)}
-        save_weights(self.path, halved(net), kind="pocket-adapter", config=vars(net.config), record=record)
+        save_weights(self.path, to_half(net), kind="pocket-adapter", config=vars(net.config), record=record)
         return [self.path]
 
 

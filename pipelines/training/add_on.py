@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..core.weights import halved, save_weights
+from ..core.weights import save_weights, to_half
 from ..models.addons.add_on import AddOn
 from ..models.pocket.network import TwinStreamDiT
 from ..models.pocket.text import TextEncoder
@@ -115,7 +115,7 @@ class AddOnStage:
 
     def tensors(self) -> dict[str, Tensor]:
         """What has been learnt, as it is written."""
-        return halved(self.objective.layers)
+        return to_half(self.objective.layers)
 
 
 @torch.inference_mode()

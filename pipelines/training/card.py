@@ -7,7 +7,7 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-from ..core.files import replaced
+from ..core.files import atomic_output
 from ..core.weights import KEY, load_weights
 from ..models.pocket.load import LICENCE
 
@@ -83,6 +83,6 @@ def card(path: Path) -> str:
 def write_card(path: Path) -> Path:
     """Write the card of ``path`` beside it."""
     target = path.with_suffix(".md")
-    with replaced(target) as temporary:
+    with atomic_output(target) as temporary:
         temporary.write_text(card(path), encoding="utf-8")
     return target

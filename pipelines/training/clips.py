@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..bench.fidelity import psnr
-from ..core.files import replaced
+from ..core.files import atomic_output
 from ..core.sizes import ClipShape
 from ..core.streams import Clip
 from ..media.conform import read_conformed
@@ -117,7 +117,7 @@ def encode_folder(
         on_file()
     if not rows:
         raise ValueError(f"None of the {len(files)} files in {folder} can be used:\n{report}")
-    with replaced(target) as temporary:
+    with atomic_output(target) as temporary:
         save_file({key: torch.cat([row[key] for row in rows]).contiguous() for key in rows[0]}, temporary)
     return report
 

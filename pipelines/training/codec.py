@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..bench.fidelity import moving, psnr
 from ..core.sizes import ClipShape
-from ..core.weights import halved, save_weights
+from ..core.weights import save_weights, to_half
 from ..models.pocket.video_codec import VideoCodec
 from ..world import make_scenes, render_picture
 from .data import RenderCache
@@ -64,5 +64,5 @@ class VideoDecoderStage:
 
     def save(self, record: dict[str, Any]) -> list[Path]:
         codec = self.objective.codec
-        save_weights(self.path, halved(codec), kind="video-codec", config=codec.config, record=record)
+        save_weights(self.path, to_half(codec), kind="video-codec", config=codec.config, record=record)
         return [self.path]

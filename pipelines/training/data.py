@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..bench.readings import render
-from ..core.files import replaced
+from ..core.files import atomic_output
 from ..core.sizes import ClipShape, segments
 from ..core.streams import Streams
 from ..models.pocket.audio_codec import AudioCodec
@@ -146,7 +146,7 @@ def encode_to(path: Path, scenes: Sequence[Scene], encode: Encode) -> None:
     shape = ClipShape(seconds=scenes[0].seconds)
     bars = tqdm(list(chunks(scenes)), desc="render", unit=f"x{CHUNK}")
     parts = [encode(part, *render(part, shape)) for part in bars]
-    with replaced(path) as temporary:
+    with atomic_output(path) as temporary:
         save_file({name: torch.cat([part[name] for part in parts]).contiguous() for name in parts[0]}, temporary)
 
 

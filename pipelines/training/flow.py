@@ -16,7 +16,7 @@ from einops import reduce
 from torch import Tensor, nn
 
 from ..core.streams import Streams
-from ..core.weights import halved, save_weights
+from ..core.weights import save_weights, to_half
 from ..models.pocket.network import PocketConfig, TwinStreamDiT
 from ..models.pocket.text import TextEncoder
 from .data import LatentCache
@@ -239,6 +239,6 @@ class FlowStage:
         record = {**record, "clips": len(self.cache.video), "mix": self.recipe.mix}
         config: PocketConfig = network.config
         paths = [self.folder / "pocket-av.safetensors", self.folder / "pocket-text.safetensors"]
-        save_weights(paths[0], halved(network), kind="pocket-av", config=vars(config), record=record)
-        save_weights(paths[1], halved(encoder), kind="pocket-text", config=encoder.config, record=record)
+        save_weights(paths[0], to_half(network), kind="pocket-av", config=vars(config), record=record)
+        save_weights(paths[1], to_half(encoder), kind="pocket-text", config=encoder.config, record=record)
         return paths

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
-from ..core.files import replaced
+from ..core.files import atomic_output
 from .card import write_card
 
 
@@ -120,7 +120,7 @@ def weights_of(module: nn.Module, values: dict[str, Tensor]) -> Iterator[None]:
 
 
 def _write(path: Path, state: State, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    with replaced(path) as temporary:
+    with atomic_output(path) as temporary:
         torch.save(
             {"state": vars(state), "module": module.state_dict(), "optimizer": optimizer.state_dict()}, temporary
         )

@@ -19,7 +19,7 @@ from ..bench.prompts import Prompt
 from ..bench.readings import Probes
 from ..core.streams import Streams
 from ..core.timeline import Timeline
-from ..core.weights import halved, save_weights
+from ..core.weights import save_weights, to_half
 from ..models.planner.language import PAD, SOUND
 from ..models.planner.planner import PlannerConfig, VAPlanner, batched
 from ..world import caption
@@ -109,7 +109,7 @@ class PlannerStage:
         planner = self.objective.planner
         config: PlannerConfig = planner.config
         record = {**record, "clips": len(self.prompts)} | ({"before": self.before} if self.before else {})
-        save_weights(self.path, halved(planner), kind="pocket-planner", config=vars(config), record=record)
+        save_weights(self.path, to_half(planner), kind="pocket-planner", config=vars(config), record=record)
         return [self.path]
 
 

@@ -14,9 +14,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..bench.prior_knowledge import NEGATIVES, layout_of, other_sounds
-from ..core.conditions import GivenPrior
+from ..core.conditions import BatchPrior
 from ..core.streams import Streams
-from ..core.weights import halved, save_weights
+from ..core.weights import save_weights, to_half
 from ..models.addons.prior import PriorLayers
 from ..models.pocket.audio_codec import AudioCodec
 from ..models.pocket.text import WordTokenizer
@@ -161,7 +161,7 @@ class PriorStage:
     def save(self, record: dict[str, Any]) -> list[Path]:
         net = self.objective.net
         record = {**record, "clips": len(self.cache.scenes)}
-        save_weights(self.path, halved(net), kind="pocket-prior", config=vars(net.config), record=record)
+        save_weights(self.path, to_half(net), kind="pocket-prior", config=vars(net.config), record=record)
         return [self.path]
 
 
@@ -173,9 +173,9 @@ class PriorLayersStage(AddOnStage):
         self.net = net.requires_grad_(False)
 
     @torch.no_grad()
-    def condition(self, pick: Tensor, shown: Tensor, generator: torch.Generator) -> GivenPrior:
+    def condition(self, pick: Tensor, shown: Tensor, generator: torch.Generator) -> BatchPrior:
         latents = Streams(self.latents.video[pick].float(), self.latents.audio[pick].float())
         mean, log_variance = self.net.encoder.moments(self.net.encoder.states(latents))
         noise = torch.randn(mean.shape, generator=generator)
         draw = mean + (0.5 * log_variance).exp() * noise
-        return GivenPrior(draw[:, : self.net.config.spatial], draw[:, self.net.config.spatial :], shown)
+        return BatchPrior(draw[:, : self.net.config.spatial], draw[:, self.net.config.spatial :], shown)

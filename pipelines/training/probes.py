@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..bench.probes import BINS_PER_FRAME, AudioProbe, VideoProbe, onset_loss, onset_target
 from ..core.sizes import ClipShape
 from ..core.timeline import PLACES
-from ..core.weights import halved, save_weights
+from ..core.weights import save_weights, to_half
 from ..models.pocket.audio_codec import AudioCodec, log_mel
 from ..models.pocket.video_codec import VideoCodec
 from ..sync.events import f1
@@ -80,7 +80,7 @@ class AudioProbeStage:
         return {"score": value, "false_alarms": _mean([float(bool(a)) for a, b in pairs if not b])}
 
     def save(self, record: dict[str, Any]) -> list[Path]:
-        save_weights(self.path, halved(self.objective.probe), kind="audio-probe", config=self.config, record=record)
+        save_weights(self.path, to_half(self.objective.probe), kind="audio-probe", config=self.config, record=record)
         return [self.path]
 
 
@@ -152,7 +152,7 @@ class VideoProbeStage:
         return {"score": _mean(good), **found}
 
     def save(self, record: dict[str, Any]) -> list[Path]:
-        save_weights(self.path, halved(self.objective.probe), kind="video-probe", config=self.config, record=record)
+        save_weights(self.path, to_half(self.objective.probe), kind="video-probe", config=self.config, record=record)
         return [self.path]
 
 

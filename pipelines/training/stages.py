@@ -21,8 +21,8 @@ from ..bench.suites.plan import edited, given, oracle, shuffled
 from ..bench.suites.prior import clip_prior
 from ..core.conditions import WAYS
 from ..core.sizes import ClipShape
-from ..core.weights import WEIGHTS, halved, load_weights, save_weights
-from ..guidance.modifiers import Apart
+from ..core.weights import WEIGHTS, load_weights, save_weights, to_half
+from ..guidance.modifiers import UnimodalStrategy
 from ..guidance.strategy import PerStreamCFG
 from ..models.adapter.load import layers_file, load_adapter
 from ..models.adapter.net import AdapterConfig, MaskedAdapter
@@ -364,7 +364,7 @@ def _fit_codecs(folder: Path, *, seed: int) -> dict[str, Any]:
     )
     for kind, codec, config in parts:
         path = folder / FILES[kind].name
-        save_weights(path, halved(codec), kind=kind, config=config, record=record)
+        save_weights(path, to_half(codec), kind=kind, config=config, record=record)
         write_card(path)
     return record
 
@@ -406,7 +406,7 @@ def _judge(
 ) -> Callable[[TwinStreamDiT, TextEncoder], dict[str, float]]:
     """Scores on development prompts; 'score' is synchrony, or for one stream alone whether it makes the right kinds."""
     joint = recipe.streams == ("video", "audio")
-    strategy = PerStreamCFG() if joint else Apart(PerStreamCFG())
+    strategy = PerStreamCFG() if joint else UnimodalStrategy(PerStreamCFG())
     chosen = "sync_normalised" if joint else {"video": "kind_seen", "audio": "kind_heard"}[recipe.streams[0]]
 
     def judge(network: TwinStreamDiT, encoder: TextEncoder) -> dict[str, float]:

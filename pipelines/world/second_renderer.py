@@ -43,7 +43,7 @@ def happening(seed: int, *, seconds: float) -> Happening:
     return Happening(seed, tuple(sorted(times)))
 
 
-def render_elsewhere(what: Happening, shape: ClipShape) -> Clip:
+def render_second_renderer(what: Happening, shape: ClipShape) -> Clip:
     """The clip, in stereo."""
     rng = torch.Generator().manual_seed(what.seed + 1)
     frames = _clouds(rng, shape)

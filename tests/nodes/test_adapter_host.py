@@ -5,7 +5,7 @@ import torch
 
 from duet_av.pipelines.bench.readings import true_latents
 from duet_av.pipelines.core.conditions import V2A
-from duet_av.pipelines.core.keep import VIDEO, Given, made_frames
+from duet_av.pipelines.core.keep import VIDEO, KeepMask, regenerated_frames
 from duet_av.pipelines.core.sizes import ClipShape
 from duet_av.pipelines.core.streams import Streams
 from duet_av.pipelines.core.weights import load_weights
@@ -56,13 +56,13 @@ def test_the_host_and_the_command_line_make_the_same_sound(run, loaded, adapted,
     kept = run("DuetFreezeStream", latent, "video", 0.0, 1.0, 0.0)[0]
     made = run("DuetSampler", guider, kept, 9, STEPS)[0]["samples"].unbind()
     own = PocketModel.load()
-    frames = made_frames(VIDEO, latents.map(lambda z: z.shape[2]), seconds=2.0)
+    frames = regenerated_frames(VIDEO, latents.map(lambda z: z.shape[2]), seconds=2.0)
     request = Request(
         [caption(scene)],
         seed=9,
         steps=STEPS,
         strategy=PerStreamCFG(2.0, 2.0),
-        given=Given(latents, frames.map(lambda m: m[None])),
+        given=KeepMask(latents, frames.map(lambda m: m[None])),
         adapter=condition(load_adapter(), Streams(latents.video, None), V2A).streams,
     )
     expected = sample(with_adapter(own.network), own.text, request)

@@ -10,7 +10,7 @@ from duet_av.pipelines.core.sizes import ClipShape
 from duet_av.pipelines.guidance.strategy import DEFAULT
 from duet_av.pipelines.media.footage import Footage
 from duet_av.pipelines.media.provenance import read_provenance
-from duet_av.pipelines.models.pocket.footage import given_footage
+from duet_av.pipelines.models.pocket.footage import encode_footage
 from duet_av.pipelines.models.pocket.generate import Request, sample
 from duet_av.pipelines.models.pocket.load import PocketModel
 from duet_av.pipelines.world import caption, make_scene
@@ -47,7 +47,7 @@ def test_nodes_and_command_line_agree(run, loaded, empty, clip, keep, count):
     assert f"{count} picture(s)" in told
     frozen = run("DuetFreezeStream", latent, keep, 0.0, 1.0, 0.0)[0]
     bytes_ = (frames * 255).round() / 255
-    given = given_footage(model, Footage(keep, frames=bytes_), shape, 1)
+    given = encode_footage(model, Footage(keep, frames=bytes_), shape, 1)
     request = Request([caption(SCENE)], seed=5, steps=4, strategy=DEFAULT, given=given)
     assert gap(made(run, loaded, frozen), sample(model.network, model.text, request)) < 1e-4
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from duet_av.pipelines.core.sizes import ClipShape
-from duet_av.pipelines.guidance.modifiers import Apart
+from duet_av.pipelines.guidance.modifiers import UnimodalStrategy
 from duet_av.pipelines.guidance.strategy import PerStreamCFG
 from duet_av.pipelines.models.pocket.generate import Request, decode, sample
 from duet_av.pipelines.models.pocket.load import PocketModel
@@ -89,7 +89,7 @@ def test_a_closed_branch_reaches_the_network(comfy, run, loaded, conditioned, em
 
     positive, negative = conditioned
     joint = run("DuetSampler", StrategyGuider(loaded[0], positive, negative, PerStreamCFG(1.0, 1.0)), empty, 3, 2)[0]
-    severed = StrategyGuider(loaded[0], positive, negative, Apart(PerStreamCFG(1.0, 1.0)))
+    severed = StrategyGuider(loaded[0], positive, negative, UnimodalStrategy(PerStreamCFG(1.0, 1.0)))
     a = run("DuetSampler", severed, empty, 3, 2)[0]["samples"].unbind()
     assert difference(a, joint["samples"].unbind()) > 1e-2
     other = {**empty, "samples": comfy.nested((empty["samples"].unbind()[0], torch.ones(1, 24, 32)))}

@@ -149,7 +149,7 @@ def test_a_plan_is_saved_and_loaded_as_it_was(run, planned, comfy, tmp_path, mon
     files = comfy.pack["DuetLoadPlan"].define_schema().inputs[1].options
     assert files == ["duet/bell_00001.plan.json [output]", "duet/bell_00002.plan.json [output]"]
     plan, text = run("DuetLoadPlan", planned.planner, files[0])
-    assert (text, plan.told) == (MOVED, edited.told)
+    assert (text, plan.saved) == (MOVED, edited.saved)
     assert difference(sampled(run, planned, plan), sampled(run, planned, edited)) == 0
     with pytest.raises(ValueError, match="not among the saved plans"):
         run("DuetLoadPlan", planned.planner, "../secret.plan.json")

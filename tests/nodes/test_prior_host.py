@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from duet_av.pipelines.core.conditions import given_prior
+from duet_av.pipelines.core.conditions import batch_prior
 from duet_av.pipelines.guidance.strategy import PerStreamCFG
 from duet_av.pipelines.models.pocket.generate import Request, sample
 from duet_av.pipelines.models.pocket.load import PocketModel
@@ -47,7 +47,7 @@ def test_two_draws_at_one_noise_are_two_clips_and_one_draw_is_one(run, parts):
 def test_a_prior_in_the_host_is_the_prior_of_the_command_line(run, parts):
     prior = run("DuetPriorSampler", parts.net, PROMPT, 3, 0.5)[0]
     model = PocketModel.load()
-    own = given_prior([load_prior_net().sample([PROMPT], seed=3, temperature=0.5)])
+    own = batch_prior([load_prior_net().sample([PROMPT], seed=3, temperature=0.5)])
     request = Request([PROMPT], seed=5, steps=6, strategy=STRATEGY, prior=own)
     assert difference(sampled(run, parts, prior), sample(with_prior_layers(model.network), model.text, request)) < 1e-4
 

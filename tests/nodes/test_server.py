@@ -19,7 +19,7 @@ from duet_av.pipelines.core.streams import Clip
 from duet_av.pipelines.core.timeline import Timeline
 from duet_av.pipelines.media.mp4 import read_mp4, write_mp4
 from duet_av.pipelines.media.provenance import read_provenance
-from duet_av.pipelines.media.sound import shifted
+from duet_av.pipelines.media.sound import shift_sound
 from duet_av.pipelines.world import irregular, make_scene
 
 pytestmark = [
@@ -134,7 +134,7 @@ def test_any_clip_is_measured_and_put_right(server, root):
     address, output = server
     scene = irregular(make_scene(41, 6, stratum="single", seconds=8.0))
     frames, waveform = render([scene], ClipShape(seconds=8.0))
-    late = shifted(waveform[0], samples=-2880)
+    late = shift_sound(waveform[0], samples=-2880)
     write_mp4(output.parent / "input" / "clip.mp4", Clip(frames[0].permute(0, 2, 3, 1), 16.0, late, 16_000))
     graph = json.loads((root / "workflows" / "api" / "measure_any_clip.json").read_text())
     prompt = fetch(f"{address}/prompt", {"prompt": graph})["prompt_id"]

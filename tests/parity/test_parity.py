@@ -77,9 +77,9 @@ PARTS = {
 
 @pytest.mark.parametrize("name", PARTS)
 def test_the_official_files_are_known_by_their_names(name):
-    from duet_av.pipelines.models.catalogue import what
+    from duet_av.pipelines.models.catalogue import identify
 
-    assert what(expanded(name)) == PARTS[name]
+    assert identify(expanded(name)) == PARTS[name]
 
 
 def expanded(name):

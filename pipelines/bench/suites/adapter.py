@@ -9,12 +9,12 @@ from random import Random
 
 import torch
 
-from ...core.conditions import A2V, SOURCES, V2A, AdapterTokens
-from ...core.keep import AUDIO, VIDEO, Given, made_frames
+from ...core.conditions import A2V, SOURCES, V2A, AdapterStreams
+from ...core.keep import AUDIO, VIDEO, KeepMask, regenerated_frames
 from ...core.sizes import ClipShape
 from ...core.statistics import mean_interval
 from ...core.streams import Streams
-from ...guidance.modifiers import Apart
+from ...guidance.modifiers import UnimodalStrategy
 from ...guidance.strategy import DEFAULT, PerStreamCFG, Strategy
 from ...models.adapter.condition import condition
 from ...models.adapter.load import load_adapter, with_adapter
@@ -36,20 +36,20 @@ SHARE, SMALL_SHARE = 0.5, 0.125  # of the test list: with an audible source in v
 PLAIN_CFG = PerStreamCFG(2.0, 2.0)
 
 
-def of_clips(keep: str, model: PocketModel, prompts: Sequence[Prompt]) -> Given:
+def of_clips(keep: str, model: PocketModel, prompts: Sequence[Prompt]) -> KeepMask:
     """One stream of the prompts' own clips, encoded."""
     return _kept(keep, true_latents(model.codecs, [p.scene for p in prompts], ClipShape()))
 
 
 @torch.inference_mode()
-def of_takes(keep: str, strategy: Strategy, model: PocketModel, prompts: Sequence[Prompt]) -> Given:
+def of_takes(keep: str, strategy: Strategy, model: PocketModel, prompts: Sequence[Prompt]) -> KeepMask:
     """One stream of clips that the network itself makes with both streams apart: the first step of a cascade."""
-    request = Request([p.text for p in prompts], seed=prompts[0].seed, strategy=Apart(strategy))
+    request = Request([p.text for p in prompts], seed=prompts[0].seed, strategy=UnimodalStrategy(strategy))
     return _kept(keep, sample(model.network, model.text, request))
 
 
 @torch.inference_mode()
-def of_cascade(first: Strategy, strategy: Strategy, model: PocketModel, prompts: Sequence[Prompt]) -> Given:
+def of_cascade(first: Strategy, strategy: Strategy, model: PocketModel, prompts: Sequence[Prompt]) -> KeepMask:
     """The sound that the adapter makes under ``strategy`` for a picture that was made apart under ``first``: what a bidirectional
     cascade makes the picture again from."""
     given = of_takes(VIDEO, first, model, prompts)
@@ -68,13 +68,13 @@ def shipped_adapter() -> MaskedAdapter:
     return load_adapter()
 
 
-def carried_by(net: MaskedAdapter, way: str, given: Given) -> AdapterTokens:
+def carried_by(net: MaskedAdapter, way: str, given: KeepMask) -> AdapterStreams:
     """What ``net`` lets through of the stream that is given."""
     source = SOURCES[way]
     return condition(net, given.latents.only(source), way).streams
 
 
-def _shipped(way: str, given: Given) -> AdapterTokens:
+def _shipped(way: str, given: KeepMask) -> AdapterStreams:
     return carried_by(shipped_adapter(), way, given)
 
 
@@ -87,10 +87,10 @@ def from_clips(net: MaskedAdapter, way: str) -> Variant:
     return Variant(f"adapter-{way}", DEFAULT, given=CLIPS[way], adapter=carry, anchored=False)
 
 
-def _kept(keep: str, latents: Streams[torch.Tensor]) -> Given:
+def _kept(keep: str, latents: Streams[torch.Tensor]) -> KeepMask:
     rows = latents.both()[0].shape[0]
-    made = made_frames(keep, latents.map(lambda z: z.shape[2]), seconds=ClipShape().duration)
-    return Given(latents, made.map(lambda m: m.expand(rows, -1)))
+    made = regenerated_frames(keep, latents.map(lambda z: z.shape[2]), seconds=ClipShape().duration)
+    return KeepMask(latents, made.map(lambda m: m.expand(rows, -1)))
 
 
 def _sensitivity_rows(scenes: Sequence[Scene]) -> dict[str, Rows]:
@@ -111,7 +111,7 @@ def _variant(name: str, way: str, given: GivenOf, strategy: Strategy = DEFAULT) 
 STRATEGIES = {"": DEFAULT, "-cfg": PLAIN_CFG}
 TAKES = partial(of_takes, VIDEO, PLAIN_CFG)
 VARIANTS = [
-    Variant("apart", Apart(PLAIN_CFG)),
+    Variant("apart", UnimodalStrategy(PLAIN_CFG)),
     *(
         Variant(f"native-{way}{end}", how, given=clips)
         for end, how in STRATEGIES.items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...guidance.modifiers import Apart
+from ...guidance.modifiers import UnimodalStrategy
 from ...guidance.strategy import PerStreamCFG
 from ..prompts import AUDIBLE, DEVELOPMENT, bench_prompts
 from ..runner import Rows, Run, Task, Variant, chunks, differences, run_tasks, run_variants, summarise
@@ -23,7 +23,7 @@ def measure(run: Run) -> Table:
 
     prompts, audible = bench_prompts(run.prompts, run.seed), bench_prompts(run.prompts // 2, run.seed, strata=AUDIBLE)
     chosen = Variant("cfg-chosen", best.strategy)
-    others = [Variant("none", PerStreamCFG(1.0, 1.0)), Variant("context-only", Apart(best.strategy))]
+    others = [Variant("none", PerStreamCFG(1.0, 1.0)), Variant("context-only", UnimodalStrategy(best.strategy))]
     records = run_variants([chosen], prompts, jobs=run.jobs, on_chunk=run.on_chunk)
     records |= run_variants(others, audible, jobs=run.jobs, on_chunk=run.on_chunk)
     rows = {name: summarise(part) for name, part in records.items()}

@@ -16,12 +16,12 @@ from matplotlib.figure import Figure
 from ...core.sizes import ClipShape
 from ...core.statistics import mean_interval
 from ...core.streams import Clip
-from ...media.sound import shifted
+from ...media.sound import shift_sound
 from ...sync.events import best_offset, f1
 from ...sync.measure import measure as measured
 from ...sync.measure import signals_of
 from ...world import Scene, irregular, make_scene
-from ...world.second_renderer import Happening, happening, render_elsewhere, render_weather
+from ...world.second_renderer import Happening, happening, render_second_renderer, render_weather
 from ..readings import Probes, read, render
 from ..runner import Rows, Run
 from ..scores import Scores
@@ -67,7 +67,7 @@ def _elsewhere(seed: int, i: int) -> Source:
 
     def make(moved: Callable[[float], float | None]) -> Clip:
         sounds = tuple(t for t in map(moved, what.times) if t is not None)
-        return render_elsewhere(Happening(what.seed, what.times, sounds), SHAPE)
+        return render_second_renderer(Happening(what.seed, what.times, sounds), SHAPE)
 
     return Source(what.times, make)
 
@@ -90,7 +90,7 @@ def _score(clip: Clip, late: float | None, probes: Probes | None) -> Scores:
 
 
 def _late(clip: Clip, seconds: float) -> Clip:
-    return replace(clip, waveform=shifted(clip.waveform, samples=-round(seconds * clip.sample_rate)))
+    return replace(clip, waveform=shift_sound(clip.waveform, samples=-round(seconds * clip.sample_rate)))
 
 
 def measure(run: Run) -> Table:

@@ -16,7 +16,7 @@ from ...core.timeline import Event, Timeline
 from ...guidance.strategy import PerStreamCFG
 from ...models.planner.load import load_planner, with_plan_layers
 from ...models.planner.planner import VAPlanner
-from ...models.planner.request import joined
+from ...models.planner.request import join_plans
 from ...models.pocket.generate import Request, generate
 from ...models.pocket.load import PocketModel
 from ...sync.events import Events, match
@@ -64,7 +64,7 @@ def shuffled(probes: Probes, prompts: Sequence[Prompt]) -> Planned:
 
 def paper(_probes: Probes, prompts: Sequence[Prompt]) -> Planned:
     """The planner without a timeline. It plans no times, so that the scene's are asked of it."""
-    return Planned(joined([_planner().plan(p.text, "", None).streams for p in prompts]), _scenes(prompts))
+    return Planned(join_plans([_planner().plan(p.text, "", None).streams for p in prompts]), _scenes(prompts))
 
 
 def drawn(_probes: Probes, prompts: Sequence[Prompt]) -> Planned:
@@ -86,7 +86,7 @@ def _planned(prompts: Sequence[Prompt], timelines: Sequence[Timeline]) -> Planne
     streams: list[PlanStreams] = [
         _planner().plan(p.text, "", timeline).streams for p, timeline in zip(prompts, timelines, strict=True)
     ]
-    return Planned(joined(streams), [_events(timeline) for timeline in timelines])
+    return Planned(join_plans(streams), [_events(timeline) for timeline in timelines])
 
 
 def edited(prompt: Prompt) -> Prompt:

@@ -8,7 +8,7 @@ from statistics import fmean
 
 import torch
 
-from ...core.conditions import GivenPrior, given_prior
+from ...core.conditions import BatchPrior, batch_prior
 from ...core.sizes import ClipShape
 from ...core.statistics import Interval, mean_interval
 from ...core.streams import Streams
@@ -31,9 +31,9 @@ PART = 64
 SEEDS = 2  # priors, and noises, that are compared for each prompt
 
 
-def clip_prior(net: PriorNet, prompts: Sequence[Prompt]) -> GivenPrior:
+def clip_prior(net: PriorNet, prompts: Sequence[Prompt]) -> BatchPrior:
     """The priors of the prompts' own clips: the oracle's."""
-    return given_prior([net.of_clips(_latents([p.scene for p in prompts]))])
+    return batch_prior([net.of_clips(_latents([p.scene for p in prompts]))])
 
 
 @cache
@@ -46,18 +46,18 @@ def _net() -> PriorNet:
     return load_prior_net()
 
 
-def sampled(temperature: float, prompts: Sequence[Prompt], *, offset: int = 0) -> GivenPrior:
+def sampled(temperature: float, prompts: Sequence[Prompt], *, offset: int = 0) -> BatchPrior:
     """A draw for each prompt, with its own seed."""
-    return given_prior([_net().sample([p.text], seed=p.seed + offset, temperature=temperature) for p in prompts])
+    return batch_prior([_net().sample([p.text], seed=p.seed + offset, temperature=temperature) for p in prompts])
 
 
-def wrong_words(prompts: Sequence[Prompt]) -> GivenPrior:
+def wrong_words(prompts: Sequence[Prompt]) -> BatchPrior:
     """The mean for another prompt's words."""
     texts = [p.text for p in (*prompts[1:], prompts[0])]
-    return given_prior([_net().sample(texts, seed=0, temperature=0.0)])
+    return batch_prior([_net().sample(texts, seed=0, temperature=0.0)])
 
 
-def oracle(prompts: Sequence[Prompt]) -> GivenPrior:
+def oracle(prompts: Sequence[Prompt]) -> BatchPrior:
     return clip_prior(_net(), prompts)
 
 

@@ -12,13 +12,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from ...core.conditions import SOURCES, WAYS, AdapterCondition, AdapterTokens, PlacedTokens
+from ...core.conditions import SOURCES, WAYS, AdapterCondition, AdapterStreams, PlacedTokens
 from ...core.streams import Streams
 from .gates import GATES, THRESHOLD, let_through, support
 from .net import CELL, MaskedAdapter
 
 
-def adapter_streams(conditions: Sequence[AdapterCondition]) -> AdapterTokens:
+def adapter_streams(conditions: Sequence[AdapterCondition]) -> AdapterStreams:
     """Conditions of either way, at most one each, as the network reads them.
 
     Raises:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ...core.conditions import unit_grid
 from ...core.sizes import ClipShape
 from ...core.streams import Streams
-from ..perceiver import QueryReader, ReadBlock, ReaderSize, StreamReader
+from ..perceiver import PerceiverBlock, PerceiverSize, QueryPerceiver, StreamPerceiver
 from .gates import GATES, NOISE, OPEN, OPEN_LOGIT, bounded
 
 CELL = 2  # latent rows and columns in one token of the picture
@@ -84,10 +84,10 @@ class MaskNet(nn.Module):
 
     def __init__(self, config: AdapterConfig, axes: Streams[int], own: str, *, frames: int) -> None:
         super().__init__()
-        size = ReaderSize(config.hidden, config.heads)
+        size = PerceiverSize(config.hidden, config.heads)
         self.own, self.sees, self.frames = own, config.sees, frames
-        self.readers = nn.ModuleDict({name: StreamReader(config.dim, n, size) for name, n in vars(axes).items()})
-        self.mix = ReadBlock(config.hidden, config.heads)
+        self.readers = nn.ModuleDict({name: StreamPerceiver(config.dim, n, size) for name, n in vars(axes).items()})
+        self.mix = PerceiverBlock(config.hidden, config.heads)
         self.norm, self.token = nn.LayerNorm(config.hidden), nn.Linear(config.hidden, 1)
         self.channel = nn.Parameter(torch.zeros(config.dim))
         nn.init.zeros_(self.token.weight)
@@ -109,8 +109,8 @@ class Predictor(nn.Module):
     def __init__(self, config: AdapterConfig, axes: int, places: Tensor, outside: int, *, frames: int) -> None:
         super().__init__()
         self.frames = frames
-        self.read = StreamReader(config.dim, axes, ReaderSize(config.hidden, config.heads))
-        self.ask = QueryReader(places, ReaderSize(config.hidden, config.heads, depth=2))
+        self.read = StreamPerceiver(config.dim, axes, PerceiverSize(config.hidden, config.heads))
+        self.ask = QueryPerceiver(places, PerceiverSize(config.hidden, config.heads, depth=2))
         self.out = nn.Linear(config.hidden, outside)
 
     def forward(self, tokens: Float[Tensor, "b l d"], places: Float[Tensor, "l a"]) -> Float[Tensor, "b n p"]:

@@ -16,9 +16,9 @@ import torch
 from torch import nn
 
 from ....kernels.rotary import rotary_table
-from ...core.conditions import A2V, V2A, WAYS, PlacedTokens, sines
+from ...core.conditions import A2V, V2A, WAYS, PlacedTokens, sinusoidal
 from ...core.streams import Streams
-from ..attention import Beside, Geometry
+from ..attention import AdapterTokens, Geometry
 from ..pocket.network import PocketConfig, TwinStreamDiT
 from .add_on import AddOn
 from .prior import near_vectors
@@ -59,13 +59,13 @@ class Phi(nn.Module):
         self.near_q, self.near_k = (nn.Parameter(z[0].to(**factory)) for z in near_vectors(network, NEAR))
         self.bias = nn.Parameter(torch.full((network.heads, 1, 1), SOFTLY[config.way], **factory))
 
-    def forward(self, given: PlacedTokens, place: Streams[Geometry]) -> Streams[Beside]:
+    def forward(self, given: PlacedTokens, place: Streams[Geometry]) -> Streams[AdapterTokens]:
         tokens, geometry = given.tokens, getattr(place, self.stream)
-        where = sines(given.places.to(tokens), octaves=OCTAVES).expand(len(tokens), -1, -1)
+        where = sinusoidal(given.places.to(tokens), octaves=OCTAVES).expand(len(tokens), -1, -1)
         times = given.places[:, :1].to(geometry.positions) * geometry.extent[:1]
         turns = rotary_table(times, head_dim=self.head_dim)
         words = self.net(torch.cat([tokens, where], dim=-1))
-        return Streams(**{self.stream: Beside(words, turns, (self.near_q, self.near_k), self.bias, given.shown)})
+        return Streams(**{self.stream: AdapterTokens(words, turns, (self.near_q, self.near_k), self.bias, given.shown)})
 
 
 class AdapterLayers(AddOn):

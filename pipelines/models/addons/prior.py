@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ....kernels.rotary import RotaryTable, rotary_table, rotate
-from ...core.conditions import GivenPrior
+from ...core.conditions import BatchPrior
 from ...core.streams import Streams
 from ...core.timeline import PLACES
 from ..attention import Geometry, Projections
@@ -95,7 +95,7 @@ class PriorProjector(nn.Module):
                 f"{read[2]}. Use the prior net of the same 'Duet Load Prior'."
             )
 
-    def forward(self, prior: GivenPrior, place: Streams[Geometry]) -> Streams[Ready]:
+    def forward(self, prior: BatchPrior, place: Streams[Geometry]) -> Streams[Ready]:
         layout = LOUD * self.reader(torch.cat([prior.spatial, prior.temporal], dim=1)).sigmoid()  # b places bins
         when = rearrange(layout, "b p (n each) -> b n (p each)", n=self.config.temporal)
         where = layout.amax(2)[:, None].expand(-1, self.config.spatial, -1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ...core.sizes import Asked
+from ...core.sizes import ClipSpec
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class JavisClock:
         rows, columns = (-(-side // 16) * 2 if self.even else side // 8 for side in (height, width))
         return self.channels, (frames - self.single) // self.group * self.latents + self.single, rows, columns
 
-    def asked(self, latent: tuple[int, ...]) -> Asked:
+    def asked(self, latent: tuple[int, ...]) -> ClipSpec:
         """The clip that a video latent [channels, t, h, w] of unknown origin stands for."""
         t, rows, columns = latent[-3:]
-        return Asked(rows * 8, columns * 8, (t - self.single) // self.latents * self.group + self.single, self.fps)
+        return ClipSpec(rows * 8, columns * 8, (t - self.single) // self.latents * self.group + self.single, self.fps)
 
     def audio(self, frames: int, fps: int) -> tuple[int, int, int]:
         """Channels, latent frames and bins: 100 mel frames a second, filled to a multiple of 32, four to a latent frame."""

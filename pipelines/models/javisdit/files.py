@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ..catalogue import what
+from ..catalogue import identify
 
 Tensors = dict[str, Tensor]
 WRAPPERS = ("base_model.model.", "module.", "_orig_mod.")
@@ -160,7 +160,7 @@ def require(tensors: Tensors, expected: str, *, source: Path) -> Tensors:
     Raises:
         ValueError: they look like something else, which is named.
     """
-    found = what(tensors)
+    found = identify(tensors)
     if found != expected:
         raise ValueError(f"{source}: this is {found}; here {expected} is needed.")
     return tensors

@@ -75,7 +75,7 @@ CONFIGS = {"JavisDiT v0.1": v01_config, "JavisDiT v1.0": v10_config}
 
 
 @contextmanager
-def whole(source: Path) -> Iterator[None]:
+def require_keys(source: Path) -> Iterator[None]:
     """Tell a file that lacks tensors by its name and theirs.
 
     Raises:
@@ -105,7 +105,7 @@ def load_prior(path: Path, tower_of: Callable[[], Path] | None = None) -> PriorE
         for name, value in found.items()
         if not name.startswith((*UNUSED_KEYS, *TRAINING_ONLY)) and (text.match(name) or not name.startswith(TOWER))
     }
-    with whole(path):
+    with require_keys(path):
         width, blocks = used["in_proj.weight"].shape[1], f"{TOWER}modality_trunks.text.blocks."
         hidden = used["in_proj.weight"].shape[0]
         config = PriorConfig(
@@ -145,7 +145,7 @@ def load_video_autoencoder(path: Path) -> OpenSoraVAE:
         {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
         for prefix in ("spatial_vae.module.", "temporal_vae.")
     )
-    with whole(path):
+    with require_keys(path):
         first = temporal["encoder.conv_in.conv.weight"]
         levels = range(_count(temporal, "encoder.block_res_blocks."))
         halved = [f"encoder.conv_blocks.{i}.conv.weight" in temporal for i in levels]
@@ -178,7 +178,7 @@ def load_audio_codec(folder: Path) -> AudioLDM2Codec:
         _newer(name): value
         for name, value in require(read_tensors(vae_file), "AudioLDM2's audio autoencoder", source=vae_file).items()
     }
-    with whole(vae_file):
+    with require_keys(vae_file):
         vae = _filled(AutoencoderKL(_kl_config(tensors)), tensors, source=vae_file)
     held = require(read_tensors(vocoder_file), "AudioLDM2's vocoder", source=vocoder_file)
     vocoder = _filled(SpeechT5HifiGan(SpeechT5HifiGanConfig(**rates)), held, source=vocoder_file)

@@ -15,10 +15,10 @@ def plan_request(
     planner: VAPlanner, prompts: Sequence[str], audio: Sequence[str] | None, timeline: Timeline | None
 ) -> PlanStreams:
     """Planned tokens for each of ``prompts``, all with one timeline."""
-    return joined([planner.plan(p, audio[i] if audio else "", timeline).streams for i, p in enumerate(prompts)])
+    return join_plans([planner.plan(p, audio[i] if audio else "", timeline).streams for i, p in enumerate(prompts)])
 
 
-def joined(plans: Sequence[PlanStreams]) -> PlanStreams:
+def join_plans(plans: Sequence[PlanStreams]) -> PlanStreams:
     """The plans of some samples as one, where all have one grid."""
     return plans[0].map(
         lambda first, *others: PlacedTokens(torch.cat([p.tokens for p in (first, *others)]), first.places), *plans[1:]

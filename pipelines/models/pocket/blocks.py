@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ....kernels.context_attention import context_attention, context_mass
 from ....kernels.rotary import RotaryTable, rotate
-from ..attention import Attention, Beside, Geometry, Heads, Projections, modulate
+from ..attention import AdapterTokens, Attention, Geometry, Heads, Projections, modulate
 
 
 class TextAttention(Projections):
@@ -27,7 +27,7 @@ class TextAttention(Projections):
         text: Float[Tensor, "b m s"],
         *,
         mask: Bool[Tensor, "b m"],
-        beside: Beside | None,
+        beside: AdapterTokens | None,
         clock: RotaryTable,
     ) -> Float[Tensor, "b l c"]:
         """``mask`` marks the words that may be seen; ``clock`` holds the times of ``x``."""
@@ -167,7 +167,7 @@ class StreamBlock(nn.Module):
         """Everything a stream takes from itself and from the conditions."""
         shift, scale, gate = noise[:3]
         x = x + (1 + gate) * self.self_attention(modulate(x, shift, scale), rotary=place.rotary)
-        beside = next((c for c in conditions.values() if isinstance(c, Beside)), None)
+        beside = next((c for c in conditions.values() if isinstance(c, AdapterTokens)), None)
         x = x + self.text_attention(self.norm_text(x), text, mask=text_mask, beside=beside, clock=place.clock)
         for name, layer in self.add_ons.items():
             if conditions.get(name) is not None:

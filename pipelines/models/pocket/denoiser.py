@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ...core.conditions import WAYS, AdapterTokens, GivenPrior, PlacedTokens, PlanStreams
+from ...core.conditions import WAYS, AdapterStreams, BatchPrior, PlacedTokens, PlanStreams
 from ...core.streams import Latents, Streams
 from ...guidance.strategy import Branch
 from ..addons.plan import PlanLayers
@@ -18,8 +18,8 @@ from ..addons.prior import PriorLayers
 from .network import TwinStreamDiT
 
 
-def carried(
-    adapter: AdapterTokens, route: Streams[Bool[Tensor, " b"]]
+def route_through_adapter(
+    adapter: AdapterStreams, route: Streams[Bool[Tensor, " b"]]
 ) -> tuple[dict[str, PlacedTokens], Streams[Bool[Tensor, " b"]]]:
     """Conditions and routes where an adapter carries the other stream: the direct route is closed, and in a branch in which the
     stream is to see nothing of the other one, so does the adapter keep silent."""
@@ -45,13 +45,13 @@ def route_of(branch: Branch) -> tuple[float, float]:
     return (1.0 if branch.a2v else closed, 1.0 if branch.v2a else closed)
 
 
-def open_and_silent(routes: Float[Tensor, "b 2"]) -> tuple[Streams[Tensor], Streams[Tensor] | None]:
+def split_routes(routes: Float[Tensor, "b 2"]) -> tuple[Streams[Tensor], Streams[Tensor] | None]:
     """The network's ``route`` and ``silent`` from rows of ``route_of``."""
     silent = routes < 0
     return Streams(*(routes > 0).unbind(1)), Streams(*silent.unbind(1)) if bool(silent.any()) else None
 
 
-def levels(
+def noise_levels_of(
     sigma: Float[Tensor, " b"], made: Streams[Float[Tensor, "b n"]], route: Streams[Tensor]
 ) -> tuple[Streams[Tensor], Streams[Tensor]]:
     """Noise levels of both streams, 0 where a latent frame is given, and the routes: a stream that is given whole must not hear the
@@ -70,8 +70,8 @@ class PocketDenoiser:
     text: Streams[Text]
     null: Streams[Text]
     plan: PlanStreams | None = None
-    prior: GivenPrior | None = None
-    adapter: AdapterTokens | None = None
+    prior: BatchPrior | None = None
+    adapter: AdapterStreams | None = None
     made: Streams[Tensor] = NOTHING_GIVEN  # each [b, n]
 
     @torch.inference_mode()
@@ -82,7 +82,7 @@ class PocketDenoiser:
         texts = [self.text if branch.text else self.null for branch in branches]
         text = Streams(*(torch.cat(rows) for rows in zip(*texts, strict=True)))
         routes = torch.tensor([route_of(branch) for branch in branches], device=x.present()[0].device)
-        route, silent = open_and_silent(routes.repeat_interleave(batch, 0))
+        route, silent = split_routes(routes.repeat_interleave(batch, 0))
         shown = torch.tensor([branch.plan for branch in branches], device=routes.device).repeat_interleave(batch)
         conditions: dict[str, Any] = {}
         if self.plan is not None:
@@ -91,9 +91,9 @@ class PocketDenoiser:
             conditions[PriorLayers.NAME] = self.prior.repeated(count)
         if self.adapter is not None:
             everywhere = torch.ones(count * batch, dtype=torch.bool, device=routes.device)
-            given, route = carried(self.adapter.map(lambda a: a.repeated(count, everywhere)), route)
+            given, route = route_through_adapter(self.adapter.map(lambda a: a.repeated(count, everywhere)), route)
             conditions |= given
-        level, route = levels(
+        level, route = noise_levels_of(
             routes.new_full((count * batch,), sigma), self.made.map(lambda m: m.repeat(count, 1)), route
         )
         x0 = self.network(stacked, level, text, route=route, silent=silent, conditions=conditions)

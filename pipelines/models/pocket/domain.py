@@ -11,13 +11,13 @@ from .audio_codec import AudioCodec, log_mel
 LEAST_SCENERY = 0.4  # of the pixels
 MOST_RESIDUAL, MOST_SIZE = 0.25, 2.8  # of log-mel frames, root mean square; mean square of the standardised latents
 
-ELSEWHERE = (
+OUT_OF_DOMAIN_ADVICE = (
     "The pocket model knows a small procedural world (balls, bells, lamps, drums, birds and clocks) and nothing else. For footage of "
     "your own use a full-size model: load JavisDiT v0.1 or LTX-2 and keep a stream with 'Duet Freeze Stream'."
 )
 
 
-def picture_strange(frames: Float[Tensor, "t 3 h w"]) -> str:
+def picture_out_of_domain(frames: Float[Tensor, "t 3 h w"]) -> str:
     """Why ``frames`` are not of the world, or ''."""
     share = scenery_share(frames)
     if share >= LEAST_SCENERY:
@@ -28,7 +28,7 @@ def picture_strange(frames: Float[Tensor, "t 3 h w"]) -> str:
     )
 
 
-def sound_strange(codec: AudioCodec, waveform: Float[Tensor, "2 samples"]) -> str:
+def sound_out_of_domain(codec: AudioCodec, waveform: Float[Tensor, "2 samples"]) -> str:
     """Why ``waveform`` is not of the world, or ''. Tones, music and loud noise are told; quiet noise is not."""
     mel = log_mel(waveform[None].clamp(-1, 1), sample_rate=codec.sample_rate)
     latent = codec.encode(waveform[None])

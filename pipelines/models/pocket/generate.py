@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...core.conditions import AdapterTokens, GivenPrior, PlanStreams, rows_of
-from ...core.keep import Given
+from ...core.conditions import AdapterStreams, BatchPrior, PlanStreams, select_rows
+from ...core.keep import KeepMask
 from ...core.sizes import ClipShape
 from ...core.streams import Clip, Latents, Streams
-from ...guidance.sampling import SAMPLERS, SHIFT, Progress, flow_sigmas, initial_noise, keeping
+from ...guidance.sampling import SAMPLERS, SHIFT, Progress, flow_sigmas, initial_noise, keep_clean
 from ...guidance.strategy import DEFAULT, Strategy, guided
 from .denoiser import PocketDenoiser
 from .load import PocketModel
@@ -38,9 +38,9 @@ class Request:
     shift: float = SHIFT
     strategy: Strategy = DEFAULT
     plan: PlanStreams | None = None
-    prior: GivenPrior | None = None
-    adapter: AdapterTokens | None = None
-    given: Given | None = None
+    prior: BatchPrior | None = None
+    adapter: AdapterStreams | None = None
+    given: KeepMask | None = None
     shape: ClipShape = field(default_factory=ClipShape)
 
     def __post_init__(self) -> None:
@@ -95,7 +95,7 @@ def sample(network: TwinStreamDiT, text: TextEncoder, request: Request, *, progr
         ),
         request.strategy,
     )
-    denoise = keeping(denoise, given) if given else denoise
+    denoise = keep_clean(denoise, given) if given else denoise
     return SAMPLERS[request.sampler](denoise, noise, sigmas, progress=progress)
 
 
@@ -124,9 +124,9 @@ def generate(
     for start in range(0, len(request.prompts), batch):
         rows = slice(start, start + batch)
         audio = None if request.audio is None else request.audio[rows]
-        plan = None if request.plan is None else rows_of(request.plan, rows)
+        plan = None if request.plan is None else select_rows(request.plan, rows)
         prior = None if request.prior is None else request.prior.rows(rows)
-        adapter = None if request.adapter is None else rows_of(request.adapter, rows)
+        adapter = None if request.adapter is None else select_rows(request.adapter, rows)
         given = None if request.given is None else request.given.rows(rows)
         own = {"audio": audio, "plan": plan, "prior": prior, "adapter": adapter, "given": given}
         own["prompts"] = request.prompts[rows]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...media.provenance import GENERATED, Provenance, hashed, version
+from ...media.provenance import GENERATED, Provenance, file_hash, version
 from . import load as pocket
 
 
@@ -14,7 +14,9 @@ def own_weights() -> list[str]:
     rows = []
     for path in (*pocket.FILES.values(), *pocket.ADD_ONS.values()):
         if path.is_file():
-            rows.append(f"  found    {path.name}, {path.stat().st_size / 1e6:.1f} MB, {hashed(path)}, {pocket.LICENCE}")
+            rows.append(
+                f"  found    {path.name}, {path.stat().st_size / 1e6:.1f} MB, {file_hash(path)}, {pocket.LICENCE}"
+            )
         else:
             rows.append(f"  MISSING  {path.name}: restore the pack's 'weights' folder")
     return rows
@@ -27,7 +29,7 @@ def pocket_provenance(*, prompts: Sequence[str], seed: int, add_ons: Sequence[st
         "origin": GENERATED,
         "pack": f"Duet {version()}",
         "model": pocket.NAME.removeprefix("the "),
-        "weights": {path.name: hashed(path) for path in files},
+        "weights": {path.name: file_hash(path) for path in files},
         "licence": pocket.LICENCE,
         "prompts": list(prompts),
         "seed": seed,

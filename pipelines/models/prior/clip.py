@@ -19,7 +19,7 @@ from ...core.conditions import unit_grid
 from ...core.sizes import VIDEO_PATCH
 from ...core.streams import Streams
 from ...core.timeline import PLACES
-from ..perceiver import QueryReader, ReaderSize, StreamReader
+from ..perceiver import PerceiverSize, QueryPerceiver, StreamPerceiver
 from .estimator import LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE
 
 BINS = 16  # a second: bins of what is read from the tokens
@@ -75,11 +75,11 @@ class ClipEncoder(nn.Module):
     def __init__(self, config: ClipConfig) -> None:
         super().__init__()
         self.config = config
-        size = ReaderSize(config.dim, config.heads, config.depth)
-        self.video_embedder = StreamReader(config.video * VIDEO_PATCH**2, 3, size)
-        self.audio_embedder = StreamReader(config.audio, 1, size)
-        self.va_spatial_encoder = QueryReader(spatial_places(config.spatial), size)
-        self.va_temporal_encoder = QueryReader(temporal_places(config.temporal), size)
+        size = PerceiverSize(config.dim, config.heads, config.depth)
+        self.video_embedder = StreamPerceiver(config.video * VIDEO_PATCH**2, 3, size)
+        self.audio_embedder = StreamPerceiver(config.audio, 1, size)
+        self.va_spatial_encoder = QueryPerceiver(spatial_places(config.spatial), size)
+        self.va_temporal_encoder = QueryPerceiver(temporal_places(config.temporal), size)
         self.out = nn.Linear(config.dim, 2 * config.channels)
         self.narrow, self.to_key = nn.Linear(config.dim, NARROW), nn.Linear(config.tokens * NARROW, KEY)
 

@@ -23,7 +23,7 @@ from ...bench.runner import Record, Rows, chunks, score_chunk
 from ...bench.suites.adapter import from_clips
 from ...bench.tables import Table, plot, write
 from ...core.conditions import V2A
-from ...core.files import replaced
+from ...core.files import atomic_output
 from ...core.sizes import ClipShape
 from ...core.statistics import Interval, mean_interval
 from ...models.adapter.gates import OPEN, SOFT
@@ -122,7 +122,7 @@ def run_arm(name: str, *, cache: LatentCache, run: Path, steps: int, compiled: b
         read_steps = round(READ_STEPS * steps / STEPS)
         train(second, replace(settings, steps=read_steps, batch=READ_BATCH, lr=READ_LR, score_every=read_steps))
         found["scores"] = [{"stratum": p.stratum, **s} for p, s in _scores(model, net)]
-    with replaced(done) as temporary:
+    with atomic_output(done) as temporary:
         temporary.write_text(json.dumps(found), encoding="utf-8")
     return found
 

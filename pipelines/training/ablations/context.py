@@ -23,7 +23,7 @@ from ...bench.prompts import DEVELOPMENT, TEST, bench_prompts
 from ...bench.readings import Probes
 from ...bench.runner import Record, Variant, chunks, score_chunk, summarise
 from ...bench.tables import commit
-from ...core.files import replaced
+from ...core.files import atomic_output
 from ...core.statistics import over_seeds
 from ...guidance.strategy import PerStreamCFG
 from ...models.pocket.load import PocketModel, load_audio_codec, load_network, load_text_encoder, load_video_codec
@@ -103,7 +103,7 @@ def run_arm(
         records = measure(network, encoder, CURVE_PROMPTS, DEVELOPMENT, anchored=False)
         value = summarise(records)["all"]["sync_f1"].mean
         curve.append((steps * BATCH * (len(curve) + 1) // POINTS, value))
-        with replaced(points) as temporary:
+        with atomic_output(points) as temporary:
             temporary.write_text(json.dumps(curve), encoding="utf-8")
         return {"score": float(len(curve)), "sync_f1": value}  # the last checkpoint is the one that is compared
 
@@ -125,7 +125,7 @@ def run_arm(
     outcome = Outcome(
         arm, seed, curve[:POINTS], {n: rows[n].mean for n in names}, [s["sync_f1"] for _, s in records], mass
     )
-    with replaced(done) as temporary:
+    with atomic_output(done) as temporary:
         temporary.write_text(json.dumps(vars(outcome)), encoding="utf-8")
     return outcome
 
@@ -187,7 +187,7 @@ def audio_start(seed: int, *, cache: LatentCache, run: Path) -> dict[str, list[t
     network.load_state_dict(start)
     start_audio_from_video(network)
     found["from the video stream"] = learn("audio")
-    with replaced(done) as temporary:
+    with atomic_output(done) as temporary:
         temporary.write_text(json.dumps(found), encoding="utf-8")
     return found
 
@@ -218,11 +218,11 @@ def run_ablation(run: Path, target: Path, *, seeds: int, clips: int, compiled: b
 
 def write_ablation(table: dict[str, Any], target: Path) -> dict[str, Any]:
     """``target`` (JSON), and the page and the plot of the same name."""
-    with replaced(target) as temporary:
+    with atomic_output(target) as temporary:
         temporary.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
-    with replaced(target.with_suffix(".md")) as temporary:
+    with atomic_output(target.with_suffix(".md")) as temporary:
         temporary.write_text(page(table), encoding="utf-8")
-    with replaced(target.with_suffix(".png")) as temporary:
+    with atomic_output(target.with_suffix(".png")) as temporary:
         draw(table).savefig(temporary, format="png", dpi=100)
     return table
 

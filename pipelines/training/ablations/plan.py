@@ -18,8 +18,8 @@ from ...bench.readings import Probes
 from ...bench.runner import Rows, Variant, chunks, score_chunk
 from ...bench.suites.plan import STRATEGY, oracle
 from ...bench.tables import Table, plot, write
-from ...core.conditions import PlacedTokens, PlanStreams, sines
-from ...core.files import replaced
+from ...core.conditions import PlacedTokens, PlanStreams, sinusoidal
+from ...core.files import atomic_output
 from ...core.statistics import over_seeds
 from ...core.streams import Streams
 from ...models.addons.plan import NAME, LatentMLP, PlanConfig, PlanLayers, PlanReader
@@ -62,7 +62,7 @@ class PlanWords(PlanReader):
 
     def forward(self, plan: PlanStreams) -> Streams[Tensor]:
         def words(part: PlacedTokens, mlp: LatentMLP, place: nn.Module) -> Tensor:
-            said = mlp(part.tokens) + place(sines(part.places.to(part.tokens), octaves=OCTAVES))
+            said = mlp(part.tokens) + place(sinusoidal(part.places.to(part.tokens), octaves=OCTAVES))
             return said if part.shown is None else said.where(part.shown[:, None, None], 0)
 
         return plan.map(words, Streams(self.video, self.audio), Streams(self.places["video"], self.places["audio"]))
@@ -107,7 +107,7 @@ class ArmStage(PlanStage):
         probes, variant = Probes.load(), Variant(self.name, STRATEGY, SAMPLING_STEPS, plan=oracle)
         parts = chunks(bench_prompts(PROMPTS, TEST, strata=AUDIBLE))
         scores = [s for part in parts for _, s in score_chunk(model, probes, part, variant)]
-        with replaced(self.path) as temporary:
+        with atomic_output(self.path) as temporary:
             temporary.write_text(json.dumps([{m: s[m] for m in METRICS if m in s} for s in scores]), encoding="utf-8")
         return []
 

@@ -9,23 +9,23 @@ from duet_av.pipelines.bench.runner import Run
 from duet_av.pipelines.bench.suites import meter as suite
 from duet_av.pipelines.core.sizes import ClipShape
 from duet_av.pipelines.sync.events import best_offset
-from duet_av.pipelines.world.second_renderer import Happening, happening, render_elsewhere, render_weather
+from duet_av.pipelines.world.second_renderer import Happening, happening, render_second_renderer, render_weather
 
 SHAPE = ClipShape(seconds=3.0)
 
 
 def test_another_renderer_draws_and_sounds_what_happens_when_it_happens():
     what = Happening(7, (1.0, 2.2))
-    clip = render_elsewhere(what, SHAPE)
+    clip = render_second_renderer(what, SHAPE)
     assert clip.frames.shape == (48, 64, 64, 3)
     assert 0 <= float(clip.frames.min()) <= float(clip.frames.max()) <= 1
     change = (clip.frames[1:] - clip.frames[:-1]).abs().mean((1, 2, 3))
     assert sorted(change.topk(2).indices.tolist()) == [15, 35], "the frames before those in which the disc has moved"
     level = clip.waveform.square().mean(0).unfold(0, 1600, 1600).mean(1)
     assert level.argmax() in (10, 22)
-    silent = render_elsewhere(Happening(7, (1.0, 2.2), ()), SHAPE)
+    silent = render_second_renderer(Happening(7, (1.0, 2.2), ()), SHAPE)
     assert float(silent.waveform.std()) < 0.02
-    assert torch.equal(render_elsewhere(what, SHAPE).waveform, clip.waveform), "the same every time"
+    assert torch.equal(render_second_renderer(what, SHAPE).waveform, clip.waveform), "the same every time"
 
 
 def test_happenings_are_apart():

@@ -16,7 +16,7 @@ from duet_av.pipelines.bench.suites import SUITES, guidance
 from duet_av.pipelines.bench.tables import Table, markdown, plot, write
 from duet_av.pipelines.cli.main import main
 from duet_av.pipelines.core.timeline import PLACES
-from duet_av.pipelines.guidance.modifiers import Apart
+from duet_av.pipelines.guidance.modifiers import UnimodalStrategy
 from duet_av.pipelines.guidance.strategy import UCG, Branch, PerStreamCFG
 from duet_av.pipelines.models.pocket.load import PocketModel
 from duet_av.pipelines.world import KINDS, caption
@@ -148,7 +148,7 @@ def test_differences_are_of_the_prompts_that_both_have():
 
 
 def test_each_stream_apart_keeps_weights_and_closes_routes():
-    terms = Apart(PerStreamCFG(3.0, 2.0)).terms(0.5)
+    terms = UnimodalStrategy(PerStreamCFG(3.0, 2.0)).terms(0.5)
     assert terms == {Branch(True, False, False): (3.0, 2.0), Branch(False, False, False): (-2.0, -1.0)}
 
 

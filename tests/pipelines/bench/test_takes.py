@@ -12,9 +12,9 @@ from duet_av.pipelines.bench.takes import (
     SCORES,
     Take,
     Takes,
-    compared,
+    compare,
     fingerprint,
-    ranked,
+    rank,
     sweep,
     take_of,
     takes_of,
@@ -41,7 +41,7 @@ class Maker:
         return Take(seed, SCORE[seed], {"in_step": SCORE[seed]}), {"video": torch.full((1, 2), float(seed))}
 
 
-def rows_of(path):
+def select_rows(path):
     with path.open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
@@ -99,16 +99,16 @@ def test_takes_are_scored_by_motion_or_by_events(clip):
 
 
 def test_settings_are_compared_on_shared_seeds_and_written_down(tmp_path):
-    first = Takes("cfg 1", tuple(ranked(Take(s, 0.1 * s, {"in_step": 0.1 * s}) for s in range(5))))
-    second = Takes("cfg 3", tuple(ranked(Take(s, 0.1 * s + 0.2, {"lufs": -20.0}) for s in range(5))))
-    told = compared([first, second])
+    first = Takes("cfg 1", tuple(rank(Take(s, 0.1 * s, {"in_step": 0.1 * s}) for s in range(5))))
+    second = Takes("cfg 3", tuple(rank(Take(s, 0.1 * s + 0.2, {"lufs": -20.0}) for s in range(5))))
+    told = compare([first, second])
     assert "cfg 1: 5 take(s), mean 0.20, best 0.40 (seed 4)" in told
     assert "minus cfg 1 +0.20 [+0.20, +0.20] on 5 shared seeds" in told
     with pytest.raises(ValueError, match="nothing to compare"):
-        compared([])
+        compare([])
     path = tmp_path / "t.csv"
     write_csv(path, [first, second])
-    rows = rows_of(path)
+    rows = select_rows(path)
     assert len(rows) == 10
     assert rows[0] == {"setting": "cfg 1", "rank": "1", "seed": "4", "score": "0.4", "in_step": "0.4", "lufs": ""}
     assert pixels(draw_comparison([first, second])).std() > 0
@@ -146,7 +146,7 @@ def test_the_command_keeps_the_best_and_goes_on(tmp_path, capsys):
         "takes.csv",
         "takes.png",
     ]
-    assert len(rows_of(out / "takes.csv")) == 3
+    assert len(select_rows(out / "takes.csv")) == 3
     (folder,) = (p for p in out.iterdir() if p.name.startswith("."))
     assert {json.loads(p.read_text())["seed"] for p in folder.glob("*.json")} == {0, 1, 2}
     assert takes_of(folder, range(3), "all").takes[0].score >= takes_of(folder, range(3), "all").takes[-1].score

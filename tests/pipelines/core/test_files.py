@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from duet_av.pipelines.core.files import check_place, replaced
+from duet_av.pipelines.core.files import atomic_output, check_output_path
 from duet_av.pipelines.core.weights import fill, load_weights, save_weights
 from duet_av.pipelines.models.pocket.load import FILES, load_network, load_text_encoder, load_video_codec
 
@@ -83,7 +83,7 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, err
     path.write_text("finished")
 
     def write():
-        with replaced(path) as temporary:
+        with atomic_output(path) as temporary:
             temporary.write_text("half")
             raise error
 
@@ -94,18 +94,18 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, err
 
 
 def test_a_finished_write_takes_the_place(tmp_path):
-    with replaced(tmp_path / "out.txt") as temporary:
+    with atomic_output(tmp_path / "out.txt") as temporary:
         temporary.write_text("new")
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("out.txt", "new")]
 
 
 def test_places_that_cannot_be_written_are_told_before_the_work(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="is a folder"):
-        check_place(tmp_path)
+        check_output_path(tmp_path)
     with pytest.raises(ValueError, match="does not exist"):
-        check_place(tmp_path / "none" / "x")
+        check_output_path(tmp_path / "none" / "x")
     with pytest.raises(ValueError, match=r"does not end in \.mp4"):
-        check_place(tmp_path / "x.avi", suffix=".mp4")
+        check_output_path(tmp_path / "x.avi", suffix=".mp4")
     monkeypatch.setattr("os.access", lambda *_: False)
     with pytest.raises(ValueError, match="cannot be written to"):
-        check_place(tmp_path / "x")
+        check_output_path(tmp_path / "x")

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from duet_av.pipelines.core.streams import Streams
-from duet_av.pipelines.guidance.modifiers import APG, Apart, CFGZero, Rescale, Schedule, Window
+from duet_av.pipelines.guidance.modifiers import APG, CFGZero, Rescale, Schedule, UnimodalStrategy, Window
 from duet_av.pipelines.guidance.strategy import FORMS, PLAIN, UCG, Branch, PerStreamCFG, guided
 
 CFG = PerStreamCFG(4.0, 2.0)
@@ -72,7 +72,7 @@ def test_outside_its_window_a_strategy_costs_one_pass():
         expected, needed = answer(CFG if inside else NEUTRAL, sigma)
         assert same(out, expected)
         assert asked == needed
-    assert set(window.ever()) == {PLAIN, Branch(text=False)}
+    assert set(window.possible_branches()) == {PLAIN, Branch(text=False)}
 
 
 @given(gain=st.floats(0.05, 0.95))
@@ -134,7 +134,7 @@ def test_an_absent_stream_stays_absent():
         assert torch.allclose(out.video, answer(strategy)[0].video)
 
 
-@pytest.mark.parametrize("wrap", [APG, CFGZero, Apart])
+@pytest.mark.parametrize("wrap", [APG, CFGZero, UnimodalStrategy])
 @pytest.mark.parametrize("inner", [Rescale(CFG), Window(APG(CFG))])
 def test_what_changes_the_branches_comes_first(wrap, inner):
     with pytest.raises(ValueError, match=r"right after the strategy.*Swap"):

@@ -12,10 +12,10 @@ from duet_av.pipelines.guidance.strategy import (
     UCG,
     Branch,
     PerStreamCFG,
+    active_terms,
+    combine_terms,
     guided,
-    needed,
     passes_per_step,
-    weighted,
 )
 from duet_av.pipelines.models.pocket.denoiser import PocketDenoiser
 
@@ -51,13 +51,13 @@ def test_a_branch_without_weight_is_not_evaluated(scales, passes):
 
 
 def test_neutral_scales_are_the_prediction_bit_for_bit():
-    assert needed(PerStreamCFG(1.0, 1.0).terms(0.3)) == {Branch(): (1.0, 1.0)}
+    assert active_terms(PerStreamCFG(1.0, 1.0).terms(0.3)) == {Branch(): (1.0, 1.0)}
     assert guided(answer, PerStreamCFG(1.0, 1.0))(X, 0.3).video.item() == 10.0
 
 
 def test_an_absent_stream_is_combined_to_none():
     outputs = {PLAIN: Streams(torch.ones(1)), Branch(text=False): Streams(torch.ones(1) * 3)}
-    out = weighted(outputs, dict.fromkeys(outputs, (0.5, 0.5)))
+    out = combine_terms(outputs, dict.fromkeys(outputs, (0.5, 0.5)))
     assert out.video.item() == 2.0
     assert out.audio is None
 
@@ -120,22 +120,26 @@ def test_the_weights_of_every_form_sum_to_one(form, **scales):
 
 @given(scale=SCALE)
 def test_equal_scales_make_u2_u2_prime_and_u1_one(scale):
-    same = [needed(UCG(form, scale, scale, scale, scale).terms(0.5)) for form in ("U1", "U2", "U2'")]
+    same = [active_terms(UCG(form, scale, scale, scale, scale).terms(0.5)) for form in ("U1", "U2", "U2'")]
     assert same[0] == same[1] == same[2]
 
 
 @given(text=SCALE, audio=SCALE)
 def test_a_neutral_term_is_its_absence(text, audio):
-    without_context = needed(UCG("U3", text, audio, 1.0, 1.0).terms(0.5))
-    assert without_context == needed(UCG("U4", text, audio).terms(0.5)) == needed(PerStreamCFG(text, audio).terms(0.5))
-    without_text = needed(UCG("U2", 1.0, 1.0, text, audio).terms(0.5))
-    assert without_text == needed(UCG("U5", a2v=text, v2a=audio).terms(0.5))
-    assert without_text == needed(UCG("U3", 1.0, 1.0, text, audio).terms(0.5))
+    without_context = active_terms(UCG("U3", text, audio, 1.0, 1.0).terms(0.5))
+    assert (
+        without_context
+        == active_terms(UCG("U4", text, audio).terms(0.5))
+        == active_terms(PerStreamCFG(text, audio).terms(0.5))
+    )
+    without_text = active_terms(UCG("U2", 1.0, 1.0, text, audio).terms(0.5))
+    assert without_text == active_terms(UCG("U5", a2v=text, v2a=audio).terms(0.5))
+    assert without_text == active_terms(UCG("U3", 1.0, 1.0, text, audio).terms(0.5))
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_all_scales_at_one_evaluate_the_plain_branch_alone(form):
-    assert needed(UCG(form, 1.0, 1.0, 1.0, 1.0).terms(0.5)) == {PLAIN: (1.0, 1.0)}
+    assert active_terms(UCG(form, 1.0, 1.0, 1.0, 1.0).terms(0.5)) == {PLAIN: (1.0, 1.0)}
 
 
 @pytest.mark.parametrize(("form", "passes"), [("U1", 2), ("U2", 3), ("U2'", 3), ("U3", 3), ("U4", 2), ("U5", 2)])

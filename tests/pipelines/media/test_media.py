@@ -9,7 +9,7 @@ import torch
 from duet_av.pipelines.core.sizes import ClipShape
 from duet_av.pipelines.core.streams import Clip
 from duet_av.pipelines.media.conform import read_conformed
-from duet_av.pipelines.media.mp4 import read_mp4, upscaled, write_mp4
+from duet_av.pipelines.media.mp4 import read_mp4, upscale, write_mp4
 from duet_av.pipelines.media.sound import fit_sound
 
 
@@ -54,8 +54,8 @@ def test_loud_sound_is_scaled_down_and_quiet_sound_is_left():
 
 
 def test_enlarging_keeps_pixels_square():
-    assert upscaled(torch.zeros(1, 64, 96, 3)).shape == (1, 512, 768, 3)
-    assert upscaled(torch.zeros(1, 1024, 1024, 3)).shape == (1, 1024, 1024, 3)
+    assert upscale(torch.zeros(1, 64, 96, 3)).shape == (1, 512, 768, 3)
+    assert upscale(torch.zeros(1, 1024, 1024, 3)).shape == (1, 1024, 1024, 3)
 
 
 def test_a_clip_that_is_not_finite_is_refused(clip, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from duet_av.pipelines.models.catalogue import what
+from duet_av.pipelines.models.catalogue import identify
 from duet_av.pipelines.models.javisdit.files import embedded, merged, read_tensors, require
 
 W = {f"blocks.{i}.self_attn.q.weight": torch.full((4, 4), float(i)) for i in range(3)}
@@ -115,7 +115,7 @@ def test_a_pickle_that_would_run_code_is_not_opened(tmp_path):
     ],
 )
 def test_a_file_is_known_by_its_names(tmp_path, names, part):
-    assert what(names) == part
+    assert identify(names) == part
     tensors = dict.fromkeys(names, torch.zeros(1))
     assert require(tensors, part, source=tmp_path) is tensors
     with pytest.raises(ValueError, match=f"this is {part}; here another decoder is needed"):

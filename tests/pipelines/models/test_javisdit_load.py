@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from duet_av.pipelines.core.conditions import Prior
-from duet_av.pipelines.core.sizes import Asked
+from duet_av.pipelines.core.sizes import ClipSpec
 from duet_av.pipelines.figures.canvas import pixels
 from duet_av.pipelines.figures.prior import draw_prior
 from duet_av.pipelines.models.catalogue import PARTS, part
@@ -162,7 +162,7 @@ def test_clips_have_the_official_sizes(clock, seconds, size, frames, video, audi
     assert clock.video(frames, *size) == video
     assert clock.audio(frames, clock.fps) == (8, audio, 16)
     height, width = (8 * n for n in video[2:])
-    assert clock.asked(video) == Asked(height, width, frames, clock.fps)
+    assert clock.asked(video) == ClipSpec(height, width, frames, clock.fps)
 
 
 def test_tokens_are_padded_with_zeros_and_a_long_text_loses_its_end():

@@ -12,19 +12,19 @@ from duet_av.pipelines.bench.readings import Probes, render
 from duet_av.pipelines.bench.runner import Variant, score_chunk
 from duet_av.pipelines.bench.suites.adapter import AGAINST, PLAIN_CFG, VARIANTS, of_clips, of_takes
 from duet_av.pipelines.cli.main import main
-from duet_av.pipelines.core.keep import KEEPS, VIDEO, Given, made_frames
+from duet_av.pipelines.core.keep import KEEPS, VIDEO, KeepMask, regenerated_frames
 from duet_av.pipelines.core.sizes import ClipShape
 from duet_av.pipelines.core.streams import Clip, Streams
-from duet_av.pipelines.guidance.sampling import keeping
+from duet_av.pipelines.guidance.sampling import keep_clean
 from duet_av.pipelines.guidance.strategy import DEFAULT, PerStreamCFG
 from duet_av.pipelines.media.conform import read_streams
 from duet_av.pipelines.media.footage import Footage, read_footage
 from duet_av.pipelines.media.mp4 import read_mp4, write_mp4
-from duet_av.pipelines.media.provenance import described, hashed, read_provenance
-from duet_av.pipelines.media.sound import read_sound, resampled
-from duet_av.pipelines.media.watermark import labelled
-from duet_av.pipelines.models.pocket.domain import picture_strange, sound_strange
-from duet_av.pipelines.models.pocket.footage import given_footage
+from duet_av.pipelines.media.provenance import described, file_hash, read_provenance
+from duet_av.pipelines.media.sound import read_sound, resample
+from duet_av.pipelines.media.watermark import add_label
+from duet_av.pipelines.models.pocket.domain import picture_out_of_domain, sound_out_of_domain
+from duet_av.pipelines.models.pocket.footage import encode_footage
 from duet_av.pipelines.models.pocket.generate import Request, sample
 from duet_av.pipelines.models.pocket.load import PocketModel
 from duet_av.pipelines.models.pocket.provenance import own_weights, pocket_provenance
@@ -63,7 +63,7 @@ def clip(scene):
     ],
 )
 def test_what_is_kept_is_not_made(keep, video, audio):
-    made = made_frames(keep, FRAMES, seconds=2.0, start=0.5, end=1.0)
+    made = regenerated_frames(keep, FRAMES, seconds=2.0, start=0.5, end=1.0)
     assert ["".join(str(int(x)) for x in m) for m in made.both()] == [video, audio]
     assert keep in KEEPS
 
@@ -79,14 +79,14 @@ def test_what_is_kept_is_not_made(keep, video, audio):
 )
 def test_what_cannot_be_kept_is_refused(keep, start, end, message):
     with pytest.raises(ValueError, match=message):
-        made_frames(keep, FRAMES, seconds=2.0, start=start, end=end)
+        regenerated_frames(keep, FRAMES, seconds=2.0, start=start, end=end)
 
 
 def test_the_denoiser_sees_the_given_clean_and_answers_with_it():
     x = Streams(torch.full((1, 2, 2, 1, 1), 5.0), torch.full((1, 2, 4), 5.0))
-    given = Given(x.map(torch.zeros_like), Streams(torch.tensor([[0.0, 1.0]]), torch.ones(1, 4)))
+    given = KeepMask(x.map(torch.zeros_like), Streams(torch.tensor([[0.0, 1.0]]), torch.ones(1, 4)))
     seen = []
-    out = keeping(lambda z, sigma: seen.append(z) or z.map(lambda a: a + sigma), given)(x, 0.5)
+    out = keep_clean(lambda z, sigma: seen.append(z) or z.map(lambda a: a + sigma), given)(x, 0.5)
     assert seen[0].video.flatten().tolist() == [0, 5, 0, 5]
     assert out.video.flatten().tolist() == [0, 5.5, 0, 5.5]
     assert out.audio.unique().tolist() == [5.5]
@@ -96,9 +96,9 @@ def test_the_denoiser_sees_the_given_clean_and_answers_with_it():
 def test_a_given_picture_stays_and_shapes_the_sound(model, scene):
     frames, _ = render([scene, make_scene(7, 4, stratum="single")], SHAPE)
     latents, sounds = model.video_codec.encode(frames), []
-    made = made_frames("video", FRAMES, seconds=2.0).map(lambda m: m[None])
+    made = regenerated_frames("video", FRAMES, seconds=2.0).map(lambda m: m[None])
     for z in latents[:, None]:
-        given = Given(Streams(z, torch.zeros(1, 24, 32)), made)
+        given = KeepMask(Streams(z, torch.zeros(1, 24, 32)), made)
         out = sample(
             model.network, model.text, Request([caption(scene)], seed=3, steps=3, strategy=DEFAULT, given=given)
         )
@@ -137,7 +137,7 @@ def test_a_sound_is_made_through_the_adapter(tmp_path, clip, scene, capsys):
 
 def test_the_given_sound_is_carried_as_it_was(tmp_path, clip, model):
     rate = 44_100
-    wave = resampled(clip.waveform, rate=16_000, to=rate)
+    wave = resample(clip.waveform, rate=16_000, to=rate)
     write_mp4(tmp_path / "in.mp4", Clip(clip.frames, 16.0, wave, rate))
     footage = read_footage(tmp_path / "in.mp4", "audio", SHAPE)
     sound, own = read_sound(tmp_path / "in.mp4")
@@ -146,7 +146,7 @@ def test_the_given_sound_is_carried_as_it_was(tmp_path, clip, model):
     over = footage.over(clip)
     assert over.sample_rate == rate
     assert torch.equal(over.waveform, footage.waveform)
-    given = given_footage(model, footage, SHAPE, 3)
+    given = encode_footage(model, footage, SHAPE, 3)
     assert given.latents.audio.shape == (3, 24, 32)
     assert [float(m.mean()) for m in given.made.both()] == [1, 0]
 
@@ -155,7 +155,7 @@ def test_a_picture_is_the_first_frame(tmp_path, clip, model):
     Image.fromarray((clip.frames[0] * 255).byte().numpy()).resize((128, 128), Image.Resampling.NEAREST).save(
         tmp_path / "a.png"
     )
-    given = given_footage(model, read_footage(tmp_path / "a.png", "first frame", SHAPE), SHAPE, 1)
+    given = encode_footage(model, read_footage(tmp_path / "a.png", "first frame", SHAPE), SHAPE, 1)
     frames = model.video_codec.decode(given.latents.video[:, :, :1])
     assert (frames[0] - clip.frames[0].permute(2, 0, 1)).abs().mean() < 0.03
     assert given.made.video.tolist() == [[0] + [1] * 7]
@@ -176,17 +176,18 @@ def test_footage_that_is_too_short_or_lacks_the_stream_is_refused(tmp_path, clip
 def test_the_world_is_known_and_other_footage_is_not(model, clip):
     frames, waveforms = render(make_scenes(31, 24, mix=MIX), SHAPE)
     assert [
-        picture_strange(f) + sound_strange(model.audio_codec, w) for f, w in zip(frames, waveforms, strict=True)
+        picture_out_of_domain(f) + sound_out_of_domain(model.audio_codec, w)
+        for f, w in zip(frames, waveforms, strict=True)
     ] == [""] * 24
     generator = torch.Generator().manual_seed(0)
     clouds = torch.nn.functional.interpolate(torch.rand(20, 3, 5, 5, generator=generator), size=64, mode="bicubic")
-    assert all("does not look like the pocket world" in picture_strange(c[None].clamp(0, 1)) for c in clouds)
+    assert all("does not look like the pocket world" in picture_out_of_domain(c[None].clamp(0, 1)) for c in clouds)
     tone = torch.sin(torch.arange(32_000) / 16_000 * 440 * 6.2832).expand(2, -1) * 0.5
-    assert "not like the pocket world's" in sound_strange(model.audio_codec, tone)
+    assert "not like the pocket world's" in sound_out_of_domain(model.audio_codec, tone)
     footage = Footage("video", frames=clouds.permute(0, 2, 3, 1)[:1].clamp(0, 1).expand(32, -1, -1, -1))
     with pytest.raises(ValueError, match="For footage of your own use a full-size model"):
-        given_footage(model, footage, SHAPE, 1)
-    assert given_footage(model, footage, SHAPE, 1, anyway=True).latents.video.shape == (1, 16, 8, 8, 8)
+        encode_footage(model, footage, SHAPE, 1)
+    assert encode_footage(model, footage, SHAPE, 1, anyway=True).latents.video.shape == (1, 16, 8, 8, 8)
 
 
 def test_a_file_says_where_it_comes_from(tmp_path, clip):
@@ -231,23 +232,23 @@ def test_a_large_file_is_known_by_its_header(tmp_path, monkeypatch):
     path = tmp_path / "large.safetensors"
     header = json.dumps({"a": 1}).encode()
     path.write_bytes(len(header).to_bytes(8, "little") + header + b"0" * 100)
-    assert hashed(path).startswith("sha256 ")
+    assert file_hash(path).startswith("sha256 ")
     monkeypatch.setattr(provenance, "LARGE", 64)
     provenance._hashed.cache_clear()
-    assert hashed(path).startswith("sha256 of the header ")
+    assert file_hash(path).startswith("sha256 of the header ")
     provenance._hashed.cache_clear()
 
 
 def test_a_label_is_shown_by_choice_alone():
     frames = torch.full((2, 128, 256, 3), 0.5)
-    assert labelled(frames, "") is frames
-    marked = labelled(frames, "AI generated")
+    assert add_label(frames, "") is frames
+    marked = add_label(frames, "AI generated")
     changed = (marked != frames).any(-1)
     assert not changed[:, :100].any()
     assert changed[:, 110:, 128:].any()
     assert torch.equal(frames, torch.full((2, 128, 256, 3), 0.5))
     with pytest.raises(ValueError, match=r"needs \d+ x \d+ pixels, and the picture has 32 x 32"):
-        labelled(torch.zeros(1, 32, 32, 3), "AI generated")
+        add_label(torch.zeros(1, 32, 32, 3), "AI generated")
 
 
 @torch.inference_mode()

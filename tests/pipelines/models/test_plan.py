@@ -15,7 +15,7 @@ from duet_av.pipelines.bench.prompts import AUDIBLE, DEVELOPMENT, bench_prompts
 from duet_av.pipelines.bench.readings import Probes, Reading
 from duet_av.pipelines.bench.suites.plan import edited, stays
 from duet_av.pipelines.cli.main import main
-from duet_av.pipelines.core.conditions import PlacedTokens, rows_of, unit_grid
+from duet_av.pipelines.core.conditions import PlacedTokens, select_rows, unit_grid
 from duet_av.pipelines.core.streams import Streams
 from duet_av.pipelines.core.timeline import PLACES, Event, Timeline
 from duet_av.pipelines.guidance.modifiers import PlanScale
@@ -24,7 +24,7 @@ from duet_av.pipelines.models.addons.plan import NAME, PlanConfig, PlanLayers
 from duet_av.pipelines.models.planner.language import END, HEAR, MAX_EVENTS, PAD, SEE, TICKS, TIMELINE, PlanLanguage
 from duet_av.pipelines.models.planner.load import load_plan_layers, load_planner
 from duet_av.pipelines.models.planner.planner import PlannerConfig, VAPlanner, batched
-from duet_av.pipelines.models.planner.request import joined
+from duet_av.pipelines.models.planner.request import join_plans
 from duet_av.pipelines.models.pocket.denoiser import PocketDenoiser
 from duet_av.pipelines.models.pocket.network import PocketConfig, TwinStreamDiT
 from duet_av.pipelines.world.scene import SOUNDING
@@ -283,8 +283,8 @@ def test_the_oracles_plan_and_its_shuffle_hold_the_same_tokens():
 
 
 def test_plans_of_some_samples_are_joined_and_parted(plan):
-    singles = [rows_of(plan, slice(i, i + 1)) for i in range(2)]
-    assert all(torch.equal(a.tokens, b.tokens) for a, b in zip(joined(singles), plan, strict=True))
+    singles = [select_rows(plan, slice(i, i + 1)) for i in range(2)]
+    assert all(torch.equal(a.tokens, b.tokens) for a, b in zip(join_plans(singles), plan, strict=True))
 
 
 def test_the_shipped_planner_writes_what_the_prompt_says():

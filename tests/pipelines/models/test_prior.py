@@ -19,7 +19,7 @@ from duet_av.pipelines.bench.prior_knowledge import (
 )
 from duet_av.pipelines.bench.prompts import DEVELOPMENT, bench_prompts
 from duet_av.pipelines.bench.readings import Probes, reconstruct
-from duet_av.pipelines.core.conditions import GivenPrior, Prior
+from duet_av.pipelines.core.conditions import BatchPrior, Prior
 from duet_av.pipelines.core.sizes import ClipShape
 from duet_av.pipelines.core.streams import Streams
 from duet_av.pipelines.guidance.strategy import PLAIN, Branch, PerStreamCFG
@@ -180,7 +180,7 @@ def test_prior_layers_are_nothing_without_a_prior_and_read_where_they_are(networ
     layers = PriorLayers(PriorLayersConfig(4, 4, 5, 32), network.config)
     layers.init_weights()
     layers.install(network)
-    prior = GivenPrior(torch.randn(2, 4, 5), torch.randn(2, 4, 5), torch.tensor([True, False]))
+    prior = BatchPrior(torch.randn(2, 4, 5), torch.randn(2, 4, 5), torch.tensor([True, False]))
 
     def same(a, b):
         return [[bool(torch.equal(x[i], y[i])) for i in range(2)] for x, y in zip(a, b, strict=True)]
@@ -201,7 +201,7 @@ def test_a_prior_is_shown_in_every_branch(network, inputs):
     for parameter in layers.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     layers.eval().install(network)
-    prior = GivenPrior(torch.randn(2, 4, 5), torch.randn(2, 4, 5))
+    prior = BatchPrior(torch.randn(2, 4, 5), torch.randn(2, 4, 5))
     branches = [PLAIN, Branch(text=False)]
     bare = PocketDenoiser(network, text, text)(branches, x, 0.5)
     given = PocketDenoiser(network, text, text, prior=prior)(branches, x, 0.5)
@@ -218,7 +218,7 @@ def test_chance_is_of_takes_without_a_prior(monkeypatch):
 
     monkeypatch.setattr(bench, "generate", noted)
     prompts = bench_prompts(1, DEVELOPMENT, strata=("single",))
-    given = GivenPrior(torch.zeros(2, 3, 5), torch.zeros(2, 4, 5))
+    given = BatchPrior(torch.zeros(2, 3, 5), torch.zeros(2, 4, 5))
     variant = bench.Variant("a", PerStreamCFG(2.0, 2.0), prior=lambda _: given)
     bench.score_chunk(PocketModel.load(), Probes.load(), prompts, variant)
     assert asked == [True, False]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from duet_av.pipelines.core.saved_plan import ToldPlan, read_plan, read_timeline
+from duet_av.pipelines.core.saved_plan import SavedPlan, read_plan, read_timeline
 from duet_av.pipelines.core.timeline import Event, Timeline, as_prompt
 from duet_av.pipelines.models.planner.qwen import LineGrammar, cache_name, is_qwen, load_qwen
 
@@ -87,12 +87,12 @@ def test_what_may_begin_can_be_ended(text):
 
 
 def test_a_plan_is_kept_and_read_back(tmp_path):
-    plan = ToldPlan("a bell rings", "ding", Timeline.read(EVENTS), 7)
-    assert ToldPlan.from_json(plan.to_json()) == plan
+    plan = SavedPlan("a bell rings", "ding", Timeline.read(EVENTS), 7)
+    assert SavedPlan.from_json(plan.to_json()) == plan
     (tmp_path / "a.plan.json").write_text(plan.to_json())
     assert read_plan(tmp_path / "a.plan.json") == plan
     assert read_timeline(tmp_path / "a.plan.json") == plan.timeline
-    (tmp_path / "b.plan.json").write_text(ToldPlan("a", "", None, 0).to_json())
+    (tmp_path / "b.plan.json").write_text(SavedPlan("a", "", None, 0).to_json())
     with pytest.raises(ValueError, match="paper's mode"):
         read_timeline(tmp_path / "b.plan.json")
     for broken in ("{", "[]", '{"video": 1, "audio": "", "timeline": null, "seed": 0}', '{"video": "a"}'):

@@ -16,7 +16,7 @@ from duet_av.pipelines.core.timeline import Timeline
 from duet_av.pipelines.figures.offsets import draw_curve
 from duet_av.pipelines.figures.timeline import draw_timeline
 from duet_av.pipelines.media.mp4 import write_mp4
-from duet_av.pipelines.media.sound import shifted
+from duet_av.pipelines.media.sound import shift_sound
 from duet_av.pipelines.sync.avalign import av_align_code, av_align_paper, peaks
 from duet_av.pipelines.sync.events import against_plan
 from duet_av.pipelines.sync.loudness import integrated, loudness
@@ -38,7 +38,7 @@ def clips():
 
 
 def late(clip, seconds):
-    return replace(clip, waveform=shifted(clip.waveform, samples=-round(seconds * RATE)))
+    return replace(clip, waveform=shift_sound(clip.waveform, samples=-round(seconds * RATE)))
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.1, -0.25])
@@ -53,7 +53,7 @@ def test_what_the_meter_finds_the_shift_takes_away(clips):
     found = measure(signals_of(late(clips[0], 0.2)))
     assert found.agreement.offset == pytest.approx(0.2, abs=1 / SHAPE.fps)
     back = replace(
-        clips[0], waveform=shifted(late(clips[0], 0.2).waveform, samples=round(found.agreement.offset * RATE))
+        clips[0], waveform=shift_sound(late(clips[0], 0.2).waveform, samples=round(found.agreement.offset * RATE))
     )
     assert abs(measure(signals_of(back)).agreement.offset) <= 1 / SHAPE.fps
 
@@ -218,9 +218,9 @@ def test_one_frame_no_sound_and_broken_files_end_in_a_reason(tmp_path, capsys, c
 
 def test_shifting_keeps_the_length():
     wave = torch.arange(1.0, 7.0)[None]
-    assert shifted(wave, samples=2).tolist() == [[3, 4, 5, 6, 0, 0]]
-    assert shifted(wave, samples=-2).tolist() == [[0, 0, 1, 2, 3, 4]]
-    assert shifted(wave, samples=9).tolist() == [[0] * 6]
+    assert shift_sound(wave, samples=2).tolist() == [[3, 4, 5, 6, 0, 0]]
+    assert shift_sound(wave, samples=-2).tolist() == [[0, 0, 1, 2, 3, 4]]
+    assert shift_sound(wave, samples=9).tolist() == [[0] * 6]
 
 
 def test_a_strength_is_a_correlation(clips):
