@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ...kernels.rotary import RotaryTable, rotate
 
+ROTARY_POSITIONS_PER_SECOND = 16.0  # rotary positions in time are seconds times this
 Heads = tuple[Tensor, Tensor]  # keys and values, each [b, h, l, d]
 
 

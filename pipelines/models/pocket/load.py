@@ -33,6 +33,12 @@ ADD_ONS = {
     "pocket-adapter-v2a": WEIGHTS / "pocket-adapter-v2a.safetensors",
     "pocket-adapter-a2v": WEIGHTS / "pocket-adapter-a2v.safetensors",
 }
+# The files that each condition needs beside the base.
+ADD_ON_PARTS = {
+    "plan": ("pocket-plan", "pocket-planner"),
+    "prior": ("pocket-prior", "pocket-prior-layers"),
+    "adapter": ("pocket-adapter", "pocket-adapter-v2a", "pocket-adapter-a2v"),
+}
 # The kind of file behind each input of the loader.
 KINDS = {
     "model": "pocket-av",
