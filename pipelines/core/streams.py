@@ -31,6 +31,10 @@ class Streams(Generic[T]):
         """The stream ``name``, 'video' or 'audio', without the other one."""
         return Streams(**{name: getattr(self, name)})
 
+    def swapped(self) -> Streams[T]:
+        """Each stream under the other's name: what a stream's cross-modal attention reads."""
+        return Streams(self.audio, self.video)
+
     def present(self) -> list[T]:
         """The streams that take part, video first."""
         return [value for value in self if value is not None]
