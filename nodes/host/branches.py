@@ -14,6 +14,7 @@ from comfy.conds import CONDRegular
 from torch import Tensor
 
 from ...kernels.segment_attention import SegmentSplit, segment_attention
+from ...pipelines.core.conditions import PLAN_SHOWN
 from ...pipelines.guidance.strategy import Branch
 from ...pipelines.models.pocket.denoiser import route_of
 from .javisdit import JavisModel
@@ -61,11 +62,13 @@ class Backbone:
 def _route(branch: Branch, conds: Conds, options: Options) -> tuple[Conds, Options]:
     """Pocket: route and plan are conditions, so that every branch can share a batch."""
     given = {"route": CONDRegular(torch.tensor([route_of(branch)]))}
-    hidden = {} if branch.plan else {"plan_shown": CONDRegular(torch.zeros(1, 1))}
-    return [
-        {**cond, "model_conds": {**(own := cond["model_conds"]), **given, **(hidden if "plan_shown" in own else {})}}
-        for cond in conds
-    ], options
+    hide = {} if branch.plan else dict.fromkeys(PLAN_SHOWN, CONDRegular(torch.zeros(1, 1)))
+    rows = []
+    for cond in conds:
+        own = cond["model_conds"]
+        hidden = {name: value for name, value in hide.items() if name in own}
+        rows.append({**cond, "model_conds": {**own, **given, **hidden}})
+    return rows, options
 
 
 def _switch_off(branch: Branch, conds: Conds, options: Options) -> tuple[Conds, Options]:

@@ -18,7 +18,7 @@ import comfy.utils
 import torch
 from torch import Tensor, nn
 
-from ...pipelines.core.conditions import WAYS, AdapterCondition, BatchPrior, PlacedTokens, Plan, Prior
+from ...pipelines.core.conditions import WAYS, AdapterCondition, Conditions, Plan, Prior, batch_prior
 from ...pipelines.core.sizes import VIDEO_STRIDE, ClipShape, ClipSpec
 from ...pipelines.core.streams import Streams
 from ...pipelines.core.weights import WeightsFile, fill
@@ -28,7 +28,7 @@ from ...pipelines.models.addons.adapter import AdapterLayers
 from ...pipelines.models.addons.plan import PlanLayers
 from ...pipelines.models.addons.prior import PriorLayers
 from ...pipelines.models.planner.load import load_plan_layers
-from ...pipelines.models.pocket.denoiser import noise_levels_of, route_through_adapter, split_routes
+from ...pipelines.models.pocket.denoiser import prepare
 from ...pipelines.models.pocket.generate import check_clock, latent_sizes
 from ...pipelines.models.pocket.load import configured
 from ...pipelines.models.pocket.network import PocketConfig, TwinStreamDiT
@@ -159,43 +159,15 @@ class HostTwinStreamDiT(HostedNetwork, TwinStreamDiT):  # pyright: ignore[report
         route: Tensor | None = None,
         video_noisy: Tensor | None = None,
         audio_noisy: Tensor | None = None,
-        plan_video: Tensor | None = None,
-        plan_audio: Tensor | None = None,
-        plan_places: tuple[Any, ...] = (),
-        plan_shown: Tensor | None = None,
-        prior_spatial: Tensor | None = None,
-        prior_temporal: Tensor | None = None,
-        prior_shown: Tensor | None = None,
         **others: Any,
     ) -> list[Tensor]:
-        text = Streams(context, context if audio_text is None else audio_text)
+        streams, text = Streams(*x), Streams(context, context if audio_text is None else audio_text)
         routes = torch.ones_like(timestep)[:, None].expand(-1, 2) if route is None else route
-        open_, silent = split_routes(routes)
-        level, open_ = noise_levels_of(timestep, Streams(video_noisy, audio_noisy), open_)
-        streams, conditions = Streams(*x), {}
-        if plan_video is not None and plan_audio is not None and plan_shown is not None:
-            shown = plan_shown.flatten() > 0
-            parts = zip((plan_video, plan_audio), plan_places, strict=True)
-            conditions[PlanLayers.NAME] = Streams(*(PlacedTokens(z, torch.tensor(at), shown) for z, at in parts))
-        if prior_spatial is not None and prior_temporal is not None and prior_shown is not None:
-            conditions[PriorLayers.NAME] = BatchPrior(prior_spatial, prior_temporal, prior_shown.flatten() > 0)
-        carries = {
-            WAYS[way]: PlacedTokens(
-                others[f"{way}_tokens"], torch.tensor(others[f"{way}_places"]), others[f"{way}_shown"].flatten() > 0
-            )
-            for way in WAYS
-            if f"{way}_tokens" in others
-        }
-        given, open_ = route_through_adapter(Streams(**carries), open_)
-        conditions |= given
-        x0 = TwinStreamDiT.forward(self, streams, level, text, route=open_, silent=silent, conditions=conditions)
+        regenerate = Streams(video_noisy, audio_noisy)
+        prepared = prepare(timestep, routes, regenerate, Conditions.unflatten(others))
+        x0 = TwinStreamDiT.forward(self, streams, text=text, **vars(prepared))
         # The host's flow models answer with the velocity at its one noise level.
         return streams.map(lambda z, clean: (z - clean) / timestep.view(-1, *[1] * (z.ndim - 1)), x0).present()
-
-
-def _plain(tokens: PlacedTokens) -> tuple[tuple[float, ...], ...]:
-    """Where tokens stand, as something the host can compare."""
-    return tuple(map(tuple, tokens.places.tolist()))
 
 
 class PocketBaseModel(JointModel):
@@ -222,36 +194,41 @@ class PocketBaseModel(JointModel):
         out = super().extra_conds(**kwargs)
         out["audio_text"] = comfy.conds.CONDRegular(kwargs.get(AUDIO_TEXT, kwargs["cross_attn"]))
         out["route"] = comfy.conds.CONDRegular(kwargs.get(ROUTE, torch.ones(1, 2)))
-        plan: Plan | None = kwargs.get(PLAN)
-        if plan is not None:
-            self._reads(PlanLayers.NAME, "Duet Load Planner")
-            parts = plan.streams.both()
-            for name, part in zip(("plan_video", "plan_audio"), parts, strict=True):
-                out[name] = comfy.conds.CONDRegular(part.tokens)
-            out["plan_places"] = comfy.conds.CONDConstant(tuple(map(_plain, parts)))
-            out["plan_shown"] = comfy.conds.CONDRegular(torch.ones(1, 1))
-        prior: Prior | None = kwargs.get(PRIOR)
-        if prior is not None:
-            self._reads(PriorLayers.NAME, "Duet Load Prior")
-            tokens, layers = prior.tokens, self.diffusion_model.add_ons[PriorLayers.NAME]
-            layers.check(tokens.spatial, tokens.temporal)
-            for name, value in (("prior_spatial", tokens.spatial), ("prior_temporal", tokens.temporal)):
-                out[name] = comfy.conds.CONDRegular(value)
-            out["prior_shown"] = comfy.conds.CONDRegular(torch.ones(1, 1))
-        adapter: AdapterCondition | None = kwargs.get(ADAPTER)
-        if adapter is not None:
-            self._reads(adapter.way, "Duet Load Adapter")
-            tokens, shown = adapter.tokens.tokens, adapter.tokens.shown
-            shown = torch.ones(len(tokens)) if shown is None else shown
-            out[f"{adapter.way}_tokens"] = comfy.conds.CONDRegular(tokens)
-            out[f"{adapter.way}_shown"] = comfy.conds.CONDRegular(shown[:, None].float())
-            out[f"{adapter.way}_places"] = comfy.conds.CONDConstant(_plain(adapter.tokens))
+        for name, value in self._conditions(kwargs).flatten().items():
+            kind = comfy.conds.CONDRegular if isinstance(value, Tensor) else comfy.conds.CONDConstant
+            out[name] = kind(value)
         return out
 
-    def _reads(self, condition: str, node: str) -> None:
-        """Refuse a condition that the network has no layers for."""
-        if condition not in self.diffusion_model.add_ons:
-            raise ValueError(f"The prompt has a {condition}, and this MODEL reads none. Use the MODEL of '{node}'.")
+    def _conditions(self, kwargs: dict[str, Any]) -> Conditions:
+        """The plan, prior and adapter on a CONDITIONING entry.
+
+        Raises:
+            ValueError: the network has no layers for one of them.
+        """
+        plan: Plan | None = kwargs.get(PLAN)
+        prior: Prior | None = kwargs.get(PRIOR)
+        adapter: AdapterCondition | None = kwargs.get(ADAPTER)
+        network = self.diffusion_model
+        if plan is not None:
+            _require_layers(network.add_ons, PlanLayers.NAME, "plan", "Duet Load Planner")
+        if prior is not None:
+            _require_layers(network.add_ons, PriorLayers.NAME, "prior", "Duet Load Prior")
+            network.add_ons[PriorLayers.NAME].check(prior.tokens.spatial, prior.tokens.temporal)
+        if adapter is not None:
+            _require_layers(network.adapters, adapter.way, f"{adapter.way} adapter", "Duet Load Adapter")
+        return Conditions(
+            None if plan is None else plan.streams,
+            None if prior is None else batch_prior([prior]),
+            Streams() if adapter is None else adapter.streams,
+        )
+
+
+def _require_layers(layers: nn.ModuleDict, name: str, condition: str, node: str) -> None:
+    """Refuse a condition that the network has no layers for."""
+    if name not in layers:
+        raise ValueError(
+            f"The prompt carries a {condition}, but this MODEL has no layers that read it. Connect the MODEL of '{node}'."
+        )
 
 
 class PocketModelConfig(comfy.supported_models_base.BASE):

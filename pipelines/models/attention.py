@@ -1,6 +1,7 @@
 """Attention as every network of ours uses it, and where the tokens of a stream are.
 
-Letters: b batch, l tokens, m source tokens, h heads, d head width, n noise levels, a axes."""
+Letters: b batch, l tokens, m source tokens, n adapter tokens, h heads, d head width, c channels, a axes.
+"""
 
 from __future__ import annotations
 
@@ -23,24 +24,15 @@ Heads = tuple[Tensor, Tensor]  # keys and values, each [b, h, l, d]
 class Geometry:
     """Where the tokens of one stream are."""
 
-    positions: Float[Tensor, "l a"]  # seconds times a rate, then rows and columns on a fixed span
-    extent: Float[Tensor, " a"]  # what 1 is along each axis of the unit cube
-    frames: Tensor  # the video latent frame each token falls into, [l]
-    rotary: RotaryTable  # all axes, for self-attention
-    clock: RotaryTable  # time alone, for context attention
-
-
-def modulate(
-    x: Float[Tensor, "b l c"],
-    shift: Float[Tensor, "b n c"],
-    scale: Float[Tensor, "b n c"],
-) -> Float[Tensor, "b l c"]:
-    """Layer norm, then x * (1 + scale) + shift, n being 1 or l (AdaLN; Peebles and Xie, 2023)."""
-    return F.layer_norm(x, x.shape[-1:]) * (1 + scale) + shift
+    positions: Float[Tensor, "l a"]  # rotary positions: time, then row and column on a fixed span
+    extent: Float[Tensor, " a"]  # rotary position of the far end of the unit cube along each axis
+    frames: Tensor  # the video latent frame that each token falls into, [l]
+    rotary: RotaryTable  # over all axes, for self-attention
+    clock: RotaryTable  # over time alone, for cross-modal and adapter attention
 
 
 class Projections(nn.Module):
-    """What every attention has: queries, keys and values by head, RMS-normalised queries and keys, W_O."""
+    """What every attention layer has: queries, keys and values by head, RMS-normalised queries and keys, and W_O."""
 
     def __init__(self, dim: int, heads: int, *, source_dim: int | None = None, operations: Any, **factory: Any) -> None:
         super().__init__()
@@ -63,7 +55,7 @@ class Projections(nn.Module):
 
 
 class Attention(Projections):
-    """Multi-head attention; ``source`` None makes it self-attention."""
+    """Multi-head attention; without ``source`` it is self-attention."""
 
     def forward(
         self,
@@ -72,7 +64,7 @@ class Attention(Projections):
         *,
         rotary: RotaryTable | None = None,
     ) -> Float[Tensor, "b l c"]:
-        """``rotary`` turns queries and keys alike."""
+        """``rotary`` rotates queries and keys alike."""
         q, (k, v) = self.queries(x), self.keys_values(x if source is None else source)
         if rotary is not None:
             q, k = rotate(q, rotary), rotate(k, rotary)
@@ -81,17 +73,17 @@ class Attention(Projections):
 
 @dataclass(frozen=True)
 class AdapterTokens:
-    """Tokens that join a prompt's words in its attention. Words stand nowhere; these stand at times: ``turns`` place them, and
-    ``near`` is added to the queries that meet them and to their keys, so that attention begins where they stand; ``bias`` is added to
-    the scores of all of them, which are many more than the words."""
+    """Adapter tokens that join the prompt's tokens in text attention. Text tokens have no position; adapter tokens have a time, in
+    ``rotary``. ``near`` is added to the queries that meet them and to their keys, so that attention starts out local in time.
+    ``bias`` is added to their scores, because there are many more of them than text tokens."""
 
     tokens: Float[Tensor, "b n s"]
-    turns: RotaryTable
+    rotary: RotaryTable
     near: tuple[Float[Tensor, "h 1 d"], Float[Tensor, "h 1 d"]]
     bias: Float[Tensor, "h 1 1"]
     shown: Bool[Tensor, " b"] | None = None
 
     def scores(self, keys: Float[Tensor, "b h n d"]) -> Float[Tensor, "b h 1 n"]:
-        """What is added to the scores of its ``keys``: the bias, and -inf where a sample's tokens are hidden."""
+        """What is added to the scores of their ``keys``: the bias, and -inf for a sample that does not see them."""
         out = self.bias.to(keys).expand(keys.shape[0], -1, -1, keys.shape[2])
         return out if self.shown is None else out.masked_fill(~self.shown[:, None, None, None], -torch.inf)

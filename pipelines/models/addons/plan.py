@@ -1,8 +1,8 @@
-"""Plan layers of the pocket network: an add-on on the frozen base (Baton's injection; the formulas are our reconstruction).
+"""Plan layers: an add-on with which a backbone reads a plan (Baton's injection; the formulas are our reconstruction).
 
-After the text, each block's tokens read the plan through cross-attention with Relative Semantic RoPE: latent tokens keep
-their own positions, plan tokens get theirs by stretching the unit cube over the latent, so that a product of both depends on
-how far apart they are in the clip, whatever the two grids are.
+After the text, each block's tokens read the plan through cross-attention with Relative Semantic RoPE. Latent tokens keep their own
+rotary positions; plan tokens get theirs by stretching the unit cube over the latent. The product of a query and a key then depends on
+how far apart the two are in the clip, whatever the two grids are.
 
 Letters: b batch, l latent tokens, n plan tokens, d plan channels, c channels, a axes.
 """
@@ -21,15 +21,14 @@ from ....kernels.rotary import RotaryTable, rotary_table, rotate
 from ...core.conditions import PlacedTokens, PlanStreams
 from ...core.streams import Streams
 from ..attention import Geometry, Projections
-from ..pocket.network import PocketConfig
-from .add_on import AddOn
+from .add_on import AddOn, Sizes, stream_layers
 
 NAME = "plan"
 
 
 @dataclass(frozen=True)
 class PlanConfig:
-    """Channels of the planned tokens, and whether their places are used."""
+    """Channels of the planned tokens, and along which axes attention distinguishes their places."""
 
     video: int
     audio: int
@@ -37,7 +36,7 @@ class PlanConfig:
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlanKeys:
     """One stream's plan as its blocks read it."""
 
     tokens: Float[Tensor, "b n c"]
@@ -46,7 +45,7 @@ class Placed:
 
 
 class LatentMLP(nn.Module):
-    """Planned tokens, standardised over the training clips, to the network's width; one for each stream."""
+    """Planned tokens of one stream, standardised over the training clips, at the backbone's width."""
 
     mean: Tensor
     deviation: Tensor
@@ -65,69 +64,69 @@ class LatentMLP(nn.Module):
 
 
 class PlanEncoder(nn.Module):
-    """Both streams' planned tokens to keys that stand where they mean."""
+    """Both streams' planned tokens as keys at their places."""
 
-    def __init__(self, config: PlanConfig, network: PocketConfig, *, operations: Any, **factory: Any) -> None:
+    def __init__(self, config: PlanConfig, sizes: Sizes, *, operations: Any, **factory: Any) -> None:
         super().__init__()
-        self.axes, self.head_dim = config.axes, network.dim // network.heads
+        self.axes, self.head_dim = config.axes, sizes.dim // sizes.heads
         shared = {"operations": operations, **factory}
-        self.video = LatentMLP(config.video, network.dim, **shared)
-        self.audio = LatentMLP(config.audio, network.dim, **shared)
+        self.video = LatentMLP(config.video, sizes.dim, **shared)
+        self.audio = LatentMLP(config.audio, sizes.dim, **shared)
 
-    def forward(self, plan: PlanStreams, place: Streams[Geometry]) -> Streams[Placed]:
-        def put(part: PlacedTokens, mlp: LatentMLP, geometry: Geometry) -> Placed:
-            at = part.places.to(geometry.positions) * geometry.extent * self._kept(geometry.extent)
-            return Placed(mlp(part.tokens), rotary_table(at, head_dim=self.head_dim), part.shown)
+    def forward(self, plan: PlanStreams, geometry: Streams[Geometry]) -> Streams[PlanKeys]:
+        return plan.map(self._keys, Streams(self.video, self.audio), geometry)
 
-        return plan.map(put, Streams(self.video, self.audio), place)
+    def _keys(self, part: PlacedTokens, mlp: LatentMLP, geometry: Geometry) -> PlanKeys:
+        positions = part.places.to(geometry.positions) * geometry.extent * self._used(geometry.extent)
+        return PlanKeys(mlp(part.tokens), rotary_table(positions, head_dim=self.head_dim), part.shown)
 
-    def _kept(self, extent: Float[Tensor, " a"]) -> Float[Tensor, " a"]:
-        """Axes along which plan tokens are told apart."""
+    def _used(self, extent: Float[Tensor, " a"]) -> Float[Tensor, " a"]:
+        """1 for the axes along which plan tokens are distinguished, 0 for the others."""
         time = torch.arange(len(extent), device=extent.device) == 0
         return {"all": torch.ones_like(time), "time": time, "none": torch.zeros_like(time)}[self.axes].float()
 
 
 class PlanAttention(Projections):
-    """Cross-attention of one stream's tokens to its plan. Only W_O starts at zero, and its learning rate is higher: a gate
-    before a zero projection starves both (Baton-style re-implementations report it)."""
+    """Cross-attention of one stream's tokens to its plan. Only W_O starts at zero, and its learning rate is higher: a gate before a
+    zero projection leaves both without a gradient (reported by re-implementations of Baton)."""
 
-    def __init__(self, config: PlanConfig, network: PocketConfig, *, operations: Any, **factory: Any) -> None:
-        super().__init__(network.dim, network.heads, operations=operations, **factory)
-        self.norm = operations.LayerNorm(network.dim, **factory)
-        self.axes, self.network = config.axes, network
+    def __init__(self, config: PlanConfig, sizes: Sizes, *, operations: Any, **factory: Any) -> None:
+        super().__init__(sizes.dim, sizes.heads, operations=operations, **factory)
+        self.norm = operations.LayerNorm(sizes.dim, **factory)
+        self.axes, self.head_dim = config.axes, sizes.dim // sizes.heads
 
     @torch.no_grad()
     def init_weights(self) -> None:
         for parameter in self.to_out.parameters():
             nn.init.zeros_(parameter)
 
-    def forward(self, x: Float[Tensor, "b l c"], plan: Placed, place: Geometry) -> Float[Tensor, "b l c"]:
-        """What ``x`` takes from its plan; zero for samples whose plan is hidden."""
+    def forward(self, x: Float[Tensor, "b l c"], plan: PlanKeys, geometry: Geometry) -> Float[Tensor, "b l c"]:
+        """What is added to ``x``; zero for samples that do not see their plan."""
         q, (k, v) = self.queries(self.norm(x)), self.keys_values(plan.tokens)
         k = rotate(k, plan.rotary)
-        q = rotate(q, place.rotary if self.axes == "all" else self._own(place))
+        q = rotate(q, geometry.rotary if self.axes == "all" else self._rotary(geometry))
         out = self.merge(F.scaled_dot_product_attention(q, k, v))
         return out if plan.shown is None else out.where(plan.shown[:, None, None], 0)
 
-    def _own(self, place: Geometry) -> RotaryTable:
-        """The latent's positions along the axes that are kept."""
-        kept = torch.zeros_like(place.extent)
-        kept[0] = float(self.axes == "time")
-        return rotary_table(place.positions * kept, head_dim=self.network.dim // self.network.heads)
+    def _rotary(self, geometry: Geometry) -> RotaryTable:
+        """The latent tokens' positions along the axes that are used."""
+        used = torch.zeros_like(geometry.extent)
+        used[0] = float(self.axes == "time")
+        return rotary_table(geometry.positions * used, head_dim=self.head_dim)
 
 
 class PlanReader(AddOn):
-    """What lets the network read plans; whatever its layers are, the tokens it reads are standardised."""
+    """Base of everything that lets a backbone read plans; it standardises the tokens that it reads."""
 
     NAME = NAME
     config: PlanConfig
 
     def mlps(self) -> Streams[LatentMLP]:
-        """What reads the planned tokens themselves."""
+        """The layers that read the planned tokens themselves."""
         raise NotImplementedError
 
     def standardise(self, moments: Streams[tuple[Tensor, Tensor]]) -> None:
-        """Take mean and deviation of each channel of the planned tokens."""
+        """Store the mean and the deviation of each channel of the planned tokens."""
         for mlp, (mean, deviation) in zip(self.mlps().both(), moments.both(), strict=True):
             mlp.mean.copy_(mean)
             mlp.deviation.copy_(deviation)
@@ -136,17 +135,12 @@ class PlanReader(AddOn):
 class PlanLayers(PlanReader):
     """The whole add-on: one encoder, and a layer for each half of each block."""
 
-    def __init__(self, config: PlanConfig, network: PocketConfig, *, operations: Any = nn, **factory: Any) -> None:
+    def __init__(self, config: PlanConfig, sizes: Sizes, *, operations: Any = nn, **factory: Any) -> None:
         super().__init__()
         self.config = config
         shared = {"operations": operations, **factory}
-        self.encoder = PlanEncoder(config, network, **shared)
-        self.blocks = nn.ModuleDict(
-            {
-                stream: nn.ModuleList(PlanAttention(config, network, **shared) for _ in range(network.depth))
-                for stream in ("video", "audio")
-            }
-        )
+        self.encoder = PlanEncoder(config, sizes, **shared)
+        self.blocks = stream_layers(lambda: PlanAttention(config, sizes, **shared), sizes.depth)
 
     def mlps(self) -> Streams[LatentMLP]:
         encoder = cast(PlanEncoder, self.encoder)

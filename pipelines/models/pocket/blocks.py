@@ -1,10 +1,12 @@
-"""The half-block of one stream. Both streams are instances of the same classes; the weights differ, the code does not.
+"""The blocks of the pocket network. Both streams are instances of the same class; the weights differ, the code does not.
 
-Letters: b batch, l tokens, m text tokens, h heads, d head width, n noise levels (one, or one per latent frame).
+Letters: b batch, l tokens, k tokens of the other stream, m text tokens, h heads, d head width, c channels, n noise levels (one, or
+one per latent frame or token).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,11 +17,19 @@ from torch import Tensor, nn
 
 from ....kernels.context_attention import context_attention, context_mass
 from ....kernels.rotary import RotaryTable, rotate
-from ..attention import AdapterTokens, Attention, Geometry, Heads, Projections, modulate
+from ...core.streams import Streams
+from ..attention import AdapterTokens, Attention, Geometry, Heads, Projections
+
+
+def modulate(
+    x: Float[Tensor, "b l c"], shift: Float[Tensor, "b n c"], scale: Float[Tensor, "b n c"]
+) -> Float[Tensor, "b l c"]:
+    """LayerNorm(x) * (1 + scale) + shift, with n = 1 or l (AdaLN; Peebles and Xie, 2023)."""
+    return F.layer_norm(x, x.shape[-1:]) * (1 + scale) + shift
 
 
 class TextAttention(Projections):
-    """Attention to the prompt's words and, where there are any, to what an adapter puts beside them: [z; phi(z_other)] (SAVA)."""
+    """Attention to the prompt's tokens and, where an adapter supplies them, to adapter tokens: [z; phi(z_other)] (SAVA)."""
 
     def forward(
         self,
@@ -27,36 +37,36 @@ class TextAttention(Projections):
         text: Float[Tensor, "b m s"],
         *,
         mask: Bool[Tensor, "b m"],
-        beside: AdapterTokens | None,
+        adapter: AdapterTokens | None,
         clock: RotaryTable,
     ) -> Float[Tensor, "b l c"]:
-        """``mask`` marks the words that may be seen; ``clock`` holds the times of ``x``."""
+        """``mask`` is True for text tokens and False for padding; ``clock`` holds the times of ``x``."""
         q, (k, v) = self.queries(x), self.keys_values(text)
         allowed, scale = mask[:, None, None, :], q.shape[-1] ** -0.5
-        if beside is not None:
-            # One softmax over both: words meet the first half of a query and what stands at times the second.
-            (near_q, near_k), (more_k, more_v) = beside.near, self.keys_values(beside.tokens)
-            turned = rotate(more_k + near_k.to(more_k), beside.turns)
+        if adapter is not None:
+            # One softmax over both kinds of keys: text keys meet the first half of a query, adapter keys the second half.
+            (near_q, near_k), (more_k, more_v) = adapter.near, self.keys_values(adapter.tokens)
+            rotated = rotate(more_k + near_k.to(more_k), adapter.rotary)
             q = torch.cat([q, rotate(q + near_q.to(q), clock)], dim=-1)
-            k = torch.cat([F.pad(k, (0, k.shape[-1])), F.pad(turned, (turned.shape[-1], 0))], dim=2)
+            k = torch.cat([F.pad(k, (0, k.shape[-1])), F.pad(rotated, (rotated.shape[-1], 0))], dim=2)
             v = torch.cat([v, more_v], dim=2)
-            allowed = torch.cat([_scores(allowed, q), beside.scores(more_k)], dim=-1)
+            allowed = torch.cat([_scores(allowed, q), adapter.scores(more_k)], dim=-1)
         return self.merge(F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, scale=scale))
 
 
 def _scores(allowed: Bool[Tensor, "b 1 1 m"], like: Float[Tensor, "b h l d"]) -> Float[Tensor, "b h 1 m"]:
-    """What is added to scores: nothing, or -inf where ``allowed`` is False."""
-    return (
-        torch.zeros_like(allowed, dtype=like.dtype).masked_fill(~allowed, -torch.inf).expand(-1, like.shape[1], -1, -1)
-    )
+    """An additive mask: zero, or -inf where ``allowed`` is False."""
+    scores = torch.zeros_like(allowed, dtype=like.dtype).masked_fill(~allowed, -torch.inf)
+    return scores.expand(-1, like.shape[1], -1, -1)
 
 
 class ContextAttention(Projections):
     """CCL's cross-modal context attention for one direction: queries of this stream, keys ``[C; the other stream]``.
 
-    C is un-rotated and never masked; W_O starts at zero and there is no gate, so that a pretrained stream is left as it
-    was and "nothing to hear" is a value the attention can produce (our reconstruction of CCL's LCT and CCA). ``gated``
-    is the design CCL argues against, kept for its ablation: W_O starts as torch's own, behind tanh of a zero.
+    C, the learnt context tokens, is not rotated and never masked. W_O starts at zero and there is no gate, so that a pretrained
+    stream is unchanged at first and "nothing to hear" is a value that the attention can produce (our reconstruction of CCL,
+    arXiv 2603.18600). ``gated`` is the design that CCL argues against, kept for its ablation: W_O has torch's own initialisation
+    and is multiplied by the tanh of a parameter that starts at zero.
     """
 
     def __init__(
@@ -68,13 +78,13 @@ class ContextAttention(Projections):
         self.to_kv_context = operations.Linear(dim, 2 * dim, bias=False, **factory)
 
     def context_heads(self) -> Heads:
-        """C's keys and values, [h, n, d]."""
+        """Keys and values of C, [h, n, d]."""
         k, v = rearrange(self.to_kv_context(self.context), "n (two h d) -> two h n d", two=2, h=self.heads)
         return self.norm_k(k), v
 
     @torch.no_grad()
     def init_weights(self) -> None:
-        """N(0, 0.02) for C; zero for what lets the other stream in: W_O, or the gate before it."""
+        """N(0, 0.02) for C; zero for W_O, or for the gate where there is one."""
         nn.init.normal_(self.context, std=0.02)
         for parameter in self.to_out.parameters() if self.gate is None else (self.gate,):
             nn.init.zeros_(parameter)
@@ -88,16 +98,15 @@ class ContextAttention(Projections):
         window: Bool[Tensor, "l k"] | None,
         route: Bool[Tensor, " b"] | None,
     ) -> Float[Tensor, "b l c"]:
-        """What this stream (normed ``x``) takes from ``other`` (normed); ``rotary`` holds both streams' times."""
+        """What this stream (normed ``x``) reads from ``other`` (normed); ``rotary`` holds the times of both."""
         mine, theirs = rotary
         keys_values = None
         if other is not None and theirs is not None:
             k, v = self.keys_values(other)
             keys_values = rotate(k, theirs), v
-        out = context_attention(
-            rotate(self.queries(x), mine), self.context_heads(), keys_values, window=window, route=route
-        )
-        return self.merge(out) if self.gate is None else self.gate.tanh().to(out.dtype) * self.merge(out)
+        q = rotate(self.queries(x), mine)
+        out = self.merge(context_attention(q, self.context_heads(), keys_values, window=window, route=route))
+        return out if self.gate is None else self.gate.tanh().to(out.dtype) * out
 
     def mass(
         self,
@@ -107,16 +116,30 @@ class ContextAttention(Projections):
         rotary: tuple[RotaryTable, RotaryTable],
         window: Bool[Tensor, "l k"] | None,
     ) -> Float[Tensor, "b l"]:
-        """The share of each token's attention that C takes where the route is open."""
+        """The share of each token's attention that falls on C where the route is open."""
         q, k = rotate(self.queries(x), rotary[0]), rotate(self.keys_values(other)[0], rotary[1])
         return context_mass(q, self.context_heads()[0], k, window=window)
 
 
-class StreamBlock(nn.Module):
-    """One stream's half of a block: self-attention, text, add-ons (plan, then prior), context attention, feed-forward.
+@dataclass(frozen=True)
+class BlockInputs:
+    """What every block of one stream reads beside the stream's own tokens; ``None`` where it is absent."""
 
-    ``add_ons`` holds the layers of add-on files in the order in which they run; one whose condition is absent is skipped.
-    """
+    geometry: Geometry
+    noise: Float[Tensor, "b n six_c"]  # modulation from the noise level and the pooled text
+    text: Float[Tensor, "b m s"]
+    text_mask: Bool[Tensor, "b m"]
+    adapter: AdapterTokens | None
+    conditions: dict[str, Any]  # add-on name -> what its layers read
+    other_clock: RotaryTable | None  # times of the other stream's tokens
+    window: Bool[Tensor, "l k"] | None  # which tokens of the other stream each token may see
+    route: Bool[Tensor, " b"] | None  # whether it sees the other stream; a closed route leaves the context tokens alone
+    silent: Bool[Tensor, " b"] | None  # whether cross-modal attention adds nothing at all
+    detached: Bool[Tensor, " b"] | None  # whether the other stream reads this one without a gradient
+
+
+class StreamBlock(nn.Module):
+    """One stream's half of a block. ``add_ons`` holds the layers of add-on files in the order in which they run."""
 
     def __init__(
         self,
@@ -151,29 +174,49 @@ class StreamBlock(nn.Module):
         self.context_attention.init_weights()
 
     def modulations(self, noise: Float[Tensor, "b n six_c"]) -> tuple[Tensor, ...]:
-        """Shift, scale and gate of the self-attention, then of the feed-forward: six times [b, n, c]."""
+        """Shift, scale and gate of the self-attention, then of the feed-forward: six tensors [b, n, c]."""
         return (noise.unflatten(-1, self.modulation.shape) + self.modulation.to(noise.dtype)).unbind(-2)
 
-    def attend(
-        self,
-        x: Tensor,
-        noise: tuple[Tensor, ...],
-        *,
-        place: Geometry,
-        text: Tensor,
-        text_mask: Tensor,
-        conditions: dict[str, Any],
-    ) -> Float[Tensor, "b l c"]:
-        """Everything a stream takes from itself and from the conditions."""
-        shift, scale, gate = noise[:3]
-        x = x + (1 + gate) * self.self_attention(modulate(x, shift, scale), rotary=place.rotary)
-        beside = next((c for c in conditions.values() if isinstance(c, AdapterTokens)), None)
-        x = x + self.text_attention(self.norm_text(x), text, mask=text_mask, beside=beside, clock=place.clock)
+    def attend(self, x: Float[Tensor, "b l c"], inputs: BlockInputs) -> Float[Tensor, "b l c"]:
+        """Stage 1, within the stream: self-attention, text with adapter tokens, then the add-ons whose condition is present."""
+        shift, scale, gate = self.modulations(inputs.noise)[:3]
+        x = x + (1 + gate) * self.self_attention(modulate(x, shift, scale), rotary=inputs.geometry.rotary)
+        x = x + self.text_attention(
+            self.norm_text(x), inputs.text, mask=inputs.text_mask, adapter=inputs.adapter, clock=inputs.geometry.clock
+        )
         for name, layer in self.add_ons.items():
-            if conditions.get(name) is not None:
-                x = x + layer(x, conditions[name], place)
+            if name in inputs.conditions:
+                x = x + layer(x, inputs.conditions[name], inputs.geometry)
         return x
 
-    def feed(self, x: Tensor, noise: tuple[Tensor, ...]) -> Float[Tensor, "b l c"]:
-        shift, scale, gate = noise[3:]
+    def exchange(
+        self, x: Tensor, mine: Float[Tensor, "b l c"], theirs: Float[Tensor, "b k c"] | None, inputs: BlockInputs
+    ) -> Float[Tensor, "b l c"]:
+        """Stage 2, between the streams: cross-modal context attention from ``mine`` to ``theirs``, both normed."""
+        clocks = inputs.geometry.clock, inputs.other_clock
+        heard = self.context_attention(mine, theirs, rotary=clocks, window=inputs.window, route=inputs.route)
+        return x + (heard if inputs.silent is None else heard.where(~inputs.silent[:, None, None], 0))
+
+    def feed(self, x: Float[Tensor, "b l c"], inputs: BlockInputs) -> Float[Tensor, "b l c"]:
+        """Stage 3, each token by itself: the feed-forward."""
+        shift, scale, gate = self.modulations(inputs.noise)[3:]
         return x + (1 + gate) * self.feed_forward(modulate(x, shift, scale))
+
+
+@dataclass(frozen=True)
+class TwinBlock(Streams[StreamBlock]):
+    """Both streams' halves of one block."""
+
+    def forward(self, states: Streams[Tensor], inputs: Streams[BlockInputs]) -> Streams[Tensor]:
+        """Each stream by itself, then both directions of the exchange, then each stream by itself again."""
+        states = states.map(lambda x, half, i: half.attend(x, i), self, inputs)
+        # Both directions read the states from before either update, so that their order cannot matter.
+        normed = states.map(lambda x, half: half.norm_context(x), self)
+        other = normed.map(_readable, inputs).swapped()
+        states = states.map(lambda x, half, a, b, i: half.exchange(x, a, b, i), self, normed, other, inputs)
+        return states.map(lambda x, half, i: half.feed(x, i), self, inputs)
+
+
+def _readable(x: Float[Tensor, "b l c"], inputs: BlockInputs) -> Float[Tensor, "b l c"]:
+    """``x`` as the other stream reads it: without a gradient in the samples marked as detached."""
+    return x if inputs.detached is None else x.where(~inputs.detached[:, None, None], x.detach())

@@ -1,78 +1,93 @@
-"""x0 predictions of the pocket network for several branches in one pass."""
+"""Predictions of x0 by the pocket network for several branches of guidance in one pass.
+
+``prepare`` is the one place where routes, kept frames and conditions come together; the command line and the host both call it.
+Letters: b batch, m text tokens, n latent frames of a stream.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ...core.conditions import WAYS, AdapterStreams, BatchPrior, PlacedTokens, PlanStreams
+from ...core.conditions import WAYS, AdapterStreams, Conditions, PlacedTokens
 from ...core.streams import Latents, Streams
 from ...guidance.strategy import Branch
 from ..addons.plan import PlanLayers
 from ..addons.prior import PriorLayers
 from .network import TwinStreamDiT
 
+Text = Float[Tensor, "b m s"]
+Flags = Streams[Bool[Tensor, " b"]]
 
-def route_through_adapter(
-    adapter: AdapterStreams, route: Streams[Bool[Tensor, " b"]]
-) -> tuple[dict[str, PlacedTokens], Streams[Bool[Tensor, " b"]]]:
-    """Conditions and routes where an adapter carries the other stream: the direct route is closed, and in a branch in which the
-    stream is to see nothing of the other one, so does the adapter keep silent."""
+
+def route_of(branch: Branch) -> tuple[float, float]:
+    """a2v and v2a of ``branch`` as numbers: 1 open, 0 closed to the context tokens, -1 closed and adding nothing."""
+    closed = -1.0 if branch.masked else 0.0
+    return (1.0 if branch.a2v else closed, 1.0 if branch.v2a else closed)
+
+
+def split_routes(routes: Float[Tensor, "b 2"]) -> tuple[Flags, Flags | None]:
+    """The network's ``route`` and ``silent`` from rows of ``route_of``; ``silent`` is ``None`` where no route is -1."""
+    silent = routes < 0
+    return Streams(*(routes > 0).unbind(1)), Streams(*silent.unbind(1)) if bool(silent.any()) else None
+
+
+def route_through_adapter(adapter: AdapterStreams, route: Flags) -> tuple[dict[str, PlacedTokens], Flags]:
+    """Conditions and routes of streams that read the other one through an adapter. The direct route is closed; a sample whose route
+    was closed already does not see the adapter's tokens either."""
     conditions = {
-        way: PlacedTokens(tokens.tokens, tokens.places, getattr(route, stream) & _shown(tokens))
+        way: PlacedTokens(tokens.tokens, tokens.places, getattr(route, stream) & tokens.visible())
         for way, stream in WAYS.items()
         if (tokens := getattr(adapter, stream)) is not None
     }
     return conditions, route.map(lambda flag, tokens: flag if tokens is None else torch.zeros_like(flag), adapter)
 
 
-def _shown(tokens: PlacedTokens) -> Tensor | bool:
-    return True if tokens.shown is None else tokens.shown
+@dataclass(frozen=True)
+class Prepared:
+    """What one pass of the network needs beside latents and text, under the names of its arguments."""
+
+    sigma: Streams[Float[Tensor, "b n"]]
+    route: Flags
+    silent: Flags | None
+    conditions: dict[str, Any]
 
 
-Text = Float[Tensor, "b m s"]
-NOTHING_GIVEN = Streams[Tensor]()
+def prepare(
+    sigma: Float[Tensor, " b"],
+    routes: Float[Tensor, "b 2"],
+    regenerate: Streams[Float[Tensor, "b n"]],
+    conditions: Conditions,
+) -> Prepared:
+    """Noise levels, routes and conditions of a pass at noise level ``sigma``.
 
-
-def route_of(branch: Branch) -> tuple[float, float]:
-    """What a2v and v2a are in ``branch``: 1 open, 0 closed to its context tokens, -1 closed and adding nothing."""
-    closed = -1.0 if branch.masked else 0.0
-    return (1.0 if branch.a2v else closed, 1.0 if branch.v2a else closed)
-
-
-def split_routes(routes: Float[Tensor, "b 2"]) -> tuple[Streams[Tensor], Streams[Tensor] | None]:
-    """The network's ``route`` and ``silent`` from rows of ``route_of``."""
-    silent = routes < 0
-    return Streams(*(routes > 0).unbind(1)), Streams(*silent.unbind(1)) if bool(silent.any()) else None
-
-
-def noise_levels_of(
-    sigma: Float[Tensor, " b"], made: Streams[Float[Tensor, "b n"]], route: Streams[Tensor]
-) -> tuple[Streams[Tensor], Streams[Tensor]]:
-    """Noise levels of both streams, 0 where a latent frame is given, and the routes: a stream that is given whole must not hear the
-    other one's noise and keeps to its context tokens."""
-    level = Streams(*(sigma[:, None] if m is None else sigma[:, None] * m for m in made))
-    return level, route.map(lambda flag, m: flag if m is None else flag & (m.amax(1) > 0), made)
+    A latent frame that is kept (``regenerate`` 0) has noise level 0. A stream that is kept whole keeps to its context tokens, because
+    it must not hear the other one's noise, and does not see adapter tokens. The prior is visible in every branch; a plan where its
+    tokens say so; an adapter's tokens where the route that they replace is open.
+    """
+    route, silent = split_routes(routes)
+    level = Streams(*(sigma[:, None] if r is None else sigma[:, None] * r for r in regenerate))
+    route = route.map(lambda flag, r: flag if r is None else flag & (r.amax(1) > 0), regenerate)
+    encoded, route = route_through_adapter(conditions.adapter, route)
+    named = {PlanLayers.NAME: conditions.plan, PriorLayers.NAME: conditions.prior, **encoded}
+    return Prepared(level, route, silent, {name: value for name, value in named.items() if value is not None})
 
 
 @dataclass(frozen=True)
 class PocketDenoiser:
-    """The network with a prompt: ``text`` and the ``null`` text for each stream, each [b, m, s]; a plan and a prior if there are
-    any. A prior is shown in every branch, an ``adapter``'s tokens wherever the route they stand for is open. ``made`` says which
-    latent frames are made (1) and which are given clean (0)."""
+    """The network with a prompt: ``text`` and the ``null`` text for each stream, each [b, m, s], and conditions. ``regenerate`` marks
+    latent frames that are generated (1) and those that are kept clean (0)."""
 
     network: TwinStreamDiT
     text: Streams[Text]
     null: Streams[Text]
-    plan: PlanStreams | None = None
-    prior: BatchPrior | None = None
-    adapter: AdapterStreams | None = None
-    made: Streams[Tensor] = NOTHING_GIVEN  # each [b, n]
+    conditions: Conditions = field(default_factory=Conditions)
+    regenerate: Streams[Tensor] = field(default_factory=Streams[Tensor])  # each [b, n]; None: all of it
 
     @torch.inference_mode()
     def __call__(self, branches: Sequence[Branch], x: Latents, sigma: float) -> list[Latents]:
@@ -82,20 +97,12 @@ class PocketDenoiser:
         texts = [self.text if branch.text else self.null for branch in branches]
         text = Streams(*(torch.cat(rows) for rows in zip(*texts, strict=True)))
         routes = torch.tensor([route_of(branch) for branch in branches], device=x.present()[0].device)
-        route, silent = split_routes(routes.repeat_interleave(batch, 0))
         shown = torch.tensor([branch.plan for branch in branches], device=routes.device).repeat_interleave(batch)
-        conditions: dict[str, Any] = {}
-        if self.plan is not None:
-            conditions[PlanLayers.NAME] = self.plan.map(lambda p: p.repeated(count, shown))
-        if self.prior is not None:
-            conditions[PriorLayers.NAME] = self.prior.repeated(count)
-        if self.adapter is not None:
-            everywhere = torch.ones(count * batch, dtype=torch.bool, device=routes.device)
-            given, route = route_through_adapter(self.adapter.map(lambda a: a.repeated(count, everywhere)), route)
-            conditions |= given
-        level, route = noise_levels_of(
-            routes.new_full((count * batch,), sigma), self.made.map(lambda m: m.repeat(count, 1)), route
+        prepared = prepare(
+            routes.new_full((count * batch,), sigma),
+            routes.repeat_interleave(batch, 0),
+            self.regenerate.map(lambda r: r.repeat(count, 1)),
+            self.conditions.repeated(count, plan_shown=shown),
         )
-        x0 = self.network(stacked, level, text, route=route, silent=silent, conditions=conditions)
-        x0 = x0.map(Tensor.float)
+        x0 = self.network(stacked, text=text, **vars(prepared)).map(Tensor.float)
         return [x0.map(lambda z, i=i: z[i * batch : (i + 1) * batch]) for i in range(count)]

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...core.conditions import AdapterStreams, BatchPrior, PlanStreams, select_rows
+from ...core.conditions import AdapterStreams, BatchPrior, Conditions, PlanStreams, select_rows
 from ...core.keep import KeepMask
 from ...core.sizes import ClipShape
 from ...core.streams import Clip, Latents, Streams
@@ -80,18 +80,16 @@ def sample(network: TwinStreamDiT, text: TextEncoder, request: Request, *, progr
     prompts, count = list(request.prompts), len(request.prompts)
     video = text.embed(prompts)
     null = text.embed([request.negative] * count)
-    conditions = Streams(video, video if request.audio is None else text.embed(list(request.audio)))
+    texts = Streams(video, video if request.audio is None else text.embed(list(request.audio)))
     noise = initial_noise(latent_sizes(network.config, request.shape), range(request.seed, request.seed + count))
     given = request.given
     denoise = guided(
         PocketDenoiser(
             network,
-            conditions,
+            texts,
             Streams(null, null),
-            plan=request.plan,
-            prior=request.prior,
-            adapter=request.adapter,
-            made=given.made if given else Streams(),
+            conditions=Conditions(request.plan, request.prior, request.adapter or Streams()),
+            regenerate=given.made if given else Streams(),
         ),
         request.strategy,
     )

@@ -22,9 +22,10 @@ from ...core.conditions import PlacedTokens, PlanStreams, sinusoidal
 from ...core.files import atomic_output
 from ...core.statistics import over_seeds
 from ...core.streams import Streams
+from ...models.addons.add_on import B
 from ...models.addons.plan import NAME, LatentMLP, PlanConfig, PlanLayers, PlanReader
 from ...models.pocket.load import PocketModel, load_audio_codec, load_network, load_text_encoder, load_video_codec
-from ...models.pocket.network import PocketConfig, TwinStreamDiT
+from ...models.pocket.network import PocketConfig
 from ..flow import RECIPES
 from ..loop import Settings, train
 from ..plan import PlanCache, PlanStage
@@ -67,7 +68,7 @@ class PlanWords(PlanReader):
 
         return plan.map(words, Streams(self.video, self.audio), Streams(self.places["video"], self.places["audio"]))
 
-    def install(self, network: TwinStreamDiT) -> TwinStreamDiT:
+    def install(self, network: B) -> B:
         def join(_network: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, Any]:
             x, sigma, text = given
             plan = (named.get("conditions") or {}).get(NAME)
@@ -75,7 +76,7 @@ class PlanWords(PlanReader):
                 text = text.map(lambda e, more: torch.cat([e, more.to(e.dtype)], 1), self(plan))
             return (x, sigma, text), named
 
-        network.register_forward_pre_hook(join, with_kwargs=True)
+        cast(nn.Module, network).register_forward_pre_hook(join, with_kwargs=True)
         return network
 
 

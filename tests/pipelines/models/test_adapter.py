@@ -10,7 +10,7 @@ from duet_av.pipelines.bench.adapter_masks import auroc, mask_quality, openness
 from duet_av.pipelines.bench.identifiability import Question, Source, ask
 from duet_av.pipelines.bench.readings import render, true_latents
 from duet_av.pipelines.bench.suites import identifiability as suite
-from duet_av.pipelines.core.conditions import A2V, V2A
+from duet_av.pipelines.core.conditions import A2V, V2A, Conditions
 from duet_av.pipelines.core.sizes import ClipShape, segments
 from duet_av.pipelines.core.streams import Streams
 from duet_av.pipelines.guidance.strategy import Branch
@@ -174,7 +174,7 @@ def test_an_adapters_tokens_join_the_words_and_close_the_route(net, latents):
     given = condition(net, Streams(latents.video[:1], None), V2A, kind=OPEN)
     layers = AdapterLayers(AdapterLayersConfig(V2A, 24, 4, ""), network.config).eval()
     layers.install(network)
-    read = PocketDenoiser(network, Streams(text, text), Streams(text, text), adapter=given.streams)
+    read = PocketDenoiser(network, Streams(text, text), Streams(text, text), conditions=Conditions(adapter=given.streams))
     heard, hidden = read([both, apart], x, 0.7)
     assert torch.allclose(hidden.audio, alone.audio, atol=1e-5), (
         "in a branch that sees nothing of the other stream it keeps silent"
@@ -186,7 +186,7 @@ def test_an_adapters_tokens_join_the_words_and_close_the_route(net, latents):
     assert torch.allclose(again.audio, heard.audio, atol=1e-5), "the direct route is closed"
     assert not torch.allclose(plain.audio, base([both], other, 0.7)[0].audio, atol=1e-3)
     nothing = condition(net, Streams(latents.video[:1], None), V2A, strength=0.0)
-    muted = PocketDenoiser(network, Streams(text, text), Streams(text, text), adapter=nothing.streams)
+    muted = PocketDenoiser(network, Streams(text, text), Streams(text, text), conditions=Conditions(adapter=nothing.streams))
     assert torch.allclose(muted([both], x, 0.7)[0].audio, alone.audio, atol=1e-5)
 
 
@@ -206,7 +206,7 @@ def test_lora_learns_on_the_conditioning_layers_alone_and_is_written_as_the_host
         judge=lambda *_: {"score": 1.0},
     )
     learning = {name for name, p in stage.objective.named_parameters() if p.requires_grad}
-    assert all("parametrizations" in name or "layers.encoder" in name or "add_ons" in name for name in learning)
+    assert all("parametrizations" in name or "layers.encoder" in name or "adapters" in name for name in learning)
     assert sum("blocks.audio" in name for name in learning) == 2 * 3 * 4
     assert not any("blocks.video" in name for name in learning)
     record = train(stage, Settings(2, 6, 1e-2, tmp_path / "run", compiled=False))
@@ -222,7 +222,7 @@ def test_lora_learns_on_the_conditioning_layers_alone_and_is_written_as_the_host
     }
     with pytest.raises(ValueError, match="trained on the base b"):
         load_adapter_layers(network.config, "other", path)
-    with pytest.raises(ValueError, match="The way is 'both'"):
+    with pytest.raises(ValueError, match="The direction is 'both'"):
         AdapterLayersConfig("both", 24, 4, "")
 
 

@@ -20,7 +20,7 @@ from duet_av.pipelines.guidance.strategy import DEFAULT, PerStreamCFG
 from duet_av.pipelines.media.conform import read_streams
 from duet_av.pipelines.media.footage import Footage, read_footage
 from duet_av.pipelines.media.mp4 import read_mp4, write_mp4
-from duet_av.pipelines.media.provenance import described, file_hash, read_provenance
+from duet_av.pipelines.media.provenance import describe, file_hash, read_provenance
 from duet_av.pipelines.media.sound import read_sound, resample
 from duet_av.pipelines.media.watermark import add_label
 from duet_av.pipelines.models.pocket.domain import picture_out_of_domain, sound_out_of_domain
@@ -197,13 +197,13 @@ def test_a_file_says_where_it_comes_from(tmp_path, clip):
     assert found["duet"] == made
     assert made["settings"] == {"steps": 4}
     assert "pocket-plan.safetensors" in made["weights"]
-    assert "seed: 3" in described(found)
+    assert "seed: 3" in describe(found)
     assert read_mp4(tmp_path / "a.mp4").frames.shape[0] == 32
     write_mp4(tmp_path / "b.mp4", clip)
     assert read_provenance(tmp_path / "b.mp4") == {}
     assert main(["doctor", str(tmp_path / "b.mp4")]) == 2
     graph = {"duet": made, "prompt": {"1": {"class_type": "DuetMux"}}}
-    assert "1 nodes" in described(graph)
+    assert "1 nodes" in describe(graph)
 
 
 def test_a_changed_entry_is_told(tmp_path):

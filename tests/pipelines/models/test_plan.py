@@ -15,7 +15,7 @@ from duet_av.pipelines.bench.prompts import AUDIBLE, DEVELOPMENT, bench_prompts
 from duet_av.pipelines.bench.readings import Probes, Reading
 from duet_av.pipelines.bench.suites.plan import edited, stays
 from duet_av.pipelines.cli.main import main
-from duet_av.pipelines.core.conditions import PlacedTokens, select_rows, unit_grid
+from duet_av.pipelines.core.conditions import Conditions, PlacedTokens, select_rows, unit_grid
 from duet_av.pipelines.core.streams import Streams
 from duet_av.pipelines.core.timeline import PLACES, Event, Timeline
 from duet_av.pipelines.guidance.modifiers import PlanScale
@@ -115,7 +115,7 @@ def test_a_coarser_grid_stands_in_the_middle_of_what_it_covers():
 def test_branches_with_and_without_the_plan_share_a_pass(network, inputs, plan):
     x, _, text = inputs
     randomised(PlanLayers(PLAN, SMALL)).install(network)
-    denoise = PocketDenoiser(network, text, text, plan)
+    denoise = PocketDenoiser(network, text, text, Conditions(plan))
     together = denoise([PLAIN, Branch(plan=False)], x, 0.7)
     assert close(together[0], denoise([PLAIN], x, 0.7)[0])
     assert close(together[1], PocketDenoiser(network, text, text)([PLAIN], x, 0.7)[0])

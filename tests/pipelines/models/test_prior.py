@@ -19,7 +19,7 @@ from duet_av.pipelines.bench.prior_knowledge import (
 )
 from duet_av.pipelines.bench.prompts import DEVELOPMENT, bench_prompts
 from duet_av.pipelines.bench.readings import Probes, reconstruct
-from duet_av.pipelines.core.conditions import BatchPrior, Prior
+from duet_av.pipelines.core.conditions import BatchPrior, Conditions, Prior
 from duet_av.pipelines.core.sizes import ClipShape
 from duet_av.pipelines.core.streams import Streams
 from duet_av.pipelines.guidance.strategy import PLAIN, Branch, PerStreamCFG
@@ -204,7 +204,7 @@ def test_a_prior_is_shown_in_every_branch(network, inputs):
     prior = BatchPrior(torch.randn(2, 4, 5), torch.randn(2, 4, 5))
     branches = [PLAIN, Branch(text=False)]
     bare = PocketDenoiser(network, text, text)(branches, x, 0.5)
-    given = PocketDenoiser(network, text, text, prior=prior)(branches, x, 0.5)
+    given = PocketDenoiser(network, text, text, Conditions(prior=prior))(branches, x, 0.5)
     for a, b in zip(bare, given, strict=True):
         assert all(not torch.allclose(p, q, atol=1e-5) for p, q in zip(a, b, strict=True))
 

@@ -1,0 +1,38 @@
+"""Sizes of the pocket network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class PocketConfig:
+    """Sizes of the network and the clock it was trained on; stored in the weights file."""
+
+    dim: int
+    depth: int
+    heads: int
+    text_dim: int
+    video_channels: int
+    audio_channels: int
+    context_tokens: int  # 0: plain masked attention, whose closed route adds nothing
+    window: int | None  # latent frames on either side that cross-modal attention sees; None: all of them
+    fps: int
+    sample_rate: int
+    clock: Literal["seconds", "index"] = "seconds"  # what the rotary positions of cross-modal attention count
+    gated: bool = False  # a tanh gate after cross-modal attention in place of a zero-initialised W_O
+
+
+POCKET = PocketConfig(
+    dim=192,
+    depth=4,
+    heads=6,
+    text_dim=128,
+    video_channels=16,
+    audio_channels=24,
+    context_tokens=8,
+    window=1,
+    fps=16,
+    sample_rate=16_000,
+)

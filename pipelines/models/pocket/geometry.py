@@ -1,0 +1,55 @@
+"""Where the tokens of a latent are, in rotary positions; the time of both streams is counted in seconds.
+
+Letters: t/h/w latent frames/rows/columns, l tokens, a axes.
+"""
+
+from __future__ import annotations
+
+import torch
+from einops import repeat
+from torch import Tensor
+
+from ....kernels.rotary import rotary_table
+from ...core.sizes import VIDEO_PATCH, audio_latent_seconds, latent_frame_of, latent_times, video_latent_seconds
+from ...core.streams import Streams
+from ..attention import ROTARY_POSITIONS_PER_SECOND, Geometry
+from .config import PocketConfig
+
+SPAN = 8.0  # rotary positions of rows and columns run from 0 to this at every resolution
+
+
+def stream_geometry(config: PocketConfig, x: Streams[Tensor]) -> Streams[Geometry]:
+    """Geometry of the streams present: ``x`` holds video [b, c, t, h, w] and audio [b, c, t]."""
+    frames = x.present()[0].shape[2]  # latent frames of the video; of the audio where there is no video
+    video = audio = None
+    if x.video is not None:
+        h, w = x.video.shape[3:]
+        rows, columns = (latent_times(n // VIDEO_PATCH, VIDEO_PATCH / n) * SPAN for n in (h, w))
+        space = torch.cartesian_prod(rows, columns)
+        video = _geometry(config, torch.arange(frames), video_latent_seconds(config.fps), space)
+    if x.audio is not None:
+        count = x.audio.shape[2]
+        audio = _geometry(config, latent_frame_of(count, frames), audio_latent_seconds(config.sample_rate))
+    device = x.present()[0].device
+    return Streams(video, audio).map(lambda g: Geometry(*(value.to(device) for value in vars(g).values())))
+
+
+def _geometry(config: PocketConfig, frames: Tensor, seconds_each: float, space: Tensor | None = None) -> Geometry:
+    """Geometry of one stream: ``frames`` is the video latent frame that each of its latent frames falls into, ``space`` [s, 2] the
+    rows and columns of one latent frame's tokens."""
+    count, head_dim = len(frames), config.dim // config.heads
+    positions = latent_times(count, seconds_each)[:, None] * ROTARY_POSITIONS_PER_SECOND
+    if space is not None:
+        positions = torch.cat([repeat(positions, "t 1 -> (t s) 1", s=len(space)), space.repeat(count, 1)], dim=1)
+    tokens_each = len(positions) // count
+    clock = positions[:, :1]
+    if config.clock == "index":
+        clock = torch.arange(count).repeat_interleave(tokens_each)[:, None]
+    extent = torch.tensor([count * seconds_each * ROTARY_POSITIONS_PER_SECOND] + [SPAN] * (positions.shape[1] - 1))
+    return Geometry(
+        positions,
+        extent,
+        frames.repeat_interleave(tokens_each),
+        rotary_table(positions, head_dim=head_dim),
+        rotary_table(clock, head_dim=head_dim),
+    )
