@@ -227,7 +227,7 @@ def _require_layers(layers: nn.ModuleDict, name: str, condition: str, node: str)
     """Refuse a condition that the network has no layers for."""
     if name not in layers:
         raise ValueError(
-            f"The prompt carries a {condition}, but this MODEL has no layers that read it. Connect the MODEL of '{node}'."
+            f"The prompt carries a {condition}, but this MODEL has no layers that read it. Use the MODEL of '{node}'."
         )
 
 
