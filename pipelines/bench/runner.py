@@ -89,7 +89,7 @@ def score_chunk(model: PocketModel, probes: Probes, prompts: Sequence[Prompt], v
         plan=planned.streams if planned else None,
         prior=variant.prior(prompts) if variant.prior else None,
         adapter=variant.adapter(given) if variant.adapter and given else None,
-        given=given,
+        keep=given,
         shape=shape,
     )
     begun = time.monotonic()
@@ -108,7 +108,7 @@ def score_chunk(model: PocketModel, probes: Probes, prompts: Sequence[Prompt], v
             record |= plan_scores(wanted, take)
     if prompts[0].audible and variant.anchored:
         # Chance is of clips that share a caption and nothing else: two takes of one plan, prior or stream would agree by it.
-        second = replace(request, seed=request.seed + SECOND_TAKE, plan=None, prior=None, adapter=None, given=None)
+        second = replace(request, seed=request.seed + SECOND_TAKE, plan=None, prior=None, adapter=None, keep=None)
         others = read(probes, generate(model, second, batch=CHUNK))
         ideal = read(probes, reconstruct(model, [p.scene for p in prompts], shape))
         for record, take, other, best in zip(records, takes, others, ideal, strict=True):

@@ -165,8 +165,8 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.prior_seed is not None:
         request = _laid_out(model, request, arguments.prior_seed, arguments.prior_temperature)
     if footage is not None:
-        given = encode_footage(model, footage, request.shape, len(prompts), anyway=arguments.anyway)
-        request = replace(request, given=given)
+        keep = encode_footage(model, footage, request.shape, len(prompts), anyway=arguments.anyway)
+        request = replace(request, keep=keep)
     if arguments.adapter:
         model, request = _through_adapter(model, request, V2A if arguments.video else A2V)
     batch = 16
@@ -259,9 +259,9 @@ def _through_adapter(model: PocketModel, request: Request, way: str) -> tuple[Po
     from ..models.adapter.condition import condition
     from ..models.adapter.load import load_adapter, with_adapter
 
-    assert request.given is not None
+    assert request.keep is not None
     source = SOURCES[way]
-    given = condition(load_adapter(), request.given.latents.only(source), way)
+    given = condition(load_adapter(), request.keep.latents.only(source), way)
     return replace(model, network=with_adapter(model.network)), replace(request, adapter=given.streams)
 
 

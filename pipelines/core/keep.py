@@ -23,11 +23,11 @@ class KeepMask:
     """Clean latents, and of each stream which of its latent frames are made (1) and which are kept (0)."""
 
     latents: Latents
-    made: Streams[Float[Tensor, "b n"]]
+    regenerate: Streams[Float[Tensor, "b n"]]
 
     def rows(self, rows: slice) -> KeepMask:
         """What is given for some of the clips."""
-        return KeepMask(self.latents.map(lambda z: z[rows]), self.made.map(lambda m: m[rows]))
+        return KeepMask(self.latents.map(lambda z: z[rows]), self.regenerate.map(lambda m: m[rows]))
 
 
 def regenerated_frames(

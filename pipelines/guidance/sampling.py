@@ -17,14 +17,15 @@ from ..core.streams import Latents, Streams
 from .strategy import Denoise
 
 
-def keep_clean(denoise: Denoise, given: KeepMask) -> Denoise:
-    """A denoiser that sees the given clean and answers with it, as in training (its noise level is 0)."""
+def keep_clean(denoise: Denoise, mask: KeepMask) -> Denoise:
+    """A denoiser that sees kept latent frames clean (noise level 0), as in training, and returns them unchanged."""
 
-    def kept(z: Tensor, clean: Tensor, made: Tensor) -> Tensor:
-        return torch.lerp(clean, z, expand_over_latent(made, z))
+    def restore(z: Tensor, clean: Tensor, regenerate: Tensor) -> Tensor:
+        return torch.lerp(clean, z, expand_over_latent(regenerate, z))
 
     def keep(x: Latents, sigma: float) -> Latents:
-        return denoise(x.map(kept, given.latents, given.made), sigma).map(kept, given.latents, given.made)
+        clean = mask.latents, mask.regenerate
+        return denoise(x.map(restore, *clean), sigma).map(restore, *clean)
 
     return keep
 

@@ -64,7 +64,7 @@ def test_the_host_and_the_command_line_generate_the_same_clip(run, loaded, adapt
         seed=9,
         steps=STEPS,
         strategy=PerStreamCFG(2.0, 2.0),
-        given=KeepMask(latents, frames.map(lambda m: m[None])),
+        keep=KeepMask(latents, frames.map(lambda m: m[None])),
         adapter=condition(load_adapter(), Streams(latents.video, None), V2A).streams,
     )
     expected = sample(with_adapter(own.network), own.text, request)

@@ -48,7 +48,7 @@ def test_nodes_and_command_line_agree(run, loaded, empty, clip, keep, count):
     frozen = run("DuetFreezeStream", latent, keep, 0.0, 1.0, 0.0)[0]
     bytes_ = (frames * 255).round() / 255
     given = encode_footage(model, Footage(keep, frames=bytes_), shape, 1)
-    request = Request([caption(SCENE)], seed=5, steps=4, strategy=DEFAULT, given=given)
+    request = Request([caption(SCENE)], seed=5, steps=4, strategy=DEFAULT, keep=given)
     assert gap(made(run, loaded, frozen), sample(model.network, model.text, request)) < 1e-4
 
 

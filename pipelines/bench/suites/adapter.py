@@ -57,7 +57,7 @@ def of_cascade(first: Strategy, strategy: Strategy, model: PocketModel, prompts:
         [p.text for p in prompts],
         seed=prompts[0].seed,
         strategy=strategy,
-        given=given,
+        keep=given,
         adapter=carried_by(shipped_adapter(), V2A, given),
     )
     return _kept(AUDIO, sample(model.network, model.text, request))
@@ -89,8 +89,8 @@ def from_clips(net: MaskedAdapter, way: str) -> Variant:
 
 def _kept(keep: str, latents: Streams[torch.Tensor]) -> KeepMask:
     rows = latents.both()[0].shape[0]
-    made = regenerated_frames(keep, latents.map(lambda z: z.shape[2]), seconds=ClipShape().duration)
-    return KeepMask(latents, made.map(lambda m: m.expand(rows, -1)))
+    regenerate = regenerated_frames(keep, latents.map(lambda z: z.shape[2]), seconds=ClipShape().duration)
+    return KeepMask(latents, regenerate.map(lambda r: r.expand(rows, -1)))
 
 
 def _sensitivity_rows(scenes: Sequence[Scene]) -> dict[str, Rows]:
@@ -168,7 +168,7 @@ def sensitivity(model: PocketModel, probes: Probes, scenes: Sequence[Scene], *, 
         given = _kept(VIDEO, true_latents(model.codecs, part, ClipShape()))
         adapter = _shipped(V2A, given) if adapted else None
         request = Request(
-            [caption(s) for s in part], seed=SENSITIVITY_SEED, strategy=PLAIN_CFG, given=given, adapter=adapter
+            [caption(s) for s in part], seed=SENSITIVITY_SEED, strategy=PLAIN_CFG, keep=given, adapter=adapter
         )
         clips = generate(model, request)
         takes.append((torch.stack([clip.waveform for clip in clips]), [t.heard for t in read(probes, clips)]))

@@ -40,5 +40,7 @@ def encode_footage(
         latents = Streams(latents.video, model.audio_codec.encode(sound[None]))
     if strange and not anyway:
         raise ValueError(f"{strange} {OUT_OF_DOMAIN_ADVICE}")
-    made = regenerated_frames(footage.keep, latents.map(lambda z: z.shape[2]), seconds=shape.duration)
-    return KeepMask(latents.map(lambda z: z.expand(count, *z.shape[1:])), made.map(lambda m: m.expand(count, -1)))
+    regenerate = regenerated_frames(footage.keep, latents.map(lambda z: z.shape[2]), seconds=shape.duration)
+    return KeepMask(
+        latents.map(lambda z: z.expand(count, *z.shape[1:])), regenerate.map(lambda r: r.expand(count, -1))
+    )

@@ -100,7 +100,7 @@ def test_a_given_picture_stays_and_shapes_the_sound(model, scene):
     for z in latents[:, None]:
         given = KeepMask(Streams(z, torch.zeros(1, 24, 32)), made)
         out = sample(
-            model.network, model.text, Request([caption(scene)], seed=3, steps=3, strategy=DEFAULT, given=given)
+            model.network, model.text, Request([caption(scene)], seed=3, steps=3, strategy=DEFAULT, keep=given)
         )
         assert torch.allclose(out.video, z, atol=1e-5)
         sounds.append(out.audio)
@@ -148,7 +148,7 @@ def test_the_given_sound_is_carried_as_it_was(tmp_path, clip, model):
     assert torch.equal(over.waveform, footage.waveform)
     given = encode_footage(model, footage, SHAPE, 3)
     assert given.latents.audio.shape == (3, 24, 32)
-    assert [float(m.mean()) for m in given.made.both()] == [1, 0]
+    assert [float(m.mean()) for m in given.regenerate.both()] == [1, 0]
 
 
 def test_a_picture_is_the_first_frame(tmp_path, clip, model):
@@ -158,7 +158,7 @@ def test_a_picture_is_the_first_frame(tmp_path, clip, model):
     given = encode_footage(model, read_footage(tmp_path / "a.png", "first frame", SHAPE), SHAPE, 1)
     frames = model.video_codec.decode(given.latents.video[:, :, :1])
     assert (frames[0] - clip.frames[0].permute(2, 0, 1)).abs().mean() < 0.03
-    assert given.made.video.tolist() == [[0] + [1] * 7]
+    assert given.regenerate.video.tolist() == [[0] + [1] * 7]
 
 
 def test_footage_that_is_too_short_or_lacks_the_stream_is_refused(tmp_path, clip):
@@ -255,7 +255,7 @@ def test_a_label_is_shown_by_choice_alone():
 def test_the_bench_gives_one_stream_of_the_prompts_own_clips(model):
     prompts = bench_prompts(2, DEVELOPMENT, strata=("single",))
     given = of_clips(VIDEO, model, prompts)
-    assert [m.unique().tolist() for m in given.made.both()] == [[0], [1]]
+    assert [m.unique().tolist() for m in given.regenerate.both()] == [[0], [1]]
     variant = Variant("a", PerStreamCFG(1.0, 1.0), steps=2, anchored=False, given=partial(of_clips, VIDEO))
     records = score_chunk(model, Probes.load(), prompts, variant)
     assert all(scores["kind_seen"] == 1 for _, scores in records), "the pictures are the true clips'"
