@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from uuid import uuid5
 
 import comfy.model_base
 import comfy.samplers
@@ -137,6 +138,8 @@ def evaluate(
         whole, row, opts = branch.a2v and branch.v2a and branch.plan, conds[branch.text], options
         if not whole and backbone.sever is not None:
             row, opts = backbone.sever(branch, row, opts)
+            # Cache nodes recognise a condition by its uuid and would answer a closed branch with the open one's prediction.
+            row = [{**cond, "uuid": uuid5(cond["uuid"], repr(branch))} for cond in row]
         calls.setdefault("shared" if whole or backbone.together else i, []).append((i, row, opts))
     answers: dict[int, Tensor] = {}
     for call in calls.values():

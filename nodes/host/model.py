@@ -250,6 +250,9 @@ def build_pocket(file: WeightsFile, codec: VideoCodec) -> comfy.model_patcher.Mo
     config = PocketModelConfig({"image_model": "duet_pocket", **vars(configured(PocketConfig, file))})
     patcher = build_model(config, file.tensors, source=file.path)
     patcher.model.latent_format.set_preview(codec)
+    # The host's cache nodes cut both streams to this many channels, so that it must be the larger number.
+    network = patcher.model.diffusion_model.config
+    patcher.model.latent_format.latent_channels = max(network.video_channels, network.audio_channels)
     patcher.model.file, patcher.model.codec = file, codec
     return patcher
 

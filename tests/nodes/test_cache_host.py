@@ -1,0 +1,43 @@
+"""The host's cache nodes on every model: they recognise a condition by its uuid, and each branch of a strategy has its own."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from duet_av.pipelines.guidance.strategy import UCG
+
+STEPS = 12
+
+
+@pytest.fixture
+def pocket(run, loaded):
+    positive, negative, _ = run("DuetEncodePrompt", loaded[1], "a red ball bounces slowly on the left", "", "")
+    latent = run("DuetEmptyLatent", loaded[0], 64, 64, 2.0, 16, 1)[0]["samples"]
+    return SimpleNamespace(model=loaded[0], positive=positive, negative=negative, latent=latent)
+
+
+@pytest.mark.parametrize("family", ["ltx", "h3", "pocket"])
+def test_no_two_branches_ever_answer_alike(comfy, run, request, family, monkeypatch):
+    from comfy_extras.nodes_easycache import EasyCacheNode
+
+    import duet_av.nodes.host.guider as module
+
+    host, answers, calls = request.getfixturevalue(family), [], []
+    evaluate = module.evaluate
+    monkeypatch.setattr(module, "evaluate", lambda *args: answers.append(out := evaluate(*args)) or out)
+    model = EasyCacheNode.execute(host.model, 5.0, 0.1, 0.95, False).args[0]
+    network = model.model.diffusion_model
+    monkeypatch.setattr(network, "_forward", lambda *a, f=network._forward, **k: calls.append(1) or f(*a, **k))
+    strategy = UCG("U3", 3.0, 3.0, 2.0, 2.0, masked=family != "pocket")
+    guider = run("DuetGuider", model, host.positive, strategy, host.negative)[0]
+    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "simple", STEPS)
+    generator = torch.Generator().manual_seed(3)
+    noise = comfy.nested([torch.randn(z.shape, generator=generator) for z in host.latent.unbind()])
+    guider.sample(noise, host.latent, comfy.samplers.sampler_object("euler"), sigmas, seed=1, disable_pbar=True)
+    assert len(answers) == STEPS
+    passes = STEPS * (1 if family == "pocket" else len(answers[0]))  # the pocket model's branches share a call
+    assert 0 < len(calls) < passes, "no step was answered from the cache"
+    for outputs in answers:
+        for i, a in enumerate(outputs):
+            assert all(not torch.equal(a, b) for b in outputs[i + 1 :])
