@@ -1,4 +1,4 @@
-"""What a clip begins with: streams, frames or seconds that are given and kept, while the rest is made.
+"""Which parts of a clip are kept (a stream, single frames or a range of seconds) while the rest is regenerated.
 
 Letters: b batch, n latent frames of a stream.
 """
@@ -20,29 +20,31 @@ KEEPS = (VIDEO, AUDIO, FIRST, ENDS, RANGE, OUTSIDE)
 
 @dataclass(frozen=True)
 class KeepMask:
-    """Clean latents, and of each stream which of its latent frames are made (1) and which are kept (0)."""
+    """Clean latents and, for each stream, which of its latent frames are regenerated (1) and which are kept (0)."""
 
     latents: Latents
     regenerate: Streams[Float[Tensor, "b n"]]
 
     def rows(self, rows: slice) -> KeepMask:
-        """What is given for some of the clips."""
-        return KeepMask(self.latents.map(lambda z: z[rows]), self.regenerate.map(lambda m: m[rows]))
+        """The mask of the clips in ``rows`` of the batch."""
+        return KeepMask(self.latents.map(lambda z: z[rows]), self.regenerate.map(lambda r: r[rows]))
 
 
 def regenerated_frames(
     keep: str, frames: Streams[int], *, seconds: float, start: float = 0.0, end: float = 0.0
 ) -> Streams[Float[Tensor, " n"]]:
-    """Which latent frames are made (1) when ``keep`` is kept; ``start`` and ``end`` bound a range in a clip of ``seconds``. A latent
-    frame lies in a range that its middle lies in.
+    """Which latent frames are regenerated (1) and which are kept (0) under the option ``keep``, one of ``KEEPS``.
+
+    ``frames`` counts the latent frames of each stream; ``start`` and ``end`` bound a range within a clip of ``seconds``. A latent frame
+    belongs to the range if its centre lies inside.
 
     Raises:
-        ValueError: ``keep`` is unknown, or the range is empty, not in the clip, or leaves nothing to make.
+        ValueError: ``keep`` is unknown, or the range is empty, outside the clip, or leaves nothing to regenerate.
     """
     if keep not in KEEPS:
         raise ValueError(f"keep is {keep!r}; it must be one of {', '.join(KEEPS)}.")
-    made = frames.map(lambda n: torch.ones(n))
-    video, audio = made.both()
+    regenerate = frames.map(lambda n: torch.ones(n))
+    video, audio = regenerate.both()
     if keep in (VIDEO, AUDIO):
         (video if keep == VIDEO else audio).zero_()
     elif keep in (FIRST, ENDS):
@@ -50,16 +52,16 @@ def regenerated_frames(
     else:
         if not 0 <= start < end <= seconds:
             raise ValueError(
-                f"The range is {start:g} to {end:g} s; it must begin before it ends and lie in the clip, 0 to {seconds:g} s."
+                f"The range is {start:g} to {end:g} s; it must start before it ends and lie within the clip, 0 to {seconds:g} s."
             )
-        for m in (video, audio):
-            middle = (torch.arange(len(m)) + 0.5) * seconds / len(m)
-            m[((middle >= start) & (middle < end)) == (keep == RANGE)] = 0
-    if not any(m.any() for m in (video, audio)):
-        raise ValueError("All of both streams is kept, so that nothing is left to make. Keep less.")
-    return made
+        for flags in (video, audio):
+            centre = (torch.arange(len(flags)) + 0.5) * seconds / len(flags)
+            flags[((centre >= start) & (centre < end)) == (keep == RANGE)] = 0
+    if not any(flags.any() for flags in (video, audio)):
+        raise ValueError("Both streams are kept completely, so nothing is left to regenerate. Keep less.")
+    return regenerate
 
 
-def expand_over_latent(made: Float[Tensor, "b n"], latent: Tensor) -> Tensor:
-    """[b, n] frames over a latent [b, c, n, ...]."""
-    return made.view(*made.shape[:1], 1, made.shape[1], *[1] * (latent.ndim - 3))
+def expand_over_latent(flags: Float[Tensor, "b n"], latent: Tensor) -> Tensor:
+    """``flags`` [b, n] reshaped to [b, 1, n, 1, ...], so that they broadcast over a latent [b, c, n, ...]."""
+    return flags.view(len(flags), 1, flags.shape[1], *[1] * (latent.ndim - 3))

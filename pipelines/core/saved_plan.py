@@ -1,4 +1,4 @@
-"""A plan as it is saved: prompts, timeline and seed, from which a planner makes its tokens again; and how files of it are read."""
+"""Saved plans and timelines: reading and writing their files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .timeline import Timeline
 
 @dataclass(frozen=True)
 class SavedPlan:
-    """A plan as it is kept: without its tokens, which a planner makes again from the rest."""
+    """A plan without its tokens. A planner regenerates the tokens from the prompts, the timeline and the seed."""
 
     video: str
     audio: str
@@ -19,15 +19,16 @@ class SavedPlan:
     seed: int
 
     def to_json(self) -> str:
+        """The plan as JSON text."""
         events = None if self.timeline is None else json.loads(self.timeline.to_json())
         return json.dumps({**vars(self), "timeline": events}, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> SavedPlan:
-        """A plan from ``to_json``'s form.
+        """A plan from the text that ``to_json`` writes.
 
         Raises:
-            ValueError: not JSON, or not a plan's parts.
+            ValueError: invalid JSON, or missing or wrong entries.
         """
         try:
             found = json.loads(text)
@@ -35,9 +36,11 @@ class SavedPlan:
             timeline = None if events is None else Timeline.from_json(json.dumps(events))
             plan = cls(found["video"], found["audio"], timeline, found["seed"])
         except (KeyError, TypeError, json.JSONDecodeError) as error:
-            raise ValueError(f"It is no plan: {type(error).__name__}: {error}. 'Duet Save Plan' writes one.") from error
+            raise ValueError(
+                f"Not a saved plan ({type(error).__name__}: {error}). Use a file written by 'Duet Save Plan'."
+            ) from error
         if not (isinstance(plan.video, str) and isinstance(plan.audio, str) and type(plan.seed) is int):
-            raise ValueError("It is no plan: 'video' and 'audio' must be texts and 'seed' a whole number.")
+            raise ValueError("Not a saved plan: 'video' and 'audio' must be strings and 'seed' an integer.")
         return plan
 
 
@@ -49,17 +52,17 @@ def _text(path: Path) -> str:
 
 
 def read_timeline(path: Path) -> Timeline:
-    """A timeline from a file: a saved plan if it begins as an object, JSON events if it begins as a list, else its text form.
+    """A timeline from a file: a saved plan (a JSON object), a JSON list of events, or text with one event per line.
 
     Raises:
-        ValueError: not text, a line or entry that is no event, or a plan without a timeline.
+        ValueError: not a text file, an invalid event, or a plan without a timeline.
     """
     text = _text(path)
     try:
         if text.lstrip().startswith("{"):
             timeline = SavedPlan.from_json(text).timeline
             if timeline is None:
-                raise ValueError("This plan was made in the paper's mode, without a timeline.")
+                raise ValueError("This plan has no timeline because it was planned in the paper's mode.")
             return timeline
         return Timeline.from_json(text) if text.lstrip().startswith("[") else Timeline.read(text)
     except ValueError as error:
@@ -67,10 +70,10 @@ def read_timeline(path: Path) -> Timeline:
 
 
 def read_plan(path: Path) -> SavedPlan:
-    """A saved plan.
+    """The saved plan in the file ``path``.
 
     Raises:
-        ValueError: not one.
+        ValueError: not a saved plan.
     """
     try:
         return SavedPlan.from_json(_text(path))

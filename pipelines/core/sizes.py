@@ -1,4 +1,4 @@
-"""Sizes: the only place that converts between seconds, frames, latent frames, samples and tokens.
+"""Sizes of clips: the only place that converts between seconds, frames, latent frames, samples and tokens.
 
 Both streams share one clock. A video latent frame covers ``VIDEO_STRIDE[0]`` frames, an audio latent frame covers
 ``MEL_HOP * MEL_STRIDE`` samples, and a token's time is the centre, in seconds, of the span it covers.
@@ -25,7 +25,11 @@ MAX_PIXELS = 1024
 
 @dataclass(frozen=True)
 class ClipShape:
-    """What a clip measures: seconds, frames per second, pixels and samples per second."""
+    """Size of a clip: seconds, frames per second, pixels and samples per second.
+
+    Raises:
+        ValueError: a value outside its range.
+    """
 
     seconds: float = 2.0
     fps: int = 16
@@ -36,7 +40,7 @@ class ClipShape:
     def __post_init__(self) -> None:
         frames = VIDEO_STRIDE[0]
         if not 0 < self.seconds <= MAX_SECONDS:
-            raise ValueError(f"seconds is {self.seconds}; it must lie in (0, {MAX_SECONDS:g}]. Ask for a shorter clip.")
+            raise ValueError(f"seconds is {self.seconds}; it must lie in (0, {MAX_SECONDS:g}]. Choose another length.")
         if self.fps < 1 or self.sample_rate < 1:
             raise ValueError(f"fps is {self.fps} and sample_rate {self.sample_rate}; both must be at least 1.")
         for name, value in (("height", self.height), ("width", self.width)):
@@ -56,7 +60,7 @@ class ClipShape:
 
     @property
     def duration(self) -> float:
-        """Seconds the frames really last: both streams are cut to it."""
+        """Duration of the frames in seconds; both streams are cut to it."""
         return self.frames / self.fps
 
     @property
@@ -72,46 +76,46 @@ class ClipShape:
 
     @property
     def audio_latent(self) -> int:
-        """Audio latent frames, rounded up so that no sample is left without one."""
+        """Audio latent frames, rounded up so that they cover every sample."""
         return -(-self.samples // (MEL_HOP * MEL_STRIDE))
 
 
 def latent_times(count: int, seconds_each: float) -> Float[Tensor, " count"]:
-    """Centres, in seconds, of ``count`` latent frames of ``seconds_each``."""
+    """Centres of ``count`` latent frames that last ``seconds_each``, in seconds."""
     return (torch.arange(count, dtype=torch.float32) + 0.5) * seconds_each
 
 
 def video_latent_seconds(fps: int) -> float:
-    """Seconds one video latent frame lasts."""
+    """Duration of a video latent frame in seconds."""
     return VIDEO_STRIDE[0] / fps
 
 
 def audio_latent_seconds(sample_rate: int) -> float:
-    """Seconds one audio latent frame lasts."""
+    """Duration of an audio latent frame in seconds."""
     return MEL_HOP * MEL_STRIDE / sample_rate
 
 
 def latent_frame_of(tokens: int, frames: int) -> Tensor:
-    """The latent frame f(j) = floor(j * frames / tokens) that each of ``tokens`` falls into."""
+    """The latent frame f(j) = floor(j * frames / tokens) that contains token j, for each of ``tokens``."""
     return torch.arange(tokens) * frames // tokens
 
 
 def segments(latents: Streams[Tensor], frames: int) -> Streams[Tensor]:
-    """Clips [b, c, t, ...] in pieces of ``frames`` latent frames of the picture, in order: [(b n), c, t / n, ...].
+    """Clips [b, c, t, ...] split into n segments of ``frames`` video latent frames, in order: [(b n), c, t / n, ...].
 
     Raises:
-        ValueError: ``frames`` does not divide a clip.
+        ValueError: the length of a clip is not a multiple of ``frames``.
     """
     video, _ = latents.both()
     pieces, rest = divmod(video.shape[2], frames)
     if rest:
-        raise ValueError(f"{frames} latent frames do not divide clips of {video.shape[2]}.")
+        raise ValueError(f"Clips of {video.shape[2]} latent frames cannot be split into segments of {frames}.")
     return latents.map(lambda z: z.unflatten(2, (pieces, -1)).transpose(1, 2).flatten(0, 1))
 
 
 @dataclass(frozen=True)
 class ClipSpec:
-    """The clip a latent was made for: what its own size no longer tells, and the official schedule depends on."""
+    """Size of the clip that a latent encodes. The official schedule depends on it, and the latent's own size does not determine it."""
 
     height: int
     width: int

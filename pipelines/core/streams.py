@@ -1,4 +1,4 @@
-"""The pair every part of the pack passes around: one value per stream, either of which may be absent."""
+"""``Streams``: one value for video and one for audio, either of which may be absent. ``Clip``: decoded frames and waveform."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ U = TypeVar("U")
 
 @dataclass(frozen=True)
 class Streams(Generic[T]):
-    """``Streams(video, audio)``; ``None`` stands for a stream that does not take part."""
+    """``Streams(video, audio)``; ``None`` means that the stream is absent."""
 
     video: T | None = None
     audio: T | None = None
@@ -23,7 +23,7 @@ class Streams(Generic[T]):
         return iter((self.video, self.audio))
 
     def map(self, function: Callable[..., U], *others: Streams[Any]) -> Streams[U]:
-        """Apply ``function`` to each stream present, with the same stream of ``others`` as further arguments."""
+        """Apply ``function`` to each stream that is present, with the same stream of ``others`` as further arguments."""
         rows = zip(self, *others, strict=True)
         return Streams(*(None if row[0] is None else function(*row) for row in rows))
 
@@ -36,14 +36,14 @@ class Streams(Generic[T]):
         return Streams(self.audio, self.video)
 
     def present(self) -> list[T]:
-        """The streams that take part, video first."""
+        """The streams that are present, video first."""
         return [value for value in self if value is not None]
 
     def both(self) -> tuple[T, T]:
-        """Video and audio, where neither may be absent.
+        """Video and audio, both required.
 
         Raises:
-            ValueError: one is.
+            ValueError: one is absent.
         """
         if self.video is None or self.audio is None:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Timelines: what happens when and where, seen or heard, as values, as text and as words for a prompt."""
+"""Timelines: events with time, place and stream, as values, as text and as words for a prompt."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-MARKS = {(True, True): "", (False, True): "silent", (True, False): "unseen"}  # (heard, seen) -> word behind an event
+PLACES = ("left", "middle", "right")
+WHERE = {"left": "on the left", "middle": "in the middle", "right": "on the right"}
+STYLES = ("prose", "beats")  # one paragraph, as LTX-2 expects; one line with a time for each event
+MARKS = {(True, True): "", (False, True): "silent", (True, False): "unseen"}  # (heard, seen) -> word after an event
 
 
 @dataclass(frozen=True, order=True)
@@ -14,7 +17,7 @@ class Event:
     """One thing that happens: when (seconds), what, where, and whether it is heard and seen.
 
     Raises:
-        ValueError: a time or place that cannot be, or neither heard nor seen.
+        ValueError: an invalid time, name or place, or an event that is neither heard nor seen.
     """
 
     when: float
@@ -25,11 +28,11 @@ class Event:
 
     def __post_init__(self) -> None:
         if not (isinstance(self.when, float | int) and 0 <= self.when < float("inf")):
-            raise ValueError(f"An event is at {self.when!r}; times are seconds from 0.")
+            raise ValueError(f"The time of an event is {self.when!r}; it must be a number of seconds, 0 or more.")
         if not (isinstance(self.what, str) and self.what.strip() and len(self.what.split()) == 1):
-            raise ValueError(f"An event is of {self.what!r}; it must be one word, e.g. 'bell'.")
+            raise ValueError(f"The name of an event is {self.what!r}; it must be one word, e.g. 'bell'.")
         if self.where not in PLACES:
-            raise ValueError(f"An event is at the {self.where!r}; it must be {', '.join(PLACES)}.")
+            raise ValueError(f"The place of an event is {self.where!r}; it must be one of {', '.join(PLACES)}.")
         if (self.heard, self.seen) not in MARKS:
             raise ValueError(f"The {self.what} at {self.when:g} s is neither heard nor seen. Remove it.")
 
@@ -41,7 +44,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Timeline:
-    """Events in order. Its text has a line for each: ``0.35 bell left``, with ``silent`` or ``unseen`` behind it."""
+    """Events in order of time. As text, one line per event: ``0.35 bell left``, optionally followed by ``silent`` or ``unseen``."""
 
     events: tuple[Event, ...]
 
@@ -50,6 +53,7 @@ class Timeline:
 
     @classmethod
     def of(cls, events: Any) -> Timeline:
+        """A timeline of ``events``, sorted by time."""
         return cls(tuple(sorted(events)))
 
     @classmethod
@@ -57,7 +61,7 @@ class Timeline:
         """A timeline from its text.
 
         Raises:
-            ValueError: a line that is no event, with its number and what is expected.
+            ValueError: a line that is not an event; the message has its number and the expected form.
         """
         words = {word: flags for flags, word in MARKS.items()}
         events = []
@@ -69,11 +73,11 @@ class Timeline:
                 when, what, where, *mark = parts
                 heard, seen = words[mark[0] if mark else ""]
                 if len(mark) > 1:
-                    raise ValueError(f"{mark[1]!r} is too much.")
+                    raise ValueError(f"{mark[1]!r} is one word too many.")
                 events.append(Event(float(when), what, where, heard, seen))
             except (ValueError, KeyError) as error:
                 raise ValueError(
-                    f"Line {number} of the timeline, {line.strip()!r}: {error} Expected: seconds, what, where, and perhaps "
+                    f"Line {number} of the timeline, {line.strip()!r}: {error} Expected: seconds, what, where, and optionally "
                     "'silent' or 'unseen', e.g. '0.35 bell left'."
                 ) from error
         return cls.of(events)
@@ -84,45 +88,37 @@ class Timeline:
 
     @classmethod
     def from_json(cls, text: str) -> Timeline:
-        """A timeline from ``to_json``'s form.
+        """A timeline from the text that ``to_json`` writes.
 
         Raises:
-            ValueError: not JSON, or entries that are no events.
+            ValueError: invalid JSON, or an entry that is not an event.
         """
         try:
             return cls.of(Event(**entry) for entry in json.loads(text))
         except (TypeError, json.JSONDecodeError) as error:
-            raise ValueError(f"The timeline is no list of events ({error}).") from error
-
-
-STYLES = ("prose", "beats")  # one flowing paragraph, as LTX-2 asks for; a timed line for each event
+            raise ValueError(f"The timeline is not a JSON list of events ({error}).") from error
 
 
 def as_prompt(text: str, timeline: Timeline, style: str) -> str:
-    """The prompt with the timeline in words, for a model that reads no plan. It is a wish like any other words: such a model does
-    not place events by it as plan layers do.
+    """The prompt followed by the timeline in words, for a model without plan layers. Such a model treats the times as part of the prompt
+    and does not place events as exactly as plan layers do.
 
     Raises:
         ValueError: an unknown style.
     """
     if style not in STYLES:
         raise ValueError(f"The style is {style!r}; it must be {' or '.join(STYLES)}.")
-    told = []
+    lines = []
     for k, event in enumerate(timeline.events):
         how = {(True, True): "is seen and heard", (False, True): "is seen and makes no sound"}.get(
             (event.heard, event.seen), "is heard from off screen"
         )
         what = f"the {event.what} {WHERE[event.where]} {how}"
         when = f"{event.when:.1f} seconds"
-        told.append(
+        lines.append(
             f"{'then' if k else 'first'}, at {when}, {what}" if style == "prose" else f"[{event.when:.2f}s] {what}"
         )
     text = text.strip().rstrip(".")
     if style == "beats":
-        return "\n".join([f"{text}.", *told])
-    return ". ".join(part[:1].upper() + part[1:] for part in (text, *told)) + "."
-
-
-PLACES = ("left", "middle", "right")
-
-WHERE = {"left": "on the left", "middle": "in the middle", "right": "on the right"}
+        return "\n".join([f"{text}.", *lines])
+    return ". ".join(part[:1].upper() + part[1:] for part in (text, *lines)) + "."

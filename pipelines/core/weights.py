@@ -1,4 +1,4 @@
-"""Weights files: safetensors whose metadata says what they are. Anything else is refused with a reason."""
+"""Weights files: safetensors whose metadata holds their kind, configuration and training record."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .files import ROOT, atomic_output
 
 WEIGHTS = ROOT / "weights"
 M = TypeVar("M", bound=nn.Module)
-KEY = "duet"  # the metadata entry that makes a file ours
+KEY = "duet"  # metadata entry of the files that Duet writes
 
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """An opened file: its ``kind``, the configuration its module is built from, how it was made, and its tensors."""
+    """A weights file: its ``kind``, the configuration of its module, the ``record`` of its training, and its tensors."""
 
     path: Path
     kind: str
@@ -35,27 +35,27 @@ class WeightsFile:
 def save_weights(
     path: Path, tensors: dict[str, Tensor], *, kind: str, config: dict[str, Any], record: dict[str, Any]
 ) -> None:
-    """Write ``tensors`` with what is needed to read them back."""
+    """Write ``tensors`` with the metadata that ``load_weights`` needs."""
     metadata = {KEY: json.dumps({"kind": kind, "config": config, "record": record}, sort_keys=True)}
     with atomic_output(path) as temporary:
         save_file({name: value.contiguous() for name, value in tensors.items()}, temporary, metadata=metadata)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of anybody's safetensors file.
+    """Tensors and metadata of any safetensors file.
 
     Raises:
-        ValueError: not a whole one.
+        ValueError: not a safetensors file, or a truncated one.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 - safe_open is no mapping
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 - safe_open is not a mapping
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is not a whole safetensors file ({error}). Copy or download it again.") from error
+        raise ValueError(f"{path} is not a complete safetensors file ({error}). Copy or download it again.") from error
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a safetensors file carries our metadata. A damaged one does not."""
+    """Whether a safetensors file has Duet's metadata; False for a damaged file."""
     try:
         with safe_open(path, framework="pt") as file:
             return KEY in (file.metadata() or {})
@@ -64,28 +64,30 @@ def is_ours(path: Path) -> bool:
 
 
 def load_weights(path: Path, kind: str) -> WeightsFile:
-    """Read a weights file of ``kind``, as float32.
+    """Read a weights file of ``kind``; floating-point tensors become float32.
 
     Raises:
-        ValueError: missing, truncated, not safetensors, not ours, or of another kind.
+        ValueError: missing, truncated, not safetensors, not written by Duet, or of another kind.
     """
     path = Path(path)
     if not path.is_file():
         raise ValueError(
-            f"{path} does not exist. The pocket weights ship in the pack's 'weights' folder: restore it, or name another file."
+            f"{path} does not exist. The pocket weights ship in the pack's 'weights' folder: restore it, or choose another file."
         )
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get(KEY, "null"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no mapping
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is not a mapping
     except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a whole safetensors file ({error}). Copy or download it again.") from error
+        raise ValueError(f"{path} is not a complete safetensors file ({error}). Copy or download it again.") from error
     if not isinstance(header, dict) or not {"kind", "config"} <= header.keys():
         raise ValueError(
-            f"{path} is a safetensors file, but not one of Duet's: its metadata has no '{KEY}' entry. Choose a Duet '{kind}' file."
+            f"{path} is a safetensors file that Duet did not write: its metadata has no '{KEY}' entry. Choose a Duet '{kind}' file."
         )
     if header["kind"] != kind:
-        raise ValueError(f"{path} holds '{header['kind']}' weights where '{kind}' weights are needed.")
+        raise ValueError(
+            f"{path} holds '{header['kind']}' weights, but '{kind}' weights are required. Choose a file of that kind."
+        )
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     return WeightsFile(
         path,
@@ -98,7 +100,11 @@ def load_weights(path: Path, kind: str) -> WeightsFile:
 
 
 def fill(module: M, tensors: dict[str, Tensor], *, source: Path) -> M:
-    """Load ``tensors`` into ``module``, every key once and nothing left over."""
+    """Load ``tensors`` into ``module`` and freeze it.
+
+    Raises:
+        ValueError: missing or unexpected keys, or wrong shapes; ``source`` is named.
+    """
     try:
         module.load_state_dict(tensors, strict=True)
     except RuntimeError as error:
@@ -107,7 +113,7 @@ def fill(module: M, tensors: dict[str, Tensor], *, source: Path) -> M:
 
 
 def to_half(module: nn.Module) -> dict[str, Tensor]:
-    """A module's state as float16, the form in which pocket weights are stored."""
+    """A module's state with floating-point tensors as float16, as pocket weights are stored."""
     return {
         name: value.detach().to("cpu", torch.float16) if value.is_floating_point() else value.cpu()
         for name, value in module.state_dict().items()

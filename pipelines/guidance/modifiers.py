@@ -1,4 +1,4 @@
-"""What can be done to a strategy of guidance: use it in part of the schedule, or tame what it does to the prediction."""
+"""Modifiers of a guidance strategy: limit it to part of the schedule, or limit its effect on the prediction."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .strategy import MAX_SCALE, PLAIN, Branch, Outputs, Strategy, Terms, active
 
 @dataclass(frozen=True)
 class Modifier(Strategy):
-    """A change of another strategy."""
+    """A strategy that modifies another strategy."""
 
     strategy: Strategy
 
@@ -32,7 +32,7 @@ class Modifier(Strategy):
 
 @dataclass(frozen=True)
 class UnimodalStrategy(Modifier):
-    """Another strategy with each stream on its context tokens alone: what the unimodal branch makes by itself."""
+    """Another strategy with both cross-modal directions closed: each stream is generated independently."""
 
     def __post_init__(self) -> None:
         _require_linear(self)
@@ -46,8 +46,8 @@ class UnimodalStrategy(Modifier):
 
 @dataclass(frozen=True)
 class PlanScale(Modifier):
-    """Another strategy, and away from what the network would make without the plan: + (scale - 1) (x0 - x0 without it), for
-    each stream. Scale 1 costs nothing."""
+    """Another strategy plus guidance towards the plan: + (scale - 1) (x0 - x0 without the plan), with a scale for each stream. Scale 1
+    has no effect and no cost."""
 
     video: float = 1.5
     audio: float = 1.5
@@ -70,7 +70,7 @@ class PlanScale(Modifier):
 
 @dataclass(frozen=True)
 class Strength(Modifier):
-    """A strategy whose effect is multiplied by ``gain`` of the noise level; at gain 0 only the plain branch is evaluated."""
+    """A strategy whose effect is multiplied by a gain that depends on the noise level. At gain 0 only the plain branch is evaluated."""
 
     @property
     def linear(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride] - a constant of the other strategies
@@ -78,7 +78,7 @@ class Strength(Modifier):
 
     @abstractmethod
     def gain(self, sigma: float) -> float:
-        """How much of the strategy is used at ``sigma``, 0 to 1."""
+        """Gain of the strategy at ``sigma``, from 0 to 1."""
 
     def terms(self, sigma: float) -> Terms:
         gain, inner = self.gain(sigma), self.strategy.terms(sigma)
@@ -102,14 +102,14 @@ class Strength(Modifier):
 
 @dataclass(frozen=True)
 class Window(Strength):
-    """A strategy between two noise levels, and nothing outside (limited interval: Kynkäänniemi et al., 2024)."""
+    """A strategy used only between two noise levels (guidance in a limited interval: Kynkäänniemi et al., 2024)."""
 
     start: float = 1.0
     end: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.end <= self.start <= 1:
-            raise ValueError(f"The window is from {self.start} to {self.end}; ask for 1 >= start >= end >= 0.")
+            raise ValueError(f"The window is from {self.start} to {self.end}; it must satisfy 1 >= start >= end >= 0.")
 
     def gain(self, sigma: float) -> float:
         return float(self.end <= sigma <= self.start)
@@ -117,7 +117,7 @@ class Window(Strength):
 
 @dataclass(frozen=True)
 class Schedule(Strength):
-    """A strategy whose strength goes in a straight line over the noise level, from ``start`` at 1 to ``end`` at 0."""
+    """A strategy whose gain is linear in the noise level: ``start`` at noise level 1, ``end`` at 0."""
 
     start: float = 1.0
     end: float = 0.0
@@ -133,7 +133,8 @@ class Schedule(Strength):
 
 @dataclass(frozen=True)
 class Rescale(Modifier):
-    """The guided x0 given back some of the spread of the unguided one, a share for each stream (Lin et al., 2023, eq. 15, 16)."""
+    """The guided x0 rescaled towards the standard deviation of the unguided x0 (Lin et al., 2023, eq. 15, 16), by a share for each
+    stream."""
 
     video: float = 0.7
     audio: float = 0.7
@@ -160,11 +161,11 @@ class Rescale(Modifier):
 
 @dataclass(frozen=True)
 class APG(Modifier):
-    """Adaptive projected guidance (Sadat et al., 2024): of each difference plain - branch, the part parallel to the plain x0,
-    which saturates, is kept only by the share ``parallel``, and its root mean square is held at ``limit`` (0: not held).
+    """Adaptive projected guidance (Sadat et al., 2024). Of each difference plain - branch, the component parallel to the plain x0, which
+    causes oversaturation, is multiplied by ``parallel``; the difference's root mean square is limited to ``limit`` (0: no limit).
 
-    The paper holds the norm; the mean serves streams of unequal size with one number. Its momentum is left out: it needs
-    memory from step to step, and a strategy is a value.
+    The paper limits the norm. The root mean square allows one number for streams of different sizes. The paper's momentum is
+    omitted because it needs state from step to step, and a strategy is an immutable value.
     """
 
     parallel: float = 0.0
@@ -175,7 +176,7 @@ class APG(Modifier):
         _require_linear(self)
         if not 0 <= self.parallel <= 1 or self.limit < 0:
             raise ValueError(
-                f"parallel is {self.parallel} and limit {self.limit}; parallel must be from 0 to 1, limit 0 (off) or more."
+                f"parallel is {self.parallel} and limit {self.limit}; parallel must be from 0 to 1 and limit at least 0 (0: off)."
             )
 
     @property
@@ -193,22 +194,22 @@ class APG(Modifier):
         plain, result = outputs[PLAIN], outputs[PLAIN]
         for branch, weights in terms.items():
             if branch != PLAIN:
-                step = plain.map(lambda p, z: self._tamed(p - z, p), outputs[branch])
+                step = plain.map(lambda p, z: self._projected(p - z, p), outputs[branch])
                 result = result.map(lambda r, s, w: r - w * s, step, Streams(*weights))
         return result
 
-    def _tamed(self, difference: Tensor, plain: Tensor) -> Tensor:
+    def _projected(self, difference: Tensor, plain: Tensor) -> Tensor:
         if self.limit:
-            size = difference.square().mean(_inner(difference), keepdim=True).sqrt()
-            difference = difference * (self.limit / size.clamp_min(1e-8)).clamp_max(1)
+            rms = difference.square().mean(_inner(difference), keepdim=True).sqrt()
+            difference = difference * (self.limit / rms.clamp_min(1e-8)).clamp_max(1)
         along = _projection(difference, plain) * plain
         return difference - (1 - self.parallel) * along
 
 
 @dataclass(frozen=True)
 class CFGZero(Modifier):
-    """CFG-zero* (Fan et al., 2025): each other branch's velocity is first scaled to the plain one's by its projection,
-    and above the noise level ``still`` nothing moves (and nothing is evaluated)."""
+    """CFG-zero* (Fan et al., 2025): the velocity of every other branch is first scaled by the projection of the plain velocity onto it.
+    Above the noise level ``still`` the velocity is zero and no branch is evaluated."""
 
     still: float = 1.0
     linear = False
@@ -216,7 +217,7 @@ class CFGZero(Modifier):
     def __post_init__(self) -> None:
         _require_linear(self)
         if not 0 < self.still <= 1:
-            raise ValueError(f"still is {self.still}; it must be above 0 and at most 1 (1: every step moves).")
+            raise ValueError(f"still is {self.still}; it must be above 0 and at most 1 (1: no step is skipped).")
 
     def branches(self, sigma: float) -> list[Branch]:
         return [] if sigma > self.still else _with_plain(self.strategy.branches(sigma), wanted=True)
@@ -238,16 +239,18 @@ class CFGZero(Modifier):
 def _require_linear(modifier: Modifier) -> None:
     if not modifier.strategy.linear:
         raise ValueError(
-            f"{type(modifier).__name__} changes the branches' answers and must come right after the strategy, "
+            f"{type(modifier).__name__} modifies the branches' predictions and must come right after the strategy, "
             f"not after {type(modifier.strategy).__name__}. Swap the two."
         )
 
 
 def _with_plain(branches: list[Branch], *, wanted: bool) -> list[Branch]:
+    """``branches`` with the plain branch in front if it is ``wanted`` and absent."""
     return branches if PLAIN in branches or not wanted else [PLAIN, *branches]
 
 
 def _inner(z: Tensor) -> list[int]:
+    """All dimensions except the batch."""
     return list(range(1, z.ndim))
 
 

@@ -1,4 +1,4 @@
-"""Samplers of a rectified flow. They see only ``denoise(x, sigma)``: guidance, routes and parameterisation lie outside.
+"""Samplers of a rectified flow. They only call ``denoise(x, sigma)`` and know nothing of guidance, routes or parameterisation.
 
 x = (1 - sigma) x0 + sigma noise, so dx/dsigma = (x - x0) / sigma.
 """
@@ -16,6 +16,9 @@ from ..core.keep import KeepMask, expand_over_latent
 from ..core.streams import Latents, Streams
 from .strategy import Denoise
 
+Progress = Callable[[int, Latents], object]  # called with the number of finished steps and the predicted x0
+SHIFT = 3.0
+
 
 def keep_clean(denoise: Denoise, mask: KeepMask) -> Denoise:
     """A denoiser that sees kept latent frames clean (noise level 0), as in training, and returns them unchanged."""
@@ -30,12 +33,12 @@ def keep_clean(denoise: Denoise, mask: KeepMask) -> Denoise:
     return keep
 
 
-Progress = Callable[[int, Latents], object]
-SHIFT = 3.0
-
-
 def flow_sigmas(steps: int, *, shift: float = SHIFT) -> Float[Tensor, " levels"]:
-    """Noise levels from 1 down to 0, moved towards 1 by s' = shift s / (1 + (shift - 1) s) (Esser et al., 2024, eq. 23)."""
+    """Noise levels from 1 down to 0, moved towards 1 by s' = shift s / (1 + (shift - 1) s) (Esser et al., 2024, eq. 23).
+
+    Raises:
+        ValueError: ``steps`` outside 1 to 1000.
+    """
     if not 1 <= steps <= 1000:
         raise ValueError(f"steps is {steps}; it must be from 1 to 1000.")
     s = torch.linspace(1, 0, steps + 1)
@@ -43,9 +46,10 @@ def flow_sigmas(steps: int, *, shift: float = SHIFT) -> Float[Tensor, " levels"]
 
 
 def initial_noise(sizes: Streams[tuple[int, ...]], seeds: Sequence[int]) -> Latents:
-    """Standard normal latents [b, *size], clip k from ``seeds[k]`` alone, so that a take does not depend on its batch.
+    """Standard normal latents [b, *size]. Clip k depends on ``seeds[k]`` only, not on the rest of the batch.
 
-    Video is drawn first, then audio, from one CPU generator: the same numbers on every machine, and ComfyUI's for one clip.
+    Video is drawn first, then audio, from one CPU generator: the numbers are the same on every machine, and for batch size 1 they
+    equal ComfyUI's.
     """
     rows = []
     for seed in seeds:
@@ -60,6 +64,7 @@ def initial_noise(sizes: Streams[tuple[int, ...]], seeds: Sequence[int]) -> Late
 
 
 def _slope(x: Latents, x0: Latents, sigma: float) -> Latents:
+    """dx/dsigma = (x - x0) / sigma."""
     return x.map(lambda a, b: (a - b) / sigma, x0)
 
 
@@ -68,7 +73,7 @@ def _move(x: Latents, slope: Latents, delta: float) -> Latents:
 
 
 def euler(denoise: Denoise, x: Latents, sigmas: Tensor, *, progress: Progress | None = None) -> Latents:
-    """Euler's method: one evaluation a step, order 1."""
+    """Euler's method: order 1, one evaluation per step."""
     levels = sigmas.tolist()
     for i, (sigma, following) in enumerate(pairwise(levels)):
         x0 = denoise(x, sigma)
@@ -79,7 +84,7 @@ def euler(denoise: Denoise, x: Latents, sigmas: Tensor, *, progress: Progress | 
 
 
 def heun(denoise: Denoise, x: Latents, sigmas: Tensor, *, progress: Progress | None = None) -> Latents:
-    """Heun's method: the mean of the slopes at both ends, order 2; the last step to 0 is Euler's."""
+    """Heun's method: order 2, the mean of the slopes at both ends of a step. The last step, to sigma 0, is an Euler step."""
     levels = sigmas.tolist()
     for i, (sigma, following) in enumerate(pairwise(levels)):
         x0 = denoise(x, sigma)

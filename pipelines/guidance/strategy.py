@@ -1,7 +1,7 @@
-"""Guidance as a value: a strategy says which branches to evaluate at a noise level, and how their answers make one.
+"""Guidance strategies: which branches to evaluate at a noise level, and how to combine their predictions.
 
-A branch is one evaluation of the network under other conditions. Because a branch without weight is not evaluated,
-neutral scales, windows and schedules cost nothing by construction. Everything is over x0 predictions, stream by stream.
+A branch is one evaluation of the network under some conditions. Branches with zero weight are not evaluated, so neutral
+scales, windows and schedules have no cost. Predictions are of x0, separately for each stream.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ Outputs = Mapping["Branch", Latents]
 
 @dataclass(frozen=True)
 class Branch:
-    """One evaluation: with the text or the null text, with the plan or none, with each cross-modal direction open or closed.
+    """One evaluation: with the text or the null text, with or without the plan, and with each cross-modal direction open or closed.
 
-    A closed direction answers from the learnt context tokens alone; ``masked`` makes it add nothing instead, which is all
-    that a network without context tokens can do, and which none was trained for.
+    A closed direction attends to the learnable context tokens only. With ``masked`` it adds nothing instead: the only option for a
+    network without context tokens, and not a condition that any network was trained with.
     """
 
     text: bool = True
@@ -42,12 +42,12 @@ Terms = dict[Branch, tuple[float, float]]  # weights for video and for audio; ea
 
 
 def active_terms(terms: Terms) -> Terms:
-    """The branches that have any weight."""
+    """The branches with a weight other than zero."""
     return {branch: weights for branch, weights in terms.items() if any(weights)}
 
 
 def combine_terms(outputs: Outputs, terms: Terms) -> Latents:
-    """The weighted sum of the branches' predictions, for each stream with its own weights."""
+    """The weighted sum of the branches' predictions, with separate weights for each stream."""
 
     def total(stream: str, column: int) -> Tensor | None:
         pairs = ((w[column], getattr(outputs[branch], stream)) for branch, w in terms.items() if w[column])
@@ -58,20 +58,20 @@ def combine_terms(outputs: Outputs, terms: Terms) -> Latents:
 
 
 class Strategy(ABC):
-    """A guidance rule. Linear ones are told by their ``terms`` alone."""
+    """A guidance rule. A linear strategy is fully described by its ``terms``."""
 
     linear = True
 
     @abstractmethod
     def terms(self, sigma: float) -> Terms:
-        """The branches and their weights at noise level ``sigma`` in 0..1."""
+        """The branches and their weights at the noise level ``sigma`` in 0..1."""
 
     def branches(self, sigma: float) -> list[Branch]:
-        """What must be evaluated at ``sigma``."""
+        """The branches to evaluate at ``sigma``."""
         return list(active_terms(self.terms(sigma)))
 
     def possible_branches(self) -> list[Branch]:
-        """What may be evaluated at some noise level or other."""
+        """All branches that may be evaluated at some noise level."""
         return self.branches(1.0)
 
     def combine(self, x: Latents, sigma: float, outputs: Outputs) -> Latents:
@@ -80,14 +80,18 @@ class Strategy(ABC):
 
 
 def check_scale(name: str, value: float) -> None:
-    """Refuse a scale outside 0..``MAX_SCALE``."""
+    """Check a guidance scale.
+
+    Raises:
+        ValueError: ``value`` outside 0 to ``MAX_SCALE``; the message starts with ``name``.
+    """
     if not 0 <= value <= MAX_SCALE:
-        raise ValueError(f"{name} is {value}; it must be from 0 to {MAX_SCALE:g}. 1 is off, 2 to 5 is usual.")
+        raise ValueError(f"{name} is {value}; it must be from 0 to {MAX_SCALE:g}. 1 is off; typical values are 2 to 5.")
 
 
 @dataclass(frozen=True)
 class PerStreamCFG(Strategy):
-    """Classifier-free guidance with a scale for each stream: x0(null) + s (x0(text) - x0(null)). Scale 1 is no guidance."""
+    """Classifier-free guidance with a scale s for each stream: x0(null) + s (x0(text) - x0(null)). Scale 1 is no guidance."""
 
     video: float = 3.0
     audio: float = 3.0
@@ -102,15 +106,15 @@ class PerStreamCFG(Strategy):
 
 @dataclass(frozen=True)
 class Form:
-    """One way to combine text t and context c: weights of x0(y,x), x0(0,x), x0(y,k), x0(0,k), where y is the text, 0 the
-    null text, x the other stream, k the null of the cross-modal direction. ``label`` is the name that artists see."""
+    """One way to combine the text scale t and the context scale c: weights of x0(y,x), x0(0,x), x0(y,k), x0(0,k), where y is the
+    text, 0 the null text, x the other stream and k the null of the cross-modal direction. ``label`` is the name in the user interface."""
 
     label: str
     weights: Callable[[float, float], tuple[float, float, float, float]]
 
 
-# papers.md 1.7: CCL gives no equation, so that all of these are our reconstruction. fsum rounds once: a neutral scale
-# then leaves exactly the other one.
+# CCL (arXiv 2603.18600) gives no equation for UCG; these forms are our reconstruction. fsum rounds once, so that a neutral
+# scale leaves the other scale exactly unchanged.
 FORMS = {
     "U1": Form("text and sync as one (U1)", lambda t, c: (t, 0.0, 0.0, 1 - t)),
     "U2": Form("text, then sync (U2)", lambda t, c: (c, 0.0, t - c, 1 - t)),
@@ -123,10 +127,10 @@ FORMS = {
 
 @dataclass(frozen=True)
 class UCG(Strategy):
-    """CCL's unconditional context guidance: the null of a cross-modal direction is what its context tokens answer.
+    """CCL's unconditional context guidance: a closed cross-modal direction attends to its context tokens and serves as the null.
 
-    ``video`` and ``audio`` scale the text, ``a2v`` and ``v2a`` the other stream. U1 and U4 read only the text scales, U5
-    only the others. ``masked`` closes a direction by adding nothing: cross-modal guidance with an untrained null.
+    ``video`` and ``audio`` scale the text, ``a2v`` and ``v2a`` the other stream. U1 and U4 use only the text scales, U5 only
+    the cross-modal ones. With ``masked`` a closed direction adds nothing: cross-modal guidance with an untrained null.
     """
 
     form: str = "U2"
@@ -150,7 +154,7 @@ class UCG(Strategy):
         return dict(zip(branches, zip(*columns, strict=True), strict=True))
 
 
-# Chosen on the development list: weights/bench/guidance.md.
+# Chosen on the development prompts; results in weights/bench/guidance.md.
 DEFAULT = UCG("U2'", video=2.0, audio=2.0, a2v=5.0, v2a=5.0)
 
 
@@ -166,5 +170,5 @@ def guided(evaluate: Callable[[Sequence[Branch], Latents, float], Sequence[Laten
 
 
 def passes_per_step(strategy: Strategy, sigma: float = 1.0) -> int:
-    """How many evaluations of the network one step costs at ``sigma``."""
+    """Number of network evaluations per step at ``sigma``."""
     return len(strategy.branches(sigma))

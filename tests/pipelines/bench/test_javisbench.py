@@ -151,7 +151,7 @@ def test_mistakes_are_told_before_anything_is_measured(bench, capsys):
         EmbeddingFile.read(bench / "c.safetensors")
     (bench / "cut.safetensors").write_bytes(b"nothing")
     for read in (EmbeddingFile.read, read_features):
-        with pytest.raises(ValueError, match="not a whole safetensors file"):
+        with pytest.raises(ValueError, match="not a complete safetensors file"):
             read(bench / "cut.safetensors")
     save_file({"i3d-400/clips": torch.zeros(2, 2)}, bench / "half.safetensors")
     with pytest.raises(ValueError, match="in pairs"):

@@ -1,4 +1,4 @@
-"""Files in and out: whole or absent, ours or refused with a reason."""
+"""Weights files and atomic outputs: round trips, damaged and foreign files, interrupted writes."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ def saved(tmp_path):
     return path
 
 
-def test_weights_come_back_with_what_they_are(saved):
+def test_saved_weights_load_with_kind_config_and_record(saved):
     file = load_weights(saved, "thing")
     assert (file.kind, file.config, file.record, file.path) == ("thing", {"n": 1}, {"steps": 5}, saved)
     assert torch.equal(file.tensors["a"], torch.arange(6).float().view(2, 3).T)
@@ -42,21 +42,21 @@ def broken(tmp_path, saved, case):
 
 
 @pytest.mark.parametrize("case", ["truncated", "headless", "empty", "text", "pickle"])
-def test_a_damaged_file_is_named(tmp_path, saved, case):
-    with pytest.raises(ValueError, match=rf"{case}\.safetensors is not a whole safetensors file"):
+def test_the_error_for_a_damaged_file_names_it(tmp_path, saved, case):
+    with pytest.raises(ValueError, match=rf"{case}\.safetensors is not a complete safetensors file"):
         load_weights(broken(tmp_path, saved, case), "thing")
 
 
-def test_a_foreign_a_missing_and_an_unfitting_file_are_told_apart(tmp_path, saved):
-    with pytest.raises(ValueError, match=r"foreign\.safetensors is a safetensors file, but not one of Duet's"):
+def test_foreign_missing_and_wrong_kind_files_have_their_own_errors(tmp_path, saved):
+    with pytest.raises(ValueError, match=r"foreign\.safetensors is a safetensors file that Duet did not write"):
         load_weights(broken(tmp_path, saved, "foreign"), "thing")
     with pytest.raises(ValueError, match=r"missing\.safetensors does not exist"):
         load_weights(broken(tmp_path, saved, "missing"), "thing")
-    with pytest.raises(ValueError, match="holds 'thing' weights where 'pocket-av' weights are needed"):
+    with pytest.raises(ValueError, match="holds 'thing' weights, but 'pocket-av' weights are required"):
         load_weights(saved, "pocket-av")
 
 
-def test_weights_that_do_not_fit_their_configuration_are_named(saved):
+def test_weights_that_do_not_fit_their_configuration_are_refused(saved):
     with pytest.raises(ValueError, match=r"x\.safetensors does not fit its own configuration: .*Missing key"):
         fill(torch.nn.Linear(2, 2), load_weights(saved, "thing").tensors, source=saved)
 
@@ -65,15 +65,15 @@ def test_weights_that_do_not_fit_their_configuration_are_named(saved):
     ("kind", "loader"),
     [("pocket-av", load_network), ("pocket-text", load_text_encoder), ("video-codec", load_video_codec)],
 )
-@pytest.mark.parametrize("config", [{}, {"strange": 1}])
-def test_a_configuration_of_another_version_is_named(tmp_path, kind, loader, config):
+@pytest.mark.parametrize("config", [{}, {"unknown": 1}])
+def test_a_configuration_of_another_version_is_refused(tmp_path, kind, loader, config):
     path = tmp_path / "other.safetensors"
     save_weights(path, {"a": torch.zeros(1)}, kind=kind, config=config, record={})
     with pytest.raises(ValueError, match=rf"'{kind}' file's configuration does not fit"):
         loader(path)
 
 
-def test_shipped_files_load():
+def test_shipped_files_load_and_have_a_record():
     assert all(load_weights(path, kind).record["stage"] for kind, path in FILES.items())
 
 
@@ -93,13 +93,13 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, err
     assert path.read_text() == "finished"
 
 
-def test_a_finished_write_takes_the_place(tmp_path):
+def test_a_finished_write_creates_only_the_output(tmp_path):
     with atomic_output(tmp_path / "out.txt") as temporary:
         temporary.write_text("new")
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("out.txt", "new")]
 
 
-def test_places_that_cannot_be_written_are_told_before_the_work(tmp_path, monkeypatch):
+def test_check_output_path_refuses_unwritable_outputs(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="is a folder"):
         check_output_path(tmp_path)
     with pytest.raises(ValueError, match="does not exist"):

@@ -1,4 +1,4 @@
-"""Seconds, frames, samples and tokens meet in one place."""
+"""Conversions between seconds, frames, latent frames and samples."""
 
 import pytest
 from hypothesis import given
@@ -10,7 +10,7 @@ from duet_av.pipelines.core.sizes import MEL_HOP, MEL_STRIDE, ClipShape, latent_
 @given(
     seconds=st.floats(0.25, 30.0), fps=st.sampled_from([16, 24, 25, 30]), rate=st.sampled_from([16_000, 44_100, 48_000])
 )
-def test_both_streams_last_as_long(seconds, fps, rate):
+def test_both_streams_have_the_same_duration(seconds, fps, rate):
     shape = ClipShape(seconds, fps, 64, 64, rate)
     assert shape.frames % 4 == 0
     assert shape.duration == pytest.approx(seconds, abs=4.5 / fps)
@@ -20,12 +20,12 @@ def test_both_streams_last_as_long(seconds, fps, rate):
     assert shape.samples <= span < shape.samples + MEL_HOP * MEL_STRIDE
 
 
-def test_the_pocket_clip():
+def test_default_size_is_the_pocket_clip():
     shape = ClipShape()
     assert (shape.frames, shape.samples, shape.video_latent, shape.audio_latent) == (32, 32_000, (8, 8, 8), 32)
 
 
-def test_times_are_centres():
+def test_latent_times_are_centres():
     assert latent_times(4, 0.25).tolist() == [0.125, 0.375, 0.625, 0.875]
 
 
@@ -41,6 +41,6 @@ def test_times_are_centres():
         ({"fps": 0}, "fps is 0 and sample_rate 16000; both must be at least 1"),
     ],
 )
-def test_sizes_that_cannot_be_are_refused(changes, message):
+def test_invalid_sizes_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         ClipShape(**changes)

@@ -1,4 +1,4 @@
-"""Modifiers of a strategy: neutral ones are bit for bit their absence, and each does what its paper says."""
+"""Modifiers of a strategy: neutral settings change nothing, bit for bit, and each modifier follows its paper."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ X = draw(0)
 
 
 class Backbone:
-    """Fixed answers for each branch; remembers what it was asked."""
+    """Fixed predictions for each branch; records the branches of each call."""
 
     def __init__(self):
         self.asked = []
@@ -52,20 +52,20 @@ def same(a, b):
         lambda s: APG(s, 1.0, 0.0),
     ],
 )
-def test_a_neutral_modifier_is_bit_for_bit_its_absence(strategy, neutral):
+def test_neutral_modifier_changes_nothing_bit_for_bit(strategy, neutral):
     (out, asked), (expected, needed) = answer(neutral(strategy)), answer(strategy)
     assert same(out, expected)
     assert asked == needed
 
 
 @pytest.mark.parametrize("modifier", [Rescale, APG, CFGZero, lambda s: Schedule(s, 0.3, 0.6)])
-def test_nothing_is_modified_where_nothing_is_guided(modifier):
+def test_modifiers_do_not_change_an_unguided_prediction(modifier):
     (out, asked), (expected, _) = answer(modifier(NEUTRAL)), answer(NEUTRAL)
     assert torch.allclose(out.video, expected.video, atol=1e-6)
     assert asked == [PLAIN]
 
 
-def test_outside_its_window_a_strategy_costs_one_pass():
+def test_strategy_outside_its_window_costs_one_pass():
     window = Window(CFG, start=0.8, end=0.4)
     for sigma, inside in ((0.9, False), (0.8, True), (0.4, True), (0.39, False)):
         out, asked = answer(window, sigma)
@@ -76,7 +76,7 @@ def test_outside_its_window_a_strategy_costs_one_pass():
 
 
 @given(gain=st.floats(0.05, 0.95))
-def test_a_schedule_lies_between_plain_and_guided(gain):
+def test_schedule_interpolates_between_plain_and_guided(gain):
     out, _ = answer(Schedule(CFG, gain, gain))
     plain, full = answer(NEUTRAL)[0], answer(CFG)[0]
     assert torch.allclose(out.video, plain.video.lerp(full.video, gain), atol=1e-5)
@@ -84,18 +84,18 @@ def test_a_schedule_lies_between_plain_and_guided(gain):
     assert torch.allclose(through.audio, plain.audio.lerp(answer(Rescale(CFG))[0].audio, gain), atol=1e-5)
 
 
-def test_a_schedule_runs_over_the_noise_level():
+def test_schedule_gain_is_linear_in_the_noise_level():
     assert [Schedule(CFG, 1.0, 0.5).gain(sigma) for sigma in (1.0, 0.5, 0.0)] == [1.0, 0.75, 0.5]
 
 
-def test_rescale_gives_back_the_spread_of_each_stream():
+def test_rescale_restores_the_standard_deviation_of_each_stream():
     out, _ = answer(Rescale(CFG, video=1.0, audio=0.0))
     plain, full = answer(NEUTRAL)[0], answer(CFG)[0]
     assert torch.allclose(out.video.flatten(1).std(1), plain.video.flatten(1).std(1), atol=1e-4)
     assert torch.equal(out.audio, full.audio)
 
 
-def test_apg_takes_out_what_is_parallel_to_the_plain_prediction():
+def test_apg_removes_the_component_parallel_to_the_plain_prediction():
     out, _ = answer(APG(CFG))
     plain = answer(NEUTRAL)[0]
     step = (out.video - plain.video).flatten(1)
@@ -103,7 +103,7 @@ def test_apg_takes_out_what_is_parallel_to_the_plain_prediction():
     assert step.norm() > 1
 
 
-def test_apg_limits_each_difference():
+def test_apg_limits_the_root_mean_square_of_each_difference():
     """With scale s the step is (s - 1) times a difference whose root mean square is at most the limit."""
     out, _ = answer(APG(CFG, parallel=1.0, limit=0.1))
     step = out.video - answer(NEUTRAL)[0].video
@@ -120,13 +120,13 @@ def test_cfg_zero_scales_the_null_velocity_by_its_projection():
     assert torch.allclose(out.video, expected, atol=1e-4)
 
 
-def test_above_its_level_cfg_zero_holds_still_and_evaluates_nothing():
+def test_cfg_zero_above_its_noise_level_evaluates_nothing():
     out, asked = answer(CFGZero(CFG, still=0.9), sigma=1.0)
     assert same(out, X)
     assert asked == []
 
 
-def test_an_absent_stream_stays_absent():
+def test_absent_stream_stays_absent():
     alone = lambda branches, x, sigma: [Streams(z.video) for z in Backbone()(branches, x, sigma)]  # noqa: E731 - one use
     for strategy in (*STRATEGIES, Rescale(CFG), APG(CFG), CFGZero(CFG), Schedule(CFG, 0.5, 0.5)):
         out = guided(alone, strategy)(Streams(X.video), 0.5)
@@ -136,7 +136,7 @@ def test_an_absent_stream_stays_absent():
 
 @pytest.mark.parametrize("wrap", [APG, CFGZero, UnimodalStrategy])
 @pytest.mark.parametrize("inner", [Rescale(CFG), Window(APG(CFG))])
-def test_what_changes_the_branches_comes_first(wrap, inner):
+def test_modifiers_of_branches_must_follow_the_strategy_directly(wrap, inner):
     with pytest.raises(ValueError, match=r"right after the strategy.*Swap"):
         wrap(inner)
 
@@ -151,6 +151,6 @@ def test_what_changes_the_branches_comes_first(wrap, inner):
         lambda: CFGZero(CFG, 0.0),
     ],
 )
-def test_values_that_cannot_be_are_refused(wrong):
-    with pytest.raises(ValueError, match=r"must be|ask for"):
+def test_invalid_values_are_refused(wrong):
+    with pytest.raises(ValueError, match=r"must be|must satisfy"):
         wrong()

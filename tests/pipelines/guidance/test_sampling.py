@@ -1,4 +1,4 @@
-"""Samplers on data whose answer is known, schedules and noise."""
+"""Samplers on data with a known solution, schedules and initial noise."""
 
 import math
 
@@ -35,19 +35,19 @@ def test_samplers_converge_at_their_order(sampler, order):
 
 
 @pytest.mark.parametrize("sampler", [euler, heun])
-def test_an_absent_stream_stays_absent(sampler):
+def test_absent_stream_stays_absent(sampler):
     out = sampler(gaussian_denoiser, Streams(None, torch.randn(8)), flow_sigmas(3))
     assert out.video is None
     assert out.audio.shape == (8,)
 
 
-def test_progress_is_told_after_every_step():
+def test_progress_is_called_after_every_step():
     seen = []
     euler(gaussian_denoiser, Streams(torch.randn(4)), flow_sigmas(5), progress=lambda step, _: seen.append(step))
     assert seen == [1, 2, 3, 4, 5]
 
 
-def test_the_schedule_runs_from_one_to_nought_and_never_rises():
+def test_schedule_decreases_from_one_to_zero():
     sigmas = flow_sigmas(25)
     assert (len(sigmas), sigmas[0].item(), sigmas[-1].item()) == (26, 1.0, 0.0)
     assert (sigmas.diff() < 0).all()
@@ -55,19 +55,19 @@ def test_the_schedule_runs_from_one_to_nought_and_never_rises():
 
 
 @pytest.mark.parametrize("steps", [0, -3, 1001])
-def test_impossible_numbers_of_steps_are_refused(steps):
+def test_invalid_numbers_of_steps_are_refused(steps):
     with pytest.raises(ValueError, match=f"steps is {steps}; it must be from 1 to 1000"):
         flow_sigmas(steps)
 
 
-def test_a_take_does_not_depend_on_its_batch():
+def test_noise_of_a_clip_does_not_depend_on_its_batch():
     sizes = Streams((3, 2, 4, 4), (5, 8))
     batch, single = initial_noise(sizes, [4, 5, 6]), initial_noise(sizes, [5])
     assert torch.equal(batch.video[1:2], single.video)
     assert torch.equal(batch.audio[1:2], single.audio)
 
 
-def test_noise_is_the_hosts_for_one_clip():
+def test_noise_equals_the_hosts_for_one_clip():
     noise = initial_noise(Streams((3, 2, 4, 4), (5, 8)), [9])
     torch.manual_seed(9)
     assert torch.equal(noise.video, torch.randn(1, 3, 2, 4, 4))

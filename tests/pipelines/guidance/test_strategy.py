@@ -1,4 +1,4 @@
-"""Strategies as values, and the branches they cost."""
+"""Strategies: their weights, the branches they evaluate, and the routes of each branch."""
 
 import pytest
 import torch
@@ -23,12 +23,12 @@ X = Streams(torch.zeros(1), torch.zeros(1))
 
 
 def answer(branches, _x, _sigma):
-    """Text says 10 and 20, the null text 1 and 2."""
+    """Predictions 10 and 20 with the text, 1 and 2 with the null text."""
     return [Streams(torch.tensor([10.0 if b.text else 1.0]), torch.tensor([20.0 if b.text else 2.0])) for b in branches]
 
 
 @given(video=st.floats(0, 20), audio=st.floats(0, 20))
-def test_each_stream_is_null_plus_scale_times_difference(video, audio):
+def test_cfg_is_null_plus_scale_times_difference(video, audio):
     out = guided(answer, PerStreamCFG(video, audio))(X, 0.5)
     assert out.video.item() == pytest.approx(1 + video * 9, rel=1e-4, abs=1e-4)
     assert out.audio.item() == pytest.approx(2 + audio * 18, rel=1e-4, abs=1e-4)
@@ -50,12 +50,12 @@ def test_a_branch_without_weight_is_not_evaluated(scales, passes):
     assert passes_per_step(PerStreamCFG(*scales)) == passes
 
 
-def test_neutral_scales_are_the_prediction_bit_for_bit():
+def test_neutral_scales_return_the_prediction_bit_for_bit():
     assert active_terms(PerStreamCFG(1.0, 1.0).terms(0.3)) == {Branch(): (1.0, 1.0)}
     assert guided(answer, PerStreamCFG(1.0, 1.0))(X, 0.3).video.item() == 10.0
 
 
-def test_an_absent_stream_is_combined_to_none():
+def test_absent_stream_stays_absent():
     outputs = {PLAIN: Streams(torch.ones(1)), Branch(text=False): Streams(torch.ones(1) * 3)}
     out = combine_terms(outputs, dict.fromkeys(outputs, (0.5, 0.5)))
     assert out.video.item() == 2.0
@@ -63,12 +63,12 @@ def test_an_absent_stream_is_combined_to_none():
 
 
 @pytest.mark.parametrize("scale", [-1.0, float("nan"), float("inf"), 101.0])
-def test_absurd_scales_are_refused(scale):
+def test_invalid_scales_are_refused(scale):
     with pytest.raises(ValueError, match=f"audio guidance scale is {scale}"):
         PerStreamCFG(3.0, scale)
 
 
-def test_branches_that_share_a_pass_are_their_separate_passes(network, inputs):
+def test_branches_in_one_pass_equal_separate_passes(network, inputs):
     x, _, text = inputs
     denoise = PocketDenoiser(network, text, text.map(torch.zeros_like))
     branches = [Branch(), Branch(text=False), Branch(a2v=False), Branch(v2a=False), Branch(a2v=False, v2a=False)]
@@ -79,8 +79,8 @@ def test_branches_that_share_a_pass_are_their_separate_passes(network, inputs):
         assert torch.allclose(out.audio, single.audio, atol=1e-5)
 
 
-def test_each_direction_is_severed_by_its_own_flag(make_network, inputs):
-    """In one block nothing comes back by way of the other stream."""
+def test_each_direction_is_closed_by_its_own_flag(make_network, inputs):
+    """With one block, no information returns through the other stream."""
     x, _, text = inputs
     denoise = PocketDenoiser(make_network(depth=1), text, text)
     joint, deaf, blind = denoise([Branch(), Branch(a2v=False), Branch(v2a=False)], x, 0.6)
@@ -90,8 +90,8 @@ def test_each_direction_is_severed_by_its_own_flag(make_network, inputs):
     assert not torch.allclose(joint.audio, blind.audio, atol=1e-3)
 
 
-def test_a_closed_direction_answers_from_its_context_tokens_or_adds_nothing(make_network, inputs):
-    """With W_O and its bias at zero context attention adds nothing, which is what ``masked`` stands for."""
+def test_closed_direction_uses_context_tokens_or_adds_nothing(make_network, inputs):
+    """With a zero output projection, context attention adds nothing, which is what ``masked`` means."""
     x, _, text = inputs
     network = make_network(depth=1)
     denoise = PocketDenoiser(network, text, text)
@@ -119,13 +119,13 @@ def test_the_weights_of_every_form_sum_to_one(form, **scales):
 
 
 @given(scale=SCALE)
-def test_equal_scales_make_u2_u2_prime_and_u1_one(scale):
+def test_u1_u2_and_u2_prime_agree_for_equal_scales(scale):
     same = [active_terms(UCG(form, scale, scale, scale, scale).terms(0.5)) for form in ("U1", "U2", "U2'")]
     assert same[0] == same[1] == same[2]
 
 
 @given(text=SCALE, audio=SCALE)
-def test_a_neutral_term_is_its_absence(text, audio):
+def test_neutral_scales_reduce_to_the_simpler_form(text, audio):
     without_context = active_terms(UCG("U3", text, audio, 1.0, 1.0).terms(0.5))
     assert (
         without_context
@@ -138,12 +138,12 @@ def test_a_neutral_term_is_its_absence(text, audio):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_all_scales_at_one_evaluate_the_plain_branch_alone(form):
+def test_all_scales_at_one_evaluate_only_the_plain_branch(form):
     assert active_terms(UCG(form, 1.0, 1.0, 1.0, 1.0).terms(0.5)) == {PLAIN: (1.0, 1.0)}
 
 
 @pytest.mark.parametrize(("form", "passes"), [("U1", 2), ("U2", 3), ("U2'", 3), ("U3", 3), ("U4", 2), ("U5", 2)])
-def test_passes_of_each_form(form, passes):
+def test_number_of_passes_of_each_form(form, passes):
     assert passes_per_step(UCG(form, 3.0, 3.0, 2.0, 2.0)) == passes
 
 
@@ -164,8 +164,8 @@ def quadrants(branches, _x, _sigma):
         ("U5", 11 + 2 * 1100),
     ],
 )
-def test_forms_weigh_main_effects_and_interaction_as_the_notes_say(form, expected):
-    """papers.md 1.7: x0 = m + T + X + I; U3 multiplies the interaction by s_t + s_c - 1."""
+def test_forms_weight_main_effects_and_interaction(form, expected):
+    """x0 = mean + text + context + interaction; U3 multiplies the interaction by s_t + s_c - 1."""
     assert guided(quadrants, UCG(form, 3.0, 3.0, 2.0, 2.0))(X, 0.5).video.item() == pytest.approx(expected)
 
 
@@ -175,6 +175,6 @@ def test_each_direction_has_its_own_scale():
 
 
 @pytest.mark.parametrize(("change", "named"), [({"form": "U9"}, "U9"), ({"v2a": -1.0}, "v2a"), ({"a2v": 101.0}, "a2v")])
-def test_ucg_refuses_what_cannot_be(change, named):
+def test_ucg_refuses_invalid_values(change, named):
     with pytest.raises(ValueError, match=named):
         UCG(**change)

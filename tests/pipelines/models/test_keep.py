@@ -74,7 +74,7 @@ def test_what_is_kept_is_not_made(keep, video, audio):
         ("sound", 0.0, 1.0, "keep is 'sound'; it must be one of video, audio"),
         ("a range of seconds", 1.0, 1.0, "begin before it ends"),
         ("a range of seconds", 0.0, 2.5, "lie in the clip, 0 to 2 s"),
-        ("a range of seconds", 0.0, 2.0, "nothing is left to make"),
+        ("a range of seconds", 0.0, 2.0, "nothing is left to regenerate"),
     ],
 )
 def test_what_cannot_be_kept_is_refused(keep, start, end, message):

@@ -97,7 +97,7 @@ def test_a_plan_is_kept_and_read_back(tmp_path):
         read_timeline(tmp_path / "b.plan.json")
     for broken in ("{", "[]", '{"video": 1, "audio": "", "timeline": null, "seed": 0}', '{"video": "a"}'):
         (tmp_path / "c.plan.json").write_text(broken)
-        with pytest.raises(ValueError, match="It is no plan"):
+        with pytest.raises(ValueError, match="Not a saved plan"):
             read_plan(tmp_path / "c.plan.json")
 
 
