@@ -26,8 +26,8 @@ DEFAULT_STEPS = 25
 @dataclass(frozen=True)
 class Request:
     """What to make: one clip for each prompt, clip k from ``seed + k``. ``audio`` None takes the video's words; ``plan`` is for a
-    network with plan layers, ``prior`` for one with prior layers, ``adapter`` for one with an adapter's; ``given`` is kept as it
-    is."""
+    network with plan layers, ``prior`` for one with prior layers, ``adapter`` for one with an adapter's; ``keep`` says
+    which latent frames are kept unchanged."""
 
     prompts: Sequence[str]
     audio: Sequence[str] | None = None
@@ -40,7 +40,7 @@ class Request:
     plan: PlanStreams | None = None
     prior: BatchPrior | None = None
     adapter: AdapterStreams | None = None
-    given: KeepMask | None = None
+    keep: KeepMask | None = None
     shape: ClipShape = field(default_factory=ClipShape)
 
     def __post_init__(self) -> None:
@@ -82,18 +82,18 @@ def sample(network: TwinStreamDiT, text: TextEncoder, request: Request, *, progr
     null = text.embed([request.negative] * count)
     texts = Streams(video, video if request.audio is None else text.embed(list(request.audio)))
     noise = initial_noise(latent_sizes(network.config, request.shape), range(request.seed, request.seed + count))
-    given = request.given
+    keep = request.keep
     denoise = guided(
         PocketDenoiser(
             network,
             texts,
             Streams(null, null),
             conditions=Conditions(request.plan, request.prior, request.adapter or Streams()),
-            regenerate=given.made if given else Streams(),
+            regenerate=keep.regenerate if keep else Streams(),
         ),
         request.strategy,
     )
-    denoise = keep_clean(denoise, given) if given else denoise
+    denoise = keep_clean(denoise, keep) if keep else denoise
     return SAMPLERS[request.sampler](denoise, noise, sigmas, progress=progress)
 
 
@@ -125,8 +125,8 @@ def generate(
         plan = None if request.plan is None else select_rows(request.plan, rows)
         prior = None if request.prior is None else request.prior.rows(rows)
         adapter = None if request.adapter is None else select_rows(request.adapter, rows)
-        given = None if request.given is None else request.given.rows(rows)
-        own = {"audio": audio, "plan": plan, "prior": prior, "adapter": adapter, "given": given}
+        keep = None if request.keep is None else request.keep.rows(rows)
+        own = {"audio": audio, "plan": plan, "prior": prior, "adapter": adapter, "keep": keep}
         own["prompts"] = request.prompts[rows]
         part = replace(request, **own, seed=request.seed + start)
         clips += decode(model, sample(model.network, model.text, part, progress=progress), request.shape)
