@@ -86,6 +86,16 @@ class DuetDecode(io.ComfyNode):
                     advanced=True,
                     tooltip="Decode the picture in tiles: slower, for large sizes and little memory.",
                 ),
+                io.Float.Input(
+                    "fps",
+                    default=0.0,
+                    min=0.0,
+                    max=240.0,
+                    step=0.01,
+                    optional=True,
+                    tooltip="Frames per second. 0: the rate that the latent states. Latents sampled by ComfyUI's own nodes (LTX, H3) "
+                    "state none; enter the rate that the clip was generated for.",
+                ),
             ],
             outputs=[
                 io.Image.Output(display_name="images", is_output_list=True),
@@ -95,8 +105,10 @@ class DuetDecode(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, latent: dict, video_vae: io.Vae.Type, audio_vae: io.Vae.Type, tiling: bool) -> io.NodeOutput:
-        return io.NodeOutput(*decoded(latent, video_vae, audio_vae, tiling=tiling))
+    def execute(
+        cls, latent: dict, video_vae: io.Vae.Type, audio_vae: io.Vae.Type, tiling: bool, fps: float = 0.0
+    ) -> io.NodeOutput:
+        return io.NodeOutput(*decoded(latent, video_vae, audio_vae, tiling=tiling, fps=fps))
 
 
 class DuetMux(io.ComfyNode):

@@ -59,4 +59,12 @@ def sample_latent(
             callback=callback,
             seed=seed,
         )
-    return {**latent, "samples": comfy.nested_tensor.NestedTensor([stream.to("cpu") for stream in samples.unbind()])}
+    samples = comfy.nested_tensor.NestedTensor([stream.to("cpu") for stream in samples.unbind()])
+    return {**_stated_rate(guider), **latent, "samples": samples}
+
+
+def _stated_rate(guider: comfy.samplers.CFGGuider) -> dict[str, float]:
+    """The frame rate of the guider's prompts, as LTX's conditioning carries it; it travels on with the latent."""
+    conds = (entry for conds in guider.original_conds.values() for entry in conds)
+    rate = next((entry["frame_rate"] for entry in conds if entry.get("frame_rate")), None)
+    return {} if rate is None else {"frame_rate": float(rate)}

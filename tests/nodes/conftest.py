@@ -152,7 +152,7 @@ def h3(comfy):
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def words():
     """A CONDITIONING of random states: (seed, length, width, further entries)."""
     return _words

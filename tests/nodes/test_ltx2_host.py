@@ -1,0 +1,55 @@
+"""A tiny LTX-2 in its official layout through the host's own loaders and VAEs: our nodes take its rates, not the pocket model's."""
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from duet_av.pipelines.guidance.strategy import UCG
+
+FRAMES, SIZE = 33, (64, 96)
+
+
+@pytest.fixture(scope="module")
+def ltx2(comfy, words, tmp_path_factory):
+    import folder_paths
+    from comfy.sd import load_checkpoint_guess_config
+    from comfy_extras.nodes_lt_audio import LTXVAudioVAELoader, LTXVEmptyLatentAudio
+
+    sys.path.insert(0, str(Path(__file__).parent))
+    from ltx2_files import FPS, SAMPLE_RATE, TEXT_WIDTH, write_ltx2
+
+    path = tmp_path_factory.mktemp("checkpoints") / "tiny-ltx2.safetensors"
+    write_ltx2(path)
+    folder_paths.add_model_folder_path("checkpoints", str(path.parent))
+    model, _, video_vae, _ = load_checkpoint_guess_config(str(path), output_vae=True, output_clip=False)
+    audio_vae = LTXVAudioVAELoader.execute(path.name).args[0]
+    sound = LTXVEmptyLatentAudio.execute(FRAMES, FPS, 1, audio_vae).args[0]["samples"]
+    latent = {"samples": comfy.nested((torch.zeros(1, 128, 5, SIZE[0] // 32, SIZE[1] // 32), sound))}
+    prompt = [words(seed, 9, TEXT_WIDTH, frame_rate=FPS) for seed in (1, 2)]
+    return SimpleNamespace(
+        model=model, vaes=(video_vae, audio_vae), latent=latent, prompt=prompt, fps=FPS, sample_rate=SAMPLE_RATE
+    )
+
+
+@pytest.fixture(scope="module")
+def sampled(comfy, ltx2):
+    sigmas = torch.tensor([1.0, 0.5, 0.0])
+    guider = comfy.pack["DuetGuider"].execute(ltx2.model, ltx2.prompt[0], UCG(masked=True), ltx2.prompt[1]).args[0]
+    return comfy.pack["DuetSampler"].execute(guider, ltx2.latent, 3, 2, sigmas=sigmas).args[0]
+
+
+def test_a_decoded_clip_has_the_models_own_rates_and_both_streams_end_together(run, ltx2, sampled):
+    images, audio, fps = run("DuetDecode", sampled, *ltx2.vaes, False)
+    assert fps == ltx2.fps
+    assert images[0].shape == (FRAMES, *SIZE, 3)
+    assert audio[0]["sample_rate"] == ltx2.sample_rate
+    assert audio[0]["waveform"].shape[-1] == round(FRAMES / ltx2.fps * ltx2.sample_rate)
+
+
+def test_a_latent_without_a_rate_is_refused_before_anything_is_decoded(run, ltx2):
+    with pytest.raises(ValueError, match="does not state its frame rate"):
+        run("DuetDecode", ltx2.latent, *ltx2.vaes, False)
+    assert run("DuetDecode", ltx2.latent, *ltx2.vaes, False, 25.0)[2] == 25.0
