@@ -11,7 +11,7 @@ from ..pipelines.bench.takes import ANY, SCORES, Takes, compare, sweep, takes_of
 from ..pipelines.models.pocket.generate import DEFAULT_STEPS
 from . import inputs
 from .host.output import new_output
-from .host.sample import default_sampler, schedule
+from .host.sample import default_sampler, schedule, with_stated_rate
 from .host.takes import first_clip, sweep_folder, takes_from, taking, together
 from .types import CATEGORY
 from .types import Takes as TakesSocket
@@ -83,6 +83,7 @@ class DuetSeedSweep(io.ComfyNode):
         from ..pipelines.figures.takes import draw_takes
 
         sigmas = schedule(guider.model_patcher, latent, steps) if sigmas is None else sigmas
+        latent = with_stated_rate(latent, guider)
         vaes, seeds = (video_vae, audio_vae), range(seed, seed + takes)
         make = taking(guider, latent, vaes, sampler=sampler or default_sampler(), sigmas=sigmas, score=score)
         graph = (cls.hidden.prompt or {}) if cls.hidden else {}

@@ -6,6 +6,7 @@ from typing import Any
 
 import comfy.nested_tensor
 import comfy.sd
+import torch
 from torch import Tensor
 
 from ...pipelines.core.streams import Clip, Streams
@@ -61,6 +62,7 @@ def sample_rate(audio_vae: comfy.sd.VAE) -> int:
     return int(next(rate for rate in stated if rate))
 
 
+@torch.inference_mode()
 def decoded(
     latent: dict[str, Any], video_vae: comfy.sd.VAE, audio_vae: comfy.sd.VAE, *, tiling: bool = False, fps: float = 0.0
 ) -> tuple[list[Tensor], list[dict[str, Any]], float]:

@@ -60,11 +60,11 @@ def sample_latent(
             seed=seed,
         )
     samples = comfy.nested_tensor.NestedTensor([stream.to("cpu") for stream in samples.unbind()])
-    return {**_stated_rate(guider), **latent, "samples": samples}
+    return {**with_stated_rate(latent, guider), "samples": samples}
 
 
-def _stated_rate(guider: comfy.samplers.CFGGuider) -> dict[str, float]:
-    """The frame rate of the guider's prompts, as LTX's conditioning carries it; it travels on with the latent."""
+def with_stated_rate(latent: dict[str, Any], guider: comfy.samplers.CFGGuider) -> dict[str, Any]:
+    """``latent`` with the frame rate of the guider's prompts, as LTX's conditioning carries it, unless it states its own."""
     conds = (entry for conds in guider.original_conds.values() for entry in conds)
     rate = next((entry["frame_rate"] for entry in conds if entry.get("frame_rate")), None)
-    return {} if rate is None else {"frame_rate": float(rate)}
+    return latent if rate is None else {"frame_rate": float(rate), **latent}

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from duet_av.pipelines.bench.takes import ANY
 from duet_av.pipelines.guidance.strategy import UCG
 
 FRAMES, SIZE = 33, (64, 96)
@@ -34,11 +35,17 @@ def ltx2(comfy, words, tmp_path_factory):
     )
 
 
+SIGMAS = torch.tensor([1.0, 0.5, 0.0])
+
+
 @pytest.fixture(scope="module")
-def sampled(comfy, ltx2):
-    sigmas = torch.tensor([1.0, 0.5, 0.0])
-    guider = comfy.pack["DuetGuider"].execute(ltx2.model, ltx2.prompt[0], UCG(masked=True), ltx2.prompt[1]).args[0]
-    return comfy.pack["DuetSampler"].execute(guider, ltx2.latent, 3, 2, sigmas=sigmas).args[0]
+def guider(comfy, ltx2):
+    return comfy.pack["DuetGuider"].execute(ltx2.model, ltx2.prompt[0], UCG(masked=True), ltx2.prompt[1]).args[0]
+
+
+@pytest.fixture(scope="module")
+def sampled(comfy, ltx2, guider):
+    return comfy.pack["DuetSampler"].execute(guider, ltx2.latent, 3, 2, sigmas=SIGMAS).args[0]
 
 
 def test_a_decoded_clip_has_the_models_own_rates_and_both_streams_end_together(run, ltx2, sampled):
@@ -53,3 +60,17 @@ def test_a_latent_without_a_rate_is_refused_before_anything_is_decoded(run, ltx2
     with pytest.raises(ValueError, match="does not state its frame rate"):
         run("DuetDecode", ltx2.latent, *ltx2.vaes, False)
     assert run("DuetDecode", ltx2.latent, *ltx2.vaes, False, 25.0)[2] == 25.0
+
+
+def test_a_sweep_decodes_ranks_and_keeps_at_the_models_own_rates(run, ltx2, guider, tmp_path, monkeypatch):
+    import folder_paths
+
+    import duet_av.nodes.host.takes as module
+
+    clips, clip_of = [], module.clip_of
+    monkeypatch.setattr(module, "clip_of", lambda *args: clips.append(clip := clip_of(*args)) or clip)
+    monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path))
+    settings = {"seed": 5, "takes": 2, "keep": 1, "score": ANY, "label": "", "steps": 2, "sigmas": SIGMAS}
+    kept = run("DuetSeedSweep", guider, ltx2.latent, *ltx2.vaes, **settings)[0]
+    assert {(clip.fps, clip.sample_rate) for clip in clips} == {(ltx2.fps, ltx2.sample_rate)}
+    assert run("DuetDecode", kept, *ltx2.vaes, False)[2] == ltx2.fps
