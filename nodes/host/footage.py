@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import comfy.sd
+import comfy.utils
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -95,7 +96,29 @@ def mask_of(
         video, audio = masks.both()
         painted = F.interpolate(again[None, None].float(), size=video.shape[2:], mode="trilinear")
         masks = Streams(torch.maximum(video, painted), audio)
+    masks = masks.map(_also_kept, _masks_of(latent))
+    if not any(mask.any() for mask in masks.present()):
+        raise ValueError(
+            "Together with the mask that the latent already carries, everything in both streams is kept. Keep less, so that something is "
+            "left to generate."
+        )
     return {**latent, "noise_mask": nest(masks)}
+
+
+def _masks_of(latent: dict[str, Any]) -> Streams[Tensor]:
+    """The masks that a LATENT already carries, of this node or of the host's own; one mask alone is the video's."""
+    mask = latent.get("noise_mask")
+    if getattr(mask, "is_nested", False):
+        return Streams(*mask.unbind())
+    return Streams(mask)
+
+
+def _also_kept(mask: Tensor, earlier: Tensor | None) -> Tensor:
+    """``mask`` with everything that an ``earlier`` one keeps kept as well."""
+    if earlier is None:
+        return mask
+    shape = (earlier.shape[0], 1, *mask.shape[2:])
+    return torch.minimum(mask, comfy.utils.reshape_mask(earlier.float(), shape)[:, :1])
 
 
 def _over(latent: Tensor, made: Tensor) -> Tensor:

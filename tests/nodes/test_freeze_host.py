@@ -1,0 +1,36 @@
+"""Freeze Stream composes: what an earlier mask keeps stays kept, whether it is ours or the host's own."""
+
+import pytest
+import torch
+
+
+def freeze(run, latent, keep):
+    return run("DuetFreezeStream", latent, keep, 0.0, 1.0, 0.0)[0]
+
+
+@pytest.mark.parametrize("name", ["ltx", "h3"])
+@pytest.mark.parametrize("order", [("first frame", "audio"), ("audio", "first frame")])
+def test_an_image_and_a_sound_are_kept_by_two_nodes_in_either_order(comfy, run, request, name, order):
+    latent = {"samples": request.getfixturevalue(name).latent}
+    for keep in order:
+        latent = freeze(run, latent, keep)
+    video, audio = latent["noise_mask"].unbind()
+    assert not video[:, :, 0].any()
+    assert video[:, :, 1:].all()
+    assert not audio.any()
+
+
+def test_the_hosts_own_mask_of_a_first_frame_stays(run, ltx):
+    """LTX's image-to-video node sets a mask of the video alone, one value for each latent frame."""
+    frames = ltx.latent.unbind()[0].shape[2]
+    own = torch.ones(1, 1, frames, 1, 1)
+    own[:, :, 0] = 0.25  # strength .75
+    video, audio = freeze(run, {"samples": ltx.latent, "noise_mask": own}, "audio")["noise_mask"].unbind()
+    assert torch.equal(video[:, :, 0], torch.full_like(video[:, :, 0], 0.25))
+    assert video[:, :, 1:].all()
+    assert not audio.any()
+
+
+def test_keeping_everything_by_two_nodes_is_refused(run, ltx):
+    with pytest.raises(ValueError, match="everything in both streams is kept"):
+        freeze(run, freeze(run, {"samples": ltx.latent}, "audio"), "video")
