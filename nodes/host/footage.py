@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import comfy.sd
@@ -21,6 +22,7 @@ from ...pipelines.models.pocket.video_codec import VideoCodec
 from ..types import CLIP_SPEC
 from .latent import nest, unnest
 
+log = logging.getLogger(__name__)
 TWO = 2  # pictures that are taken as the first and the last one
 H3_AUDIO = (32, 2)  # channels and stereo of MiniMax H3's audio latents, whose time comes last
 
@@ -96,12 +98,15 @@ def mask_of(
         video, audio = masks.both()
         painted = F.interpolate(again[None, None].float(), size=video.shape[2:], mode="trilinear")
         masks = Streams(torch.maximum(video, painted), audio)
-    masks = masks.map(_also_kept, _masks_of(latent))
-    if not any(mask.any() for mask in masks.present()):
-        raise ValueError(
-            "Together with the mask that the latent already carries, everything in both streams is kept. Keep less, so that something is "
-            "left to generate."
-        )
+    both = masks.map(_also_kept, _masks_of(latent))
+    if any(mask.any() for mask in both.present()):
+        return {**latent, "noise_mask": nest(both)}
+    # As in a cascade, whose second pass regenerates what the first one kept.
+    log.warning(
+        "Duet Freeze Stream: with the mask that the latent already carries, everything would be kept. That mask is replaced: only %s is "
+        "kept now.",
+        keep,
+    )
     return {**latent, "noise_mask": nest(masks)}
 
 

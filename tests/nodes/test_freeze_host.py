@@ -31,6 +31,9 @@ def test_the_hosts_own_mask_of_a_first_frame_stays(run, ltx):
     assert not audio.any()
 
 
-def test_keeping_everything_by_two_nodes_is_refused(run, ltx):
-    with pytest.raises(ValueError, match="everything in both streams is kept"):
-        freeze(run, freeze(run, {"samples": ltx.latent}, "audio"), "video")
+def test_where_everything_would_be_kept_the_later_node_wins_and_says_so(run, ltx, caplog):
+    """A cascade: the second pass regenerates the video that the first pass kept."""
+    video, audio = freeze(run, freeze(run, {"samples": ltx.latent}, "video"), "audio")["noise_mask"].unbind()
+    assert video.all()
+    assert not audio.any()
+    assert "only audio is kept now" in caplog.text

@@ -261,7 +261,7 @@ def test_node_ids_and_inputs_stay(comfy):
         "DuetCrossModalGuidance": ["model", "audio_to_video", "video_to_audio", "start_percent", "end_percent"],
         "DuetGuider": ["model", "positive", "strategy", "negative"],
         "DuetSampler": ["guider", "latent", "seed", "steps", "sampler", "sigmas"],
-        "DuetDecode": ["latent", "video_vae", "audio_vae", "tiling"],
+        "DuetDecode": ["latent", "video_vae", "audio_vae", "tiling", "fps"],
         "DuetMux": ["images", "audio", "fps", "enlarge", "original", "watermark"],
         "DuetSyncMeter": ["images", "audio", "fps"],
         "DuetShiftAudio": ["audio", "late_ms"],
