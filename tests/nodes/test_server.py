@@ -146,7 +146,7 @@ def test_any_clip_is_measured_and_put_right(server, root):
     (made,) = output.rglob("duet_in_sync*.mp4")
     told = read_provenance(made)["duet"]
     assert told["files"] == {"LoadVideo file": "clip.mp4"}
-    assert "nothing was sampled" in told["origin"]
+    assert "nothing was generated" in told["origin"]
 
 
 SMALLER = {"DuetEmptyLatent": {"width": 70, "height": 48, "seconds": 0.7}, "DuetSampler": {"steps": 2}}
