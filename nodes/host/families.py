@@ -16,7 +16,7 @@ from ...pipelines.core.weights import is_ours, load_weights
 from ...pipelines.models.catalogue import identify, part
 from ...pipelines.models.javisdit.clock import V01_CLOCK
 from ...pipelines.models.javisdit.files import SUFFIXES, read_names, read_tensors, require
-from ...pipelines.models.javisdit.load import load_audio_codec, load_video_autoencoder
+from ...pipelines.models.javisdit.load import load_audioldm2_codec, load_video_autoencoder
 from ...pipelines.models.pocket import load as pocket
 from .codec import build_audio_vae, build_audioldm2_vae, build_open_sora_vae, build_video_vae
 from .javisdit import build_javisdit
@@ -108,7 +108,7 @@ def _pocket(paths: dict[str, Path]) -> Parts:
 
 
 def _javisdit(name: str, text: str, video: Callable[[Path], Any], paths: dict[str, Path]) -> Parts:
-    sound = build_audioldm2_vae(load_audio_codec(paths["audio_codec"]))
+    sound = build_audioldm2_vae(load_audioldm2_codec(paths["audio_codec"]))
     frames, clip = video(paths["video_codec"]), build_t5(paths["text_encoder"], text)
     tensors = require(read_tensors(paths["model"]), name, source=paths["model"])
     return build_javisdit(name, tensors, source=paths["model"]), clip, frames, sound

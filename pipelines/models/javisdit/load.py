@@ -163,7 +163,7 @@ def load_video_autoencoder(path: Path) -> OpenSoraVAE:
     return _filled(OpenSoraVAE(config, spatial_config), tensors, source=path)
 
 
-def load_audio_codec(folder: Path) -> AudioLDM2Codec:
+def load_audioldm2_codec(folder: Path) -> AudioLDM2Codec:
     """AudioLDM2's autoencoder and vocoder, from the folder that holds both.
 
     Raises:

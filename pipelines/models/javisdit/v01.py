@@ -20,13 +20,15 @@ from torch import Tensor, nn
 from ....kernels.prior_attention import prior_attention
 from ...core.conditions import PriorTokens
 from ...core.streams import Streams
+from .embeddings import CaptionEmbedding, PatchEmbedding, RotaryFrequencies, sincos_1d
 from .layers import CrossAttention, Mlp, SelfAttention, TimestepMlp, modulate, pair_table, placed
 
 IMAGE_FPS = 120.0  # what a single frame is told to be
 VIDEO_PATCH = (1, 2, 2)
 MLP_RATIO = 4
 FREQUENCIES = 256
-INPUT_SIDE = 512  # pixels of the square at whose scale positions count patches
+INPUT_SIDE = 512  # pixels: side of the square for which patch positions are unscaled
+Modulation = Float[Tensor, "b t_or_1 rows c"]
 
 
 @dataclass(frozen=True)
@@ -44,30 +46,6 @@ class V01Config:
     spatial_prior_len: int = 32
     temporal_prior_len: int = 32
     st_prior_channel: int = 128
-
-
-class Caption(nn.Module):
-    """Two layers over conditioning tokens, and the learnt null of them."""
-
-    y_embedding: Tensor
-
-    def __init__(self, inside: int, dim: int, tokens: int, *, operations: Any, **factory: Any) -> None:
-        super().__init__()
-        self.y_proj = Mlp(inside, dim, dim, operations=operations, **factory)
-        self.register_buffer("y_embedding", torch.empty(tokens, inside, **factory))
-
-
-class PatchEmbedding(nn.Module):
-    """A convolution whose stride is its kernel."""
-
-    def __init__(
-        self, convolution: type[nn.Module], inside: int, dim: int, patch: tuple[int, ...], **factory: Any
-    ) -> None:
-        super().__init__()
-        self.proj = convolution(inside, dim, patch, stride=patch, **factory)
-
-
-Modulation = Float[Tensor, "b t_or_1 rows c"]
 
 
 class STDiTBlock(nn.Module):
@@ -156,15 +134,6 @@ class BiCrossAttention(nn.Module):
         return out[0], out[1]
 
 
-class Rotary(nn.Module):
-    """The frequencies of the time axis; the files hold them as a frozen parameter."""
-
-    def __init__(self, width: int, **factory: Any) -> None:
-        super().__init__()
-        frequencies = 10000 ** (-torch.arange(0, width, 2, **factory) / width)
-        self.freqs = nn.Parameter(frequencies, requires_grad=False)
-
-
 class VACross(nn.Module):
     """Both streams into each other, scaled channel by channel."""
 
@@ -210,7 +179,7 @@ class JavisDiT01(nn.Module):
         super().__init__()
         self.config, dim = config, config.hidden_size
         shared = {"operations": operations, **factory}
-        self.rope = Rotary(dim // config.num_heads, **factory)
+        self.rope = RotaryFrequencies(dim // config.num_heads, **factory)
         self.x_embedder = PatchEmbedding(operations.Conv3d, config.in_channels, dim, VIDEO_PATCH, **factory)
         self.ax_embedder = PatchEmbedding(
             operations.Conv2d, config.audio_channels, dim, (config.audio_patch, 1), **factory
@@ -220,9 +189,12 @@ class JavisDiT01(nn.Module):
         self.t_block = nn.Sequential(nn.SiLU(), operations.Linear(dim, 6 * dim, **factory))
         self.st_t_block = nn.Sequential(nn.SiLU(), operations.Linear(dim, 9 * dim, **factory))
         captions = (config.caption_channels, dim, config.model_max_length)
-        self.y_embedder, self.audio_y_embedder = Caption(*captions, **shared), Caption(*captions, **shared)
+        self.y_embedder, self.audio_y_embedder = (
+            CaptionEmbedding(*captions, **shared),
+            CaptionEmbedding(*captions, **shared),
+        )
         priors = config.spatial_prior_len + config.temporal_prior_len
-        self.st_prior_embedder = Caption(config.st_prior_channel, dim, priors, **shared)
+        self.st_prior_embedder = CaptionEmbedding(config.st_prior_channel, dim, priors, **shared)
         layers = lambda block: nn.ModuleList(block(config, **shared) for _ in range(config.depth))  # noqa: E731 - seven uses
         self.spatial_blocks, self.temporal_blocks = layers(STDiTBlock), layers(STDiTBlock)
         self.audio_spatial_blocks, self.audio_temporal_blocks = layers(STDiTBlock), layers(STDiTBlock)
@@ -303,9 +275,9 @@ class JavisDiT01(nn.Module):
         height, width = (torch.tensor(z, dtype=like.dtype).float() for z in size)
         scale, base = float((height * width).sqrt()) / INPUT_SIDE, round((h * w) ** 0.5)
         ticks = lambda n: torch.arange(n, device=like.device, dtype=torch.float32)  # noqa: E731 - three uses
-        down, across = (_sines(ticks(n) / scale * base / n, dim // 2) for n in (h, w))
+        down, across = (sincos_1d(ticks(n) / scale * base / n, dim // 2) for n in (h, w))
         grid = torch.cat([across[None].expand(h, -1, -1), down[:, None].expand(-1, w, -1)], dim=-1).flatten(0, 1)
-        bins = _sines(ticks(audio.shape[2]), dim)
+        bins = sincos_1d(ticks(audio.shape[2]), dim)
         return Streams(video + grid.to(like.dtype), audio + bins.to(like.dtype))
 
     def _latents(self, out: Streams[Tensor], x: Streams[Tensor]) -> Streams[Tensor]:
@@ -316,10 +288,3 @@ class JavisDiT01(nn.Module):
         audio = rearrange(audio, "b t m (p c) -> b c (t p) m", p=self.config.audio_patch)
         video = video[..., :rows, :columns]
         return Streams(video, audio).map(lambda z: z.float().chunk(2, dim=1)[0])
-
-
-def _sines(coordinates: Float[Tensor, " n"], width: int) -> Float[Tensor, "n width"]:
-    """[sin, cos] at frequencies 10000^(-2k / width)."""
-    frequencies = 10000 ** (-torch.arange(0, width, 2, device=coordinates.device, dtype=torch.float32) / width)
-    angles = coordinates[:, None] * frequencies
-    return torch.cat([angles.sin(), angles.cos()], dim=-1)

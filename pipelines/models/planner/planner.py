@@ -20,11 +20,9 @@ from ....kernels.rotary import RotaryTable, rotary_table, rotate
 from ...core.conditions import Plan
 from ...core.streams import Streams
 from ...core.timeline import Timeline
-from ..attention import Attention
+from ..attention import ROTARY_POSITIONS_PER_SECOND, Attention
 from .grid import CELLS, PlanGrid
 from .language import END, HEAR, PAD, SEE, TIMELINE, PlanLanguage
-
-RATE = 16.0  # rotary positions are seconds times this
 
 
 @dataclass(frozen=True)
@@ -160,7 +158,9 @@ class VAPlanner(nn.Module):
             torch.arange(config.blocks).add(0.5).div(config.blocks),
         )
         device = placed.present()[0].device
-        tables = times.map(lambda t: rotary_table(t.to(device)[:, None] * config.seconds * RATE, head_dim=head))
+        tables = times.map(
+            lambda t: rotary_table(t.to(device)[:, None] * config.seconds * ROTARY_POSITIONS_PER_SECOND, head_dim=head)
+        )
         read = placed.map(lambda h, tower: tower.read(h), towers)
         swapped = Streams(read.audio, read.video)
         turned = Streams((tables.video, tables.audio), (tables.audio, tables.video))

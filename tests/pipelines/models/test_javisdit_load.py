@@ -20,7 +20,7 @@ from duet_av.pipelines.models.javisdit.caption import clean, v01_prompt
 from duet_av.pipelines.models.javisdit.clock import V01_CLOCK, V10_CLOCK
 from duet_av.pipelines.models.javisdit.files import read_names, read_tensors
 from duet_av.pipelines.models.javisdit.load import (
-    load_audio_codec,
+    load_audioldm2_codec,
     load_prior,
     load_video_autoencoder,
     v01_config,
@@ -76,17 +76,17 @@ def test_the_video_autoencoder_is_read_at_the_size_of_its_file(tmp_path):
 
 def test_the_audio_codec_needs_both_folders_and_their_configurations(tmp_path):
     tiny.audioldm2(tmp_path / "audioldm2")
-    codec = load_audio_codec(tmp_path / "audioldm2")
+    codec = load_audioldm2_codec(tmp_path / "audioldm2")
     assert codec.scale == pytest.approx(0.4110932946205139)
     latent = codec.encode(torch.randn(1, 2, 11_333))
     assert latent.shape == (1, 8, 24, 16), "70 mel frames, filled to 96"
     assert 0 <= codec.decode(latent).shape[-1] - 96 * HOP < HOP, "the vocoder's first layer adds a frame's fifth"
     (tmp_path / "audioldm2" / "vae" / "config.json").write_text(json.dumps({}))
     with pytest.raises(ValueError, match="does not say scaling_factor"):
-        load_audio_codec(tmp_path / "audioldm2")
+        load_audioldm2_codec(tmp_path / "audioldm2")
     (tmp_path / "audioldm2" / "vae" / "config.json").unlink()
     with pytest.raises(ValueError, match=r"config\.json is missing"):
-        load_audio_codec(tmp_path / "audioldm2")
+        load_audioldm2_codec(tmp_path / "audioldm2")
 
 
 def test_what_a_file_lacks_is_named(tmp_path):
@@ -100,7 +100,7 @@ def test_what_a_file_lacks_is_named(tmp_path):
 def test_attention_under_its_older_names_is_read_too(tmp_path):
     tiny.audioldm2(tmp_path / "audioldm2")
     file = tmp_path / "audioldm2" / "vae" / "diffusion_pytorch_model.safetensors"
-    expected = load_audio_codec(tmp_path / "audioldm2").vae.state_dict()
+    expected = load_audioldm2_codec(tmp_path / "audioldm2").vae.state_dict()
     older = {
         name.replace("to_q.", "query.")
         .replace("to_k.", "key.")
@@ -110,7 +110,7 @@ def test_attention_under_its_older_names_is_read_too(tmp_path):
     }
     assert any(".query." in name for name in older)
     save_file(older, file)
-    found = load_audio_codec(tmp_path / "audioldm2").vae.state_dict()
+    found = load_audioldm2_codec(tmp_path / "audioldm2").vae.state_dict()
     assert all(torch.equal(found[name], value) for name, value in expected.items())
 
 

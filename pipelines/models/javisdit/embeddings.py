@@ -1,0 +1,51 @@
+"""How JavisDiT v0.1 embeds patches, conditioning tokens and positions. Attributes carry the names of the official files' keys.
+
+Letters: b batch, n positions, c channels.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from .layers import Mlp
+
+
+class CaptionEmbedding(nn.Module):
+    """Two layers over conditioning tokens, and the learned embedding that represents their absence."""
+
+    y_embedding: Tensor
+
+    def __init__(self, inside: int, dim: int, tokens: int, *, operations: Any, **factory: Any) -> None:
+        super().__init__()
+        self.y_proj = Mlp(inside, dim, dim, operations=operations, **factory)
+        self.register_buffer("y_embedding", torch.empty(tokens, inside, **factory))
+
+
+class PatchEmbedding(nn.Module):
+    """A convolution whose stride is its kernel."""
+
+    def __init__(
+        self, convolution: type[nn.Module], inside: int, dim: int, patch: tuple[int, ...], **factory: Any
+    ) -> None:
+        super().__init__()
+        self.proj = convolution(inside, dim, patch, stride=patch, **factory)
+
+
+class RotaryFrequencies(nn.Module):
+    """Rotary frequencies of the time axis; the official files store them as a frozen parameter."""
+
+    def __init__(self, width: int, **factory: Any) -> None:
+        super().__init__()
+        frequencies = 10000 ** (-torch.arange(0, width, 2, **factory) / width)
+        self.freqs = nn.Parameter(frequencies, requires_grad=False)
+
+
+def sincos_1d(coordinates: Float[Tensor, " n"], width: int) -> Float[Tensor, "n width"]:
+    """[sin, cos] of ``coordinates`` at frequencies 10000^(-2k / width)."""
+    frequencies = 10000 ** (-torch.arange(0, width, 2, device=coordinates.device, dtype=torch.float32) / width)
+    angles = coordinates[:, None] * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)
