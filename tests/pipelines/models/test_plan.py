@@ -168,9 +168,9 @@ def test_a_timeline_is_the_same_through_text_json_and_to_a_tick_through_tokens(r
         ("0.3 bell left\nsoon bell left", "Line 2"),
         ("0.3 bell above", "left, middle, right"),
         ("0.3 bell left loudly", "Line 1"),
-        ("0.3 bell left silent unseen", "too much"),
-        ("-1 bell left", "seconds from 0"),
-        ("nan bell left", "seconds from 0"),
+        ("0.3 bell left silent unseen", "one word too many"),
+        ("-1 bell left", "number of seconds, 0 or more"),
+        ("nan bell left", "number of seconds, 0 or more"),
     ],
 )
 def test_a_line_that_is_no_event_is_named(text, message):
