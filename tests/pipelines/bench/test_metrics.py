@@ -112,7 +112,7 @@ def test_event_tokens_are_where_the_world_says():
 
 
 def test_a_ceiling_at_chance_measures_nothing():
-    with pytest.raises(ValueError, match="cannot measure synchrony"):
+    with pytest.raises(ValueError, match="synchrony cannot be measured"):
         normalised([0.5, 0.5], [0.6, 0.6], [0.6, 0.6])
 
 
