@@ -1,4 +1,4 @@
-"""The pack's nodes. Each is a schema and a few lines; the method lives in ``pipelines``."""
+"""The pack's nodes. Each node is a schema and a few lines of code; the method is implemented in ``pipelines``."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ NODES: list[type[io.ComfyNode]] = [
 
 
 class DuetExtension(ComfyExtension):
-    """What ComfyUI asks the pack for."""
+    """The entry point through which ComfyUI lists the nodes of this pack."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return NODES

@@ -1,4 +1,4 @@
-"""The guider that runs a strategy, and the cross-modal terms for graphs with a stock sampler."""
+"""The guider that runs a guidance strategy, and cross-modal guidance for graphs with a stock sampler."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .types import Strategy as StrategySocket
 
 
 class DuetGuider(io.ComfyNode):
-    """Runs a strategy; for 'Duet Sampler' and for the host's SamplerCustomAdvanced."""
+    """Runs a guidance strategy, for 'Duet Sampler' and the host's SamplerCustomAdvanced."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -21,21 +21,28 @@ class DuetGuider(io.ComfyNode):
             node_id="DuetGuider",
             display_name="Duet Guider",
             category=CATEGORY,
-            description="Binds a model, prompts and a guidance strategy. Works with 'Duet Sampler' and with the stock custom "
-            "samplers, and with other models than Duet's: LTX-2 and MiniMax H3 too can be guided by the other stream.",
+            description="Combines a model, prompts and a guidance strategy into a GUIDER. Works with 'Duet Sampler' and ComfyUI's custom "
+            "samplers. Cross-modal guidance also works with LTX-2 and MiniMax H3.",
             search_aliases=["guider", "guidance"],
             inputs=[
-                io.Model.Input("model"),
-                io.Conditioning.Input("positive"),
-                StrategySocket.Input("strategy"),
+                io.Model.Input(
+                    "model", tooltip="A Duet MODEL, LTX-2 or MiniMax H3. Other models support text guidance only."
+                ),
+                io.Conditioning.Input("positive", tooltip="The prompt of the clip, e.g. from 'Duet Encode Prompt'."),
+                StrategySocket.Input("strategy", tooltip="The guidance to apply, from a 'Duet Strategy' node."),
                 io.Conditioning.Input(
-                    "negative", optional=True, tooltip="Needed where a strategy compares with other words, as CFG does."
+                    "negative",
+                    optional=True,
+                    tooltip="The negative prompt. Required if the strategy uses one, as CFG and UCG do at scales other than 1.",
                 ),
             ],
             outputs=[
-                io.Guider.Output(display_name="guider"),
+                io.Guider.Output(
+                    display_name="guider", tooltip="For 'Duet Sampler', 'Duet Seed Sweep' or SamplerCustomAdvanced."
+                ),
                 io.String.Output(
-                    display_name="cost", tooltip="Passes through the network a step, and the kind of null."
+                    display_name="cost",
+                    tooltip="Number of network passes per step, and what replaces the other stream in cross-modal guidance.",
                 ),
             ],
         )
@@ -47,7 +54,7 @@ class DuetGuider(io.ComfyNode):
         branches = strategy.possible_branches()
         if negative is None and any(not branch.text for branch in branches):
             raise ValueError(
-                "This strategy compares with a negative prompt, and none is connected. Connect one, or use scale 1."
+                "This strategy needs a negative prompt, and none is connected. Connect one, or set the text scales to 1."
             )
         guider = StrategyGuider(model, positive, negative or positive, strategy)
         cost = f"up to {len(branches)} passes per step" if len(branches) > 1 else "1 pass per step"
@@ -58,7 +65,7 @@ class DuetGuider(io.ComfyNode):
 
 
 class DuetCrossModalGuidance(io.ComfyNode):
-    """Guidance by the other stream on a MODEL, for KSampler and any guider of the host."""
+    """Patches a MODEL with cross-modal guidance, for KSampler and any stock guider."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -67,20 +74,38 @@ class DuetCrossModalGuidance(io.ComfyNode):
             node_id="DuetCrossModalGuidance",
             display_name="Duet Cross-Modal Guidance",
             category=f"{CATEGORY}/guidance",
-            description="Makes sound and picture follow each other more, under any sampler: one more pass a step in which neither "
-            "sees the other. Duet's pocket model has a trained null for it; LTX-2 and MiniMax H3 have an untrained null, and the "
-            "effect was not measured by us. Works at CFG 1, so with distilled models too.",
+            description="Strengthens the link between audio and video under any sampler, with one extra pass per step in which the two "
+            "streams do not see each other. The pocket model was trained for that pass. LTX-2, MiniMax H3 and JavisDiT were not, and "
+            "we have not measured the effect on them. Works at CFG 1, and therefore with distilled models.",
             search_aliases=["modality guidance", "ltx", "h3", "sync", "lip sync"],
             inputs=[
-                io.Model.Input("model"),
-                scale("audio_to_video", 1.5, CROSS.format("the sound", "the picture", "1.5 to 3")),
-                scale("video_to_audio", 1.5, CROSS.format("the picture", "the sound", "1.5 to 3")),
-                io.Float.Input("start_percent", default=0.0, **percent, tooltip="Where in the schedule it sets in."),
-                io.Float.Input("end_percent", default=1.0, **percent, tooltip="Where in the schedule it ends."),
+                io.Model.Input(
+                    "model", tooltip="A Duet MODEL, LTX-2 or MiniMax H3, sampled with an audio-video latent."
+                ),
+                scale("audio_to_video", 1.5, CROSS.format("video", "audio", "1.5 to 3")),
+                scale("video_to_audio", 1.5, CROSS.format("audio", "video", "1.5 to 3")),
+                io.Float.Input(
+                    "start_percent",
+                    default=0.0,
+                    **percent,
+                    tooltip="Fraction of the schedule at which the guidance starts. 0 is the first step.",
+                ),
+                io.Float.Input(
+                    "end_percent",
+                    default=1.0,
+                    **percent,
+                    tooltip="Fraction of the schedule at which the guidance ends. 1 is the last step.",
+                ),
             ],
             outputs=[
-                io.Model.Output(display_name="model"),
-                io.String.Output(display_name="cost", tooltip="Further passes a step, and the kind of null."),
+                io.Model.Output(
+                    display_name="model",
+                    tooltip="The patched MODEL, for KSampler or a stock guider (not for 'Duet Guider').",
+                ),
+                io.String.Output(
+                    display_name="cost",
+                    tooltip="Extra passes per step, and what replaces the other stream in that pass.",
+                ),
             ],
         )
 
@@ -95,8 +120,8 @@ class DuetCrossModalGuidance(io.ComfyNode):
     ) -> io.NodeOutput:
         patched = with_cross_modal(model, audio_to_video, video_to_audio, start=start_percent, end=end_percent)
         cost = (
-            "no further pass"
+            "no extra pass"
             if patched is model
-            else f"1 further pass per step; sync against: {backbone_of(model.model).null}"
+            else f"1 extra pass per step; sync against: {backbone_of(model.model).null}"
         )
         return io.NodeOutput(patched, cost)

@@ -1,4 +1,4 @@
-"""Inputs that several nodes have, each defined once; the tooltip is the node's own."""
+"""Inputs shared by several nodes. Each node passes its own tooltip."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from comfy_api.latest import io
 
 
 def seed(tooltip: str, *, default: int = 0) -> io.Int.Input:
-    """A seed that stays as it is until someone changes it."""
+    """A seed input whose value stays fixed until the user changes it."""
     return io.Int.Input(
         "seed",
         default=default,
@@ -18,12 +18,17 @@ def seed(tooltip: str, *, default: int = 0) -> io.Int.Input:
 
 
 def temperature(tooltip: str) -> io.Float.Input:
-    """How freely something is drawn."""
+    """A sampling temperature, 0 to 2."""
     return io.Float.Input("temperature", default=1.0, min=0.0, max=2.0, step=0.05, tooltip=tooltip)
 
 
 def fps() -> io.Float.Input:
-    """The rate of given pictures."""
+    """The frame rate of an IMAGE input."""
     return io.Float.Input(
-        "fps", default=16.0, min=0.1, max=240.0, step=0.01, tooltip="Frames per second of the pictures."
+        "fps",
+        default=16.0,
+        min=0.1,
+        max=240.0,
+        step=0.01,
+        tooltip="Frame rate of the images, in frames per second. Connect the fps output of 'Duet Decode'.",
     )

@@ -1,4 +1,4 @@
-"""Latents in, pictures and sound out."""
+"""Creating empty latents, decoding both streams, and writing them into one video."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ from .host.model import joint_model
 from .host.provenance import TracedVideo, of_graph
 from .types import CATEGORY, CLIP_SPEC
 
-PIXELS = "Pixels. The pocket model was trained at 64, JavisDiT at 240p and above: {} for a wide picture at 240p."
+PIXELS = (
+    "{} in pixels. The pocket model was trained at 64 and needs multiples of 32. JavisDiT was trained at 240p and above: use {} for "
+    "a widescreen clip at 240p."
+)
 
 
 class DuetEmptyLatent(io.ComfyNode):
-    """An empty pair of latents, sized for a model."""
+    """Creates an empty audio-video latent at the size a model needs."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -28,32 +31,42 @@ class DuetEmptyLatent(io.ComfyNode):
             node_id="DuetEmptyLatent",
             display_name="Duet Empty Latent",
             category=CATEGORY,
-            description="An empty pair of latents for both streams, of one length.",
+            description="Creates an empty audio-video latent: a video and an audio stream of the same duration.",
             search_aliases=["empty latent", "audio video latent"],
             inputs=[
-                io.Model.Input("model"),
-                io.Int.Input("width", default=64, min=16, max=4096, step=2, tooltip=PIXELS.format("426")),
-                io.Int.Input("height", default=64, min=16, max=4096, step=2, tooltip=PIXELS.format("240")),
+                io.Model.Input(
+                    "model",
+                    tooltip="A Duet MODEL. It determines the number of channels and latent frames of each stream.",
+                ),
+                io.Int.Input("width", default=64, min=16, max=4096, step=2, tooltip=PIXELS.format("Width", "426")),
+                io.Int.Input("height", default=64, min=16, max=4096, step=2, tooltip=PIXELS.format("Height", "240")),
                 io.Float.Input(
                     "seconds",
                     default=2.0,
                     min=0.25,
                     max=MAX_SECONDS,
                     step=0.25,
-                    tooltip="Length of both streams; JavisDiT's are filled up to whole groups of frames. Trained on 2 s (pocket model), "
-                    "2 to 16 s (JavisDiT v0.1), 4 and 5 s (v1.0).",
+                    tooltip="Duration of both streams in seconds. JavisDiT rounds it up to whole groups of frames. Training durations: 2 s "
+                    "(pocket model), 2 to 16 s (JavisDiT v0.1), 4 and 5 s (JavisDiT v1.0).",
                 ),
                 io.Int.Input(
                     "fps",
                     default=0,
                     min=0,
                     max=120,
-                    tooltip="Frames per second; 0 is the model's own: 16 for the pocket model (which knows no other) and JavisDiT v1.0, "
-                    "24 for v0.1.",
+                    tooltip="Frame rate in frames per second. 0 uses the model's default: 16 for the pocket model (which accepts no other) "
+                    "and JavisDiT v1.0, 24 for JavisDiT v0.1.",
                 ),
-                io.Int.Input("batch", default=1, min=1, max=256, tooltip="How many takes."),
+                io.Int.Input(
+                    "batch", default=1, min=1, max=256, tooltip="Number of clips to generate. Clip k uses seed + k."
+                ),
             ],
-            outputs=[io.Latent.Output(display_name="latent")],
+            outputs=[
+                io.Latent.Output(
+                    display_name="latent",
+                    tooltip="An empty latent with both streams, for 'Duet Sampler' or 'Duet Encode AV'.",
+                )
+            ],
         )
 
     @classmethod
@@ -66,7 +79,7 @@ class DuetEmptyLatent(io.ComfyNode):
 
 
 class DuetDecode(io.ComfyNode):
-    """Decodes both streams; each take of a batch comes out by itself."""
+    """Decodes both streams. Each clip of a batch is a separate list entry."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -74,17 +87,17 @@ class DuetDecode(io.ComfyNode):
             node_id="DuetDecode",
             display_name="Duet Decode",
             category=CATEGORY,
-            description="Decodes both streams of a latent. A batch comes out as a list, take by take.",
+            description="Decodes both streams of a latent into images and audio. A batch is returned as a list with one entry per clip.",
             search_aliases=["vae decode", "audio video decode"],
             inputs=[
-                io.Latent.Input("latent"),
-                io.Vae.Input("video_vae"),
-                io.Vae.Input("audio_vae"),
+                io.Latent.Input("latent", tooltip="An audio-video latent, e.g. from 'Duet Sampler'."),
+                io.Vae.Input("video_vae", tooltip="The video VAE of the model that generated the latent."),
+                io.Vae.Input("audio_vae", tooltip="The audio VAE of the model that generated the latent."),
                 io.Boolean.Input(
                     "tiling",
                     default=False,
                     advanced=True,
-                    tooltip="Decode the picture in tiles: slower, for large sizes and little memory.",
+                    tooltip="Decode the video in tiles. Slower, but needs less memory at large sizes.",
                 ),
                 io.Float.Input(
                     "fps",
@@ -98,9 +111,17 @@ class DuetDecode(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Image.Output(display_name="images", is_output_list=True),
-                io.Audio.Output(display_name="audio", is_output_list=True),
-                io.Float.Output(display_name="fps"),
+                io.Image.Output(
+                    display_name="images",
+                    is_output_list=True,
+                    tooltip="The frames of each clip, one list entry per clip.",
+                ),
+                io.Audio.Output(
+                    display_name="audio",
+                    is_output_list=True,
+                    tooltip="The audio of each clip, with the same duration as its frames.",
+                ),
+                io.Float.Output(display_name="fps", tooltip="Frame rate of the images, in frames per second."),
             ],
         )
 
@@ -112,7 +133,7 @@ class DuetDecode(io.ComfyNode):
 
 
 class DuetMux(io.ComfyNode):
-    """Puts pictures and sound into one video."""
+    """Combines images and audio into one video."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -120,33 +141,37 @@ class DuetMux(io.ComfyNode):
             node_id="DuetMux",
             display_name="Duet Mux",
             category=CATEGORY,
-            description="Puts pictures and sound into one video of the pictures' length, at the sound's own rate, without clipping.",
+            description="Combines images and audio into one VIDEO with the duration of the images. The audio keeps its sample rate and is "
+            "scaled down if it would clip.",
             search_aliases=["create video", "combine audio video", "mux"],
             inputs=[
-                io.Image.Input("images"),
-                io.Audio.Input("audio"),
+                io.Image.Input("images", tooltip="The frames of one clip, e.g. from 'Duet Decode'."),
+                io.Audio.Input(
+                    "audio", tooltip="The audio of the clip. It is cut or padded to the duration of the images."
+                ),
                 inputs.fps(),
                 io.Int.Input(
                     "enlarge",
                     default=8,
                     min=1,
                     max=16,
-                    tooltip="Whole factor by which the pictures are enlarged, pixels kept square; 1 leaves them.",
+                    tooltip="Integer factor by which the images are enlarged without smoothing. 1 keeps the original size; the pocket "
+                    "model's 64 x 64 becomes 512 x 512 at 8.",
                 ),
                 io.Audio.Input(
                     "original",
                     optional=True,
-                    tooltip="A waveform to carry instead of the decoded one, e.g. the one a video was made for.",
+                    tooltip="Audio to use instead of the decoded audio, e.g. the original recording in an audio-to-video graph.",
                 ),
                 io.String.Input(
                     "watermark",
                     default="",
                     optional=True,
-                    tooltip="Shown in the corner of the picture, e.g. 'AI generated'; empty: no label. Where the clip comes from is in its "
-                    "file either way: 'duet doctor FILE' reads it.",
+                    tooltip="Text shown in a corner of the video, e.g. 'AI generated'. Empty: no label. The saved file contains provenance "
+                    "metadata in either case; 'duet doctor FILE' prints it.",
                 ),
             ],
-            outputs=[io.Video.Output(display_name="video")],
+            outputs=[io.Video.Output(display_name="video", tooltip="The finished clip, for 'Save Video'.")],
             hidden=[io.Hidden.prompt, io.Hidden.unique_id],
         )
 

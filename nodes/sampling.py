@@ -1,4 +1,4 @@
-"""The sampler."""
+"""The sampler and its noise schedule."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .types import CATEGORY
 
 
 class DuetSampler(io.ComfyNode):
-    """Samples both streams with the schedule the model was made for."""
+    """Samples both streams with the noise schedule the model was trained with."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -24,20 +24,31 @@ class DuetSampler(io.ComfyNode):
             description="Samples both streams together. The same seed gives the same clip as on the command line.",
             search_aliases=["sampler", "sample", "denoise"],
             inputs=[
-                io.Guider.Input("guider"),
-                io.Latent.Input("latent"),
-                inputs.seed("Take k of a batch uses seed + k."),
+                io.Guider.Input("guider", tooltip="The model, prompts and guidance, from 'Duet Guider'."),
+                io.Latent.Input(
+                    "latent", tooltip="From 'Duet Empty Latent', or from 'Duet Freeze Stream' to keep a part."
+                ),
+                inputs.seed("Noise seed. Clip k of a batch uses seed + k."),
                 io.Int.Input(
                     "steps",
                     default=DEFAULT_STEPS,
                     min=1,
                     max=1000,
-                    tooltip="Steps of the schedule; not used where sigmas are connected. JavisDiT's own: 30 (v0.1), 50 (v1.0).",
+                    tooltip="Number of sampling steps. Ignored if sigmas are connected. Usual values: 25 (pocket model), 30 (JavisDiT "
+                    "v0.1), 50 (JavisDiT v1.0).",
                 ),
-                io.Sampler.Input("sampler", optional=True, tooltip="Default: euler."),
-                io.Sigmas.Input("sigmas", optional=True, tooltip="Default: the schedule the model was made for."),
+                io.Sampler.Input("sampler", optional=True, tooltip="The sampling algorithm. Default: euler."),
+                io.Sigmas.Input(
+                    "sigmas",
+                    optional=True,
+                    tooltip="Noise levels to use instead of the model's default schedule. Non-Duet models require sigmas.",
+                ),
             ],
-            outputs=[io.Latent.Output(display_name="latent")],
+            outputs=[
+                io.Latent.Output(
+                    display_name="latent", tooltip="The sampled latent with both streams, for 'Duet Decode'."
+                )
+            ],
         )
 
     @classmethod
@@ -58,7 +69,7 @@ class DuetSampler(io.ComfyNode):
 
 
 class DuetSchedule(io.ComfyNode):
-    """The schedule of a model, for the host's own samplers."""
+    """Returns the default noise schedule of a model, for the host's samplers."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -66,15 +77,19 @@ class DuetSchedule(io.ComfyNode):
             node_id="DuetSchedule",
             display_name="Duet Schedule",
             category=CATEGORY,
-            description="The noise levels a Duet model was made for, for SamplerCustomAdvanced. JavisDiT's lean more to noise the "
-            "larger and longer the clip is, so they need its latent. 'Duet Sampler' uses the same by itself.",
+            description="Returns the noise levels a Duet model was trained with, for SamplerCustomAdvanced. JavisDiT spends more steps at "
+            "high noise for larger and longer clips, which is why the latent is needed. 'Duet Sampler' uses this schedule by default.",
             search_aliases=["scheduler", "sigmas", "shift"],
             inputs=[
-                io.Model.Input("model"),
-                io.Latent.Input("latent"),
-                io.Int.Input("steps", default=DEFAULT_STEPS, min=1, max=1000, tooltip="Steps of the schedule."),
+                io.Model.Input("model", tooltip="A Duet MODEL."),
+                io.Latent.Input(
+                    "latent", tooltip="The latent to be sampled. Its size and duration set JavisDiT's schedule."
+                ),
+                io.Int.Input("steps", default=DEFAULT_STEPS, min=1, max=1000, tooltip="Number of sampling steps."),
             ],
-            outputs=[io.Sigmas.Output(display_name="sigmas")],
+            outputs=[
+                io.Sigmas.Output(display_name="sigmas", tooltip="Noise levels from 1 to 0, for SamplerCustomAdvanced.")
+            ],
         )
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Socket types of the pack's own values."""
+"""Socket types of the pack's own values, and the keys under which conditions are stored."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ AdapterNet = io.Custom("DUET_ADAPTER_NET")
 Adapter = io.Custom("DUET_ADAPTER")
 Takes = io.Custom("DUET_TAKES")
 CATEGORY = "Duet"
-# Our keys on a CONDITIONING entry.
-AUDIO_TEXT = "duet_audio_text"  # the audio stream's words
+# Keys that the pack adds to the options of a CONDITIONING entry.
+AUDIO_TEXT = "duet_audio_text"  # text embedding of the audio prompt
 PLAN = "duet_plan"
 PRIOR = "duet_prior"
 ADAPTER = "duet_adapter"
-PRIOR_KEYS = "duet_prior_keys"  # what prior attention sees: 'prior', 'null' or both
-CLIP_SPEC = "duet_asked"  # the clip that was asked for; also on a LATENT
+PRIOR_KEYS = "duet_prior_keys"  # tokens that the prior attention sees: 'prior', 'null' or both
+CLIP_SPEC = "duet_asked"  # the requested ClipSpec; also stored on a LATENT
