@@ -1,4 +1,4 @@
-"""Clips through the instruments: what is heard, from which side, and what is seen."""
+"""Readings of clips by the instruments: what is heard, from which side, and what is seen."""
 
 from __future__ import annotations
 
@@ -20,25 +20,6 @@ from ..models.pocket.video_codec import VideoCodec
 from ..sync.events import Events, f1, offset
 from ..world import Scene, render_picture, render_sound
 from .probes import AudioProbe, Seen, VideoProbe
-
-
-def reading_of(clip: Clip, probes: Probes | None = None) -> tuple[Events, Events, str]:
-    """Events heard and seen in a clip of the pocket world, and their synchrony in words.
-
-    Raises:
-        ValueError: the clip has not the pocket world's rates, so that its probes cannot read it.
-    """
-    if (clip.fps, clip.sample_rate, len(clip.waveform)) != (POCKET.fps, POCKET.sample_rate, 2):
-        raise ValueError(
-            f"The clip has {clip.fps:g} fps, {clip.sample_rate} Hz and {len(clip.waveform)} channel(s); the pocket world's probes read "
-            f"{POCKET.fps} fps, {POCKET.sample_rate} Hz and 2 channels. Choose no events for clips of other models."
-        )
-    (reading,) = read(probes or Probes.load(), [clip])
-    heard, seen = reading.heard, reading.seen.events
-    late = offset(heard, seen)
-    told = "" if late is None else f", sound {abs(late) * 1000:.0f} ms {'late' if late >= 0 else 'early'}"
-    return heard, seen, f"synchrony F1 {f1(heard, seen):.2f}{told}"
-
 
 AUDIO_PROBE = WEIGHTS / "pocket-audio-probe.safetensors"
 VIDEO_PROBE = WEIGHTS / "pocket-video-probe.safetensors"
@@ -91,6 +72,24 @@ def side(clip: Clip, times: Sequence[float]) -> str:
     left, right = (sum(float(piece[c].square().sum()) for piece in pieces) + 1e-8 for c in (0, 1))
     difference = 10 * math.log10(left / right)
     return "middle" if abs(difference) < SIDE_DECIBELS else "left" if difference > 0 else "right"
+
+
+def reading_of(clip: Clip, probes: Probes | None = None) -> tuple[Events, Events, str]:
+    """Events heard and seen in a clip of the pocket world, and their synchrony in words.
+
+    Raises:
+        ValueError: the clip's rates are not those of the pocket world, so its probes cannot read it.
+    """
+    if (clip.fps, clip.sample_rate, len(clip.waveform)) != (POCKET.fps, POCKET.sample_rate, 2):
+        raise ValueError(
+            f"The clip has {clip.fps:g} fps, {clip.sample_rate} Hz and {len(clip.waveform)} channel(s); the pocket world's probes read "
+            f"{POCKET.fps} fps, {POCKET.sample_rate} Hz and 2 channels. Choose no events for clips of other models."
+        )
+    (reading,) = read(probes or Probes.load(), [clip])
+    heard, seen = reading.heard, reading.seen.events
+    late = offset(heard, seen)
+    delay = "" if late is None else f", sound {abs(late) * 1000:.0f} ms {'late' if late >= 0 else 'early'}"
+    return heard, seen, f"synchrony F1 {f1(heard, seen):.2f}{delay}"
 
 
 def render(scenes: Sequence[Scene], shape: ClipShape) -> tuple[Tensor, Tensor]:

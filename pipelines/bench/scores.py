@@ -1,4 +1,8 @@
-"""What one clip scores on its prompt. A metric that says nothing about a prompt is absent, not nought."""
+"""The scores of one clip on its prompt. A metric that does not apply to a prompt is absent, not zero.
+
+``count_error`` is |events heard - events seen| of the clip, whatever the caption asks for; ``count_outside`` counts the events of
+both streams that lie outside what the caption allows.
+"""
 
 from __future__ import annotations
 

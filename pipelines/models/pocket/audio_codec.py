@@ -1,8 +1,7 @@
-"""The pocket codecs: a linear map of patches (PCA) into each latent; a learnt decoder for pictures, Griffin-Lim for sound.
+"""The pocket audio codec: stereo log-mel frames, a linear map (PCA) of blocks of them into the latent, and Griffin-Lim for decoding.
 
-A linear encoder fits in seconds and fixes the latents for good: the video decoder can be trained further at any time
-without touching a network that works on them. What the codecs lose is measured as the bench's ceiling.
-Letters: b batch, t/h/w latent frames/rows/columns, p q r the pixels of one cell, c latent channels.
+A linear encoder fits in seconds and fixes the latents for good. What the codec loses is measured as the bench's ceiling.
+Letters: b batch, t latent frames, c latent channels, s stereo channels, m mel bands, p mel frames of a latent frame.
 """
 
 from __future__ import annotations
