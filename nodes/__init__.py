@@ -16,10 +16,8 @@ from .plan import (
     DuetEditPlan,
     DuetLoadPlan,
     DuetLoadPlanner,
-    DuetLoadTimelineWriter,
     DuetPlanner,
     DuetSavePlan,
-    DuetTimelinePrompt,
 )
 from .prior import DuetLoadPrior, DuetPriorSampler
 from .sampling import DuetSampler, DuetSchedule
@@ -35,6 +33,7 @@ from .strategies import (
     DuetStrategyWindow,
 )
 from .takes import DuetCompareTakes, DuetSeedSweep
+from .timeline import DuetLoadTimelineWriter, DuetTimelinePrompt
 
 NODES: list[type[io.ComfyNode]] = [
     DuetLoadAV,

@@ -1,6 +1,8 @@
-"""SAVA's masked adapter: what one stream may know of the other."""
+"""SAVA's masked adapter: passes the shared content of one stream to the other."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from comfy_api.latest import io
@@ -17,7 +19,7 @@ KINDS = {"hard (as trained)": NOISE, "soft": SOFT, "unmasked": OPEN}
 
 
 class DuetLoadAdapter(io.ComfyNode):
-    """Loads the masked adapter and lets the MODEL read it."""
+    """Loads the masked adapter and adds its layers to the MODEL."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -25,11 +27,11 @@ class DuetLoadAdapter(io.ComfyNode):
             node_id="DuetLoadAdapter",
             display_name="Duet Load Adapter",
             category=CATEGORY,
-            description="Loads SAVA's masked adapter of the pocket model: what sound and picture share passes from one stream to the "
-            "other, the rest does not. Its LoRA is applied to the MODEL, which therefore reads words a little differently.",
+            description="Loads SAVA's masked adapter for the pocket model, which passes only the content shared by audio and "
+            "video from one stream to the other. Its LoRA is applied to the MODEL, so the response to prompts changes slightly.",
             search_aliases=["sava", "v2a", "a2v", "cascade"],
             inputs=[
-                io.Model.Input("model", tooltip="The pocket model."),
+                io.Model.Input("model", tooltip="The pocket model from 'Duet Load AV'."),
                 io.Float.Input(
                     "lora_strength",
                     default=1.0,
@@ -37,12 +39,13 @@ class DuetLoadAdapter(io.ComfyNode):
                     max=2.0,
                     step=0.05,
                     advanced=True,
-                    tooltip="At 0 the MODEL is the base where no adapter is connected; the adapter's words are then hardly read.",
+                    tooltip="Strength of the adapter's LoRA. 1 is as trained. At 0 the MODEL is the unchanged base when no "
+                    "adapter is connected, and adapter tokens have little effect.",
                 ),
             ],
             outputs=[
-                io.Model.Output(display_name="model"),
-                AdapterNetSocket.Output(display_name="adapter_net"),
+                io.Model.Output(display_name="model", tooltip="The MODEL with adapter layers, for 'Duet Guider'."),
+                AdapterNetSocket.Output(display_name="adapter_net", tooltip="The adapter, for 'Duet Masked Adapter'."),
             ],
         )
 
@@ -51,8 +54,61 @@ class DuetLoadAdapter(io.ComfyNode):
         return io.NodeOutput(*load_masked_adapter(model, lora_strength))
 
 
+def _settings() -> list[Any]:
+    """How much of the kept stream passes through the mask."""
+    return [
+        io.Combo.Input(
+            "make",
+            options=list(MAKES),
+            tooltip="Which stream is generated: audio for an existing video, or video for existing audio.",
+        ),
+        io.Combo.Input(
+            "kind",
+            options=list(KINDS),
+            default=next(iter(KINDS)),
+            tooltip="hard: open channels pass unchanged; closed ones are set to zero. soft: channels are multiplied by the "
+            "mask, as in the SAVA paper. unmasked: everything passes.",
+        ),
+        io.Float.Input(
+            "threshold",
+            default=THRESHOLD,
+            min=0.02,
+            max=0.98,
+            step=0.02,
+            tooltip="Mask value above which the hard mask is open. Higher values let less through. The SAVA paper uses 0.5.",
+        ),
+        io.Float.Input(
+            "strength",
+            default=1.0,
+            min=0.0,
+            max=2.0,
+            step=0.05,
+            tooltip="Factor on the tokens that pass. At 0 the stream is generated independently of the other one.",
+        ),
+    ]
+
+
+def _optional() -> list[Any]:
+    """What changes the mask or shows it."""
+    return [
+        io.Latent.Input(
+            "other",
+            optional=True,
+            tooltip="A latent whose other stream is used to compute the mask. If not connected, that stream is predicted.",
+        ),
+        io.Mask.Input(
+            "painted",
+            optional=True,
+            tooltip="Multiplied with the mask. Black closes it: black objects are not heard, or black times are not seen.",
+        ),
+        io.Image.Input(
+            "images", optional=True, tooltip="The decoded frames, shown behind the mask in the picture output."
+        ),
+    ]
+
+
 class DuetMaskedAdapter(io.ComfyNode):
-    """Reads one stream through the mask, and shows it."""
+    """Computes the adapter tokens of one stream and shows their mask."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -60,49 +116,23 @@ class DuetMaskedAdapter(io.ComfyNode):
             node_id="DuetMaskedAdapter",
             display_name="Duet Masked Adapter",
             category=CATEGORY,
-            description="Reads one stream of a latent and lets through what the other one shares with it: what of the picture is taken "
-            "as audible, when and where, or when the sound is taken as visible. The picture shows the mask.",
+            description="Selects the part of one stream that the other stream should follow: what in the video is audible, when "
+            "and where, or when the audio is visible. The picture output shows the mask.",
             search_aliases=["sava", "mask", "audible"],
             inputs=[
-                AdapterNetSocket.Input("adapter_net"),
-                io.Latent.Input("latent", tooltip="With the stream that is there, e.g. of 'Duet Encode AV'."),
-                io.Combo.Input("make", options=list(MAKES), tooltip="Which stream is to be made for the other one."),
-                io.Combo.Input(
-                    "kind",
-                    options=list(KINDS),
-                    default=next(iter(KINDS)),
-                    tooltip="hard: what the mask has open passes as it is. soft: the paper's, multiplied by the mask. unmasked: all.",
-                ),
-                io.Float.Input(
-                    "threshold",
-                    default=THRESHOLD,
-                    min=0.02,
-                    max=0.98,
-                    step=0.02,
-                    tooltip="Of the hard mask (the paper's: 0.5).",
-                ),
-                io.Float.Input(
-                    "strength",
-                    default=1.0,
-                    min=0.0,
-                    max=2.0,
-                    step=0.05,
-                    tooltip="Factor on what passes; at 0 the stream is made without the other one.",
-                ),
-                io.Latent.Input(
-                    "other",
-                    optional=True,
-                    tooltip="A take of the other stream for the mask to read; default: predicted.",
-                ),
-                io.Mask.Input("painted", optional=True, tooltip="Multiplies the mask: black makes silent, or unseen."),
-                io.Image.Input("images", optional=True, tooltip="The decoded frames, to show the mask over."),
+                AdapterNetSocket.Input("adapter_net", tooltip="From 'Duet Load Adapter'."),
+                io.Latent.Input("latent", tooltip="Contains the existing stream, e.g. from 'Duet Encode AV'."),
+                *_settings(),
+                *_optional(),
             ],
             outputs=[
                 AdapterSocket.Output(display_name="adapter", tooltip="For 'Duet Apply Conditions'."),
-                io.Mask.Output(display_name="mask", tooltip="How open it is, at the picture's frames."),
+                io.Mask.Output(
+                    display_name="mask", tooltip="How far the mask is open (0 to 1), one image per video frame."
+                ),
                 io.Image.Output(
                     display_name="picture",
-                    tooltip="The mask over the frames, and how many channels are open or closed.",
+                    tooltip="The mask over the frames, and a histogram of open and closed channels.",
                 ),
             ],
         )
@@ -124,9 +154,11 @@ class DuetMaskedAdapter(io.ComfyNode):
         from ..pipelines.figures.canvas import pixels
 
         settings = {"kind": KINDS[kind], "threshold": threshold, "strength": strength, "painted": painted}
-        given = adapted(adapter_net, MAKES[make], latent, other, **settings)
-        mask = adapter_net.over_frames(given.mask[:1], SOURCES[given.way])[0]
+        condition = adapted(adapter_net, MAKES[make], latent, other, **settings)
+        mask = adapter_net.over_frames(condition.mask[:1], SOURCES[condition.way])[0]
         frames = None if images is None else images[..., :3].float().cpu()
         title = f"{make}: what passes ({kind})"
-        figure = draw_mask(mask, given, frames, threshold=threshold, seconds=adapter_net.shape.duration, title=title)
-        return io.NodeOutput(given, mask, pixels(figure)[None])
+        figure = draw_mask(
+            mask, condition, frames, threshold=threshold, seconds=adapter_net.shape.duration, title=title
+        )
+        return io.NodeOutput(condition, mask, pixels(figure)[None])

@@ -1,4 +1,4 @@
-"""Prompts to conditioning."""
+"""Encoding prompts, and attaching plans, priors and adapter tokens to them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .types import Plan as PlanSocket
 from .types import Prior as PriorSocket
 
 log = logging.getLogger(__name__)
-# What the positive and the negative prompt's prior attention sees.
+# Tokens that the prior attention sees for the positive and for the negative prompt.
 KEYS = {
     "as trained": (("prior", "null"), ("prior", "null")),
     "per sample": (("prior",), ("null",)),
@@ -22,7 +22,7 @@ KEYS = {
 
 
 class DuetEncodePrompt(io.ComfyNode):
-    """Encodes what is seen and what is heard, and what to steer away from."""
+    """Encodes the video, audio and negative prompts."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -30,33 +30,34 @@ class DuetEncodePrompt(io.ComfyNode):
             node_id="DuetEncodePrompt",
             display_name="Duet Encode Prompt",
             category=CATEGORY,
-            description="Encodes a prompt for each stream. Words the text encoder does not know are listed, with the nearest known ones.",
+            description="Encodes a prompt for each stream. Words outside the text encoder's vocabulary are listed with the nearest "
+            "known words.",
             search_aliases=["prompt", "text encode", "audio prompt"],
             inputs=[
-                io.Clip.Input("clip"),
+                io.Clip.Input("clip", tooltip="The text encoder from 'Duet Load AV'."),
                 io.String.Input(
                     "video",
                     multiline=True,
                     default="a small red ball bounces slowly on the left at night",
-                    tooltip="What is seen; also what is heard where the audio prompt is empty.",
+                    tooltip="What is seen, and also what is heard if the audio prompt is empty. Must not be empty.",
                 ),
                 io.String.Input(
-                    "audio", multiline=True, default="", tooltip="What is heard. Empty: the same words as the video."
+                    "audio", multiline=True, default="", tooltip="What is heard. If empty, the video prompt is used."
                 ),
                 io.String.Input(
                     "negative",
                     multiline=True,
                     default="",
-                    tooltip="What guidance steers away from. Empty: away from no text at all. JavisDiT v1.0 was trained against a "
-                    "text of its own: see the notice.",
+                    tooltip="What guidance steers away from. If empty, the unconditional prompt is used. JavisDiT v1.0 expects "
+                    "a specific negative prompt: see the notice output.",
                 ),
             ],
             outputs=[
-                io.Conditioning.Output(display_name="positive"),
-                io.Conditioning.Output(display_name="negative"),
+                io.Conditioning.Output(display_name="positive", tooltip="The encoded video and audio prompts."),
+                io.Conditioning.Output(display_name="negative", tooltip="The encoded negative prompt."),
                 io.String.Output(
                     display_name="notice",
-                    tooltip="Words outside the vocabulary with their nearest known ones, and what else is amiss; empty if nothing is.",
+                    tooltip="Unknown words with their nearest known words, and other warnings. Empty if there are none.",
                 ),
             ],
         )
@@ -64,7 +65,9 @@ class DuetEncodePrompt(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, video: str | None = None) -> bool | str:
         return (
-            True if video is None or video.strip() else "The video prompt is empty. Say what should be seen and heard."
+            True
+            if video is None or video.strip()
+            else "The video prompt is empty. Describe what should be seen and heard."
         )
 
     @classmethod
@@ -90,7 +93,7 @@ class DuetEncodePrompt(io.ComfyNode):
 
 
 class DuetApplyConditions(io.ComfyNode):
-    """Puts a plan, a prior and an adapter's tokens on the prompts, for every branch of guidance."""
+    """Attaches a plan, a prior and adapter tokens to both prompts."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -98,35 +101,34 @@ class DuetApplyConditions(io.ComfyNode):
             node_id="DuetApplyConditions",
             display_name="Duet Apply Conditions",
             category=CATEGORY,
-            description="Puts a plan or a prior on the prompts, where and when things happen, or what an adapter lets through of the "
-            "other stream. Connect both prompts, because the networks were trained to see them in either branch.",
+            description="Attaches a plan, a prior (where and when things happen) or adapter tokens (what passes from the other "
+            "stream) to the prompts. Connect both prompts: the networks were trained with these conditions on the "
+            "positive and the negative prompt.",
             search_aliases=["plan", "baton", "prior", "hist-sypo", "sava", "adapter"],
             inputs=[
-                io.Conditioning.Input("positive"),
-                io.Conditioning.Input("negative"),
-                PlanSocket.Input(
-                    "plan", optional=True, tooltip="Of 'Duet Planner' or 'Duet Edit Plan'. Without it, nothing changes."
-                ),
-                PriorSocket.Input(
-                    "prior", optional=True, tooltip="Of 'Duet Prior Sampler'. Without it, nothing changes."
-                ),
+                io.Conditioning.Input("positive", tooltip="The positive prompt, from 'Duet Encode Prompt'."),
+                io.Conditioning.Input("negative", tooltip="The negative prompt, from 'Duet Encode Prompt'."),
+                PlanSocket.Input("plan", optional=True, tooltip="From 'Duet Planner' or 'Duet Edit Plan'. Optional."),
+                PriorSocket.Input("prior", optional=True, tooltip="From 'Duet Prior Sampler'. Optional."),
                 AdapterSocket.Input(
                     "adapter",
                     optional=True,
-                    tooltip="Of 'Duet Masked Adapter'. The stream that is made then sees the other one through it alone.",
+                    tooltip="From 'Duet Masked Adapter'. Optional. The generated stream then sees the other one only through "
+                    "the adapter.",
                 ),
                 io.Combo.Input(
                     "prior_keys",
                     options=list(KEYS),
                     default=next(iter(KEYS)),
                     advanced=True,
-                    tooltip="What attention to the prior sees. As trained: the prior and the null prior, in both branches, as "
-                    "the released weights were. Per sample: the paper's formula, the prior in one and the null in the other.",
+                    tooltip="Which tokens the prior attention sees. as trained: the prior and the null prior for both prompts, "
+                    "as the released weights were trained. per sample: the prior for the positive and the null prior for the "
+                    "negative prompt, as in the HiST-Sypo paper.",
                 ),
             ],
             outputs=[
-                io.Conditioning.Output(display_name="positive"),
-                io.Conditioning.Output(display_name="negative"),
+                io.Conditioning.Output(display_name="positive", tooltip="The positive prompt with the conditions."),
+                io.Conditioning.Output(display_name="negative", tooltip="The negative prompt with the conditions."),
             ],
         )
 
@@ -141,6 +143,8 @@ class DuetApplyConditions(io.ComfyNode):
         adapter: AdapterCondition | None = None,
     ) -> io.NodeOutput:
         planned = {key: value for key, value in ((PLAN, plan), (ADAPTER, adapter)) if value is not None}
-        given = [planned if prior is None else {**planned, PRIOR: prior, PRIOR_KEYS: keys} for keys in KEYS[prior_keys]]
-        prompts = zip((positive, negative), given, strict=True)
+        attached = [
+            planned if prior is None else {**planned, PRIOR: prior, PRIOR_KEYS: keys} for keys in KEYS[prior_keys]
+        ]
+        prompts = zip((positive, negative), attached, strict=True)
         return io.NodeOutput(*([[z, {**options, **own}] for z, options in prompt] for prompt, own in prompts))

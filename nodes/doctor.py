@@ -1,4 +1,4 @@
-"""What is there and what is missing."""
+"""A report on installed and missing model files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .types import CATEGORY
 
 
 class DuetDoctor(io.ComfyNode):
-    """Lists the files of every joint model: there or missing, source, licence, memory."""
+    """Lists the files of every supported model: whether installed, source, licence, memory."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -17,12 +17,14 @@ class DuetDoctor(io.ComfyNode):
             node_id="DuetDoctor",
             display_name="Duet Doctor",
             category=CATEGORY,
-            description="Lists what every joint model is made of: which files are there, where to get the others, their size, hash "
-            "and licence, and about how much memory they need. Downloads nothing.",
+            description="Lists the files of every supported audio-video model: which are installed, where to download the "
+            "others, their size, hash and licence, and an estimate of the memory they need. Nothing is downloaded.",
             search_aliases=["files", "licence", "missing models", "javisdit download"],
             is_output_node=True,
-            inputs=[io.Model.Input("model", optional=True, tooltip="Described too, if connected.")],
-            outputs=[io.String.Output(display_name="report")],
+            inputs=[
+                io.Model.Input("model", optional=True, tooltip="If connected, the report also describes this MODEL.")
+            ],
+            outputs=[io.String.Output(display_name="report", tooltip="The report as text, also shown on the node.")],
         )
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Footage of the artist's own: a picture to make the sound for, a sound to make the picture for, frames to begin and end with."""
+"""Existing footage as input: encoding video, images and audio, and keeping parts of a latent during sampling."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .types import CATEGORY
 
 
 class DuetEncodeAV(io.ComfyNode):
-    """Puts pictures and sound into an empty latent."""
+    """Encodes images and audio into an empty latent."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -20,37 +20,50 @@ class DuetEncodeAV(io.ComfyNode):
             node_id="DuetEncodeAV",
             display_name="Duet Encode AV",
             category=CATEGORY,
-            description="Puts a video, pictures or a sound into an empty latent of any joint model, at its size and length. One picture is "
-            "the first frame, two are the first and the last. Footage the pocket model cannot know is refused with a reason.",
+            description="Encodes a video, images or audio into an empty audio-video latent, at the size and duration of that "
+            "latent. One image becomes the first frame, two become the first and the last frame. For the pocket model, footage "
+            "outside its training domain is rejected with an explanation.",
             search_aliases=["vae encode", "video to audio", "audio to video", "image to video", "v2a", "a2v"],
             inputs=[
                 io.Latent.Input(
-                    "latent", tooltip="An empty latent of the model: 'Duet Empty Latent', or LTX-2's or H3's own."
+                    "latent",
+                    tooltip="An empty latent for the model: from 'Duet Empty Latent', or from the LTX-2 or H3 nodes.",
                 ),
-                io.Vae.Input("video_vae"),
-                io.Vae.Input("audio_vae"),
+                io.Vae.Input("video_vae", tooltip="The video VAE of the model, e.g. from 'Duet Load AV'."),
+                io.Vae.Input("audio_vae", tooltip="The audio VAE of the model, e.g. from 'Duet Load AV'."),
                 io.Video.Input(
                     "video",
                     optional=True,
-                    tooltip="A clip; its picture is used, and its sound unless one is connected.",
+                    tooltip="A clip. Its frames are encoded, and its audio too unless the audio input is connected.",
                 ),
-                io.Image.Input("images", optional=True, tooltip="One picture, two, or frames, instead of a video."),
-                io.Audio.Input("audio", optional=True, tooltip="A sound of any rate and channels."),
+                io.Image.Input(
+                    "images",
+                    optional=True,
+                    tooltip="Used instead of a video: one image (first frame), two (first and last frame), or all frames.",
+                ),
+                io.Audio.Input(
+                    "audio",
+                    optional=True,
+                    tooltip="Audio at any sample rate, mono or stereo. It replaces the audio of the video.",
+                ),
                 inputs.fps(),
                 io.Boolean.Input(
                     "anyway",
                     default=False,
                     advanced=True,
-                    tooltip="Take footage that does not look like the pocket world, whatever comes of it.",
+                    tooltip="Skip the domain check of the pocket model; quality is not guaranteed.",
                 ),
             ],
             outputs=[
-                io.Latent.Output(display_name="latent"),
+                io.Latent.Output(
+                    display_name="latent",
+                    tooltip="The encoded clip. Connect it to 'Duet Freeze Stream' to choose what is kept.",
+                ),
                 io.Audio.Output(
                     display_name="original",
-                    tooltip="The sound as it was given, for 'Duet Mux'; silence where none was.",
+                    tooltip="The unmodified input audio, for the 'original' input of 'Duet Mux'. Silence if there was no audio.",
                 ),
-                io.String.Output(display_name="notice"),
+                io.String.Output(display_name="notice", tooltip="A summary of what was encoded, with any warning."),
             ],
         )
 
@@ -67,29 +80,29 @@ class DuetEncodeAV(io.ComfyNode):
         anyway: bool = False,
     ) -> io.NodeOutput:
         if video is not None and images is not None:
-            raise ValueError("Both a video and images are connected; use one of them.")
+            raise ValueError("Both a video and images are connected; disconnect one of them.")
         if video is not None:
             parts = video.get_components()
             images, fps, audio = parts.images, float(parts.frame_rate), audio or parts.audio
         if images is None and audio is None:
-            raise ValueError("Nothing is given. Connect a video, images or an audio.")
+            raise ValueError("No footage is connected. Connect a video, images or audio.")
         found, strange = [], []
         seconds = clip_seconds(latent, fps, video_vae)
         if images is not None:
             latent, reason = put_pictures(latent, video_vae, images, fps)
-            found.append(f"{len(images)} picture(s)")
+            found.append(f"{len(images)} image(s)")
             strange.append(reason)
         original = {"waveform": torch.zeros(1, 2, 1), "sample_rate": audio_vae.audio_sample_rate}
         if audio is not None:
             latent, reason = put_sound(latent, audio_vae, audio, seconds)
             original = audio
-            found.append(f"{audio['waveform'].shape[-1] / audio['sample_rate']:.2f} s of sound")
+            found.append(f"{audio['waveform'].shape[-1] / audio['sample_rate']:.2f} s of audio")
             strange.append(reason)
         return io.NodeOutput(latent, original, notice(found, strange, anyway=anyway))
 
 
 class DuetFreezeStream(io.ComfyNode):
-    """Keeps part of a latent while the rest is made."""
+    """Keeps part of a latent while the rest is generated."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -97,16 +110,21 @@ class DuetFreezeStream(io.ComfyNode):
             node_id="DuetFreezeStream",
             display_name="Duet Freeze Stream",
             category=CATEGORY,
-            description="Keeps the picture (video to audio), the sound (audio to video), the first or the first and last frame, or a range "
-            "of seconds of both, while the sampler makes the rest. Works on latents of LTX-2 and H3 too.",
+            description="Keeps the video (video-to-audio), the audio (audio-to-video), the first frame, the first and last "
+            "frame, or a range of seconds in both streams, while the sampler generates the rest. Also works on LTX-2 and H3 "
+            "latents.",
             search_aliases=["v2a", "a2v", "i2v", "inpaint", "noise mask", "keep", "extend"],
             inputs=[
-                io.Latent.Input("latent"),
-                io.Combo.Input("keep", options=list(KEEPS), default=KEEPS[0], tooltip="What stays as it is."),
-                io.Float.Input(
-                    "start", default=0.0, min=0.0, max=600.0, step=0.05, tooltip="Of the range, in seconds."
+                io.Latent.Input("latent", tooltip="From 'Duet Encode AV', or a latent that was sampled before."),
+                io.Combo.Input(
+                    "keep", options=list(KEEPS), default=KEEPS[0], tooltip="The part of the clip that stays unchanged."
                 ),
-                io.Float.Input("end", default=1.0, min=0.0, max=600.0, step=0.05, tooltip="Of the range, in seconds."),
+                io.Float.Input(
+                    "start", default=0.0, min=0.0, max=600.0, step=0.05, tooltip="Start of the range, in seconds."
+                ),
+                io.Float.Input(
+                    "end", default=1.0, min=0.0, max=600.0, step=0.05, tooltip="End of the range, in seconds."
+                ),
                 io.Float.Input(
                     "seconds",
                     default=0.0,
@@ -114,15 +132,22 @@ class DuetFreezeStream(io.ComfyNode):
                     max=600.0,
                     step=0.05,
                     advanced=True,
-                    tooltip="Length of the clip; needed for a range where the latent does not say it (LTX-2, H3).",
+                    tooltip="Duration of the clip in seconds. Required for a range if the latent does not store it (LTX-2, H3); "
+                    "0 reads it from the latent.",
                 ),
                 io.Mask.Input(
                     "mask",
                     optional=True,
-                    tooltip="White is made anew although the picture is kept. The pocket model makes whole frames that have any white.",
+                    tooltip="White areas are regenerated even if the video is kept. The pocket model regenerates every frame "
+                    "that contains any white.",
                 ),
             ],
-            outputs=[io.Latent.Output(display_name="latent")],
+            outputs=[
+                io.Latent.Output(
+                    display_name="latent",
+                    tooltip="The latent with a noise mask, for 'Duet Sampler' or any stock sampler.",
+                )
+            ],
         )
 
     @classmethod
@@ -132,6 +157,6 @@ class DuetFreezeStream(io.ComfyNode):
         seconds = seconds or clip_seconds(latent)
         if keep in (RANGE, OUTSIDE) and not seconds:
             raise ValueError(
-                "The latent does not say how long its clip lasts. Set 'seconds', then the range means something."
+                "The latent does not store the duration of its clip, which a range requires. Set 'seconds' to that duration."
             )
         return io.NodeOutput(mask_of(latent, keep, seconds=seconds, start=start, end=end, again=mask))

@@ -21,8 +21,8 @@ class DuetGuider(io.ComfyNode):
             node_id="DuetGuider",
             display_name="Duet Guider",
             category=CATEGORY,
-            description="Combines a model, prompts and a guidance strategy into a GUIDER. Works with 'Duet Sampler' and ComfyUI's custom "
-            "samplers. Cross-modal guidance also works with LTX-2 and MiniMax H3.",
+            description="Combines a model, prompts and a guidance strategy into a GUIDER. Works with 'Duet Sampler' and "
+            "ComfyUI's custom samplers. Cross-modal guidance also works with LTX-2 and MiniMax H3.",
             search_aliases=["guider", "guidance"],
             inputs=[
                 io.Model.Input(
@@ -74,9 +74,9 @@ class DuetCrossModalGuidance(io.ComfyNode):
             node_id="DuetCrossModalGuidance",
             display_name="Duet Cross-Modal Guidance",
             category=f"{CATEGORY}/guidance",
-            description="Strengthens the link between audio and video under any sampler, with one extra pass per step in which the two "
-            "streams do not see each other. The pocket model was trained for that pass. LTX-2, MiniMax H3 and JavisDiT were not, and "
-            "we have not measured the effect on them. Works at CFG 1, and therefore with distilled models.",
+            description="Strengthens the link between audio and video under any sampler, with one extra pass per step in which "
+            "the two streams do not see each other. The pocket model was trained for that pass. LTX-2, MiniMax H3 and JavisDiT "
+            "were not, and we have not measured the effect on them. Works at CFG 1, and therefore with distilled models.",
             search_aliases=["modality guidance", "ltx", "h3", "sync", "lip sync"],
             inputs=[
                 io.Model.Input(

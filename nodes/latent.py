@@ -17,8 +17,8 @@ from .host.provenance import TracedVideo, of_graph
 from .types import CATEGORY, CLIP_SPEC
 
 PIXELS = (
-    "{} in pixels. The pocket model was trained at 64 and needs multiples of 32. JavisDiT was trained at 240p and above: use {} for "
-    "a widescreen clip at 240p."
+    "{} in pixels. The pocket model was trained at 64 and needs multiples of 32. JavisDiT was trained at 240p and above: use {} "
+    "for a widescreen clip at 240p."
 )
 
 
@@ -46,16 +46,16 @@ class DuetEmptyLatent(io.ComfyNode):
                     min=0.25,
                     max=MAX_SECONDS,
                     step=0.25,
-                    tooltip="Duration of both streams in seconds. JavisDiT rounds it up to whole groups of frames. Training durations: 2 s "
-                    "(pocket model), 2 to 16 s (JavisDiT v0.1), 4 and 5 s (JavisDiT v1.0).",
+                    tooltip="Duration of both streams in seconds. JavisDiT rounds it up to whole groups of frames. Training "
+                    "durations: 2 s (pocket model), 2 to 16 s (JavisDiT v0.1), 4 and 5 s (JavisDiT v1.0).",
                 ),
                 io.Int.Input(
                     "fps",
                     default=0,
                     min=0,
                     max=120,
-                    tooltip="Frame rate in frames per second. 0 uses the model's default: 16 for the pocket model (which accepts no other) "
-                    "and JavisDiT v1.0, 24 for JavisDiT v0.1.",
+                    tooltip="Frame rate in frames per second. 0 uses the model's default: 16 for the pocket model (which "
+                    "accepts no other) and JavisDiT v1.0, 24 for JavisDiT v0.1.",
                 ),
                 io.Int.Input(
                     "batch", default=1, min=1, max=256, tooltip="Number of clips to generate. Clip k uses seed + k."
@@ -87,7 +87,8 @@ class DuetDecode(io.ComfyNode):
             node_id="DuetDecode",
             display_name="Duet Decode",
             category=CATEGORY,
-            description="Decodes both streams of a latent into images and audio. A batch is returned as a list with one entry per clip.",
+            description="Decodes both streams of a latent into images and audio. A batch is returned as a list with one entry "
+            "per clip.",
             search_aliases=["vae decode", "audio video decode"],
             inputs=[
                 io.Latent.Input("latent", tooltip="An audio-video latent, e.g. from 'Duet Sampler'."),
@@ -106,8 +107,8 @@ class DuetDecode(io.ComfyNode):
                     max=240.0,
                     step=0.01,
                     optional=True,
-                    tooltip="Frames per second. 0: the rate that the latent states. Latents sampled by ComfyUI's own nodes (LTX, H3) "
-                    "state none; enter the rate that the clip was generated for.",
+                    tooltip="Frame rate in frames per second. 0 uses the rate stored in the latent. Latents sampled by "
+                    "ComfyUI's own nodes (LTX-2, H3) store none; enter the rate the clip was generated for.",
                 ),
             ],
             outputs=[
@@ -141,8 +142,8 @@ class DuetMux(io.ComfyNode):
             node_id="DuetMux",
             display_name="Duet Mux",
             category=CATEGORY,
-            description="Combines images and audio into one VIDEO with the duration of the images. The audio keeps its sample rate and is "
-            "scaled down if it would clip.",
+            description="Combines images and audio into one VIDEO with the duration of the images. The audio keeps its sample "
+            "rate and is scaled down if it would clip.",
             search_aliases=["create video", "combine audio video", "mux"],
             inputs=[
                 io.Image.Input("images", tooltip="The frames of one clip, e.g. from 'Duet Decode'."),
@@ -155,8 +156,8 @@ class DuetMux(io.ComfyNode):
                     default=8,
                     min=1,
                     max=16,
-                    tooltip="Integer factor by which the images are enlarged without smoothing. 1 keeps the original size; the pocket "
-                    "model's 64 x 64 becomes 512 x 512 at 8.",
+                    tooltip="Integer factor by which the images are enlarged without smoothing. 1 keeps the original size; the "
+                    "pocket model's 64 x 64 becomes 512 x 512 at 8.",
                 ),
                 io.Audio.Input(
                     "original",
@@ -167,8 +168,8 @@ class DuetMux(io.ComfyNode):
                     "watermark",
                     default="",
                     optional=True,
-                    tooltip="Text shown in a corner of the video, e.g. 'AI generated'. Empty: no label. The saved file contains provenance "
-                    "metadata in either case; 'duet doctor FILE' prints it.",
+                    tooltip="Text shown in a corner of the video, e.g. 'AI generated'. Empty: no label. The saved file contains "
+                    "provenance metadata in either case; 'duet doctor FILE' prints it.",
                 ),
             ],
             outputs=[io.Video.Output(display_name="video", tooltip="The finished clip, for 'Save Video'.")],

@@ -1,4 +1,4 @@
-"""Loaders."""
+"""The loader of joint audio-video models."""
 
 from __future__ import annotations
 
@@ -14,31 +14,40 @@ class DuetLoadAV(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         tips = {
-            "model": "The joint network. 'auto' is the pocket model that ships with Duet; JavisDiT's files and folders come from "
-            "models/diffusion_models.",
-            "text_encoder": "'auto' is what the model needs: the pocket text encoder, or T5-XXL (JavisDiT v0.1) or UMT5-XXL (v1.0) "
-            "from models/text_encoders.",
-            "video_codec": "'auto' is what the model needs: the pocket codec, or Open-Sora's (JavisDiT v0.1) or Wan2.1's (v1.0) "
-            "from models/vae.",
-            "audio_codec": "'auto' is what the model needs: the pocket codec, or AudioLDM2's (JavisDiT) from models/vae. "
-            "AudioLDM2's licence is non-commercial.",
+            "model": "The audio-video network. 'auto' is the pocket model that ships with Duet. JavisDiT files and folders are "
+            "listed from models/diffusion_models.",
+            "text_encoder": "'auto' selects the encoder the model needs: the pocket text encoder, or T5-XXL (JavisDiT v0.1) or "
+            "UMT5-XXL (v1.0) from models/text_encoders.",
+            "video_codec": "'auto' selects the VAE the model needs: the pocket codec, or Open-Sora's (JavisDiT v0.1) or "
+            "Wan2.1's (v1.0) from models/vae.",
+            "audio_codec": "'auto' selects the VAE the model needs: the pocket codec, or AudioLDM2's (JavisDiT) from models/vae. "
+            "The AudioLDM2 licence is non-commercial.",
         }
         return io.Schema(
             node_id="DuetLoadAV",
             display_name="Duet Load AV",
             category=CATEGORY,
-            description="Loads a joint audio-video model with its text encoder and both codecs: the pocket model that ships with Duet, "
-            "or JavisDiT v0.1 or v1.0 from their official files. 'Duet Doctor' lists which are there and where to get the rest.",
+            description="Loads a joint audio-video model with its text encoder and both codecs: the pocket model that ships "
+            "with Duet, or JavisDiT v0.1 or v1.0 from their official files. 'Duet Doctor' lists which files are installed and "
+            "where to download the others.",
             search_aliases=["joint audio video model", "pocket", "javisdit"],
             inputs=[
                 io.Combo.Input(part, options=[AUTO, *choices(folder)], default=AUTO, tooltip=tips[part])
                 for part, folder in FOLDERS.items()
             ],
             outputs=[
-                io.Model.Output(display_name="model"),
-                io.Clip.Output(display_name="clip"),
-                io.Vae.Output(display_name="video_vae"),
-                io.Vae.Output(display_name="audio_vae"),
+                io.Model.Output(
+                    display_name="model", tooltip="The network, for 'Duet Guider', KSampler or an add-on loader."
+                ),
+                io.Clip.Output(
+                    display_name="clip", tooltip="The text encoder, for 'Duet Encode Prompt' or 'CLIP Text Encode'."
+                ),
+                io.Vae.Output(
+                    display_name="video_vae", tooltip="The video VAE, for 'Duet Decode' and 'Duet Encode AV'."
+                ),
+                io.Vae.Output(
+                    display_name="audio_vae", tooltip="The audio VAE, for 'Duet Decode' and 'Duet Encode AV'."
+                ),
                 io.String.Output(display_name="licence", tooltip="The licence of each file."),
             ],
         )

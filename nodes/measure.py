@@ -1,4 +1,4 @@
-"""Looking at clips: what happens when."""
+"""Measuring, correcting and plotting audio-video synchrony of any clip."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ POCKET_EVENTS, OFFSETS, NONE = "pocket world", "offset curve", "none"
 
 
 class DuetSyncMeter(io.ComfyNode):
-    """Measures whether sound and picture of any clip agree."""
+    """Measures how well audio and video of a clip are synchronised."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -25,17 +25,26 @@ class DuetSyncMeter(io.ComfyNode):
             node_id="DuetSyncMeter",
             display_name="Duet Sync Meter",
             category=CATEGORY,
-            description="Measures how late the sound of any clip is, second by second, with what chance would make of it; besides loudness "
-            "and AV-Align. It needs no model and no training: it hears and sees that something happens, not what. Where nothing lines up "
-            "better than by chance it says so.",
+            description="Measures the audio delay of any clip, second by second, together with loudness and AV-Align. No model is "
+            "needed: it compares audio onsets with sudden motion and does not recognise objects. If the streams do not "
+            "match better than by chance, it reports that there is no evidence.",
             search_aliases=["synchrony", "offset", "lip sync", "av-align", "lufs"],
             is_output_node=True,
-            inputs=[io.Image.Input("images"), io.Audio.Input("audio"), inputs.fps()],
+            inputs=[
+                io.Image.Input("images", tooltip="The frames of the clip, e.g. from 'Duet Decode'."),
+                io.Audio.Input("audio", tooltip="The audio of the clip."),
+                inputs.fps(),
+            ],
             outputs=[
-                io.Float.Output(display_name="offset_ms", tooltip="Positive: the sound is late. 0 without evidence."),
-                io.Boolean.Output(display_name="evidence", tooltip="Whether the offset means something."),
-                io.String.Output(display_name="report"),
-                io.Image.Output(display_name="picture", tooltip="The offset second by second."),
+                io.Float.Output(
+                    display_name="offset_ms",
+                    tooltip="Audio delay in milliseconds. Positive: the audio is late. 0 if there is no evidence.",
+                ),
+                io.Boolean.Output(
+                    display_name="evidence", tooltip="True if the offset is better supported than chance."
+                ),
+                io.String.Output(display_name="report", tooltip="All measurements as text, also shown on the node."),
+                io.Image.Output(display_name="picture", tooltip="A plot of the offset over time."),
             ],
         )
 
@@ -51,7 +60,7 @@ class DuetSyncMeter(io.ComfyNode):
 
 
 class DuetShiftAudio(io.ComfyNode):
-    """Moves a sound in time."""
+    """Shifts audio in time."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -59,20 +68,24 @@ class DuetShiftAudio(io.ComfyNode):
             node_id="DuetShiftAudio",
             display_name="Duet Shift Audio",
             category=CATEGORY,
-            description="Makes a sound earlier (positive: what 'Duet Sync Meter' found it to be late) or later, at the same length.",
+            description="Shifts audio earlier or later without changing its duration, e.g. by the offset that 'Duet Sync Meter' "
+            "measured.",
             search_aliases=["offset", "delay", "sync"],
             inputs=[
-                io.Audio.Input("audio"),
+                io.Audio.Input("audio", tooltip="The audio to shift."),
                 io.Float.Input(
                     "late_ms",
                     default=0.0,
                     min=-10_000.0,
                     max=10_000.0,
                     step=1.0,
-                    tooltip="By how much the sound is late. It is moved forward by that; a negative value delays it.",
+                    tooltip="Delay of the audio in milliseconds. A positive value shifts the audio earlier by that amount, a "
+                    "negative value shifts it later. 0 changes nothing.",
                 ),
             ],
-            outputs=[io.Audio.Output(display_name="audio")],
+            outputs=[
+                io.Audio.Output(display_name="audio", tooltip="The shifted audio. The gap is filled with silence.")
+            ],
         )
 
     @classmethod
@@ -90,26 +103,34 @@ class DuetTimelinePlot(io.ComfyNode):
             node_id="DuetTimelinePlot",
             display_name="Duet Timeline Plot",
             category=CATEGORY,
-            description="Draws a clip's frames, its sound and the events of both streams on one axis of seconds, beside those of a plan; "
-            "or how late the sound is from second to second.",
+            description="Draws a clip's frames, its sound and the events of both streams on one axis of seconds, beside those "
+            "of a plan; or how late the sound is from second to second.",
             search_aliases=["timeline", "spectrogram", "sync"],
             inputs=[
-                io.Image.Input("images"),
-                io.Audio.Input("audio"),
+                io.Image.Input("images", tooltip="The frames of the clip, e.g. from 'Duet Decode'."),
+                io.Audio.Input("audio", tooltip="The audio of the clip."),
                 inputs.fps(),
-                io.String.Input("title", default="", tooltip="Above the picture."),
+                io.String.Input("title", default="", tooltip="Title shown above the plot. Empty: no title."),
                 io.Combo.Input(
                     "events",
                     options=[POCKET_EVENTS, OFFSETS, NONE],
                     default=POCKET_EVENTS,
-                    tooltip="pocket world: found by the pocket model's own probes, which know its world alone. offset curve: how late the "
-                    "sound is, of any clip. none: frames and sound alone.",
+                    tooltip="pocket world: events detected by probes that only work on clips of the pocket model. offset curve: audio "
+                    "delay over time, for any clip. none: only frames and audio.",
                 ),
                 PlanSocket.Input(
-                    "plan", optional=True, tooltip="Its events are marked, and the clip's held against them."
+                    "plan",
+                    optional=True,
+                    tooltip="Planned events are marked in the plot and compared with the detected events.",
                 ),
             ],
-            outputs=[io.Image.Output(display_name="picture"), io.String.Output(display_name="synchrony")],
+            outputs=[
+                io.Image.Output(display_name="picture", tooltip="The plot."),
+                io.String.Output(
+                    display_name="synchrony",
+                    tooltip="The measured synchrony as text, including the match with the plan; empty for 'none'.",
+                ),
+            ],
         )
 
     @classmethod

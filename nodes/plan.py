@@ -1,4 +1,4 @@
-"""The plan: what happens when and where, to be seen, dragged and reused."""
+"""Plans of what happens when and where: generating, editing, saving and loading them."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from comfy_api.latest import io, ui
 from ..pipelines.core.conditions import Plan
 from ..pipelines.core.files import atomic_output
 from ..pipelines.core.saved_plan import read_plan
-from ..pipelines.core.timeline import STYLES, Timeline, as_prompt
+from ..pipelines.core.timeline import Timeline
 from ..pipelines.models.planner.planner import VAPlanner
 from ..pipelines.models.planner.qwen import QwenPlanner
 from . import inputs
 from .host.output import new_output
-from .host.plan import PLAN_SUFFIX, language_folder, language_folders, load_plan, load_writer, plan_file, plan_files
+from .host.plan import PLAN_SUFFIX, load_plan, plan_file, plan_files
 from .types import CATEGORY
 from .types import Plan as PlanSocket
 from .types import Planner as PlannerSocket
 
 AnyPlanner = VAPlanner | QwenPlanner
 MODES = ("timeline", "paper")
+EVENTS_AS_TEXT = "The events as text, one per line."
 
 
 class DuetLoadPlanner(io.ComfyNode):
-    """Loads the planner, and the layers through which the network reads its plans."""
+    """Loads the planner and adds the plan layers to the MODEL."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -30,11 +31,16 @@ class DuetLoadPlanner(io.ComfyNode):
             node_id="DuetLoadPlanner",
             display_name="Duet Load Planner",
             category=CATEGORY,
-            description="Loads the VA-Planner (Baton) of the pocket model, and puts the layers that read plans on the MODEL. "
-            "Without a plan the MODEL is what it was, to the bit.",
+            description="Loads the VA-Planner (Baton) of the pocket model and adds the plan layers to the MODEL. The output is "
+            "bit-identical until a plan is connected.",
             search_aliases=["baton", "va-planner"],
-            inputs=[io.Model.Input("model", tooltip="The pocket model of 'Duet Load AV'.")],
-            outputs=[io.Model.Output(display_name="model"), PlannerSocket.Output(display_name="planner")],
+            inputs=[io.Model.Input("model", tooltip="The pocket model from 'Duet Load AV'.")],
+            outputs=[
+                io.Model.Output(display_name="model", tooltip="The MODEL with plan layers, for 'Duet Guider'."),
+                PlannerSocket.Output(
+                    display_name="planner", tooltip="For 'Duet Planner', 'Duet Edit Plan' and 'Duet Load Plan'."
+                ),
+            ],
         )
 
     @classmethod
@@ -43,7 +49,7 @@ class DuetLoadPlanner(io.ComfyNode):
 
 
 class DuetPlanner(io.ComfyNode):
-    """Plans a clip."""
+    """Generates a plan for a clip."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -51,43 +57,51 @@ class DuetPlanner(io.ComfyNode):
             node_id="DuetPlanner",
             display_name="Duet Planner",
             category=CATEGORY,
-            description="Writes what happens when and where, and turns it into planned tokens for picture and sound.",
+            description="Generates a timeline of what happens when and where from the prompt, and converts it to plan tokens "
+            "for video and audio.",
             search_aliases=["baton", "plan", "timeline"],
             inputs=[
-                PlannerSocket.Input("planner"),
-                io.String.Input("video", multiline=True, default="", tooltip="What is seen: the words of the prompt."),
+                PlannerSocket.Input("planner", tooltip="From 'Duet Load Planner'."),
                 io.String.Input(
-                    "audio", multiline=True, default="", tooltip="What is heard. Empty: the same words as the video."
+                    "video", multiline=True, default="", tooltip="What is seen: the same text as the video prompt."
                 ),
-                inputs.seed("Of the plan: another seed, another course of events."),
-                inputs.temperature("How freely it is drawn: 0 always takes what is likeliest."),
+                io.String.Input(
+                    "audio", multiline=True, default="", tooltip="What is heard. If empty, the video text is used."
+                ),
+                inputs.seed("Plan seed. A new seed gives different event times."),
+                inputs.temperature(
+                    "How much timelines vary: 0 always writes the most likely one, 1 is the trained distribution."
+                ),
                 io.Combo.Input(
                     "mode",
                     options=list(MODES),
                     default=MODES[0],
-                    tooltip="timeline: first write what happens when. paper: planned tokens from the prompt alone, as Baton does; "
-                    "it predicts the mean of what could happen.",
+                    tooltip="timeline: a language model writes the timeline first. paper: plan tokens are predicted directly "
+                    "from the prompt, as in Baton; they are an average of what could happen.",
                 ),
             ],
-            outputs=[PlanSocket.Output(display_name="plan"), io.String.Output(display_name="timeline")],
+            outputs=[
+                PlanSocket.Output(display_name="plan", tooltip="For 'Duet Edit Plan' or 'Duet Apply Conditions'."),
+                io.String.Output(display_name="timeline", tooltip=EVENTS_AS_TEXT),
+            ],
         )
 
     @classmethod
     def validate_inputs(cls, video: str | None = None) -> bool | str:
-        return True if video is None or video.strip() else "The video prompt is empty. Use the words of the prompt."
+        return True if video is None or video.strip() else "The video prompt is empty. Enter the text of the prompt."
 
     @classmethod
     def execute(
         cls, planner: AnyPlanner, video: str, audio: str, seed: int, temperature: float, mode: str
     ) -> io.NodeOutput:
-        if isinstance(planner, QwenPlanner):  # before it writes for a minute
+        if isinstance(planner, QwenPlanner):  # refused at once: writing the timeline would take a minute
             raise planner.without_towers()
         written = None if mode == "paper" else planner.write(video, audio, seed=seed, temperature=temperature)
         return io.NodeOutput(planner.plan(video, audio, written, seed=seed), "" if written is None else str(written))
 
 
 class DuetEditPlan(io.ComfyNode):
-    """Shows a plan and lets it be changed."""
+    """Shows a plan and lets the user edit it."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -95,27 +109,29 @@ class DuetEditPlan(io.ComfyNode):
             node_id="DuetEditPlan",
             display_name="Duet Edit Plan",
             category=CATEGORY,
-            description="Shows a plan as two lanes, seen and heard, in which events can be dragged, added, muted and removed. The text "
-            "below says the same; it travels in the workflow and wins over planning again. Empty, the plan passes through.",
+            description="Shows a plan as two lanes (seen and heard) in which events can be dragged, added, muted and removed. "
+            "The text below holds the same events. It is saved in the workflow and overrides the incoming plan; if it is empty, "
+            "the plan passes through unchanged.",
             search_aliases=["timeline", "drag", "baton"],
             is_output_node=True,
             inputs=[
-                PlannerSocket.Input("planner"),
+                PlannerSocket.Input("planner", tooltip="From 'Duet Load Planner'."),
                 PlanSocket.Input(
-                    "plan", tooltip="Its prompts stay; its events are replaced by the timeline, if there is one."
+                    "plan",
+                    tooltip="The plan to edit. Its prompts are kept; its events are replaced by the timeline, if any.",
                 ),
                 io.String.Input(
                     "timeline",
                     multiline=True,
                     default="",
-                    tooltip="One event a line: seconds, what, where (left, middle, right), and perhaps 'silent' or 'unseen', e.g. "
-                    "'0.35 bell left'. Empty: the plan as it comes.",
+                    tooltip="One event per line: time in seconds, object, place (left, middle, right), and optionally 'silent' "
+                    "or 'unseen', e.g. '0.35 bell left'. Empty: the plan is not changed.",
                 ),
             ],
             outputs=[
-                PlanSocket.Output(display_name="plan"),
-                io.String.Output(display_name="timeline"),
-                io.Image.Output(display_name="picture"),
+                PlanSocket.Output(display_name="plan", tooltip="The edited plan, for 'Duet Apply Conditions'."),
+                io.String.Output(display_name="timeline", tooltip=EVENTS_AS_TEXT),
+                io.Image.Output(display_name="picture", tooltip="A plot of the events seen and heard over time."),
             ],
         )
 
@@ -140,7 +156,7 @@ class DuetEditPlan(io.ComfyNode):
 
 
 class DuetSavePlan(io.ComfyNode):
-    """Keeps a plan as a file."""
+    """Saves a plan to a file."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -148,14 +164,16 @@ class DuetSavePlan(io.ComfyNode):
             node_id="DuetSavePlan",
             display_name="Duet Save Plan",
             category=CATEGORY,
-            description="Writes a plan's prompts, timeline and seed as JSON into the output folder. Its tokens are made again from "
-            "them, so that the file is small and can be read and edited anywhere.",
+            description="Saves the prompts, timeline and seed of a plan as JSON in the output folder. Plan tokens are "
+            "recomputed when the file is loaded, so it stays small and can be edited as text.",
             search_aliases=["baton", "timeline", "json"],
             is_output_node=True,
             inputs=[
-                PlanSocket.Input("plan"),
+                PlanSocket.Input("plan", tooltip="From 'Duet Planner' or 'Duet Edit Plan'."),
                 io.String.Input(
-                    "filename_prefix", default="duet/plan", tooltip="A number is added; nothing is overwritten."
+                    "filename_prefix",
+                    default="duet/plan",
+                    tooltip="Folder and name of the file in the output folder. A number is appended; nothing is overwritten.",
                 ),
             ],
             outputs=[],
@@ -170,7 +188,7 @@ class DuetSavePlan(io.ComfyNode):
 
 
 class DuetLoadPlan(io.ComfyNode):
-    """Takes up a plan that was kept."""
+    """Loads a saved plan."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -178,13 +196,20 @@ class DuetLoadPlan(io.ComfyNode):
             node_id="DuetLoadPlan",
             display_name="Duet Load Plan",
             category=CATEGORY,
-            description="Reads a plan that 'Duet Save Plan' wrote, from the input or the output folder.",
+            description="Loads a plan that was saved with 'Duet Save Plan', from the input or the output folder.",
             search_aliases=["baton", "timeline", "json"],
             inputs=[
-                PlannerSocket.Input("planner"),
-                io.Combo.Input("file", options=plan_files(), tooltip="Files whose names end with .plan.json."),
+                PlannerSocket.Input("planner", tooltip="From 'Duet Load Planner'."),
+                io.Combo.Input(
+                    "file",
+                    options=plan_files(),
+                    tooltip="A file that ends with .plan.json. Press R to refresh the list.",
+                ),
             ],
-            outputs=[PlanSocket.Output(display_name="plan"), io.String.Output(display_name="timeline")],
+            outputs=[
+                PlanSocket.Output(display_name="plan", tooltip="For 'Duet Edit Plan' or 'Duet Apply Conditions'."),
+                io.String.Output(display_name="timeline", tooltip=EVENTS_AS_TEXT),
+            ],
         )
 
     @classmethod
@@ -193,90 +218,6 @@ class DuetLoadPlan(io.ComfyNode):
 
     @classmethod
     def execute(cls, planner: AnyPlanner, file: str) -> io.NodeOutput:
-        told = read_plan(plan_file(file))
-        plan = planner.plan(told.video, told.audio, told.timeline, seed=told.seed)
-        return io.NodeOutput(plan, "" if told.timeline is None else str(told.timeline))
-
-
-class DuetLoadTimelineWriter(io.ComfyNode):
-    """Loads a full-size language model that writes timelines."""
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="DuetLoadTimelineWriter",
-            display_name="Duet Load Timeline Writer",
-            category=CATEGORY,
-            description="Loads a Qwen3 of your own, the kind that Baton's planner starts from. It writes timelines for any things and "
-            "lengths. It plans no tokens: nobody has released towers for it.",
-            search_aliases=["qwen", "baton", "llm"],
-            inputs=[
-                io.Combo.Input(
-                    "folder",
-                    options=language_folders(),
-                    tooltip="Folders in models/text_encoders or models/LLM with a Qwen3's config.json, tokenizer and safetensors.",
-                )
-            ],
-            outputs=[PlannerSocket.Output(display_name="planner")],
-        )
-
-    @classmethod
-    def execute(cls, folder: str) -> io.NodeOutput:
-        return io.NodeOutput(load_writer(language_folder(folder)))
-
-
-class DuetTimelinePrompt(io.ComfyNode):
-    """Tells a timeline in words."""
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="DuetTimelinePrompt",
-            display_name="Duet Timeline Prompt",
-            category=CATEGORY,
-            description="Puts a timeline into the words of a prompt, for models that read no plan (LTX-2, MiniMax H3). These are words "
-            "and no more: such a model need not keep the times.",
-            search_aliases=["ltx", "h3", "prompt", "timeline"],
-            inputs=[
-                io.String.Input("prompt", multiline=True, default="", tooltip="What is seen and heard."),
-                io.Combo.Input(
-                    "style",
-                    options=list(STYLES),
-                    default=STYLES[0],
-                    tooltip="prose: one flowing paragraph, as LTX-2 asks for. beats: a timed line for each event.",
-                ),
-                io.String.Input(
-                    "timeline", multiline=True, default="", tooltip="Written by you. Empty: the planner writes it."
-                ),
-                io.Float.Input("seconds", default=5.0, min=1.0, max=60.0, step=0.1, tooltip="Length of the clip."),
-                inputs.seed("Of the timeline that the planner draws."),
-                PlannerSocket.Input(
-                    "planner",
-                    optional=True,
-                    tooltip="Of 'Duet Load Timeline Writer', or the pocket planner for its own words and 2 s.",
-                ),
-            ],
-            outputs=[io.String.Output(display_name="prompt"), io.String.Output(display_name="timeline")],
-        )
-
-    @classmethod
-    def execute(
-        cls,
-        prompt: str,
-        style: str,
-        timeline: str,
-        seconds: float,
-        seed: int,
-        planner: AnyPlanner | None = None,
-    ) -> io.NodeOutput:
-        if not timeline.strip() and planner is None:
-            raise ValueError("There is no timeline and no planner to write one. Write events, or connect a planner.")
-        if timeline.strip():
-            written = Timeline.read(timeline)
-        else:
-            assert planner is not None
-            written = planner.write(prompt, "", seed=seed, seconds=seconds)
-        late = [event for event in written.events if event.when >= seconds]
-        if late:
-            raise ValueError(f"The {late[0].what} is at {late[0].when:g} s; the clip ends at {seconds:g} s.")
-        return io.NodeOutput(as_prompt(prompt, written, style), str(written))
+        saved = read_plan(plan_file(file))
+        plan = planner.plan(saved.video, saved.audio, saved.timeline, seed=saved.seed)
+        return io.NodeOutput(plan, "" if saved.timeline is None else str(saved.timeline))

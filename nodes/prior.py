@@ -1,4 +1,4 @@
-"""The prior of where and when things happen."""
+"""The HiST-Sypo prior: tokens that describe where and when things happen."""
 
 from __future__ import annotations
 
@@ -21,30 +21,32 @@ class DuetLoadPrior(io.ComfyNode):
             node_id="DuetLoadPrior",
             display_name="Duet Load Prior",
             category=CATEGORY,
-            description="Loads the estimator of a prior (HiST-Sypo): from a prompt to where and when things happen. The "
-            "pocket model's also puts the layers that read priors on the MODEL; without a prior that is what it "
-            "was, to the bit. For JavisDiT v0.1 the text tower is ImageBind's, whose licence is non-commercial.",
+            description="Loads a prior estimator (HiST-Sypo), which predicts from a prompt where and when things happen. For "
+            "the pocket model it also adds the prior layers to the MODEL; the output is bit-identical until a prior is "
+            "connected. JavisDiT v0.1 uses the ImageBind text encoder, whose licence is non-commercial.",
             search_aliases=["hist-sypo", "javisdit prior"],
             inputs=[
-                io.Model.Input("model", tooltip="The model the prior is for: the pocket model or JavisDiT v0.1."),
+                io.Model.Input("model", tooltip="The model to use the prior with: the pocket model or JavisDiT v0.1."),
                 io.Combo.Input(
                     "prior",
                     options=[AUTO, *choices("diffusion_models")],
                     default=AUTO,
-                    tooltip="Of JavisDiT, from models/diffusion_models; 'auto' looks for one among the safetensors files. The pocket "
-                    "model's ships with Duet.",
+                    tooltip="JavisDiT's prior file from models/diffusion_models; 'auto' searches the safetensors files there. "
+                    "Not used for the pocket model, whose prior ships with Duet.",
                 ),
                 io.Combo.Input(
                     "text_tower",
                     options=[AUTO, *choices("text_encoders")],
                     default=AUTO,
-                    tooltip="Needed only where the prior's file does not hold its text tower: imagebind_huge.pth from "
+                    tooltip="Required only if the prior file does not contain its text encoder: imagebind_huge.pth from "
                     "models/text_encoders.",
                 ),
             ],
             outputs=[
-                io.Model.Output(display_name="model"),
-                PriorNetSocket.Output(display_name="prior_net"),
+                io.Model.Output(
+                    display_name="model", tooltip="The MODEL with layers that read priors, for 'Duet Guider'."
+                ),
+                PriorNetSocket.Output(display_name="prior_net", tooltip="The estimator, for 'Duet Prior Sampler'."),
             ],
         )
 
@@ -54,7 +56,7 @@ class DuetLoadPrior(io.ComfyNode):
 
 
 class DuetPriorSampler(io.ComfyNode):
-    """Draws a prior for a prompt."""
+    """Samples a prior for a prompt."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -62,22 +64,23 @@ class DuetPriorSampler(io.ComfyNode):
             node_id="DuetPriorSampler",
             display_name="Duet Prior Sampler",
             category=CATEGORY,
-            description="Draws where and when things happen, apart from the noise: keep the sampler's seed and change this one for "
-            "other layouts of the same clip, or the reverse.",
+            description="Samples where and when things happen, independently of the noise. Keep the sampler's seed and change "
+            "this one to get other layouts from the same noise, or the reverse.",
             search_aliases=["hist-sypo", "prior seed"],
             inputs=[
-                PriorNetSocket.Input("prior_net"),
-                io.String.Input(
-                    "prompt", multiline=True, default="", tooltip="The same words as the positive prompt's."
+                PriorNetSocket.Input("prior_net", tooltip="From 'Duet Load Prior'."),
+                io.String.Input("prompt", multiline=True, default="", tooltip="The same text as the positive prompt."),
+                inputs.seed(
+                    "Prior seed. A new seed gives another layout. The result is the same on every machine.", default=42
                 ),
-                inputs.seed("Of the draw. The same on every machine.", default=42),
-                inputs.temperature("How far draws spread: 0 is the mean, 1 what the model was trained with."),
+                inputs.temperature("How much samples vary: 0 always returns the mean, 1 is the trained distribution."),
             ],
             outputs=[
-                PriorSocket.Output(display_name="prior"),
+                PriorSocket.Output(display_name="prior", tooltip="For 'Duet Apply Conditions'."),
                 io.Image.Output(
                     display_name="picture",
-                    tooltip="Pocket model: what would happen where and when. JavisDiT: the tokens' mean, spread and this draw.",
+                    tooltip="Pocket model: where and when events are likely. JavisDiT: mean, spread and sampled values of the "
+                    "tokens.",
                 ),
             ],
         )
@@ -85,7 +88,9 @@ class DuetPriorSampler(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, prompt: str | None = None) -> bool | str:
         return (
-            True if prompt is None or prompt.strip() else "The prompt is empty. Use the words of the positive prompt."
+            True
+            if prompt is None or prompt.strip()
+            else "The prompt is empty. Enter the same text as the positive prompt."
         )
 
     @classmethod

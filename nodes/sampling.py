@@ -34,8 +34,8 @@ class DuetSampler(io.ComfyNode):
                     default=DEFAULT_STEPS,
                     min=1,
                     max=1000,
-                    tooltip="Number of sampling steps. Ignored if sigmas are connected. Usual values: 25 (pocket model), 30 (JavisDiT "
-                    "v0.1), 50 (JavisDiT v1.0).",
+                    tooltip="Number of sampling steps. Ignored if sigmas are connected. Usual values: 25 (pocket model), 30 "
+                    "(JavisDiT v0.1), 50 (JavisDiT v1.0).",
                 ),
                 io.Sampler.Input("sampler", optional=True, tooltip="The sampling algorithm. Default: euler."),
                 io.Sigmas.Input(
@@ -77,8 +77,9 @@ class DuetSchedule(io.ComfyNode):
             node_id="DuetSchedule",
             display_name="Duet Schedule",
             category=CATEGORY,
-            description="Returns the noise levels a Duet model was trained with, for SamplerCustomAdvanced. JavisDiT spends more steps at "
-            "high noise for larger and longer clips, which is why the latent is needed. 'Duet Sampler' uses this schedule by default.",
+            description="Returns the noise levels a Duet model was trained with, for SamplerCustomAdvanced. JavisDiT spends "
+            "more steps at high noise for larger and longer clips, which is why the latent is needed. 'Duet Sampler' uses this "
+            "schedule by default.",
             search_aliases=["scheduler", "sigmas", "shift"],
             inputs=[
                 io.Model.Input("model", tooltip="A Duet MODEL."),

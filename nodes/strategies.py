@@ -1,4 +1,4 @@
-"""Strategies of guidance and what can be done to one. Each node makes a value; nothing is loaded or evaluated."""
+"""Guidance strategies and their modifiers. Each node returns a value object; no model is loaded or evaluated."""
 
 from __future__ import annotations
 
@@ -11,28 +11,35 @@ from ..pipelines.guidance.strategy import DEFAULT, FORMS, UCG, PerStreamCFG, Str
 from .types import CATEGORY
 from .types import Strategy as StrategySocket
 
-TEXT = "How strongly the text is followed in this stream. 1 is off, 2 to 4 is usual, above 6 colours harden and movements stiffen."
-CROSS = "How strongly {} is followed by {}. 1 is off, {} is usual; far above it two things in one picture get mixed up."
+TEXT = "How strongly the {} follows the prompt. 1 is off, 2 to 4 is usual; above 6 colours oversaturate and motion becomes stiff."
+CROSS = (
+    "How strongly the {} follows the {}. 1 is off, {} is usual; far above that, two objects in one clip are confused."
+)
 LABELS = {form.label: name for name, form in FORMS.items()}
 
 
-def scale(name: str, default: float, tip: str) -> Any:
-    """A guidance scale."""
-    return io.Float.Input(name, default=default, min=0.0, max=30.0, step=0.1, tooltip=tip)
+def scale(name: str, default: float, tooltip: str) -> Any:
+    """A guidance scale, 0 to 30."""
+    return io.Float.Input(name, default=default, min=0.0, max=30.0, step=0.1, tooltip=tooltip)
+
+
+def source() -> Any:
+    """The strategy that a modifier changes."""
+    return StrategySocket.Input("strategy", tooltip="The strategy to modify, from another 'Duet Strategy' node.")
 
 
 def scales(text: float, cross: float, usual: str) -> list[Any]:
-    """The four scales of a cross-modal strategy; ``usual`` says in words where the cross-modal ones lie."""
+    """The four scales of a cross-modal strategy; ``usual`` is the usual range of the cross-modal ones, as text."""
     return [
-        scale("video", text, TEXT),
-        scale("audio", text, TEXT),
-        scale("audio_to_video", cross, CROSS.format("the sound", "the picture", usual)),
-        scale("video_to_audio", cross, CROSS.format("the picture", "the sound", usual)),
+        scale("video", text, TEXT.format("video")),
+        scale("audio", text, TEXT.format("audio")),
+        scale("audio_to_video", cross, CROSS.format("video", "audio", usual)),
+        scale("video_to_audio", cross, CROSS.format("audio", "video", usual)),
     ]
 
 
 def schema(node_id: str, name: str, description: str, aliases: list[str], inputs: list[Any]) -> io.Schema:
-    """What the nodes here share: they answer with a strategy."""
+    """The schema of a strategy node: its only output is a strategy."""
     return io.Schema(
         node_id=node_id,
         display_name=f"Duet Strategy: {name}",
@@ -40,7 +47,9 @@ def schema(node_id: str, name: str, description: str, aliases: list[str], inputs
         description=description,
         search_aliases=aliases,
         inputs=inputs,
-        outputs=[StrategySocket.Output(display_name="strategy")],
+        outputs=[
+            StrategySocket.Output(display_name="strategy", tooltip="For 'Duet Guider' or another 'Duet Strategy' node.")
+        ],
     )
 
 
@@ -52,9 +61,12 @@ class DuetStrategyCFG(io.ComfyNode):
         return schema(
             "DuetStrategyCFG",
             "CFG",
-            "Classifier-free guidance with a scale for each stream. With both scales at 1 only one pass a step is run.",
+            "Classifier-free guidance with a scale for each stream. With both scales at 1, only one network pass per step is run.",
             ["cfg", "guidance scale", "classifier free"],
-            [scale("video", DEFAULT.video, TEXT), scale("audio", DEFAULT.audio, TEXT)],
+            [
+                scale("video", DEFAULT.video, TEXT.format("video")),
+                scale("audio", DEFAULT.audio, TEXT.format("audio")),
+            ],
         )
 
     @classmethod
@@ -63,22 +75,23 @@ class DuetStrategyCFG(io.ComfyNode):
 
 
 class DuetStrategyUCG(io.ComfyNode):
-    """Guidance by text and by the other stream, against the learnt 'no other modality'."""
+    """Guidance by text and by the other stream, relative to learnt context tokens."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         return schema(
             "DuetStrategyUCG",
             "UCG",
-            "Unconditional context guidance: follows the text and the other stream, each against a null the pocket model was "
-            "trained on. Up to three passes a step; a scale of 1 is off.",
+            "Unconditional context guidance: strengthens how each stream follows the prompt and the other stream, relative to a "
+            "null that the pocket model was trained on. Up to three passes per step; a scale of 1 is off.",
             ["ucg", "sync", "cross modal", "context guidance"],
             [
                 io.Combo.Input(
                     "form",
                     options=list(LABELS),
                     default=FORMS[DEFAULT.form].label,
-                    tooltip="How text and sync meet. 'text only' and 'as one' read the text scales, 'sync only' the other two.",
+                    tooltip="How text guidance and sync guidance are combined. 'text only' and 'as one' use only the text scales, "
+                    "'sync only' uses only the cross-modal scales.",
                 ),
                 *scales(DEFAULT.video, DEFAULT.a2v, "2 to 5"),
             ],
@@ -92,17 +105,17 @@ class DuetStrategyUCG(io.ComfyNode):
 
 
 class DuetStrategyCrossModal(io.ComfyNode):
-    """Guidance by text and by the other stream where no null was trained: LTX-2, MiniMax H3."""
+    """Guidance by text and by the other stream for models without context tokens: LTX-2, MiniMax H3."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         return schema(
             "DuetStrategyCrossModal",
             "Cross-Modal",
-            "Follows the text and the other stream, side by side, on models without context tokens (LTX-2, MiniMax H3): the "
-            "null of a direction is 'nothing comes from there', for which no model was trained; effect not measured by us. "
-            "One pass, one more where a text scale is not 1, one more where a direction's is not 1. For a distilled model "
-            "leave the text scales at 1.",
+            "Strengthens how each stream follows the prompt and the other stream on models without context tokens (LTX-2, MiniMax "
+            "H3, JavisDiT). Cross-modal attention is switched off for comparison; the models were not trained for this, and we "
+            "have not measured the effect. One pass per step, plus one if a text scale is not 1, plus one if a cross-modal "
+            "scale is not 1. For distilled models leave the text scales at 1.",
             ["modality guidance", "ltx", "h3", "sync", "cross modal"],
             scales(3.0, 1.0, "1.5 to 3"),
         )
@@ -113,7 +126,7 @@ class DuetStrategyCrossModal(io.ComfyNode):
 
 
 class DuetStrategyWindow(io.ComfyNode):
-    """A strategy in part of the schedule."""
+    """Restricts a strategy to a range of noise levels."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -121,15 +134,15 @@ class DuetStrategyWindow(io.ComfyNode):
         return schema(
             "DuetStrategyWindow",
             "Window",
-            "Uses a strategy between two noise levels; outside there is no guidance and one pass a step.",
+            "Applies a strategy only between two noise levels. Outside that range there is no guidance and one pass per step.",
             ["interval", "start", "end", "guidance window"],
             [
-                StrategySocket.Input("strategy"),
+                source(),
                 io.Float.Input(
-                    "start", default=1.0, **level, tooltip="Noise level at which it sets in; 1 is the first step."
+                    "start", default=1.0, **level, tooltip="Noise level at which guidance starts; 1 is the first step."
                 ),
                 io.Float.Input(
-                    "end", default=0.0, **level, tooltip="Noise level at which it ends; 0 is the last step."
+                    "end", default=0.0, **level, tooltip="Noise level at which guidance ends; 0 is the last step."
                 ),
             ],
         )
@@ -140,7 +153,7 @@ class DuetStrategyWindow(io.ComfyNode):
 
 
 class DuetStrategySchedule(io.ComfyNode):
-    """A strategy that fades."""
+    """Fades a strategy over the noise schedule."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -148,14 +161,16 @@ class DuetStrategySchedule(io.ComfyNode):
         return schema(
             "DuetStrategySchedule",
             "Schedule",
-            "Lets a strategy fade in or out in a straight line over the noise level. Where its strength is 0 one pass is run.",
+            "Fades a strategy in or out linearly with the noise level. Steps with strength 0 need only one pass.",
             ["fade", "ramp", "decay", "dynamic cfg"],
             [
-                StrategySocket.Input("strategy"),
+                source(),
                 io.Float.Input(
-                    "start", default=1.0, **share, tooltip="Strength at the first step: 1 is all of it, 0 none."
+                    "start", default=1.0, **share, tooltip="Strength at the first step: 1 is full guidance, 0 is none."
                 ),
-                io.Float.Input("end", default=0.0, **share, tooltip="Strength at the last step."),
+                io.Float.Input(
+                    "end", default=0.0, **share, tooltip="Strength at the last step: 1 is full guidance, 0 is none."
+                ),
             ],
         )
 
@@ -165,20 +180,23 @@ class DuetStrategySchedule(io.ComfyNode):
 
 
 class DuetStrategyPlan(io.ComfyNode):
-    """More or less of the plan."""
+    """Sets how strictly each stream follows the plan."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        tip = "How strictly {} keeps to the plan: 1 is as trained and costs nothing, 1.5 to 2 is stricter, below 1 looser."
+        tip = (
+            "How strictly the {} follows the plan: 1 is as trained at no cost, 1.5 to 2 is stricter, below 1 is looser."
+        )
         return schema(
             "DuetStrategyPlan",
             "Plan",
-            "Guides away from what the model would make without its plan, by a scale for each stream. Needs a model with a planner.",
+            "Strengthens or weakens the effect of the plan, with a scale for each stream. Requires the MODEL of 'Duet Load "
+            "Planner'.",
             ["baton", "plan strength"],
             [
-                StrategySocket.Input("strategy"),
-                scale("video", 1.5, tip.format("the picture")),
-                scale("audio", 1.5, tip.format("the sound")),
+                source(),
+                scale("video", 1.5, tip.format("video")),
+                scale("audio", 1.5, tip.format("audio")),
             ],
         )
 
@@ -188,18 +206,22 @@ class DuetStrategyPlan(io.ComfyNode):
 
 
 class DuetStrategyRescale(io.ComfyNode):
-    """Less contrast from high scales."""
+    """Reduces the excess contrast and loudness of high scales."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        tip = "Share of the unguided spread that is given back: 0 is off, 0.7 is usual, 1 may look flat."
-        share = {"default": 0.7, "min": 0.0, "max": 1.0, "step": 0.05, "tooltip": tip}
+        share = {"default": 0.7, "min": 0.0, "max": 1.0, "step": 0.05}
+        tip = "How far the {} is rescaled to its standard deviation without guidance: 0 is off, 0.7 is usual, 1 may {}."
         return schema(
             "DuetStrategyRescale",
             "Rescale",
-            "Gives back the contrast and the loudness that high scales exaggerate, a share for each stream.",
+            "Restores the natural contrast and loudness that high guidance scales exaggerate, separately for each stream.",
             ["rescale cfg", "oversaturation", "contrast"],
-            [StrategySocket.Input("strategy"), io.Float.Input("video", **share), io.Float.Input("audio", **share)],
+            [
+                source(),
+                io.Float.Input("video", **share, tooltip=tip.format("video", "look flat")),
+                io.Float.Input("audio", **share, tooltip=tip.format("audio", "sound dull")),
+            ],
         )
 
     @classmethod
@@ -215,18 +237,18 @@ class DuetStrategyAPG(io.ComfyNode):
         return schema(
             "DuetStrategyAPG",
             "APG",
-            "Adaptive projected guidance: takes the part that saturates out of every guidance step. Put it right after the "
-            "strategy.",
+            "Adaptive projected guidance: removes the component of each guidance step that causes oversaturation. Connect it "
+            "directly after a CFG, UCG or Cross-Modal strategy.",
             ["adaptive projected guidance", "oversaturation"],
             [
-                StrategySocket.Input("strategy"),
+                source(),
                 io.Float.Input(
                     "parallel",
                     default=0.0,
                     min=0.0,
                     max=1.0,
                     step=0.05,
-                    tooltip="Share of the saturating part that is kept: 0 is APG, 1 is off.",
+                    tooltip="Fraction of the oversaturating component to keep: 0 removes all of it, 1 switches APG off.",
                 ),
                 io.Float.Input(
                     "limit",
@@ -234,7 +256,7 @@ class DuetStrategyAPG(io.ComfyNode):
                     min=0.0,
                     max=10.0,
                     step=0.05,
-                    tooltip="Largest size of a guidance step (root mean square); 0 is no limit, very small values undo the guidance.",
+                    tooltip="Maximum root mean square of a guidance step. 0 is no limit; very small values cancel the guidance.",
                 ),
             ],
         )
@@ -245,25 +267,26 @@ class DuetStrategyAPG(io.ComfyNode):
 
 
 class DuetStrategyCFGZero(io.ComfyNode):
-    """CFG-zero*."""
+    """CFG-Zero*: scales the null prediction and can skip the first steps."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         return schema(
             "DuetStrategyCFGZero",
             "CFG-Zero*",
-            "Scales the null prediction to the one with text before they are compared, and can hold the first steps still. Put "
-            "it right after the strategy.",
+            "CFG-Zero*: scales the unconditional prediction to match the conditional one before they are compared, and can skip "
+            "the first steps. Connect it directly after a CFG, UCG or Cross-Modal strategy.",
             ["cfg zero star", "zero init"],
             [
-                StrategySocket.Input("strategy"),
+                source(),
                 io.Float.Input(
                     "still",
                     default=1.0,
                     min=0.01,
                     max=1.0,
                     step=0.01,
-                    tooltip="Above this noise level nothing moves and nothing is computed; 1 is off, 0.96 holds the first step or two.",
+                    tooltip="Steps above this noise level are skipped. 1 skips none, 0.96 skips the first one or two, low "
+                    "values leave noise.",
                 ),
             ],
         )

@@ -1,4 +1,4 @@
-"""Many takes: made, ranked and compared."""
+"""Generating, ranking and comparing several takes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAMES = ("a", "b", "c", "d")
 
 
 class DuetSeedSweep(io.ComfyNode):
-    """Samples many seeds and keeps the best."""
+    """Samples several seeds and keeps the best clips."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -28,37 +28,52 @@ class DuetSeedSweep(io.ComfyNode):
             node_id="DuetSeedSweep",
             display_name="Duet Seed Sweep",
             category=CATEGORY,
-            description="Samples one seed after the other through any guider and sampler, measures each clip, and keeps the best. Every "
-            "take that is done stays in the output folder: a sweep that is cancelled goes on where it was, and one that asks for "
-            "more seeds makes those alone.",
+            description="Samples several seeds one after another with any guider and sampler, measures each clip, and keeps the "
+            "best. Finished takes are stored in the output folder: a cancelled sweep resumes where it stopped, and if "
+            "you raise the number of takes, only the new seeds are sampled.",
             search_aliases=["seeds", "best of n", "rank", "batch"],
             inputs=[
-                io.Guider.Input("guider"),
-                io.Latent.Input("latent", tooltip="Of one clip; each seed makes one."),
-                io.Vae.Input("video_vae"),
-                io.Vae.Input("audio_vae"),
-                inputs.seed("The first seed; the others follow it."),
-                io.Int.Input("takes", default=8, min=1, max=1000, tooltip="How many seeds."),
-                io.Int.Input("keep", default=3, min=1, max=64, tooltip="How many of them come out, best first."),
+                io.Guider.Input("guider", tooltip="The model, prompts and guidance, e.g. from 'Duet Guider'."),
+                io.Latent.Input("latent", tooltip="A latent with batch size 1; one clip is generated per seed."),
+                io.Vae.Input("video_vae", tooltip="The video VAE of the model."),
+                io.Vae.Input("audio_vae", tooltip="The audio VAE of the model."),
+                inputs.seed("First noise seed. Take k uses seed + k."),
+                io.Int.Input("takes", default=8, min=1, max=1000, tooltip="Number of seeds to sample."),
+                io.Int.Input("keep", default=3, min=1, max=64, tooltip="Number of takes to output, best first."),
                 io.Combo.Input(
                     "score",
                     options=list(SCORES),
                     default=ANY,
-                    tooltip="What takes are ranked by: 0 to 1, higher is better. The second knows the pocket world alone.",
+                    tooltip="The score by which takes are ranked: 0 to 1, higher is better. The second option only works on "
+                    "clips of the pocket model.",
                 ),
-                io.String.Input("label", default="", tooltip="The setting's name where sweeps are compared."),
+                io.String.Input(
+                    "label", default="", tooltip="Name of this setting in 'Duet Compare Takes'. Empty: the seed range."
+                ),
                 io.Int.Input(
-                    "steps", default=DEFAULT_STEPS, min=1, max=1000, tooltip="Not used where sigmas are connected."
+                    "steps",
+                    default=DEFAULT_STEPS,
+                    min=1,
+                    max=1000,
+                    tooltip="Number of sampling steps. Ignored if sigmas are connected.",
                 ),
-                io.Sampler.Input("sampler", optional=True, tooltip="Default: euler."),
-                io.Sigmas.Input("sigmas", optional=True, tooltip="Default: the schedule the model was made for."),
+                io.Sampler.Input("sampler", optional=True, tooltip="The sampling algorithm. Default: euler."),
+                io.Sigmas.Input(
+                    "sigmas",
+                    optional=True,
+                    tooltip="Noise levels to use instead of the model's default schedule. Non-Duet models require sigmas.",
+                ),
             ],
             outputs=[
-                io.Latent.Output(display_name="latent", tooltip="The kept takes as a batch, best first."),
-                io.Int.Output(display_name="best_seed"),
-                io.Image.Output(display_name="picture", tooltip="A contact sheet of the kept takes."),
-                TakesSocket.Output(display_name="takes", tooltip="Every take in numbers, for 'Duet Compare Takes'."),
-                io.String.Output(display_name="report"),
+                io.Latent.Output(display_name="latent", tooltip="The best takes as a batch, best first."),
+                io.Int.Output(display_name="best_seed", tooltip="The seed of the best take."),
+                io.Image.Output(
+                    display_name="picture", tooltip="Frames and waveform of each kept take, with seed and score."
+                ),
+                TakesSocket.Output(
+                    display_name="takes", tooltip="The measurements of all takes, for 'Duet Compare Takes'."
+                ),
+                io.String.Output(display_name="report", tooltip="Mean and best score as text."),
             ],
             hidden=[io.Hidden.prompt, io.Hidden.unique_id],
         )
@@ -97,7 +112,7 @@ class DuetSeedSweep(io.ComfyNode):
 
 
 class DuetCompareTakes(io.ComfyNode):
-    """Compares sweeps, or clips, in numbers and in a picture."""
+    """Compares sweeps or clips as numbers and as a plot."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -106,28 +121,41 @@ class DuetCompareTakes(io.ComfyNode):
             node_id="DuetCompareTakes",
             display_name="Duet Compare Takes",
             category=CATEGORY,
-            description="Compares up to four settings: sweeps, by every take's score with intervals and on the seeds they share, or "
-            "single videos of any model or camera. All numbers go into a CSV file.",
+            description="Compares up to four settings. Sweeps are compared by the scores of all takes, with confidence intervals and "
+            "paired by seed; single videos may come from any model or camera. All measurements are saved as CSV.",
             search_aliases=["a/b", "compare", "csv", "ablation"],
             is_output_node=True,
             inputs=[
                 *(
                     io.MultiType.Input(
-                        name, types=either, optional=name != NAMES[0], tooltip="A sweep's takes, or a video."
+                        name,
+                        types=either,
+                        optional=name != NAMES[0],
+                        tooltip="The takes of a 'Duet Seed Sweep', or a video with audio.",
                     )
                     for name in NAMES
                 ),
-                io.String.Input("filename_prefix", default="duet/takes", tooltip="Of the CSV file; a number is added."),
+                io.String.Input(
+                    "filename_prefix",
+                    default="duet/takes",
+                    tooltip="Folder and name of the CSV file in the output folder. A number is appended; nothing is overwritten.",
+                ),
             ],
-            outputs=[io.Image.Output(display_name="picture"), io.String.Output(display_name="report")],
+            outputs=[
+                io.Image.Output(
+                    display_name="picture",
+                    tooltip="A plot of all scores, with the mean and 95 % interval of each setting.",
+                ),
+                io.String.Output(display_name="report", tooltip="The comparison as text, also shown on the node."),
+            ],
         )
 
     @classmethod
-    def execute(cls, filename_prefix: str, **given: Takes | io.Video.Type) -> io.NodeOutput:
+    def execute(cls, filename_prefix: str, **connected: Takes | io.Video.Type) -> io.NodeOutput:
         from ..pipelines.figures.canvas import pixels
         from ..pipelines.figures.takes import draw_comparison
 
-        settings = [takes_from(name, given[name]) for name in NAMES if given.get(name) is not None]
+        settings = [takes_from(name, connected[name]) for name in NAMES if connected.get(name) is not None]
         report, path = compare(settings), new_output(filename_prefix, ".csv")
         write_csv(path, settings)
         report = f"{report}\n{path.name}"
