@@ -1,4 +1,4 @@
-"""``duet train``: a part of the pocket model, or an ablation."""
+"""``duet train``: train one stage of the pocket model, or run an ablation."""
 
 from __future__ import annotations
 
@@ -7,67 +7,78 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+STAGES = (
+    *("codecs", "video-decoder", "audio-probe", "video-probe", "video", "audio", "joint"),
+    *("planner", "plan", "plan-adapted", "prior", "prior-layers", "adapter", "adapter-v2a", "adapter-a2v"),
+)  # in the order of training; listed here so that --help does not import torch
+
 
 def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``duet train``."""
     parser.add_argument(
-        "stage",
-        choices=(
-            *("codecs", "video-decoder", "audio-probe", "video-probe", "video", "audio", "joint"),
-            *("planner", "plan", "plan-adapted", "prior", "prior-layers", "ablation", "plan-ablation"),
-            *("adapter", "adapter-v2a", "adapter-a2v", "adapter-ablation"),
-        ),
-        help="what to train; each stage needs the ones before it",
+        "stage", choices=(*STAGES, *ABLATIONS), help="the stage or ablation to train; each stage needs those before it"
     )
-    parser.add_argument(
-        "--run",
-        type=Path,
-        default=Path("runs"),
-        help="folder of checkpoints and caches; an interrupted run resumes from it (default runs)",
-    )
-    parser.add_argument("--steps", type=int, help="optimizer steps (default: the stage's own)")
-    parser.add_argument("--batch", type=int, help="samples a step and process (default: the stage's own)")
-    parser.add_argument("--lr", type=float, help="peak learning rate (default: the stage's own)")
-    parser.add_argument("--clips", type=int, default=8192, help="rendered clips to learn the flow from (default 8192)")
-    parser.add_argument("--data", type=Path, metavar="FILE", help="learn from clips encoded by 'duet data' instead")
-    parser.add_argument(
+    _add_length(parser)
+    _add_data(parser)
+    _add_start(parser)
+    parser.set_defaults(command=run)
+
+
+def _add_length(parser: argparse.ArgumentParser) -> None:
+    option = parser.add_argument
+    option("--steps", type=int, help="optimizer steps (default: the stage's own)")
+    option("--batch", type=int, help="samples per step and process (default: the stage's own)")
+    option("--lr", type=float, help="peak learning rate (default: the stage's own)")
+    option("--seed", type=int, default=0, help="seed of the data and the training (default 0)")
+    option("--seeds", type=int, default=3, help="training runs per arm of an ablation (default 3)")
+    option("--compile", action="store_true", help="train with torch.compile (on a CPU it needs a C++ compiler)")
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    option = parser.add_argument
+    option("--clips", type=int, default=8192, help="number of rendered clips to train on (default 8192)")
+    option("--data", type=Path, metavar="FILE", help="train on clips encoded by 'duet data' instead of rendered ones")
+    option(
         "--mix",
         nargs="+",
         default=[],
         metavar="TASK=SHARE",
-        help="shares of the tasks t2av, ti2av, t2v+t2a, i2v+t2a, a2v and v2a (default: CCL's, normalised)",
+        help="shares of the tasks t2av, ti2av, t2v+t2a, i2v+t2a, a2v and v2a (default: the paper's, normalised)",
     )
-    parser.add_argument(
-        "--stop-gradient", action="store_true", help="read the clean stream of A2V and V2A without a gradient"
+    option("--stop-gradient", action="store_true", help="no gradient through the clean stream of A2V and V2A")
+
+
+def _add_start(parser: argparse.ArgumentParser) -> None:
+    option = parser.add_argument
+    option(
+        "--run",
+        type=Path,
+        default=Path("runs"),
+        help="folder for checkpoints and caches; an interrupted run resumes from it (default runs)",
     )
-    parser.add_argument(
+    option("--weights", type=Path, help="output folder of the weights (default: the pack's weights/)")
+    option("--from-scratch", action="store_true", help="do not start from the weights in weights/")
+    option(
         "--audio-from-video",
         action="store_true",
-        help="start the audio stream from the video stream where shapes agree",
+        help="initialise the audio stream from the video stream where shapes match",
     )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seeds", type=int, default=3, help="trainings of each arm of an ablation (default 3)")
-    parser.add_argument(
-        "--compile", action="store_true", help="train through torch.compile (a CPU needs a C++ compiler for it)"
-    )
-    parser.add_argument(
+    option(
         "--tokens",
         type=int,
         metavar="N",
-        help="train a new prior of N spatial and N temporal tokens (a power of two, at most 32)",
+        help="train a new prior with N spatial and N temporal tokens (a power of two, at most 32)",
     )
-    parser.add_argument("--from-scratch", action="store_true", help="do not start from the weights in weights/")
-    parser.add_argument("--weights", type=Path, help="where to write the result (default: the pack's weights/)")
-    parser.set_defaults(command=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
     if arguments.tokens not in (None, 1, 2, 4, 8, 16, 32):
         raise ValueError(
-            f"--tokens is {arguments.tokens}; it must be a power of two, at most 32: they share a clip's 32 moments."
+            f"--tokens is {arguments.tokens}; it must be a power of two, at most 32, so that it divides the 32 time bins of a clip."
         )
     if arguments.tokens and arguments.weights is None:
         raise ValueError(
-            "--tokens makes a prior that the shipped layers may not read. Name another folder for it with --weights."
+            "--tokens trains a prior that does not fit the shipped prior layers. Name another folder for it with --weights."
         )
     for name in ("steps", "batch", "clips"):
         if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
@@ -122,7 +133,8 @@ def _ablate(arguments: argparse.Namespace) -> None:
 def _ablate_plan(arguments: argparse.Namespace) -> None:
     from ..bench.tables import TABLES, markdown
     from ..training.ablations.plan import STEPS, run_plan_ablation
-    from ..training.stages import Job, plan_cache
+    from ..training.stages import Job
+    from ..training.stages.sources import plan_cache
 
     job = Job("plan", arguments.run, clips=arguments.clips, seed=arguments.seed, data=arguments.data)
     table = run_plan_ablation(
@@ -139,13 +151,14 @@ def _ablate_plan(arguments: argparse.Namespace) -> None:
 def _ablate_adapter(arguments: argparse.Namespace) -> None:
     from ..bench.tables import TABLES, markdown
     from ..training.ablations.adapter import STEPS, run_adapter_ablation
-    from ..training.stages import Job, adapter_cache
+    from ..training.stages import Job
+    from ..training.stages.sources import latent_cache
 
     job = Job("adapter", arguments.run, clips=arguments.clips, seed=arguments.seed, data=arguments.data)
     table = run_adapter_ablation(
         arguments.run / "adapter-ablation",
         (arguments.weights or TABLES) / "adapter-ablation.json",
-        cache=adapter_cache(job),
+        cache=latent_cache(job),
         steps=arguments.steps or STEPS,
         compiled=arguments.compile,
     )
@@ -162,5 +175,5 @@ def _shares(entries: Sequence[str]) -> dict[str, float]:
         try:
             shares[task] = float(share)
         except ValueError as error:
-            raise ValueError(f"--mix {entry!r} is no TASK=SHARE; write e.g. t2av=0.6.") from error
+            raise ValueError(f"--mix {entry!r} is not TASK=SHARE; write for example t2av=0.6.") from error
     return shares

@@ -1,4 +1,4 @@
-"""The card beside each weights file: what it is, how it was made, how good it is. Written from the file itself."""
+"""The card beside each weights file: what the file holds, how it was trained, how it scored. Written from the file itself."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PARTS = {
     ),
     "pocket-prior": (
         "Pocket prior (HiST-Sypo)",
-        "An estimator of JavisDiT's class over the pocket's words, encoders of true clips, and what reads their tokens (our "
+        "An estimator of JavisDiT's class over the pocket's words, encoders of true clips, and decoders that read their tokens (our "
         "reconstruction).",
     ),
     "pocket-prior-layers": (
@@ -40,24 +40,24 @@ PARTS = {
     ),
     "pocket-adapter": (
         "Pocket masked adapter",
-        "Projections, masks and predictors of what picture and sound share (SAVA's first stage, our reconstruction).",
+        "Projections, masks and predictors of what video and audio share (SAVA's first stage, our reconstruction).",
     ),
     "pocket-adapter-v2a": (
-        "Adapter layers of the pocket network: sound for the picture",
+        "Adapter layers of the pocket network: audio from video",
         "phi, and LoRA on the conditioning layers of the audio stream under the names of ComfyUI's LoRA files (SAVA's second stage, our "
         "reconstruction; distilled from the base's own route); fits the base and the adapter whose hashes it names.",
     ),
     "pocket-adapter-a2v": (
-        "Adapter layers of the pocket network: picture for the sound",
-        "The same for the video stream.",
+        "Adapter layers of the pocket network: video from audio",
+        "The same layers for the video stream.",
     ),
     "video-codec": ("Pocket video codec", "Principal components of 4 x 8 x 8 pixel cells."),
     "audio-codec": (
         "Pocket audio codec",
-        "Principal components of stereo log-mel blocks; Griffin-Lim makes them sound.",
+        "Principal components of stereo log-mel blocks; Griffin-Lim reconstructs the waveform.",
     ),
-    "audio-probe": ("Audio probe", "The instrument that hears events: onset maps of six kinds from log-mel frames."),
-    "video-probe": ("Video probe", "The instrument that sees events: onset maps and kinds in view from frames."),
+    "audio-probe": ("Audio probe", "Detects audible events: onset maps of six kinds from log-mel frames."),
+    "video-probe": ("Video probe", "Detects visible events: onset maps and kinds in view from frames."),
 }
 
 

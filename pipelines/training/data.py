@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -18,13 +17,20 @@ from ..core.files import atomic_output
 from ..core.sizes import ClipShape, segments
 from ..core.streams import Streams
 from ..models.pocket.audio_codec import AudioCodec
+from ..models.pocket.load import load_audio_codec, load_video_codec
 from ..models.pocket.text import PAD, WordTokenizer
 from ..models.pocket.video_codec import VideoCodec
 from ..world import Scene, caption, make_scenes, render_picture
-from ..world.scene import Split
+from ..world.scene import MIX, Split
 
 PARAPHRASES = 4
 CHUNK = 32
+RENDERED = 4096  # clips kept in memory for the video decoder and the video probe
+
+
+def load_codecs() -> tuple[VideoCodec, AudioCodec]:
+    """The shipped codecs of video and audio."""
+    return load_video_codec(), load_audio_codec()
 
 
 def chunks(items: Sequence[Scene], size: int = CHUNK) -> Iterator[Sequence[Scene]]:
@@ -33,7 +39,7 @@ def chunks(items: Sequence[Scene], size: int = CHUNK) -> Iterator[Sequence[Scene
 
 @dataclass(frozen=True)
 class RenderCache:
-    """Scenes and their pictures [n, t, 3, h, w] as bytes, kept in memory: rendering costs more than learning from it."""
+    """Scenes and their frames [n, t, 3, h, w] as bytes, kept in memory: rendering is slower than a training step."""
 
     scenes: list[Scene]
     pictures: Tensor
@@ -52,6 +58,33 @@ class RenderCache:
 
 
 @dataclass(frozen=True)
+class CacheSpec:
+    """Which scenes a cache holds (``count`` scenes of list ``seed``, each of ``seconds``) and the file it is stored in."""
+
+    path: Path
+    seed: int
+    count: int
+    mix: dict[str, float] = field(default_factory=lambda: dict(MIX))
+    seconds: float = 2.0
+
+    def scenes(self) -> list[Scene]:
+        """The scenes, the same ones at each call."""
+        return make_scenes(self.seed, self.count, mix=self.mix, seconds=self.seconds)
+
+
+@dataclass(frozen=True)
+class ClipEncoder:
+    """The codecs and the tokenizer that turn rendered scenes into training tensors."""
+
+    codecs: tuple[VideoCodec, AudioCodec]
+    tokenizer: WordTokenizer
+
+    def __call__(self, scenes: Sequence[Scene], frames: Tensor, waveform: Tensor) -> dict[str, Tensor]:
+        """Latents in float16 and the token ids of every paraphrase of the captions."""
+        return LatentCache.encode(scenes, frames, waveform, self.codecs, self.tokenizer)
+
+
+@dataclass(frozen=True)
 class LatentCache:
     """Encoded clips: video [n, c, t, h, w] and audio [n, c, t] in float16, and the token numbers of their captions
     [n, paraphrases, m], m being what the longest one needs."""
@@ -61,21 +94,9 @@ class LatentCache:
     tokens: Tensor
 
     @classmethod
-    def build(
-        cls,
-        path: Path,
-        *,
-        seed: int,
-        count: int,
-        mix: dict[str, float],
-        codecs: tuple[VideoCodec, AudioCodec],
-        tokenizer: WordTokenizer,
-        seconds: float = 2.0,
-    ) -> LatentCache:
-        """Render and encode ``count`` scenes, or read them back from ``path`` (one file per seed, count, mix, length and codec)."""
-        scenes = make_scenes(seed, count, mix=mix, seconds=seconds)
-        encode = partial(cls.encode, codecs=codecs, tokenizer=tokenizer)
-        return cls.of(encoded(path, scenes, encode))
+    def build(cls, spec: CacheSpec, encoder: ClipEncoder) -> LatentCache:
+        """Render and encode the scenes of ``spec``, or read them back from its file."""
+        return cls.of(encoded(spec.path, spec.scenes(), encoder))
 
     @classmethod
     def read(cls, path: Path) -> LatentCache:
@@ -84,10 +105,10 @@ class LatentCache:
         Raises:
             ValueError: not a file of encoded clips.
         """
-        tensors = _tensors(path, remedy="Make it with 'duet data'.")
+        tensors = _tensors(path, remedy="Create it with 'duet data'.")
         if set(tensors) != {"video", "audio", "tokens"}:
             raise ValueError(
-                f"{path} holds {', '.join(sorted(tensors))}; encoded clips are 'video', 'audio' and 'tokens'. Make it with 'duet data'."
+                f"{path} holds {', '.join(sorted(tensors))}; encoded clips are 'video', 'audio' and 'tokens'. Create it with 'duet data'."
             )
         return cls.of(tensors)
 
@@ -110,7 +131,7 @@ class LatentCache:
         codecs: tuple[VideoCodec, AudioCodec],
         tokenizer: WordTokenizer,
     ) -> dict[str, Tensor]:
-        """What is kept of rendered scenes."""
+        """Latents in float16 and the token ids of every paraphrase of the captions."""
         words = torch.stack([tokenizer.batch([caption(s, paraphrase=p) for p in range(PARAPHRASES)]) for s in scenes])
         return {
             "video": codecs[0].encode(frames).half(),
@@ -123,26 +144,26 @@ Encode = Callable[[Sequence[Scene], Tensor, Tensor], dict[str, Tensor]]
 
 
 def encoded(path: Path, scenes: Sequence[Scene], encode: Encode) -> dict[str, Tensor]:
-    """What ``encode`` makes of ``scenes``, rendered and encoded once and read back from ``path`` later.
+    """The tensors that ``encode`` returns for ``scenes``: rendered and encoded once, later read back from ``path``.
 
     Raises:
-        ValueError: what is at ``path`` is broken.
+        ValueError: the file at ``path`` is damaged.
     """
     if not path.is_file():
         encode_to(path, scenes, encode)
-    return _tensors(path, remedy="Delete it, and it is made again.")
+    return _tensors(path, remedy="Delete it; the next run renders it again.")
 
 
 def _tensors(path: Path, *, remedy: str) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise ValueError(f"{path} is not a whole safetensors file ({error}). {remedy}") from error
+        raise ValueError(f"{path} is not a complete safetensors file ({error}). {remedy}") from error
 
 
 @torch.inference_mode()
 def encode_to(path: Path, scenes: Sequence[Scene], encode: Encode) -> None:
-    """Render ``scenes`` part by part and keep what ``encode`` makes of scenes, frames and waveforms."""
+    """Render ``scenes`` in chunks and save the tensors that ``encode`` returns for scenes, frames and waveforms."""
     shape = ClipShape(seconds=scenes[0].seconds)
     bars = tqdm(list(chunks(scenes)), desc="render", unit=f"x{CHUNK}")
     parts = [encode(part, *render(part, shape)) for part in bars]

@@ -1,29 +1,61 @@
-"""How what is not the flow itself is judged while it learns: on development scenes, by the entry 'score'."""
+"""How stages are scored during training: on development prompts and scenes; the entry 'score' selects the checkpoint."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from statistics import fmean
 
 from ..bench.adapter_masks import mask_quality
 from ..bench.prior_knowledge import knowledge, other_sounds
-from ..bench.prompts import DEVELOPMENT
-from ..bench.readings import true_latents
+from ..bench.prompts import AUDIBLE, DEVELOPMENT, Prompt, bench_prompts
+from ..bench.readings import Probes, true_latents
+from ..bench.runner import Variant, chunks, score_chunk, summarise
 from ..core.sizes import ClipShape, segments
 from ..models.adapter.net import MaskedAdapter
-from ..models.pocket.load import load_audio_codec, load_video_codec
+from ..models.pocket.audio_codec import AudioCodec
+from ..models.pocket.load import PocketModel
+from ..models.pocket.network import TwinStreamDiT
+from ..models.pocket.text import TextEncoder
+from ..models.pocket.video_codec import VideoCodec
 from ..models.prior.net import PriorNet
 from ..world import make_scenes
 from ..world.scene import MIX
 from .adapter import sufficiency
+from .data import load_codecs
 
+JUDGE_PROMPTS = 100  # thousandths of the bench's prompt list
 PRIOR_CLIPS = 256
 MASKED_CLIPS, MASKED_MIX = 192, {"muted": 0.4, "offscreen": 0.4, "single": 0.2}
 
 
+@dataclass(frozen=True)
+class NetworkJudge:
+    """Means of the bench's metrics over clips that a network generates as ``variant`` says; the metric ``chosen`` is the 'score'."""
+
+    variant: Variant
+    chosen: str
+    strata: tuple[str, ...] = AUDIBLE
+    single_sync: bool = False  # also report normalised synchrony on the prompts with a single subject
+    codecs: tuple[VideoCodec, AudioCodec] = field(default_factory=load_codecs)
+    probes: Probes = field(default_factory=Probes.load)
+
+    def __call__(
+        self, network: TwinStreamDiT, encoder: TextEncoder, prompts: Sequence[Prompt] | None = None
+    ) -> dict[str, float]:
+        model = PocketModel(network, encoder, *self.codecs)
+        if prompts is None:
+            prompts = bench_prompts(JUDGE_PROMPTS, DEVELOPMENT, strata=self.strata)
+        rows = summarise(r for part in chunks(prompts) for r in score_chunk(model, self.probes, part, self.variant))
+        found = {metric: value.mean for metric, value in rows["all"].items()}
+        single = {"single_sync": rows["single"]["sync_normalised"].mean} if self.single_sync else {}
+        return {"score": found[self.chosen], **single, **found}
+
+
 def judge_prior(net: PriorNet) -> dict[str, float]:
-    """What its tokens know of clips that it has not learnt from; 'score' is how well where and when are read."""
+    """What the tokens tell about held-out clips; 'score' is the F1 of the layouts (where and when) read from them."""
     scenes = make_scenes(DEVELOPMENT, PRIOR_CLIPS, mix=MIX, split="test")
-    codecs = (load_video_codec(), load_audio_codec())
+    codecs = load_codecs()
     latents = true_latents(codecs, scenes, ClipShape())
     rows = knowledge(net, scenes, latents, other_sounds(scenes, codecs[1]))
     found = {name: fmean(row[name] for row in rows) for name in rows[0]}
@@ -31,9 +63,9 @@ def judge_prior(net: PriorNet) -> dict[str, float]:
 
 
 def judge_adapter(net: MaskedAdapter, *, seconds: float = 2.0) -> dict[str, float]:
-    """What its masks say, segment by segment, of clips of ``seconds`` with muted sources and sounds from off screen; 'score' is the mean
-    AUROC of both."""
-    codecs = (load_video_codec(), load_audio_codec())
+    """Quality of the masks on each segment of clips of ``seconds`` with muted sources and off-screen sounds; 'score' is the mean AUROC
+    of both masks."""
+    codecs = load_codecs()
     scenes = make_scenes(DEVELOPMENT, MASKED_CLIPS, mix=MASKED_MIX, split="test", seconds=seconds)
     latents = true_latents(codecs, scenes, ClipShape(seconds=seconds))
     found = mask_quality(net, scenes, latents) | sufficiency(net, codecs, segments(latents, net.frames))

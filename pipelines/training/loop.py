@@ -11,6 +11,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from shutil import which
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
+from ..bench.tables import commit
 from ..core.files import atomic_output
 from .card import write_card
 
@@ -79,7 +81,7 @@ class State:
 
 
 def learning_rate(step: int, settings: Settings) -> float:
-    """Linear warm-up, plateau, linear decay to nought."""
+    """Linear warm-up, plateau, linear decay to zero."""
     left = (settings.steps - step) / max(1.0, settings.decay * settings.steps)
     return settings.lr * min(1.0, (step + 1) / settings.warmup, left)
 
@@ -95,7 +97,7 @@ def parameter_groups(module: nn.Module, settings: Settings) -> list[dict[str, An
 
 
 def update_ema(ema: dict[str, Tensor], module: nn.Module, *, step: int, limit: float) -> None:
-    """Exponential average whose memory grows with the step: decay min(limit, (1 + n) / (20 + n)). Buffers are taken as they are: a
+    """Exponential average whose memory grows with the step: decay min(limit, (1 + n) / (20 + n)). Buffers are copied: a
     mask's -inf has no average."""
     decay = min(limit, (1 + step) / (20 + step))
     learnt = {name for name, _ in module.named_parameters()}
@@ -133,64 +135,75 @@ def _read(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> St
     return State(**saved["state"])
 
 
+class Trainer:
+    """One objective with its optimizer: ``step`` draws a batch and updates the weights."""
+
+    def __init__(self, stage: Stage, settings: Settings) -> None:
+        # Autocast keeps the norms' weights in float32 on purpose.
+        warnings.filterwarnings("ignore", message="Mismatch dtype between input and weight")
+        # accelerate sets one precision for the whole process; autocast is entered here, so that each run has its own.
+        self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
+        self.stage, self.settings, self.module = stage, settings, stage.objective
+        groups = parameter_groups(self.module, settings)
+        self.optimizer: Any = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.01)
+        device = self.accelerator.device.type
+        self.autocast = partial(torch.autocast, device, torch.bfloat16, enabled=settings.bfloat16)
+        # At pocket lengths the fused CPU kernel's backward alone takes longer than a whole step's matrix products.
+        self.attention = partial(sdpa_kernel, SDPBackend.MATH) if device == "cpu" else nullcontext
+
+    def prepare(self) -> None:
+        """Hand module and optimizer to accelerate; call after a checkpoint has been read."""
+        self.wrapped, self.optimizer = self.accelerator.prepare(self.module, self.optimizer)
+        self.wrapped = torch.compile(self.wrapped) if self.settings.compiled else self.wrapped
+
+    def step(self, step: int) -> dict[str, Tensor]:
+        """Optimizer step number ``step``; returns its losses. Random numbers come from (seed, step, process)."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["factor"] * learning_rate(step, self.settings)
+        seed = (self.settings.seed * 1_000_003 + step) * 64 + self.accelerator.process_index
+        generator = torch.Generator().manual_seed(seed)
+        with self.autocast(), self.attention():
+            losses = self.wrapped(self.stage.batch(generator, self.settings.batch))
+        self.accelerator.backward(losses["loss"])
+        self.accelerator.clip_grad_norm_(self.module.parameters(), 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return losses
+
+
 def train(stage: Stage, settings: Settings) -> dict[str, Any]:
     """Train ``stage``, resuming from its checkpoint if there is one; returns the record stored in its weights.
 
     Every step's random numbers come from (seed, step, process), so that a resumed run continues the same sequence.
     """
-    # Autocast keeps the norms' weights in float32 on purpose.
-    warnings.filterwarnings("ignore", message="Mismatch dtype between input and weight")
-    # accelerate holds one precision for the whole process; autocast is entered here, where each run has its own.
-    accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
-    autocast = partial(torch.autocast, accelerator.device.type, torch.bfloat16, enabled=settings.bfloat16)
-    objective = stage.objective
-    optimizer = torch.optim.AdamW(parameter_groups(objective, settings), betas=(0.9, 0.98), weight_decay=0.01)
+    trainer = Trainer(stage, settings)
+    main, objective = trainer.accelerator.is_main_process, stage.objective
     settings.run.mkdir(parents=True, exist_ok=True)
     checkpoint = settings.run / f"{stage.name}.ckpt"
     if checkpoint.is_file():
-        state = _read(checkpoint, objective, optimizer)
+        state = _read(checkpoint, objective, trainer.optimizer)
     else:
         state = State(ema={name: value.clone() for name, value in objective.state_dict().items()})
-    wrapped, optimizer = accelerator.prepare(objective, optimizer)
-    wrapped = torch.compile(wrapped) if settings.compiled else wrapped
-    # At pocket lengths the fused CPU kernel's backward alone takes longer than a whole step's matrix products.
-    attention = partial(sdpa_kernel, SDPBackend.MATH) if accelerator.device.type == "cpu" else nullcontext
-    bar = tqdm(
-        total=settings.steps,
-        initial=state.step,
-        desc=stage.name,
-        unit="step",
-        disable=not accelerator.is_main_process,
-        mininterval=2,
-    )
+    trainer.prepare()
+    bar = tqdm(total=settings.steps, initial=state.step, desc=stage.name, unit="step", disable=not main, mininterval=2)
     saved_at = time.monotonic()
     while state.step < settings.steps:
         begun = time.monotonic()
-        for group in optimizer.param_groups:
-            group["lr"] = group["factor"] * learning_rate(state.step, settings)
-        generator = torch.Generator().manual_seed(
-            (settings.seed * 1_000_003 + state.step) * 64 + accelerator.process_index
-        )
-        with autocast(), attention():
-            losses = wrapped(stage.batch(generator, settings.batch))
-        accelerator.backward(losses["loss"])
-        accelerator.clip_grad_norm_(objective.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        losses = trainer.step(state.step)
         update_ema(state.ema, objective, step=state.step, limit=settings.ema)
         state.step += 1
         state.seconds += time.monotonic() - begun
         bar.update()
         bar.set_postfix({name: f"{value.item():.4f}" for name, value in losses.items()}, refresh=False)
-        if accelerator.is_main_process:
+        if main:
             if state.step % settings.score_every == 0 or state.step == settings.steps:
                 _judge(stage, state, bar)
             if time.monotonic() - saved_at > settings.checkpoint_seconds or state.step == settings.steps:
-                _write(checkpoint, state, objective, optimizer)
+                _write(checkpoint, state, objective, trainer.optimizer)
                 saved_at = time.monotonic()
-        accelerator.wait_for_everyone()
+        trainer.accelerator.wait_for_everyone()
     bar.close()
-    return _finish(stage, settings, state, processes=accelerator.num_processes) if accelerator.is_main_process else {}
+    return _finish(stage, settings, state, processes=trainer.accelerator.num_processes) if main else {}
 
 
 def _judge(stage: Stage, state: State, bar: tqdm[Any]) -> None:
@@ -217,6 +230,8 @@ def _finish(stage: Stage, settings: Settings, state: State, *, processes: int) -
             "seed": settings.seed,
             "seconds": round(state.seconds),
             "threads": torch.get_num_threads(),
+            "commit": commit() if which("git") else "unknown",
+            "torch": str(torch.__version__),
             "scores": {name: round(value, 4) for name, value in stage.score().items()},
         }
         for path in stage.save(record):

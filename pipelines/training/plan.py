@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,12 +17,9 @@ from ..core.sizes import ClipShape
 from ..core.streams import Streams
 from ..models.addons.plan import PlanReader
 from ..models.planner.grid import PER_BLOCK, PlanGrid
-from ..models.pocket.audio_codec import AudioCodec
-from ..models.pocket.text import WordTokenizer
-from ..models.pocket.video_codec import VideoCodec
-from ..world import Scene, irregular, make_scenes
+from ..world import Scene, irregular
 from .add_on import AddOnStage
-from .data import LatentCache, encoded
+from .data import CacheSpec, ClipEncoder, LatentCache, encoded
 
 EDITED = 0.4  # share of the clips whose events an artist has moved
 PREDICTED = 0.5  # share of the third stage's plans that are the planner's; the others stay true
@@ -39,29 +35,18 @@ class PlanCache:
     grid: PlanGrid
 
     @classmethod
-    def build(
-        cls,
-        path: Path,
-        *,
-        seed: int,
-        count: int,
-        mix: dict[str, float],
-        codecs: tuple[VideoCodec, AudioCodec],
-        probes: Probes,
-        tokenizer: WordTokenizer,
-    ) -> PlanCache:
-        """Render and encode ``count`` scenes, or read them back from ``path``. Two in five have events moved: a plan must be
-        kept where the caption would have it otherwise."""
-        scenes = make_scenes(seed, count, mix=mix)
-        regular = round((1 - EDITED) * count)
+    def build(cls, spec: CacheSpec, encoder: ClipEncoder, probes: Probes) -> PlanCache:
+        """Render and encode the scenes of ``spec``, or read them back. In two of five, events are moved: a plan must be followed
+        even where the caption suggests other times."""
+        scenes = spec.scenes()
+        regular = round((1 - EDITED) * spec.count)
         scenes = scenes[:regular] + [irregular(scene) for scene in scenes[regular:]]
 
         def encode(part: Sequence[Scene], frames: Tensor, waveform: Tensor) -> dict[str, Tensor]:
             video, audio = plan_targets(probes, frames, waveform).both()
-            latents = LatentCache.encode(part, frames, waveform, codecs, tokenizer)
-            return {**latents, "plan_video": video.half(), "plan_audio": audio.half()}
+            return {**encoder(part, frames, waveform), "plan_video": video.half(), "plan_audio": audio.half()}
 
-        found = encoded(path, scenes, encode)
+        found = encoded(spec.path, scenes, encode)
         features = Streams(found["plan_video"], found["plan_audio"])
         grid = PlanGrid.of(ClipShape().frames, features.both()[1].shape[1] * PER_BLOCK)
         return cls(scenes, LatentCache.of(found), features, grid)

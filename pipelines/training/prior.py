@@ -18,13 +18,10 @@ from ..core.conditions import BatchPrior
 from ..core.streams import Streams
 from ..core.weights import save_weights, to_half
 from ..models.addons.prior import PriorLayers
-from ..models.pocket.audio_codec import AudioCodec
-from ..models.pocket.text import WordTokenizer
-from ..models.pocket.video_codec import VideoCodec
 from ..models.prior.net import PriorNet
-from ..world import Scene, make_scenes
+from ..world import Scene
 from .add_on import AddOnStage
-from .data import LatentCache, encoded
+from .data import CacheSpec, ClipEncoder, LatentCache, encoded
 
 TURNS = 2  # clips going on at another moment, for each clip of a batch
 FREE_NATS = 8.0  # of the prior that cost nothing: without them the tokens fall silent before they have said anything
@@ -39,24 +36,15 @@ class PriorCache:
     others: Tensor
 
     @classmethod
-    def build(
-        cls,
-        path: Path,
-        *,
-        seed: int,
-        count: int,
-        mix: dict[str, float],
-        codecs: tuple[VideoCodec, AudioCodec],
-        tokenizer: WordTokenizer,
-    ) -> PriorCache:
-        """Render and encode ``count`` scenes, or read them back from ``path``."""
-        scenes = make_scenes(seed, count, mix=mix)
+    def build(cls, spec: CacheSpec, encoder: ClipEncoder) -> PriorCache:
+        """Render and encode the scenes of ``spec``, or read them back from its file."""
+        scenes = spec.scenes()
 
         def encode(part: Sequence[Scene], frames: Tensor, waveform: Tensor) -> dict[str, Tensor]:
-            latents = LatentCache.encode(part, frames, waveform, codecs, tokenizer)
-            return {**latents, "others": other_sounds(part, codecs[1]).half()}
+            others = other_sounds(part, encoder.codecs[1]).half()
+            return {**encoder(part, frames, waveform), "others": others}
 
-        found = encoded(path, scenes, encode)
+        found = encoded(spec.path, scenes, encode)
         return cls(scenes, LatentCache.of(found), found["others"])
 
 

@@ -30,9 +30,8 @@ from ...models.adapter.gates import OPEN, SOFT
 from ...models.adapter.net import OWN, AdapterConfig, MaskedAdapter
 from ...models.addons.adapter import AdapterLayers, AdapterLayersConfig
 from ...models.pocket.load import PocketModel, load_audio_codec, load_network, load_text_encoder, load_video_codec
-from ...world.scene import MIX
 from ..adapter import MASKS_SLOWER, RANK, AdapterLayersStage, AdapterStage, Price
-from ..data import LatentCache
+from ..data import CacheSpec, ClipEncoder, LatentCache
 from ..judges import judge_adapter
 from ..loop import Settings, train
 
@@ -85,15 +84,8 @@ def new_adapter(model: PocketModel, **config: Any) -> MaskedAdapter:
 def longer(cache: LatentCache, run: Path, model: PocketModel) -> LatentCache:
     """Longer renders, as many seconds in all as ``cache`` has where its clips are of the model's own length."""
     count = round(len(cache.video) * ClipShape().seconds / LONGER)
-    return LatentCache.build(
-        run / f"longer-{count}.safetensors",
-        seed=LONGER_SEED,
-        count=count,
-        mix=MIX,
-        codecs=model.codecs,
-        tokenizer=model.text.tokenizer,
-        seconds=LONGER,
-    )
+    spec = CacheSpec(run / f"longer-{count}.safetensors", LONGER_SEED, count, seconds=LONGER)
+    return LatentCache.build(spec, ClipEncoder(model.codecs, model.text.tokenizer))
 
 
 def run_arm(name: str, *, cache: LatentCache, run: Path, steps: int, compiled: bool) -> dict[str, Any]:

@@ -14,8 +14,6 @@ from typing import Any
 
 import torch
 from matplotlib.figure import Figure
-from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
 from ...bench.context_share import context_share
@@ -30,9 +28,9 @@ from ...models.pocket.load import PocketModel, load_audio_codec, load_network, l
 from ...models.pocket.network import PocketConfig, TwinStreamDiT
 from ...models.pocket.text import TextEncoder
 from ...world import vocabulary
-from ..data import LatentCache
+from ..data import CacheSpec, ClipEncoder, LatentCache, load_codecs
 from ..flow import RECIPES, FlowStage, Recipe, start_audio_from_video
-from ..loop import Settings, learning_rate, parameter_groups, train
+from ..loop import Settings, Trainer, train
 
 SMALL = PocketConfig(
     dim=128,
@@ -165,17 +163,11 @@ def audio_start(seed: int, *, cache: LatentCache, run: Path) -> dict[str, list[t
         stage, held_back = (
             FlowStage(name, part, network, encoder, run, recipe=RECIPES[name], judge=lambda *_: {}) for part in parts
         )
-        optimizer = torch.optim.AdamW(parameter_groups(stage.objective, plan), betas=(0.9, 0.98), weight_decay=0.01)
         same, curve = held_back.batch(torch.Generator().manual_seed(0), HELD_BACK), []
+        trainer = Trainer(stage, plan)
+        trainer.prepare()
         for step in range(AUDIO_START_STEPS):
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step, plan)
-            generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-            with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
-                stage.objective(stage.batch(generator, BATCH))["loss"].backward()
-            nn.utils.clip_grad_norm_(stage.objective.parameters(), 1.0)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            trainer.step(step)
             if step + 1 in AUDIO_START_POINTS:
                 with torch.no_grad():
                     curve.append((step + 1, stage.objective(same)["loss"].item()))
@@ -199,14 +191,8 @@ def run_ablation(run: Path, target: Path, *, seeds: int, clips: int, compiled: b
     """
     run.mkdir(parents=True, exist_ok=True)
     encoder = TextEncoder(words=vocabulary(), dim=SMALL.text_dim, depth=2, heads=2)
-    cache = LatentCache.build(
-        run / f"single-{clips}.safetensors",
-        seed=DATA_SEED,
-        count=clips,
-        mix={"single": 1.0},
-        codecs=(load_video_codec(), load_audio_codec()),
-        tokenizer=encoder.tokenizer,
-    )
+    spec = CacheSpec(run / f"single-{clips}.safetensors", DATA_SEED, clips, mix={"single": 1.0})
+    cache = LatentCache.build(spec, ClipEncoder(load_codecs(), encoder.tokenizer))
     jobs = [(arm, seed) for seed in range(seeds) for arm in ARMS]
     outcomes = [
         run_arm(arm, seed, cache=cache, run=run, compiled=compiled) for arm, seed in tqdm(jobs, desc="ablation")

@@ -118,7 +118,7 @@ BAD = {
         "gone.mp4 cannot be read as a media file",
     ),
     "unknown task": (["train", "joint", "--mix", "t2x=1"], "'t2x' is no task"),
-    "mix without shares": (["train", "joint", "--mix", "t2av"], "'t2av' is no TASK=SHARE"),
+    "mix without shares": (["train", "joint", "--mix", "t2av"], "'t2av' is not TASK=SHARE"),
     "data from nowhere": (["data", "none", "-o", "o.safetensors"], "none is no folder"),
     "data without media": (["data", "folder.mp4", "-o", "o.safetensors"], "holds no media file"),
 }
@@ -159,7 +159,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_ctrl_c_leaves_no_half_file(tmp_path):
-    command = [sys.executable, "-c", "import sys; from duet_av.pipelines.cli import main; sys.exit(main())"]
+    command = [sys.executable, "-c", "import sys; from duet_av.pipelines.cli.main import main; sys.exit(main())"]
     command += ["generate", PROMPT, "--steps", "1000", "-o", str(tmp_path / "o.mp4")]
     # Whoever runs the tests in the background has SIGINT ignored, and a child would inherit that.
     heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731 - one use
@@ -191,7 +191,7 @@ def test_a_folder_of_clips_becomes_training_data_with_a_report(tmp_path, capsys)
 
 @pytest.mark.slow
 def test_a_stage_trains_on_your_own_clips_by_the_same_command(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("duet_av.pipelines.training.stages.JUDGE_PROMPTS", 1)
+    monkeypatch.setattr("duet_av.pipelines.training.judges.JUDGE_PROMPTS", 1)
     assert duet("world", "--count", 2, "-o", tmp_path / "clips") == 0
     assert duet("data", tmp_path / "clips", "-o", tmp_path / "clips.safetensors") == 0
     capsys.readouterr()

@@ -25,28 +25,22 @@ from duet_av.pipelines.core.streams import Streams
 from duet_av.pipelines.guidance.strategy import PLAIN, Branch, PerStreamCFG
 from duet_av.pipelines.models.addons.prior import PriorLayers, PriorLayersConfig
 from duet_av.pipelines.models.pocket.denoiser import PocketDenoiser
-from duet_av.pipelines.models.pocket.load import PocketModel, load_audio_codec, load_text_encoder, load_video_codec
+from duet_av.pipelines.models.pocket.load import PocketModel, load_audio_codec, load_text_encoder
 from duet_av.pipelines.models.prior.clip import spatial_places
 from duet_av.pipelines.models.prior.net import PriorNet, PriorNetConfig
 from duet_av.pipelines.training import prior
+from duet_av.pipelines.training.data import CacheSpec, ClipEncoder, load_codecs
 from duet_av.pipelines.training.loop import update_ema
 from duet_av.pipelines.training.prior import FREE_NATS, PriorCache, PriorStage, gaussian_kl, turn
 from duet_av.pipelines.world import asynchronous, make_scene, make_scenes, moved, vocabulary
-from duet_av.pipelines.world.scene import MIX
 
 CLIPS = 8
 
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    return PriorCache.build(
-        tmp_path_factory.mktemp("prior") / "clips.safetensors",
-        seed=5,
-        count=CLIPS,
-        mix=MIX,
-        codecs=(load_video_codec(), load_audio_codec()),
-        tokenizer=load_text_encoder().tokenizer,
-    )
+    spec = CacheSpec(tmp_path_factory.mktemp("prior") / "clips.safetensors", seed=5, count=CLIPS)
+    return PriorCache.build(spec, ClipEncoder(load_codecs(), load_text_encoder().tokenizer))
 
 
 @pytest.fixture

@@ -9,39 +9,28 @@ from duet_av.pipelines.bench.readings import Probes
 from duet_av.pipelines.core.conditions import PlacedTokens, unit_grid
 from duet_av.pipelines.core.statistics import over_seeds
 from duet_av.pipelines.core.streams import Streams
-from duet_av.pipelines.models.addons.plan import NAME, PlanConfig, PlanLayers
+from duet_av.pipelines.models.addons.plan import NAME, PlanConfig
 from duet_av.pipelines.models.planner.language import PAD
 from duet_av.pipelines.models.planner.planner import PlannerConfig, VAPlanner
-from duet_av.pipelines.models.pocket.load import load_audio_codec, load_network, load_text_encoder, load_video_codec
+from duet_av.pipelines.models.pocket.load import load_network, load_text_encoder
 from duet_av.pipelines.training.ablations import plan as plan_ablation
 from duet_av.pipelines.training.ablations.plan import ARMS, PlanWords, report, run_arm
+from duet_av.pipelines.training.data import CacheSpec, ClipEncoder, load_codecs
 from duet_av.pipelines.training.flow import RECIPES
 from duet_av.pipelines.training.plan import EDITED, PlanCache, PlanStage
 from duet_av.pipelines.training.planner import PlannerBatch, PlannerStage
+from duet_av.pipelines.training.stages.plan import new_plan_layers
 from duet_av.pipelines.world import vocabulary
-from duet_av.pipelines.world.scene import MIX, SOUNDING
+from duet_av.pipelines.world.scene import SOUNDING
 
 CLIPS = 10
 
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    return PlanCache.build(
-        tmp_path_factory.mktemp("plan") / "clips.safetensors",
-        seed=7,
-        count=CLIPS,
-        mix=MIX,
-        codecs=(load_video_codec(), load_audio_codec()),
-        probes=Probes.load(),
-        tokenizer=load_text_encoder().tokenizer,
-    )
-
-
-def layers_of(cache, network):
-    layers = PlanLayers(PlanConfig(*cache.features.map(lambda z: z.shape[-1]).both()), network.config)
-    layers.init_weights()
-    layers.standardise(cache.moments())
-    return layers
+    spec = CacheSpec(tmp_path_factory.mktemp("plan") / "clips.safetensors", seed=7, count=CLIPS)
+    encoder = ClipEncoder(load_codecs(), load_text_encoder().tokenizer)
+    return PlanCache.build(spec, encoder, Probes.load())
 
 
 def test_some_of_the_clips_are_edited(cache):
@@ -66,7 +55,7 @@ def test_an_edited_timeline_is_read_but_not_learnt_to_be_written(cache, tmp_path
 def test_new_layers_add_nothing_and_say_so(cache, tmp_path):
     network = load_network()
     stage = PlanStage(
-        "plan", cache, layers_of(cache, network), network, load_text_encoder(), tmp_path / "plan.safetensors",
+        "plan", cache, new_plan_layers(cache, network), network, load_text_encoder(), tmp_path / "plan.safetensors",
         recipe=RECIPES["joint"], base="", judge=lambda *_: {"score": 0.5},
     )  # fmt: skip
     assert stage.score() == {"score": 0.5, "residual": 0.0}

@@ -112,7 +112,10 @@ def test_the_best_score_is_kept_and_not_the_last(stage, tmp_path):
     assert record["chosen_step"] == 8
     file = load_weights(tmp_path / "pocket-av.safetensors", "pocket-av")
     assert file.record["chosen_step"] == 8
-    assert "| chosen_step | 8 |" in (tmp_path / "pocket-av.md").read_text()
+    card = (tmp_path / "pocket-av.md").read_text()
+    assert "| chosen_step | 8 |" in card
+    assert "| commit | " in card
+    assert f"| torch | {torch.__version__} |" in card
 
 
 TWO = """
@@ -319,3 +322,10 @@ def test_the_average_follows_quickly_at_first():
     assert ema["weight"].item() == pytest.approx(0.95)
     update_ema(ema, module, step=10_000, limit=0.99)
     assert ema["weight"].item() == pytest.approx(0.95 + 0.05 * 0.01)
+
+
+def test_the_command_lists_every_registered_stage():
+    from duet_av.pipelines.cli.train import STAGES as LISTED
+    from duet_av.pipelines.training.stages import STAGES
+
+    assert set(LISTED) == set(STAGES)

@@ -1,0 +1,78 @@
+"""Stages ``plan`` and ``plan-adapted``: plan layers on the frozen network, with the features of true clips as plans, then also with
+the planner's own plans."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ...bench.prompts import AUDIBLE, DEVELOPMENT, Prompt, bench_prompts
+from ...bench.runner import Variant
+from ...bench.suites.plan import edited, given, oracle, shuffled
+from ...core.weights import load_weights
+from ...guidance.strategy import PerStreamCFG
+from ...models.addons.plan import PlanConfig, PlanLayers
+from ...models.planner.load import load_plan_layers, load_planner
+from ...models.pocket.load import ADD_ONS, FILES, load_network, load_text_encoder
+from ...models.pocket.network import TwinStreamDiT
+from ...models.pocket.text import TextEncoder
+from .. import judges
+from ..flow import RECIPES
+from ..judges import NetworkJudge
+from ..plan import PlanCache, PlanStage
+from ..planner import predicted_features
+from .registry import Job, Preset, register
+from .sources import plan_cache
+
+
+@register("plan", Preset(steps=4000, batch=64, lr=1.5e-3, score_every=1000))
+@register("plan-adapted", Preset(steps=1500, batch=64, lr=5e-4, score_every=500))
+def build(job: Job) -> PlanStage:
+    file, encoder, network = load_weights(FILES["pocket-av"], "pocket-av"), load_text_encoder(), load_network()
+    judge = PlanJudge(adapted=job.stage == "plan-adapted")
+    cache, before = plan_cache(job), job.previous_record(ADD_ONS["pocket-plan"])
+    layers = load_plan_layers(network.config, file.sha256) if before else new_plan_layers(cache, network)
+    return PlanStage(
+        job.stage,
+        cache,
+        layers,
+        network,
+        encoder,
+        job.folder / ADD_ONS["pocket-plan"].name,
+        recipe=RECIPES["joint"],
+        base=file.sha256,
+        judge=judge,
+        predicted=predicted_features(load_planner(), cache) if judge.adapted else None,
+        before=before,
+    )
+
+
+def new_plan_layers(cache: PlanCache, network: TwinStreamDiT) -> PlanLayers:
+    """Untrained plan layers for the features in ``cache``."""
+    layers = PlanLayers(PlanConfig(*cache.features.map(lambda z: z.shape[-1]).both()), network.config)
+    layers.init_weights()
+    layers.standardise(cache.moments())
+    return layers
+
+
+class PlanJudge:
+    """'score' is the share of planned events that are realised: with the oracle's plan, or, ``adapted``, with the planner's plan
+    for the scene's timeline. 'gap_to_shuffled' is its distance to the share with the plans of other prompts."""
+
+    def __init__(self, *, adapted: bool) -> None:
+        self.adapted = adapted
+        variant = Variant("judged", PerStreamCFG(2.0, 2.0), plan=given if adapted else oracle, anchored=False)
+        self.planned = NetworkJudge(variant, "plan_realised")
+        self.shuffled = replace(self.planned, variant=replace(variant, plan=shuffled))
+
+    def __call__(self, network: TwinStreamDiT, encoder: TextEncoder) -> dict[str, float]:
+        prompts = half_edited()
+        found = self.planned(network, encoder, prompts)
+        other = self.shuffled(network, encoder, prompts)
+        gap = found["plan_realised"] - other["plan_realised"]
+        return {"score": found.pop("score"), "gap_to_shuffled": gap, **found}
+
+
+def half_edited() -> list[Prompt]:
+    """Development prompts with something audible, every other one with an event moved: the plan must hold there too."""
+    prompts = bench_prompts(judges.JUDGE_PROMPTS, DEVELOPMENT, strata=AUDIBLE)
+    return [edited(prompt) if i % 2 else prompt for i, prompt in enumerate(prompts)]

@@ -1,0 +1,92 @@
+"""The registry of training stages: what a stage is built from, and how ``duet train`` finds it by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...core.weights import WEIGHTS, load_weights
+from ..flow import Recipe
+from ..loop import Settings, Stage, train
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A stage's default number of steps, batch size and peak learning rate."""
+
+    steps: int
+    batch: int
+    lr: float
+    score_every: int
+    lr_factors: dict[str, float] = field(default_factory=dict)
+    bfloat16: bool = True
+
+
+@dataclass(frozen=True)
+class Job:
+    """The options of one ``duet train`` call. ``None`` means the stage's own preset or recipe."""
+
+    stage: str
+    run: Path  # folder of checkpoints and caches
+    folder: Path = WEIGHTS  # output folder of the weights
+    steps: int | None = None
+    batch: int | None = None
+    lr: float | None = None
+    clips: int = 8192
+    seed: int = 0
+    from_scratch: bool = False
+    compiled: bool = False
+    recipe: Recipe | None = None
+    audio_from_video: bool = False
+    tokens: int | None = None  # spatial tokens of a new prior, and the same number of temporal tokens
+    data: Path | None = None  # clips encoded by ``duet data``, used instead of the world
+
+    def previous_record(self, path: Path) -> dict[str, Any]:
+        """The record of the shipped weights at ``path`` from which training continues; empty if it starts from scratch."""
+        return {} if self.from_scratch or not path.is_file() else load_weights(path, path.stem).record
+
+
+STAGES: dict[str, Callable[[Job], dict[str, Any]]] = {}
+
+
+def register_fit(name: str) -> Callable[[Callable[[Job], dict[str, Any]]], Callable[[Job], dict[str, Any]]]:
+    """Register a function that fits parts in closed form, writes their weights and returns the record."""
+
+    def keep(fit: Callable[[Job], dict[str, Any]]) -> Callable[[Job], dict[str, Any]]:
+        STAGES[name] = fit
+        return fit
+
+    return keep
+
+
+def register(name: str, preset: Preset) -> Callable[[Callable[[Job], Stage]], Callable[[Job], Stage]]:
+    """Register a function that builds the stage ``name``, which the training loop then trains with ``preset``."""
+
+    def keep(build: Callable[[Job], Stage]) -> Callable[[Job], Stage]:
+        def run(job: Job) -> dict[str, Any]:
+            torch.manual_seed(job.seed)
+            return train(build(job), settings_of(job, preset))
+
+        STAGES[name] = run
+        return build
+
+    return keep
+
+
+def settings_of(job: Job, preset: Preset) -> Settings:
+    """``preset`` with the options that ``job`` sets."""
+    return Settings(
+        steps=job.steps or preset.steps,
+        batch=job.batch or preset.batch,
+        lr=job.lr or preset.lr,
+        run=job.run,
+        seed=job.seed,
+        score_every=preset.score_every,
+        compiled=job.compiled,
+        lr_factors=preset.lr_factors,
+        bfloat16=preset.bfloat16,
+    )
