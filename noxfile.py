@@ -1,7 +1,8 @@
-"""The project's tasks. ``nox -l`` lists them; CONTRIBUTING.md says when each is due."""
+"""Tasks of the project. ``nox -l`` lists them; CONTRIBUTING.md says when to run each."""
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -33,3 +34,37 @@ def oldest(session: nox.Session) -> None:
     """The planner's tests at the oldest transformers that requirements.txt allows."""
     session.install(TORCH, f"transformers=={OLDEST_TRANSFORMERS}.0", "-e", ".[torch,test]")
     session.run("python", "-m", "pytest", "-q", "-rs", *(session.posargs or ["tests/pipelines/test_qwen.py"]))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, formatting and types."""
+    session.install("-c", PINS, "-e", ".[torch,test]")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("pyright")
+
+
+@nox.session(venv_backend="none")
+def host(session: nox.Session) -> None:
+    """The tests inside ComfyUI: COMFYUI_PATH names the checkout, COMFYUI_PYTHON its Python (default python3)."""
+    if not os.environ.get("COMFYUI_PATH"):
+        session.error("COMFYUI_PATH is not set. Set it to a ComfyUI checkout.")
+    python = os.environ.get("COMFYUI_PYTHON", "python3")
+    session.run(python, "-m", "pytest", "tests/nodes", "-q", "-rs", *session.posargs, external=True)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation site, in build/site; broken links are errors."""
+    session.install("-c", PINS, "mkdocs-material")
+    session.run("mkdocs", "build", "--strict", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """One table of record and its page, e.g. ``nox -s bench -- core``."""
+    suite, *options = session.posargs or ["core"]
+    session.install("-c", PINS, "-e", ".[torch,bench]")
+    session.run("duet", "bench", suite, *options, "--json", f"weights/bench/{suite}.json")
+    session.run("python", "docs/make_results.py")

@@ -1,4 +1,4 @@
-"""Tables of record: what was measured, on which weights, at which commit; as JSON, as a page and as a plot."""
+"""Tables of record: measurements with the weights and commit they were made at; as JSON, as a page and as a plot."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ from .readings import AUDIO_PROBE, VIDEO_PROBE
 from .runner import Rows
 
 TABLES = WEIGHTS / "bench"
+PAGES = WEIGHTS.parent / "docs" / "results"  # pages of the tables of record
 MEASURED_WITH = {**FILES, "audio-probe": AUDIO_PROBE, "video-probe": VIDEO_PROBE}
 ADDED = {
     "plan": ("pocket-plan", "pocket-planner"),
     "prior": ("pocket-plan", "pocket-planner", "pocket-prior", "pocket-prior-layers"),
     "adapter": ("pocket-adapter", "pocket-adapter-v2a", "pocket-adapter-a2v"),
-}  # add-ons that a suite measures beyond that
+}  # add-ons measured by a suite, beside the base
 ALONE = {
     "adapter-identifiability": (),
     "javisbench": (),
     "meter": ("audio-probe", "video-probe"),
-}  # suites that measure nothing of the model
+}  # suites that do not use the generating model, with the weights they do use
 
 
 def measured_with(suite: str) -> dict[str, Path]:
-    """The weights that a suite's numbers are about."""
+    """The weights files that a suite's results depend on."""
     if suite in ALONE:
         return {name: MEASURED_WITH[name] for name in ALONE[suite]}
     return {**MEASURED_WITH, **{name: ADD_ONS[name] for name in ADDED.get(suite, ())}}
@@ -46,10 +47,10 @@ class Table:
     prompts: int
     seed: int
     rows: dict[str, Rows]
-    notes: dict[str, Any] = field(default_factory=dict)  # how settings were chosen, in plain data
+    notes: dict[str, Any] = field(default_factory=dict)  # how settings were chosen, as plain data
 
     def to_json(self) -> dict[str, Any]:
-        """The table as design section 9 writes it, with p-values adjusted within each metric's family of differences."""
+        """The table as JSON, with p-values adjusted (Holm) within each metric's family of differences."""
         rows = [
             {"variant": variant, "stratum": stratum, "metrics": {name: v.to_json() for name, v in metrics.items()}}
             for variant, strata in self.rows.items()
@@ -60,9 +61,22 @@ class Table:
         head = {"suite": self.suite, "prompts": self.prompts, "seed": self.seed}
         return {**head, "weights": weights, "commit": commit(), "notes": self.notes, "rows": rows}
 
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Table:
+        """The table that ``to_json`` wrote, with unadjusted p-values."""
+        rows: dict[str, Rows] = {}
+        for row in data["rows"]:
+            metrics = {name: _interval(value) for name, value in row["metrics"].items()}
+            rows.setdefault(row["variant"], {})[row["stratum"]] = metrics
+        return cls(data["suite"], data["prompts"], data["seed"], rows, data["notes"])
+
+
+def _interval(value: dict[str, Any]) -> Interval:
+    return Interval(value["mean"], *value["ci95"], value["n"], value.get("p"))
+
 
 def _adjust(rows: list[dict[str, Any]]) -> None:
-    """Holm over each metric's differences, all strata together."""
+    """Add Holm-adjusted p-values to each metric's differences, over all strata."""
     families: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         for name, value in row["metrics"].items():
@@ -74,22 +88,23 @@ def _adjust(rows: list[dict[str, Any]]) -> None:
 
 
 def commit() -> str:
-    """The pack's git commit, or 'unknown' outside a checkout."""
+    """The git commit of the pack, or 'unknown' outside a checkout."""
     answer = subprocess.run(["git", "rev-parse", "HEAD"], cwd=WEIGHTS, capture_output=True, text=True, check=False)
     return answer.stdout.strip() or "unknown"
 
 
 def cell(value: Interval) -> str:
-    """A value as the pages print it: mean and interval, and the number of prompts."""
+    """A value as the pages print it: mean and 95 % interval."""
     digits = 1 if abs(value.mean) >= 10 else 2
     return f"{value.mean:.{digits}f} [{value.low:.{digits}f}, {value.high:.{digits}f}]"
 
 
 def markdown(table: Table) -> str:
-    """The table as a page: one part a variant, one column a stratum."""
+    """The table as a page: one table per variant, one column per stratum."""
     parts = [
         f"# Suite {table.suite}",
         f"{table.prompts} prompts, seed {table.seed}; mean [95 % bootstrap interval over prompts].",
+        f"![{table.suite}]({table.suite}.png)",
         *(_note(name, value) for name, value in table.notes.items()),
     ]
     for variant, strata in table.rows.items():
@@ -103,9 +118,11 @@ def markdown(table: Table) -> str:
 
 
 def _note(name: str, value: Any) -> str:
-    """A note as a line, or as a table where it holds scores by setting."""
+    """A note as a line, a list, or a table when it holds scores by setting."""
+    if isinstance(value, dict) and not any(isinstance(scores, dict) for scores in value.values()):
+        return "\n".join([f"**{name}**\n", *(f"- {key}: {scores}" for key, scores in value.items())])
     if not (isinstance(value, dict) and all(isinstance(scores, dict) for scores in value.values())):
-        return f"{name}: {value}"
+        return f"**{name}**: {value}"
     columns = dict.fromkeys(column for scores in value.values() for column in scores)
     lines = [f"| {name} | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
     cells = ((key, [f"{scores[c]:.3f}" if c in scores else "" for c in columns]) for key, scores in value.items())
@@ -137,13 +154,20 @@ def plot(table: Table, metric: str) -> Figure:
 
 
 def write(table: Table, path: Path, *, figure: Figure) -> list[Path]:
-    """``path`` (JSON), and a page and a plot of the same name beside it."""
+    """Write ``path`` (JSON), its page and its plot. Pages of the tables of record go to docs/results, others beside it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    page, picture = path.with_suffix(".md"), path.with_suffix(".png")
     with atomic_output(path) as temporary:
         temporary.write_text(json.dumps(table.to_json(), indent=1) + "\n", encoding="utf-8")
+    folder = PAGES if path.parent.resolve() == TABLES.resolve() else path.parent
+    return [path, *write_page(folder / path.stem, markdown(table), figure)]
+
+
+def write_page(stem: Path, text: str, figure: Figure) -> list[Path]:
+    """Write the page ``stem``.md and its plot ``stem``.png."""
+    page, picture = stem.with_suffix(".md"), stem.with_suffix(".png")
+    page.parent.mkdir(parents=True, exist_ok=True)
     with atomic_output(page) as temporary:
-        temporary.write_text(markdown(table), encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
     with atomic_output(picture) as temporary:
         figure.savefig(temporary, format="png", dpi=100)
-    return [path, page, picture]
+    return [page, picture]

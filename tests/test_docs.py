@@ -1,0 +1,61 @@
+"""The documentation: result pages match the tables, the README stays short, links lead somewhere."""
+
+import importlib.util
+import re
+
+import pytest
+import yaml
+
+
+@pytest.fixture(scope="module")
+def make_results():
+    from pathlib import Path
+
+    path = Path(__file__).parents[1] / "docs" / "make_results.py"
+    spec = importlib.util.spec_from_file_location("make_results", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_result_pages_match_the_tables(root, make_results):
+    pages, tables = root / "docs" / "results", sorted((root / "weights" / "bench").glob("*.json"))
+    for path in tables:
+        written = (pages / f"{path.stem}.md").read_text()
+        assert written == make_results.page(path), f"{path.stem}: run python docs/make_results.py"
+        assert (pages / f"{path.stem}.png").is_file()
+    assert (pages / "index.md").read_text() == make_results.index()
+    assert {page.stem for page in pages.glob("*.md")} == {"index", *(path.stem for path in tables)}
+
+
+def test_the_readme_is_at_most_eight_thousand_bytes(root):
+    assert (root / "README.md").stat().st_size <= 8000
+
+
+def test_relative_links_and_images_exist(root):
+    for page in (root / "README.md", root / "CONTRIBUTING.md", *(root / "docs").rglob("*.md")):
+        for target in re.findall(r'\]\(([^)#\s]+)|src="([^"]+)"', page.read_text()):
+            path = next(filter(None, target))
+            assert "://" in path or (page.parent / path).exists(), f"{page.name} links to {path}"
+
+
+def test_every_page_is_in_the_navigation(root):
+    listed = re.findall(r"[\w/-]+\.md", (root / "mkdocs.yml").read_text())
+    assert set(listed) == {str(path.relative_to(root / "docs")) for path in (root / "docs").rglob("*.md")}
+
+
+def test_every_example_graph_is_in_the_readme(root):
+    text = (root / "README.md").read_text()
+    assert [path.stem for path in (root / "workflows").glob("*.json") if f"workflows/{path.stem}.jpg" not in text] == []
+
+
+@pytest.mark.parametrize("name", [".pre-commit-config.yaml", "CITATION.cff"])
+def test_configuration_files_are_valid_yaml(root, name):
+    assert yaml.safe_load((root / name).read_text())
+
+
+def test_the_version_is_written_in_one_place(root):
+    version = re.search(r'^version = "(.+)"', (root / "pyproject.toml").read_text(), re.MULTILINE)[1]
+    assert f"## [{version}]" in (root / "CHANGELOG.md").read_text()
+    for path in (*(root / "pipelines").rglob("*.py"), *(root / "nodes").rglob("*.py")):
+        assert f'"{version}"' not in path.read_text(), path
