@@ -36,7 +36,7 @@ def api(root, name):
 
 
 def node_ids(root):
-    """Ids the pack declares, which are its classes' names (the host's tests check that): the host is not needed."""
+    """The node ids of the pack, read from the class names, so that the host is not needed."""
     trees = [ast.parse(path.read_text()) for path in (root / "nodes").glob("*.py")]
     classes = [n for tree in trees for n in ast.walk(tree) if isinstance(n, ast.ClassDef)]
     return {c.name for c in classes if any(getattr(base, "attr", "") == "ComfyNode" for base in c.bases)}
@@ -57,23 +57,23 @@ def test_both_forms_hold_the_same_nodes(root, name):
 
 
 PROMPTS = ("PrimitiveStringMultiline", "DuetEncodePrompt", "CLIPTextEncode")
-ELSEWHERE = (
+OTHER_MODELS = (
     "h3_crossmodal",
     "javisdit_v01_prior",
     "javisdit_v10",
     "ltx2_crossmodal",
     "measure_any_clip",
-)  # graphs of other models
+)  # graphs that use other models
 
 
-@pytest.mark.parametrize("name", [name for name in WORKFLOWS if name not in ELSEWHERE])
-def test_the_pocket_model_knows_every_word_it_is_asked_for(root, name):
+@pytest.mark.parametrize("name", [name for name in WORKFLOWS if name not in OTHER_MODELS])
+def test_the_pocket_vocabulary_covers_every_prompt(root, name):
     nodes = list(api(root, name).values())
     assert any(node["class_type"] == "DuetLoadAV" and node["inputs"]["model"] == "auto" for node in nodes)
     graph = json.loads((root / "workflows" / f"{name}.json").read_text())
-    said = [v for node in nodes if node["class_type"] in PROMPTS for v in node["inputs"].values()]
-    shown = [v for node in graph["nodes"] if node["type"] in PROMPTS for v in node["widgets_values"]]
-    texts = [text for text in (*said, *shown) if isinstance(text, str)]
+    in_api = [v for node in nodes if node["class_type"] in PROMPTS for v in node["inputs"].values()]
+    in_graph = [v for node in graph["nodes"] if node["type"] in PROMPTS for v in node["widgets_values"]]
+    texts = [text for text in (*in_api, *in_graph) if isinstance(text, str)]
     assert any(texts)
     assert [word for text in texts for word in WordTokenizer(vocabulary()).unknown(text)] == []
 

@@ -216,60 +216,71 @@ def test_guidance_without_a_negative_is_refused(run, loaded, conditioned):
         run("DuetGuider", loaded[0], conditioned[0], PerStreamCFG(3.0, 3.0))
 
 
-def test_every_node_has_a_help_page_and_a_tooltip_on_every_widget(comfy, root):
+def test_every_node_has_a_help_page_a_description_and_search_aliases(comfy, root):
     for node_id, node in comfy.pack.items():
+        schema = node.GET_SCHEMA()
         assert (root / "web" / "docs" / f"{node_id}.md").is_file(), node_id
-        for field in node.GET_SCHEMA().inputs:
-            if field.get_io_type() in ("INT", "FLOAT", "STRING", "COMBO", "BOOLEAN"):
-                assert field.tooltip, f"{node_id}.{field.id}"
+        assert schema.description, node_id
+        assert schema.search_aliases, node_id
+
+
+def test_every_input_and_output_has_a_tooltip(comfy):
+    fields = [
+        (node_id, field.id or field.display_name, field.tooltip)
+        for node_id, node in comfy.pack.items()
+        for field in (*node.GET_SCHEMA().inputs, *node.GET_SCHEMA().outputs)
+    ]
+    assert [f"{node_id}.{name}" for node_id, name, tooltip in fields if not (tooltip or "").strip()] == []
+
+
+# Saved workflows refer to these ids: new ones may be added, none may be renamed or removed.
+INPUTS = {
+    "DuetLoadAV": ["model", "text_encoder", "video_codec", "audio_codec"],
+    "DuetEncodePrompt": ["clip", "video", "audio", "negative"],
+    "DuetLoadPlanner": ["model"],
+    "DuetPlanner": ["planner", "video", "audio", "seed", "temperature", "mode"],
+    "DuetEditPlan": ["planner", "plan", "timeline"],
+    "DuetSavePlan": ["plan", "filename_prefix"],
+    "DuetLoadPlan": ["planner", "file"],
+    "DuetLoadTimelineWriter": ["folder"],
+    "DuetTimelinePrompt": ["prompt", "style", "timeline", "seconds", "seed", "planner"],
+    "DuetStrategyPlan": ["strategy", "video", "audio"],
+    "DuetLoadPrior": ["model", "prior", "text_tower"],
+    "DuetPriorSampler": ["prior_net", "prompt", "seed", "temperature"],
+    "DuetApplyConditions": ["positive", "negative", "plan", "prior", "adapter", "prior_keys"],
+    "DuetLoadAdapter": ["model", "lora_strength"],
+    "DuetMaskedAdapter": [
+        *("adapter_net", "latent", "make", "kind", "threshold", "strength"),
+        *("other", "painted", "images"),
+    ],
+    "DuetSchedule": ["model", "latent", "steps"],
+    "DuetDoctor": ["model"],
+    "DuetEmptyLatent": ["model", "width", "height", "seconds", "fps", "batch"],
+    "DuetEncodeAV": ["latent", "video_vae", "audio_vae", "video", "images", "audio", "fps", "anyway"],
+    "DuetFreezeStream": ["latent", "keep", "start", "end", "seconds", "mask"],
+    "DuetStrategyCFG": ["video", "audio"],
+    "DuetStrategyUCG": ["form", "video", "audio", "audio_to_video", "video_to_audio"],
+    "DuetStrategyCrossModal": ["video", "audio", "audio_to_video", "video_to_audio"],
+    "DuetStrategyWindow": ["strategy", "start", "end"],
+    "DuetStrategySchedule": ["strategy", "start", "end"],
+    "DuetStrategyRescale": ["strategy", "video", "audio"],
+    "DuetStrategyAPG": ["strategy", "parallel", "limit"],
+    "DuetStrategyCFGZero": ["strategy", "still"],
+    "DuetCrossModalGuidance": ["model", "audio_to_video", "video_to_audio", "start_percent", "end_percent"],
+    "DuetGuider": ["model", "positive", "strategy", "negative"],
+    "DuetSampler": ["guider", "latent", "seed", "steps", "sampler", "sigmas"],
+    "DuetDecode": ["latent", "video_vae", "audio_vae", "tiling", "fps"],
+    "DuetMux": ["images", "audio", "fps", "enlarge", "original", "watermark"],
+    "DuetSyncMeter": ["images", "audio", "fps"],
+    "DuetShiftAudio": ["audio", "late_ms"],
+    "DuetTimelinePlot": ["images", "audio", "fps", "title", "events", "plan"],
+    "DuetSeedSweep": [
+        *("guider", "latent", "video_vae", "audio_vae", "seed", "takes", "keep", "score", "label", "steps"),
+        *("sampler", "sigmas"),
+    ],
+    "DuetCompareTakes": ["a", "b", "c", "d", "filename_prefix"],
+}
 
 
 def test_node_ids_and_inputs_stay(comfy):
-    """Users' saved graphs name these; add to them, never rename."""
-    frozen = {
-        "DuetLoadAV": ["model", "text_encoder", "video_codec", "audio_codec"],
-        "DuetEncodePrompt": ["clip", "video", "audio", "negative"],
-        "DuetLoadPlanner": ["model"],
-        "DuetPlanner": ["planner", "video", "audio", "seed", "temperature", "mode"],
-        "DuetEditPlan": ["planner", "plan", "timeline"],
-        "DuetSavePlan": ["plan", "filename_prefix"],
-        "DuetLoadPlan": ["planner", "file"],
-        "DuetLoadTimelineWriter": ["folder"],
-        "DuetTimelinePrompt": ["prompt", "style", "timeline", "seconds", "seed", "planner"],
-        "DuetStrategyPlan": ["strategy", "video", "audio"],
-        "DuetLoadPrior": ["model", "prior", "text_tower"],
-        "DuetPriorSampler": ["prior_net", "prompt", "seed", "temperature"],
-        "DuetApplyConditions": ["positive", "negative", "plan", "prior", "adapter", "prior_keys"],
-        "DuetLoadAdapter": ["model", "lora_strength"],
-        "DuetMaskedAdapter": [
-            *("adapter_net", "latent", "make", "kind", "threshold", "strength"),
-            *("other", "painted", "images"),
-        ],
-        "DuetSchedule": ["model", "latent", "steps"],
-        "DuetDoctor": ["model"],
-        "DuetEmptyLatent": ["model", "width", "height", "seconds", "fps", "batch"],
-        "DuetEncodeAV": ["latent", "video_vae", "audio_vae", "video", "images", "audio", "fps", "anyway"],
-        "DuetFreezeStream": ["latent", "keep", "start", "end", "seconds", "mask"],
-        "DuetStrategyCFG": ["video", "audio"],
-        "DuetStrategyUCG": ["form", "video", "audio", "audio_to_video", "video_to_audio"],
-        "DuetStrategyCrossModal": ["video", "audio", "audio_to_video", "video_to_audio"],
-        "DuetStrategyWindow": ["strategy", "start", "end"],
-        "DuetStrategySchedule": ["strategy", "start", "end"],
-        "DuetStrategyRescale": ["strategy", "video", "audio"],
-        "DuetStrategyAPG": ["strategy", "parallel", "limit"],
-        "DuetStrategyCFGZero": ["strategy", "still"],
-        "DuetCrossModalGuidance": ["model", "audio_to_video", "video_to_audio", "start_percent", "end_percent"],
-        "DuetGuider": ["model", "positive", "strategy", "negative"],
-        "DuetSampler": ["guider", "latent", "seed", "steps", "sampler", "sigmas"],
-        "DuetDecode": ["latent", "video_vae", "audio_vae", "tiling", "fps"],
-        "DuetMux": ["images", "audio", "fps", "enlarge", "original", "watermark"],
-        "DuetSyncMeter": ["images", "audio", "fps"],
-        "DuetShiftAudio": ["audio", "late_ms"],
-        "DuetTimelinePlot": ["images", "audio", "fps", "title", "events", "plan"],
-        "DuetSeedSweep": [
-            *("guider", "latent", "video_vae", "audio_vae", "seed", "takes", "keep", "score", "label", "steps"),
-            *("sampler", "sigmas"),
-        ],
-        "DuetCompareTakes": ["a", "b", "c", "d", "filename_prefix"],
-    }
-    assert {name: [field.id for field in node.GET_SCHEMA().inputs] for name, node in comfy.pack.items()} == frozen
+    assert {name: [field.id for field in node.GET_SCHEMA().inputs] for name, node in comfy.pack.items()} == INPUTS

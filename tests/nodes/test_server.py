@@ -144,9 +144,9 @@ def test_any_clip_is_measured_and_put_right(server, root):
     assert abs(before - 180) <= 62.5
     assert after <= 62.5
     (made,) = output.rglob("duet_in_sync*.mp4")
-    told = read_provenance(made)["duet"]
-    assert told["files"] == {"LoadVideo file": "clip.mp4"}
-    assert "nothing was generated" in told["origin"]
+    provenance = read_provenance(made)["duet"]
+    assert provenance["files"] == {"LoadVideo file": "clip.mp4"}
+    assert "nothing was generated" in provenance["origin"]
 
 
 SMALLER = {"DuetEmptyLatent": {"width": 70, "height": 48, "seconds": 0.7}, "DuetSampler": {"steps": 2}}
@@ -224,6 +224,21 @@ def test_the_browser_shows_the_example_and_runs_it(server, tmp_path):
     assert unknown == []
 
 
+def pointer(page):
+    """Page coordinates of (seconds, lane, row) in the lanes of 'Duet Edit Plan'."""
+    box = page.locator(".duet-lanes canvas").bounding_box()
+    width, height = page.evaluate(
+        "() => { const c = document.querySelector('.duet-lanes canvas'); return [c.clientWidth, c.clientHeight]; }"
+    )
+
+    def at(seconds, lane, row):
+        x = 62 + seconds / 2 * (width - 62 - 12)
+        y = (lane + (row + 0.5) / 3) * height / 2
+        return box["x"] + x * box["width"] / width, box["y"] + y * box["height"] / height
+
+    return at
+
+
 def test_an_event_dragged_in_the_lanes_is_dragged_in_the_text_and_in_the_clip(server):
     address, output = server
     playwright = pytest.importorskip(
@@ -244,16 +259,7 @@ def test_an_event_dragged_in_the_lanes_is_dragged_in_the_text_and_in_the_clip(se
         page.evaluate("() => window.app.canvas.fitViewToSelectionAnimated()")
         page.wait_for_timeout(3000)
         page.evaluate(write, "0.30 bell left\n0.90 bell left")
-        box = page.locator(".duet-lanes canvas").bounding_box()
-        width, height = page.evaluate(
-            "() => { const c = document.querySelector('.duet-lanes canvas'); return [c.clientWidth, c.clientHeight]; }"
-        )
-
-        def at(seconds, lane, row):
-            x = 62 + seconds / 2 * (width - 62 - 12)
-            y = (lane + (row + 0.5) / 3) * height / 2
-            return box["x"] + x * box["width"] / width, box["y"] + y * box["height"] / height
-
+        at = pointer(page)
         page.mouse.move(*at(0.9, 1, 0))
         page.mouse.down()
         page.mouse.move(*at(1.1, 1, 0))
