@@ -33,7 +33,7 @@ def newest(session: nox.Session) -> None:
 def oldest(session: nox.Session) -> None:
     """The planner's tests at the oldest transformers that requirements.txt allows."""
     session.install(TORCH, f"transformers=={OLDEST_TRANSFORMERS}.0", "-e", ".[torch,test]")
-    session.run("python", "-m", "pytest", "-q", "-rs", *(session.posargs or ["tests/pipelines/test_qwen.py"]))
+    session.run("python", "-m", "pytest", "-q", "-rs", *(session.posargs or ["tests/pipelines/models/test_qwen.py"]))
 
 
 @nox.session
