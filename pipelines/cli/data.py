@@ -1,4 +1,4 @@
-"""``duet data``: captioned clips of one's own, encoded to train on."""
+"""``duet data``: encode your own captioned clips as training data."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "folder",
         type=Path,
-        help="media files of any container and rate, each with its caption in NAME.txt or NAME.json",
+        help="folder of media files (any container and frame rate), each with a caption in NAME.txt or NAME.json",
     )
     parser.add_argument("--seconds", type=float, default=2.0, help="length of the segments (default 2)")
     parser.add_argument(
-        "-o", "--output", type=Path, required=True, help="the encoded clips (.safetensors); the report goes beside it"
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        help="output file of the encoded clips (.safetensors); the report is written beside it as .json",
     )
     parser.set_defaults(command=run)
 
@@ -25,7 +29,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     target = check_output_path(arguments.output, suffix=".safetensors")
     if not arguments.folder.is_dir():
-        raise ValueError(f"{arguments.folder} is no folder; name one with media files and their captions.")
+        raise ValueError(f"{arguments.folder} is no folder; name a folder of media files with captions.")
     from tqdm import tqdm
 
     from ..core.sizes import ClipShape

@@ -27,9 +27,9 @@ from .add_on import AddOnObjective, AddOnStage, DistilledObjective
 from .data import LatentCache
 from .flow import Recipe
 
-FREE, WARM = 0.4, 0.2  # of the steps without a price, then of those in which it rises
+FREE, WARM = 0.4, 0.2  # share of the steps without a price, then of the steps in which it rises
 MASKS_SLOWER = {"mask": 0.25}  # factor on the masks' learning rate: what reads them must keep up
-STILL = 0.1  # of the mean variance, added to a clip's own: one in which nothing happens is not to be divided by nought
+STILL = 0.1  # share of the mean variance added to a clip's own, so that static clips do not divide by zero
 RANK = 16  # of LoRA
 WHOLE = 0.25  # share of the clips whose masks are set open, from which P_theta learns
 
@@ -56,8 +56,8 @@ class AdapterBatch:
 class AdapterObjective(nn.Module):
     """l_A(x_a, g_A(M_V z_v)) + l_V(x_v, g_V(M_A z_a)) + alpha L_align + lambda_V |M_V| + lambda_A |M_A|, errors through the frozen
     decoders as shares of each clip's variance, norms as means. Only what changes over a clip is to be predicted (see ``MaskNet``).
-    The price rises from nought between the two steps ``rise``: a mask that closes before anything reads it would never open again.
-    Before them masks are random: readers that do not know the gate's noise would have it opened so far that it cannot close."""
+    The price rises from zero between the two steps ``rise``: a mask that closes before the predictors can use it would never open again.
+    Before them masks are random: predictors that have not seen the gate's noise would open it too far to close again."""
 
     step: Tensor
 

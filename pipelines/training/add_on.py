@@ -68,7 +68,7 @@ class DistilledObjective(AddOnObjective):
 
 
 class AddOnStage:
-    """An add-on on ``latents``, judged by ``judge``; ``before`` is the record of the weights it goes on from."""
+    """An add-on on ``latents``, judged by ``judge``; ``before`` is the record of the weights that training continues from."""
 
     def __init__(
         self,
@@ -120,8 +120,8 @@ class AddOnStage:
 
 @torch.inference_mode()
 def residual_ratio(objective: AddOnObjective, batch: AddOnBatch) -> dict[str, float]:
-    """'residual': how much the layers add to a token against what it was, as norms, on average over layers; near nought they
-    starve. Empty for an add-on without such layers."""
+    """'residual': norm of what the layers add to a token over the norm of the token, averaged over layers; near zero the layers
+    are ignored. Empty for an add-on without such layers."""
     found: list[float] = []
 
     def note(_layer: nn.Module, given: tuple[Any, ...], added: Tensor) -> None:

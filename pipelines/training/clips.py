@@ -27,8 +27,8 @@ KNOWN_DECIBELS = 20.0  # PSNR of the codec's reconstruction below which a pictur
 
 @dataclass
 class Report:
-    """What became of a folder: segments taken from each file, files left out and why, and segments that the pocket
-    codec cannot draw (their PSNR in dB)."""
+    """Result of encoding a folder: segments per file, files left out with the reason, and segments that the pocket codec
+    cannot reconstruct (PSNR in dB)."""
 
     taken: dict[str, int] = field(default_factory=dict)
     rejected: dict[str, str] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class Report:
         ]
         lines += [f"left out: {name}: {reason}" for name, reason in self.rejected.items()]
         lines += [
-            f"outside the pocket world: {name}: the codec draws it with {value:.1f} dB, below {KNOWN_DECIBELS:g}"
+            f"outside the pocket world: {name}: the codec reconstructs it with {value:.1f} dB PSNR, below {KNOWN_DECIBELS:g}"
             for name, value in self.outside.items()
         ]
         return "\n".join(lines)
@@ -71,7 +71,7 @@ def caption_beside(path: Path) -> str:
 
 
 def segments(clip: Clip, shape: ClipShape) -> list[tuple[Tensor, Tensor]]:
-    """Frames [t, 3, h, w] and waveforms [2, samples] of ``shape``'s length, one after the other; a rest is dropped."""
+    """Frames [t, 3, h, w] and waveforms [2, samples] of ``shape``'s length, consecutive; an incomplete last segment is dropped."""
     frames, out = clip.frames.permute(0, 3, 1, 2), []
     for start in range(0, len(frames) - shape.frames + 1, shape.frames):
         first = round(start / shape.fps * shape.sample_rate)

@@ -22,9 +22,7 @@ from ..models.pocket.text import TextEncoder
 from .data import LatentCache
 
 TEXT_DROP = 0.1
-LEAST_SIGMA = (
-    0.2  # below it the error of x0 is not weighted up further: a few nearly clean samples would rule the batch
-)
+LEAST_SIGMA = 0.2  # floor of the 1/sigma^2 weight: a few nearly clean samples would dominate the batch
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ TASKS = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """What one stage of CCL's training teaches: shares of ``TASKS`` (they are normalised), and how.
+    """Task mix of one CCL training stage: shares of ``TASKS`` (normalised), and how samples are drawn.
 
     Raises:
         ValueError: an unknown task, a negative share, or nothing but zeros.
@@ -68,7 +66,7 @@ class Recipe:
     def __post_init__(self) -> None:
         for name, share in self.mix.items():
             if name not in TASKS:
-                raise ValueError(f"{name!r} is no task; the mix is made of {', '.join(TASKS)}.")
+                raise ValueError(f"{name!r} is no task; the tasks are {', '.join(TASKS)}.")
             if share < 0:
                 raise ValueError(f"The share of {name} is {share}; it must be at least 0.")
         if not sum(self.mix.values()) > 0:
@@ -183,7 +181,7 @@ class FlowObjective(nn.Module):
 
     @staticmethod
     def _loss(clean: Tensor, target: Tensor, sigma: Tensor, weight: Tensor) -> Tensor:
-        """Squared error of the velocity over what is noisy (a given frame teaches nothing), over the samples that count."""
+        """Squared error of the velocity over what is noisy (a kept frame is excluded), over the samples with weight."""
         error = (
             reduce((clean.float() - target).square(), "b c t ... -> b t", "mean")
             / sigma.clamp_min(LEAST_SIGMA).square()
@@ -194,7 +192,7 @@ class FlowObjective(nn.Module):
 
 
 def start_audio_from_video(network: TwinStreamDiT) -> list[str]:
-    """Copy the video stream into the audio stream wherever names and shapes agree; returns what stayed as it was."""
+    """Copy the video stream into the audio stream wherever names and shapes agree; returns the names that were left unchanged."""
     own, kept = network.state_dict(), []
     for name, value in own.items():
         twin = own.get(name.replace(".audio.", ".video."), value)
@@ -225,7 +223,7 @@ class FlowStage:
         for stream in ("video", "audio"):  # an earlier stage may have left the other one out
             network.ends[stream].requires_grad_(stream in recipe.streams)
             network.blocks[stream].requires_grad_(stream in recipe.streams)
-        # The sound alone must not move the words the picture has learnt to read.
+        # Training on audio alone must not change the text embeddings that the video stream has learnt to read.
         encoder.requires_grad_(recipe.streams != ("audio",))
 
     def batch(self, generator: torch.Generator, size: int) -> FlowBatch:

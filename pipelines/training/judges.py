@@ -53,7 +53,7 @@ class NetworkJudge:
 
 
 def judge_prior(net: PriorNet) -> dict[str, float]:
-    """What the tokens tell about held-out clips; 'score' is the F1 of the layouts (where and when) read from them."""
+    """Information in the tokens about held-out clips; 'score' is the F1 of the layouts (where and when) read from them."""
     scenes = make_scenes(DEVELOPMENT, PRIOR_CLIPS, mix=MIX, split="test")
     codecs = load_codecs()
     latents = true_latents(codecs, scenes, ClipShape())

@@ -27,7 +27,7 @@ from ..world.truth import timeline_of
 from .data import PARAPHRASES
 from .plan import PlanCache
 
-BARE = 0.15  # share of samples without a timeline: the paper's mode, and what guidance by the plan would compare with
+BARE = 0.15  # share of samples without a timeline: the paper's mode, and the null of plan guidance
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class PlannerObjective(nn.Module):
 
     def forward(self, batch: PlannerBatch) -> dict[str, Tensor]:
         logits, planned = self.planner(batch.written)
-        # The prompt is given; what is learnt starts behind the token that ends it.
+        # The loss covers the tokens after the one that ends the prompt.
         following = batch.written[:, 1:]
         begun = (batch.written == SOUND).cumsum(1)[:, :-1] > 0
         learnt = begun & (following != PAD) & batch.follows[:, None]

@@ -23,8 +23,8 @@ from ..world import Scene
 from .add_on import AddOnStage
 from .data import CacheSpec, ClipEncoder, LatentCache, encoded
 
-TURNS = 2  # clips going on at another moment, for each clip of a batch
-FREE_NATS = 8.0  # of the prior that cost nothing: without them the tokens fall silent before they have said anything
+TURNS = 2  # time-shifted negatives for each clip of a batch
+FREE_NATS = 8.0  # KL below which no loss is charged: without it the tokens collapse before they carry information
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class PriorBatch:
 
 
 def turn(clips: Streams[Tensor], frames: int | Tensor) -> Streams[Tensor]:
-    """Clips that begin ``frames`` latent frames of the picture later and end with what was cut off."""
+    """Clips shifted to start ``frames`` latent video frames later, with the cut part appended at the end."""
     video, audio = clips.both()
     each = audio.shape[2] // video.shape[2]
 

@@ -21,7 +21,7 @@ from ..world.scene import COLOURS
 from ..world.truth import true_events
 from .data import RenderCache
 
-RECONSTRUCTED = 0.4  # share of clips shown as the codec gives them back
+RECONSTRUCTED = 0.4  # share of clips replaced by their codec reconstruction
 HELD_OUT = 128
 
 

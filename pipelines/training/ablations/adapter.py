@@ -1,6 +1,6 @@
-"""SAVA's ablations on the pocket latents: what masks find, and what an adapter of each kind is worth when sound is made for pictures.
+"""SAVA's ablations on the pocket latents: mask quality, and the quality of audio generated for video with each kind of adapter.
 
-Every arm trains the first stage anew with the same steps and seed, one choice changed at a time; those that are to be compared as
+Every arm trains the first stage from scratch with the same steps and seed, one choice changed at a time; those that are to be compared as
 adapters train the second stage too, for sound alone. Arms of segment lengths are to be compared with each other: they learn from
 segments of longer renders, as many seconds a step, and are judged on longer ones. The paper's settings are on other data; the questions
 are the same.
@@ -125,7 +125,7 @@ def _unjudged(*_: Any) -> dict[str, float]:
 
 
 def _scores(model: PocketModel, net: MaskedAdapter) -> list[Record]:
-    """Sounds for the pictures of test prompts with something to hear, and of those with something silent in view."""
+    """Scores of audio generated for the videos of test prompts with audible sources and of prompts with silent ones."""
     variant, probes = from_clips(net, V2A), Probes.load()
     prompts = [*bench_prompts(PROMPTS, TEST, strata=AUDIBLE), *bench_prompts(SILENT_PROMPTS, TEST, strata=("silent",))]
     return [record for part in chunks(prompts) for record in score_chunk(model, probes, part, variant)]

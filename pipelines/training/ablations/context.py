@@ -146,7 +146,7 @@ HELD_BACK = 512  # clips at the end of the cache that the comparison of starts d
 
 
 def audio_start(seed: int, *, cache: LatentCache, run: Path) -> dict[str, list[tuple[int, float]]]:
-    """Loss of an audio stream trained alone, on clips held back, against steps: started anew, and from the video stream
+    """Loss of an audio stream trained alone, on clips held back, against steps: initialised from scratch, and from the video stream
     that was trained alone before (as JavisDiT and CCL do)."""
     done = run / f"audio-start-{seed}.json"
     if done.is_file():

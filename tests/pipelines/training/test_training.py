@@ -189,7 +189,9 @@ def test_a_stream_trained_alone_leaves_the_other_as_it_was(make_stage, tmp_path,
     moved = {key for key, value in weights(stage).items() if not torch.equal(value, before[key])}
     assert any(f".{name}." in key for key in moved)
     assert not any(f".{other}." in key for key in moved)
-    assert any(key.startswith("encoder.") for key in moved) == (name == "video"), "words are learnt with the picture"
+    assert any(key.startswith("encoder.") for key in moved) == (name == "video"), (
+        "the text encoder is trained with the video stream"
+    )
 
 
 def test_the_cross_modal_layers_learn_faster(stage, tmp_path):
@@ -309,7 +311,7 @@ def test_a_given_first_frame_is_left_out_of_the_loss():
     assert loss.item() == 4.0  # 1 / 0.5^2, of the second frame alone
 
 
-def test_the_learning_rate_warms_up_stays_and_falls_to_nought(tmp_path):
+def test_the_learning_rate_warms_up_stays_and_falls_to_zero(tmp_path):
     plan = settings(tmp_path, steps=100, warmup=10, lr=1.0, decay=0.2)
     assert [round(learning_rate(step, plan), 2) for step in (0, 9, 50, 80, 90, 99)] == [0.1, 1.0, 1.0, 1.0, 0.5, 0.05]
 
