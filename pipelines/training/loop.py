@@ -7,9 +7,8 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from shutil import which
 from typing import Any, Protocol, runtime_checkable
@@ -17,12 +16,12 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
 from ..bench.tables import commit
 from ..core.files import atomic_output
 from .card import write_card
+from .precision import training_precision
 
 
 @runtime_checkable
@@ -63,7 +62,7 @@ class Settings:
     ema: float = 0.998
     score_every: int = 1000
     checkpoint_seconds: float = 60.0
-    bfloat16: bool = True  # autocast; weights and losses stay in float32
+    bfloat16: bool = True  # where the processor has it; weights and losses stay in float32
     compiled: bool = False  # through torch.compile, which needs a C++ compiler on a CPU
     lr_factors: dict[str, float] = field(default_factory=dict)  # fragment of a parameter's name -> factor on the rate
 
@@ -146,10 +145,6 @@ class Trainer:
         self.stage, self.settings, self.module = stage, settings, stage.objective
         groups = parameter_groups(self.module, settings)
         self.optimizer: Any = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.01)
-        device = self.accelerator.device.type
-        self.autocast = partial(torch.autocast, device, torch.bfloat16, enabled=settings.bfloat16)
-        # At pocket lengths the fused CPU kernel's backward alone takes longer than a whole step's matrix products.
-        self.attention = partial(sdpa_kernel, SDPBackend.MATH) if device == "cpu" else nullcontext
 
     def prepare(self) -> None:
         """Hand module and optimizer to accelerate; call after a checkpoint has been read."""
@@ -162,7 +157,7 @@ class Trainer:
             group["lr"] = group["factor"] * learning_rate(step, self.settings)
         seed = (self.settings.seed * 1_000_003 + step) * 64 + self.accelerator.process_index
         generator = torch.Generator().manual_seed(seed)
-        with self.autocast(), self.attention():
+        with training_precision(self.accelerator.device.type, bfloat16=self.settings.bfloat16):
             losses = self.wrapped(self.stage.batch(generator, self.settings.batch))
         self.accelerator.backward(losses["loss"])
         self.accelerator.clip_grad_norm_(self.module.parameters(), 1.0)
