@@ -86,19 +86,19 @@ class DuetEncodeAV(io.ComfyNode):
             images, fps, audio = parts.images, float(parts.frame_rate), audio or parts.audio
         if images is None and audio is None:
             raise ValueError("No footage is connected. Connect a video, images or audio.")
-        found, strange = [], []
+        found, warnings = [], []
         seconds = clip_seconds(latent, fps, video_vae)
         if images is not None:
-            latent, reason = put_pictures(latent, video_vae, images, fps)
+            latent, warning = put_pictures(latent, video_vae, images, fps)
             found.append(f"{len(images)} image(s)")
-            strange.append(reason)
+            warnings.append(warning)
         original = {"waveform": torch.zeros(1, 2, 1), "sample_rate": audio_vae.audio_sample_rate}
         if audio is not None:
-            latent, reason = put_sound(latent, audio_vae, audio, seconds)
+            latent, warning = put_sound(latent, audio_vae, audio, seconds)
             original = audio
             found.append(f"{audio['waveform'].shape[-1] / audio['sample_rate']:.2f} s of audio")
-            strange.append(reason)
-        return io.NodeOutput(latent, original, notice(found, strange, anyway=anyway))
+            warnings.append(warning)
+        return io.NodeOutput(latent, original, notice(found, warnings, skip_check=anyway))
 
 
 class DuetFreezeStream(io.ComfyNode):
@@ -119,21 +119,14 @@ class DuetFreezeStream(io.ComfyNode):
                 io.Combo.Input(
                     "keep", options=list(KEEPS), default=KEEPS[0], tooltip="The part of the clip that stays unchanged."
                 ),
-                io.Float.Input(
-                    "start", default=0.0, min=0.0, max=600.0, step=0.05, tooltip="Start of the range, in seconds."
-                ),
-                io.Float.Input(
-                    "end", default=1.0, min=0.0, max=600.0, step=0.05, tooltip="End of the range, in seconds."
-                ),
-                io.Float.Input(
+                inputs.seconds("start", 0.0, "Start of the range, in seconds."),
+                inputs.seconds("end", 1.0, "End of the range, in seconds."),
+                inputs.seconds(
                     "seconds",
-                    default=0.0,
-                    min=0.0,
-                    max=600.0,
-                    step=0.05,
-                    advanced=True,
-                    tooltip="Duration of the clip in seconds. Required for a range if the latent does not store it (LTX-2, H3); "
+                    0.0,
+                    "Duration of the clip in seconds. Required for a range if the latent does not store it (LTX-2, H3); "
                     "0 reads it from the latent.",
+                    advanced=True,
                 ),
                 io.Mask.Input(
                     "mask",
@@ -159,4 +152,4 @@ class DuetFreezeStream(io.ComfyNode):
             raise ValueError(
                 "The latent does not store the duration of its clip, which a range requires. Set 'seconds' to that duration."
             )
-        return io.NodeOutput(mask_of(latent, keep, seconds=seconds, start=start, end=end, again=mask))
+        return io.NodeOutput(mask_of(latent, keep, seconds=seconds, start=start, end=end, regenerate=mask))

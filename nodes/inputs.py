@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from comfy_api.latest import io
+
+from ..pipelines.models.pocket.generate import DEFAULT_STEPS
 
 
 def seed(tooltip: str, *, default: int = 0) -> io.Int.Input:
@@ -32,3 +36,30 @@ def fps() -> io.Float.Input:
         step=0.01,
         tooltip="Frame rate of the images, in frames per second. Connect the fps output of 'Duet Decode'.",
     )
+
+
+def seconds(name: str, default: float, tooltip: str, **options: Any) -> io.Float.Input:
+    """A time or duration in seconds, 0 to 600."""
+    return io.Float.Input(name, default=default, min=0.0, max=600.0, step=0.05, tooltip=tooltip, **options)
+
+
+def steps(tooltip: str) -> io.Int.Input:
+    """A number of sampling steps, 1 to 1000."""
+    return io.Int.Input("steps", default=DEFAULT_STEPS, min=1, max=1000, tooltip=tooltip)
+
+
+def sampling() -> list[Any]:
+    """The optional sampler and noise levels of a node that samples."""
+    return [
+        io.Sampler.Input("sampler", optional=True, tooltip="The sampling algorithm. Default: euler."),
+        io.Sigmas.Input(
+            "sigmas",
+            optional=True,
+            tooltip="Noise levels to use instead of the model's default schedule. Non-Duet models require sigmas.",
+        ),
+    ]
+
+
+def timeline(tooltip: str) -> io.String.Input:
+    """Events as text, one per line."""
+    return io.String.Input("timeline", multiline=True, default="", tooltip=tooltip)

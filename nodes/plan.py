@@ -120,12 +120,9 @@ class DuetEditPlan(io.ComfyNode):
                     "plan",
                     tooltip="The plan to edit. Its prompts are kept; its events are replaced by the timeline, if any.",
                 ),
-                io.String.Input(
-                    "timeline",
-                    multiline=True,
-                    default="",
-                    tooltip="One event per line: time in seconds, object, place (left, middle, right), and optionally 'silent' "
-                    "or 'unseen', e.g. '0.35 bell left'. Empty: the plan is not changed.",
+                inputs.timeline(
+                    "One event per line: time in seconds, object, place (left, middle, right), and optionally 'silent' "
+                    "or 'unseen', e.g. '0.35 bell left'. Empty: the plan is not changed."
                 ),
             ],
             outputs=[

@@ -5,7 +5,6 @@ from __future__ import annotations
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..pipelines.models.pocket.generate import DEFAULT_STEPS
 from . import inputs
 from .host.guider import StrategyGuider
 from .host.sample import default_sampler, sample_latent, schedule
@@ -29,20 +28,11 @@ class DuetSampler(io.ComfyNode):
                     "latent", tooltip="From 'Duet Empty Latent', or from 'Duet Freeze Stream' to keep a part."
                 ),
                 inputs.seed("Noise seed. Clip k of a batch uses seed + k."),
-                io.Int.Input(
-                    "steps",
-                    default=DEFAULT_STEPS,
-                    min=1,
-                    max=1000,
-                    tooltip="Number of sampling steps. Ignored if sigmas are connected. Usual values: 25 (pocket model), 30 "
+                inputs.steps(
+                    "Number of sampling steps. Ignored if sigmas are connected. Usual values: 25 (pocket model), 30 "
                     "(JavisDiT v0.1), 50 (JavisDiT v1.0).",
                 ),
-                io.Sampler.Input("sampler", optional=True, tooltip="The sampling algorithm. Default: euler."),
-                io.Sigmas.Input(
-                    "sigmas",
-                    optional=True,
-                    tooltip="Noise levels to use instead of the model's default schedule. Non-Duet models require sigmas.",
-                ),
+                *inputs.sampling(),
             ],
             outputs=[
                 io.Latent.Output(
@@ -86,7 +76,7 @@ class DuetSchedule(io.ComfyNode):
                 io.Latent.Input(
                     "latent", tooltip="The latent to be sampled. Its size and duration set JavisDiT's schedule."
                 ),
-                io.Int.Input("steps", default=DEFAULT_STEPS, min=1, max=1000, tooltip="Number of sampling steps."),
+                inputs.steps("Number of sampling steps."),
             ],
             outputs=[
                 io.Sigmas.Output(display_name="sigmas", tooltip="Noise levels from 1 to 0, for SamplerCustomAdvanced.")

@@ -8,7 +8,6 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..pipelines.bench.takes import ANY, SCORES, Takes, compare, sweep, takes_of, write_csv
-from ..pipelines.models.pocket.generate import DEFAULT_STEPS
 from . import inputs
 from .host.output import new_output
 from .host.sample import default_sampler, schedule, with_stated_rate
@@ -50,19 +49,10 @@ class DuetSeedSweep(io.ComfyNode):
                 io.String.Input(
                     "label", default="", tooltip="Name of this setting in 'Duet Compare Takes'. Empty: the seed range."
                 ),
-                io.Int.Input(
-                    "steps",
-                    default=DEFAULT_STEPS,
-                    min=1,
-                    max=1000,
-                    tooltip="Number of sampling steps. Ignored if sigmas are connected.",
+                inputs.steps(
+                    "Number of sampling steps. Ignored if sigmas are connected.",
                 ),
-                io.Sampler.Input("sampler", optional=True, tooltip="The sampling algorithm. Default: euler."),
-                io.Sigmas.Input(
-                    "sigmas",
-                    optional=True,
-                    tooltip="Noise levels to use instead of the model's default schedule. Non-Duet models require sigmas.",
-                ),
+                *inputs.sampling(),
             ],
             outputs=[
                 io.Latent.Output(display_name="latent", tooltip="The best takes as a batch, best first."),

@@ -63,11 +63,8 @@ class DuetTimelinePrompt(io.ComfyNode):
                     default=STYLES[0],
                     tooltip="prose: one continuous paragraph, as LTX-2 recommends. beats: one line with a time for each event.",
                 ),
-                io.String.Input(
-                    "timeline",
-                    multiline=True,
-                    default="",
-                    tooltip="One event per line, e.g. '0.35 bell left'. Empty: the connected planner writes the timeline.",
+                inputs.timeline(
+                    "One event per line, e.g. '0.35 bell left'. Empty: the connected planner writes the timeline."
                 ),
                 io.Float.Input(
                     "seconds",

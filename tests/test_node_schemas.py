@@ -4,7 +4,14 @@ import ast
 
 import pytest
 
-HELPERS = {"seed": 0, "temperature": 0, "scale": 2}  # functions that create an input -> position of their tooltip
+HELPERS = {
+    "seed": 0,
+    "temperature": 0,
+    "steps": 0,
+    "timeline": 0,
+    "scale": 2,
+    "seconds": 2,
+}  # functions that create an input -> position of their tooltip
 
 
 def modules(root):

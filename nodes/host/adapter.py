@@ -1,4 +1,4 @@
-"""SAVA's adapter in the host: its layers and LoRA on a MODEL, and its condition from latents."""
+"""SAVA's adapter in the host: adding its layers and LoRA to a MODEL, and computing its condition from latents."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAKES = {"sound for the picture": V2A, "picture for the sound": A2V}
 def load_masked_adapter(
     model: comfy.model_patcher.ModelPatcher, strength: float
 ) -> tuple[comfy.model_patcher.ModelPatcher, MaskedAdapter]:
-    """A MODEL that reads both ways of the adapter, with its LoRA as patches of the host's own, and the adapter."""
+    """A MODEL with the adapter layers of both directions and their LoRA as host patches, and the adapter."""
     for way in WAYS:
         model = with_add_on(model, f"pocket-adapter-{way}")
     keys = comfy.lora.model_lora_keys_unet(model.model, {})
@@ -38,9 +38,10 @@ def load_masked_adapter(
 def adapted(
     net: MaskedAdapter, way: str, latent: dict[str, Any], other: dict[str, Any] | None, **settings: Any
 ) -> AdapterCondition:
-    """The condition of the stream that ``way`` makes on the one in ``latent``; the masks also read the made stream of ``other``."""
-    source, made = SOURCES[way], WAYS[way]
+    """The condition for the stream that ``way`` generates, from the existing stream in ``latent``; ``other`` supplies the generated
+    stream for the masks."""
+    source, generated = SOURCES[way], WAYS[way]
     streams = {source: getattr(unnest(latent), source)}
     if other is not None:
-        streams[made] = getattr(unnest(other), made)
+        streams[generated] = getattr(unnest(other), generated)
     return condition(net, Streams(**{name: z.cpu().float() for name, z in streams.items()}), way, **settings)

@@ -1,4 +1,4 @@
-"""Which branches a host's MODEL can answer, and how each is put to it. The host's options are copied, never changed."""
+"""Which guidance branches a MODEL supports, and how each is evaluated. The host's options are copied, never modified."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .model import PocketBaseModel
 Conds = list[dict[str, Any]]
 Options = dict[str, Any]
 UNTRAINED = "untrained null; effect not measured by us"
-# Rows of MiniMax H3's sequence: guides and references belong to the stream they are of.
+# Stream of each segment of MiniMax H3's sequence, including guides and references.
 H3_STREAMS = {"video": "video", "cond": "video", "ref_img": "video"} | dict.fromkeys(
     ("audio", "cond_audio", "ref_audio"), "audio"
 )
@@ -34,61 +34,64 @@ H3_STREAMS = {"video": "video", "cond": "video", "ref_img": "video"} | dict.from
 class Backbone:
     """How one family of models closes a cross-modal direction."""
 
-    null: str  # what answers in place of the closed direction, as the interface shows it
-    tokens: bool  # whether learnt context tokens can answer
+    null: str  # what replaces the other stream in a closed direction, as shown in the user interface
+    tokens: bool  # whether the model has learnt context tokens
     sever: Callable[[Branch, Conds, Options], tuple[Conds, Options]] | None
-    together: bool = False  # whether all branches can share one call of the host's batcher
+    together: bool = False  # whether all branches can share one batched call
 
     def require(self, branches: Sequence[Branch]) -> None:
-        """Refuse what this model cannot answer, before anything is sampled."""
+        """Raise ValueError for a branch that this model does not support, before sampling starts."""
         for branch in branches:
             if not branch.plan and not self.tokens:
                 raise ValueError(
-                    "This strategy compares with having no plan, and this model reads none. Take the plan scale out."
+                    "This strategy changes the strength of a plan, and this model does not support plans. Remove 'Duet "
+                    "Strategy: Plan'."
                 )
             if branch.a2v and branch.v2a:
                 continue
             if self.sever is None:
                 raise ValueError(
-                    "This strategy closes a direction between sound and picture, and this model has none that can be closed. "
+                    "This strategy needs cross-modal attention that can be switched off, which this model does not have. "
                     "Use it with the Duet pocket model, JavisDiT, LTX-2 or MiniMax H3, or choose 'Duet Strategy: CFG'."
                 )
             if not branch.masked and not self.tokens:
                 raise ValueError(
-                    "UCG compares with learnt context tokens, and this model has none. "
+                    "UCG needs learnt context tokens, and this model has none. "
                     "Choose 'Duet Strategy: Cross-Modal' (an untrained null) or 'Duet Strategy: CFG'."
                 )
 
 
 def _route(branch: Branch, conds: Conds, options: Options) -> tuple[Conds, Options]:
-    """Pocket: route and plan are conditions, so that every branch can share a batch."""
-    given = {"route": CONDRegular(torch.tensor([route_of(branch)]))}
+    """Pocket model: route and plan are conditions, so that all branches can share a batch."""
+    route = {"route": CONDRegular(torch.tensor([route_of(branch)]))}
     hide = {} if branch.plan else dict.fromkeys(PLAN_SHOWN, CONDRegular(torch.zeros(1, 1)))
     rows = []
     for cond in conds:
         own = cond["model_conds"]
         hidden = {name: value for name, value in hide.items() if name in own}
-        rows.append({**cond, "model_conds": {**own, **given, **hidden}})
+        rows.append({**cond, "model_conds": {**own, **route, **hidden}})
     return rows, options
 
 
 def _switch_off(branch: Branch, conds: Conds, options: Options) -> tuple[Conds, Options]:
-    """LTX-2: its own switches of the two cross-attentions. JavisDiT, as we host it, has the same."""
+    """LTX-2 and JavisDiT: options that switch off either cross-attention."""
     switches = {"a2v_cross_attn": branch.a2v, "v2a_cross_attn": branch.v2a}
     return conds, {**options, "transformer_options": {**options.get("transformer_options", {}), **switches}}
 
 
 def _split_queries(branch: Branch, conds: Conds, options: Options) -> tuple[Conds, Options]:
-    """MiniMax H3: joint self-attention, split by stream wherever the sequence is one of the conditions' own."""
+    """MiniMax H3: joint self-attention, split by stream for sequences of the conditions' lengths."""
     layouts = {}
     for cond in conds:
         layout = cond["model_conds"]["minimax_payload"].cond.get("layout")
         if layout is None:
-            raise ValueError("MiniMax H3 has one stream here; its directions need a joint audio-video latent.")
+            raise ValueError(
+                "MiniMax H3 is sampled with one stream; cross-modal guidance needs an audio-video latent. Connect one."
+            )
         segments = [(a, b, H3_STREAMS.get(kind, "text")) for a, b, kind in layout.segments]
         if layouts.setdefault(layout.seq_len, segments) != segments:
             raise ValueError(
-                "Two conditions of one length have their references in another order; guide with one of them."
+                "Two conditions of equal length have their references in different orders. Use only one of them."
             )
     splits = {n: SegmentSplit.of(s, a2v=branch.a2v, v2a=branch.v2a) for n, s in layouts.items()}
     transformer = options.get("transformer_options", {})
@@ -119,7 +122,7 @@ BACKBONES = {
 
 
 def backbone_of(model: comfy.model_base.BaseModel) -> Backbone:
-    """How ``model`` is severed; by its class, so that a host without a family simply lacks it."""
+    """The backbone of ``model``, by its class. Families that this ComfyUI version does not have are skipped."""
     return next((b for family, b in BACKBONES.items() if family is not None and isinstance(model, family)), NONE)
 
 
@@ -149,7 +152,7 @@ def evaluate(
 
 
 def _batch(model: Any, conds: list[Conds], x: Tensor, timestep: Tensor, options: Options) -> list[Tensor]:
-    """The host's batcher, or what another node has put in its place."""
+    """The host's batched evaluation, or the function with which another node has replaced it."""
     custom = options.get("sampler_calc_cond_batch_function")
     if custom is not None:
         return custom({"conds": conds, "input": x, "sigma": timestep, "model": model, "model_options": options})

@@ -1,4 +1,4 @@
-"""Codecs of ours as the host's VAEs, so that its own encode and decode nodes accept them."""
+"""Duet's codecs wrapped as the host's VAE, so that stock encode and decode nodes accept them."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from ...pipelines.models.pocket.video_codec import VideoCodec
 
 FLOATS_A_SAMPLE = 600  # working memory of Griffin-Lim, measured on the pocket codec
 FLOATS_A_PIXEL = 24
-# Estimates, as the host has them for autoencoders of this build; not measured.
+# Estimates in the way the host estimates similar autoencoders; not measured.
 VALUES_A_PIXEL_IN, VALUES_A_PIXEL_OUT = 1767, 2178
 FLOATS_A_VOCODED_SAMPLE = 400
-MEL_FRAMES = 4  # behind one latent frame of AudioLDM2
+MEL_FRAMES = 4  # per latent frame of AudioLDM2
 
 
 class _VideoEnds(nn.Module):
-    """[b, 3, frames, h, w] as the host has it. Frames that do not fill a latent frame are left out."""
+    """The pocket video codec on the host's layout [b, 3, frames, h, w]. Frames that do not fill a latent frame are dropped."""
 
     def __init__(self, codec: VideoCodec) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class _VideoEnds(nn.Module):
 
 
 class _OpenSoraEnds(nn.Module):
-    """The mean of the latents, and as many frames back as whole chunks have."""
+    """Open-Sora's VAE: encodes to the mean of the latents, and decodes whole chunks of frames."""
 
     def __init__(self, codec: OpenSoraVAE) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class _OpenSoraEnds(nn.Module):
 
 
 def _open_sora_frames(latents: int) -> int:
-    """Frames of a clip whose last chunk, if not whole, came from whole fours."""
+    """Frames that ``latents`` latent frames decode to; an incomplete last chunk has four frames per latent frame."""
     whole, rest = divmod(latents, CHUNK_LATENTS)
     return CHUNK * whole + STRIDE * rest if latents > 1 else latents
 
@@ -75,7 +75,7 @@ def _unchanged(values: Tensor) -> Tensor:
 
 
 class StreamVAE(comfy.sd.VAE):
-    """The host's VAE around a codec of ours: what its constructor would detect from the weights is told here."""
+    """The host's VAE around one of Duet's codecs; attributes that the host detects from the weights are set explicitly."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class StreamVAE(comfy.sd.VAE):
         dtypes: list[torch.dtype],
         signed: bool = False,
     ) -> None:
-        """``signed``: the codec takes and gives -1..1 where the host has 0..1."""
+        """``signed``: the codec works on values from -1 to 1, whereas the host uses 0 to 1."""
         self.latent_channels, self.latent_dim, self.output_channels = latent_channels, dims, channels
         self.upscale_ratio, self.downscale_ratio = ratio
         self.upscale_index_formula = self.downscale_index_formula = None
@@ -111,7 +111,7 @@ class StreamVAE(comfy.sd.VAE):
 
 
 def build_video_vae(codec: VideoCodec, *, fps: int) -> StreamVAE:
-    """A VAE over frames [b, t, h, w, 3] and latents [b, c, t / 4, h / 8, w / 8]; ``fps`` is the rate it stands for."""
+    """A VAE over frames [b, t, h, w, 3] and latents [b, c, t / 4, h / 8, w / 8]; ``fps`` is the frame rate."""
     frames, rows, columns = VIDEO_STRIDE
     cell = frames * rows * columns
     bytes_of = torch.float32.itemsize
@@ -152,7 +152,7 @@ def build_audio_vae(codec: AudioCodec) -> StreamVAE:
 
 
 def build_open_sora_vae(codec: OpenSoraVAE, *, fps: int) -> StreamVAE:
-    """A VAE over frames [b, t, h, w, 3] and latents [b, 4, t', h / 8, w / 8] of which five stand for 17 frames."""
+    """A VAE over frames [b, t, h, w, 3] and latents [b, 4, t', h / 8, w / 8] ; five latent frames are 17 frames."""
     size_of = comfy.model_management.dtype_size
 
     def decoding(shape: Any, dtype: torch.dtype) -> int:
@@ -189,7 +189,7 @@ def build_audioldm2_vae(codec: AudioLDM2Codec) -> StreamVAE:
         codec,
         latent_channels=codec.vae.config.latent_channels,
         dims=2,
-        channels=2,  # in; what comes out is mono
+        channels=2,  # input channels; the output is mono
         ratio=(hop, hop),
         memory=(decoding, lambda shape, _dtype: shape[2] // HOP * 64 * VALUES_A_PIXEL_IN * bytes_of),
         dtypes=[torch.float32],

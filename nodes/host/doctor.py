@@ -1,4 +1,4 @@
-"""What is there and what is missing: files, hashes, licences, memory, versions."""
+"""The report on installed and missing files: hashes, licences, memory, versions."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _part(name: str) -> str:
     except ValueError:
         found = f"{'MISSING ' if row.always else 'no file '} in models/{row.folder}"
     return (
-        f"  {found}\n           {name}, from {row.source}; {row.gigabytes:g} GB in bfloat16; no hash known to us; "
+        f"  {found}\n           {name}, from {row.source}; {row.gigabytes:g} GB in bfloat16; no reference hash; "
         f"licence: {row.licence}"
     )
 
@@ -53,19 +53,19 @@ def _family(name: str) -> list[str]:
     largest = part(FAMILIES[name].parts["text_encoder"])
     return [
         *(_part(each) for each in names),
-        f"  memory, estimated: {part(name).gigabytes:g} GB and about {working:.1f} GB of work at 240p, 4 s, with "
-        f"guidance; {largest.gigabytes:g} GB before it while {largest.name} reads the prompt",
+        f"  memory, estimated: {part(name).gigabytes:g} GB and about {working:.1f} GB of working memory at 240p, 4 s, with "
+        f"guidance; {largest.gigabytes:g} GB beforehand, while {largest.name} encodes the prompt",
     ]
 
 
 def report(patcher: comfy.model_patcher.ModelPatcher | None) -> str:
-    """A page of text."""
+    """The whole report as text; ``patcher`` is an optional MODEL to describe."""
     lines = [_versions()]
     if patcher is not None:
         lines.append(_model(patcher))
     for name, family in FAMILIES.items():
         lines += ["", f"{name[0].upper()}{name[1:]}", *(_family(name) if family.parts else own_weights())]
-    lines += ["", f"Models of ComfyUI's own, as reported by others in {REPORTED_ON} and not checked by us"]
+    lines += ["", f"Models supported by ComfyUI itself, as reported by others in {REPORTED_ON}; not verified by us"]
     lines += [f"  {row.name}: {row.files}; licence: {row.licence}; memory: {row.memory}" for row in REPORTED]
     places = ", ".join(f"models/{folder}" for folder in dict.fromkeys(FOLDERS.values()))
-    return "\n".join([*lines, "", f"Looked for in {places}; pickles are known by the official name alone."])
+    return "\n".join([*lines, "", f"Searched in {places}. Pickles are recognised only by their official names."])

@@ -1,4 +1,4 @@
-"""The joint models that 'Duet Load AV' knows: how a file is recognised, and what else a model is made of."""
+"""The model families that 'Duet Load AV' supports: how files are recognised, and which parts each family needs."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from .text import build_clip, build_t5
 
 AUTO = "auto"
 FOLDERS = {"model": "diffusion_models", "text_encoder": "text_encoders", "video_codec": "vae", "audio_codec": "vae"}
-# Names that say nothing by themselves: the folder is what was downloaded.
+# Generic file names do not identify a model; the folder name is shown instead.
 GENERIC = re.compile(r"(model|pytorch_model|diffusion_pytorch_model)\b|.*-\d{5}-of-\d{5}\.")
-PAIRED = {"model", "lora", "vae", "vocoder"}  # folders that belong to the one above them
+PAIRED = {"model", "lora", "vae", "vocoder"}  # subfolders that belong to their parent folder
 Parts = tuple[Any, Any, Any, Any]  # MODEL, CLIP, video VAE, audio VAE
 
 
 def choices(folder: str) -> list[str]:
-    """What the host's models folder offers: files, and with '/' behind them folders whose files belong together."""
+    """Entries of one of the host's model folders: files, and folders (with a trailing '/') whose files belong together."""
     found = []
     for name in folder_paths.get_filename_list(folder):
         path = PurePosixPath(name.replace("\\", "/"))
@@ -47,19 +47,19 @@ def choices(folder: str) -> list[str]:
 
 
 def place(folder: str, choice: str) -> Path:
-    """Where a choice lies.
+    """The path of an entry of ``choices``.
 
     Raises:
-        ValueError: it is no longer there.
+        ValueError: it no longer exists.
     """
     for base in folder_paths.get_folder_paths(folder):
         if (path := Path(base) / choice).exists():
             return path
-    raise ValueError(f"models/{folder}/{choice} is not there any more. Choose another, or refresh the list with R.")
+    raise ValueError(f"models/{folder}/{choice} no longer exists. Choose another file, or refresh the list with R.")
 
 
 def kind_of(path: Path) -> str:
-    """What a choice is, from the names in it."""
+    """The kind of model in a file or folder, from its tensor names."""
     return _kind(path, path.stat().st_mtime_ns)
 
 
@@ -71,7 +71,7 @@ def _kind(path: Path, _changed: int) -> str:
 
 
 def _is(path: Path, wanted: str) -> bool:
-    """Whether safetensors at ``path`` are ``wanted``; what cannot be read is not, and says so only when it is chosen."""
+    """Whether the safetensors at ``path`` are ``wanted``. Unreadable files are skipped; the error appears when one is chosen."""
     inside = path if path.is_file() else next((f for f in path.rglob("*") if f.suffix in SUFFIXES), path)
     try:
         return inside.suffix == ".safetensors" and kind_of(path) == wanted
@@ -80,10 +80,10 @@ def _is(path: Path, wanted: str) -> bool:
 
 
 def find(folder: str, wanted: str) -> Path:
-    """The first safetensors choice that is ``wanted``, or else the official pickle by its name: others are not opened to look.
+    """The first safetensors entry that is ``wanted``, otherwise the official pickle by name; other pickles are not opened.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no such file.
     """
     row, pickle = part(wanted), None
     for choice in choices(folder):
@@ -94,8 +94,8 @@ def find(folder: str, wanted: str) -> Path:
     if pickle is not None:
         return pickle
     raise ValueError(
-        f"{wanted} is needed, and models/{folder} holds no safetensors file of it. Get it from {row.source} "
-        f"(about {row.gigabytes:g} GB, licence: {row.licence}), or choose the file by hand if it is another kind."
+        f"{wanted} is required, and models/{folder} has no safetensors file of it. Download it from {row.source} "
+        f"(about {row.gigabytes:g} GB, licence: {row.licence}), or select the file manually if it has another format."
     )
 
 
@@ -124,7 +124,7 @@ def _wan(path: Path) -> Any:
 
 @dataclass(frozen=True)
 class Family:
-    """A joint model: the catalogue's names of its other parts, and how all are loaded."""
+    """A model family: the catalogue names of its other parts, and the function that loads all of them."""
 
     parts: dict[str, str]
     load: Callable[[dict[str, Path]], Parts]
@@ -145,15 +145,17 @@ FAMILIES = {
 
 
 def resolve(chosen: dict[str, str]) -> tuple[str, dict[str, Path]]:
-    """The family of the ``chosen`` names of each input, and the files behind them.
+    """The family of the ``chosen`` file of each input, and the paths of all files.
 
     Raises:
-        ValueError: the model is of no family, or a part is missing.
+        ValueError: the model belongs to no supported family, or a part is missing.
     """
     first = pocket.FILES[pocket.KINDS["model"]] if chosen["model"] == AUTO else place(FOLDERS["model"], chosen["model"])
     name = kind_of(first)
     if name not in FAMILIES:
-        raise ValueError(f"{first}: this is {name}; here one of {', '.join(FAMILIES)} is needed.")
+        raise ValueError(
+            f"{first}: this is {name}; 'Duet Load AV' supports {', '.join(FAMILIES)}. Choose a file of one of them."
+        )
     paths = {"model": first}
     for input_, folder in list(FOLDERS.items())[1:]:
         if chosen[input_] != AUTO:
@@ -166,15 +168,15 @@ def resolve(chosen: dict[str, str]) -> tuple[str, dict[str, Path]]:
 
 
 def licences(family: str, paths: dict[str, Path], chosen: dict[str, str]) -> list[str]:
-    """A line on the licence of each file."""
+    """One line with the licence of each file."""
     return [f"{path.name}: {_licence(family, input_, chosen[input_])}" for input_, path in paths.items()]
 
 
 def load_family(chosen: dict[str, str]) -> tuple[Parts, str]:
-    """The parts behind the ``chosen`` names of each input, and a line on the licence of each.
+    """The loaded parts of the ``chosen`` files, and one line with the licence of each.
 
     Raises:
-        ValueError: the model is of no family, or a part is missing or something else.
+        ValueError: the model belongs to no supported family, or a part is missing or of the wrong kind.
     """
     name, paths = resolve(chosen)
     return FAMILIES[name].load(paths), "\n".join(licences(name, paths, chosen))
@@ -183,4 +185,4 @@ def load_family(chosen: dict[str, str]) -> tuple[Parts, str]:
 def _licence(family: str, input_: str, choice: str) -> str:
     if family != pocket.NAME:
         return part({"model": family, **FAMILIES[family].parts}[input_]).licence
-    return pocket.LICENCE if choice == AUTO else "stated by whoever made the file"
+    return pocket.LICENCE if choice == AUTO else "stated by the author of the file"

@@ -1,4 +1,4 @@
-"""Footage in the host: pictures and sound at a latent's size, and which latent frames are kept."""
+"""Encoding images and audio at the size of a LATENT, and the masks of what a LATENT keeps."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from ..types import CLIP_SPEC
 from .latent import nest, unnest
 
 log = logging.getLogger(__name__)
-TWO = 2  # pictures that are taken as the first and the last one
-H3_AUDIO = (32, 2)  # channels and stereo of MiniMax H3's audio latents, whose time comes last
+FIRST_AND_LAST = 2  # up to this many images are single frames, not a clip
+H3_AUDIO = (32, 2)  # channels and stereo sides of MiniMax H3's audio latents, whose time axis is the last
 
 
 def time_axis(latent: Tensor) -> int:
-    """The axis of a latent's frames: the third, but in MiniMax H3's sound the last."""
+    """The axis of a stream's latent frames: 2, except 3 in MiniMax H3's audio."""
     return 3 if latent.ndim == 4 and tuple(latent.shape[1:3]) == H3_AUDIO else 2
 
 
 def clip_seconds(latent: dict[str, Any], fps: float = 0.0, video_vae: comfy.sd.VAE | None = None) -> float:
-    """How long the clip of a latent lasts, or 0 where the latent does not say."""
+    """Duration of the clip of a LATENT in seconds, or 0 if it is not known."""
     asked = latent.get(CLIP_SPEC)
     if asked is not None:
         return asked.frames / asked.fps
@@ -43,8 +43,8 @@ def clip_seconds(latent: dict[str, Any], fps: float = 0.0, video_vae: comfy.sd.V
 
 
 def put_pictures(latent: dict[str, Any], vae: comfy.sd.VAE, images: Tensor, fps: float) -> tuple[dict[str, Any], str]:
-    """``latent`` with ``images`` [t, h, w, 3], and what is strange about them. One picture fills the first latent frame, two the
-    first and the last, more are a clip.
+    """``latent`` with ``images`` [t, h, w, 3] encoded into it, and a warning if they are out of domain (or ""). One image fills the
+    first latent frame, two fill the first and the last, more are a clip at ``fps``.
 
     Raises:
         ValueError: the clip is shorter than the latent.
@@ -57,7 +57,7 @@ def put_pictures(latent: dict[str, Any], vae: comfy.sd.VAE, images: Tensor, fps:
     frames, rate = to_frames(video.shape[2]), asked.fps if asked else round(fps)
     size = ClipSpec(height, width, frames, rate)
     pictures = [fit_picture((picture[..., :3] * 255).round().byte(), size) for picture in images]
-    if len(pictures) <= TWO:
+    if len(pictures) <= FIRST_AND_LAST:
         shown = torch.stack(pictures).float() / 255
         for at, picture in zip((0, -1), shown, strict=False):
             video[:, :, at] = vae.encode(picture.expand(to_frames(1), -1, -1, -1))[:, :, 0].to(video)
@@ -66,52 +66,54 @@ def put_pictures(latent: dict[str, Any], vae: comfy.sd.VAE, images: Tensor, fps:
         shown = conform_frames(pictures, times, size)
         if len(shown) < frames - 1:
             raise ValueError(
-                f"The pictures last {len(shown) / rate:.2f} s and the latent {frames / rate:.2f} s. Ask for a shorter empty latent, or "
-                "load more frames."
+                f"The images last {len(shown) / rate:.2f} s and the latent {frames / rate:.2f} s. Use a shorter empty latent, "
+                "or load more frames."
             )
         shown = torch.cat([shown, shown[-1:].expand(max(0, frames - len(shown)), -1, -1, -1)])[:frames]
-        video[:] = _same(vae.encode(shown), video, "pictures")
-    strange = picture_out_of_domain(shown.permute(0, 3, 1, 2)) if _is_pocket(vae) else ""
-    return {**latent, "samples": nest(Streams(video, streams.audio))}, strange
+        video[:] = _same(vae.encode(shown), video, "images")
+    warning = picture_out_of_domain(shown.permute(0, 3, 1, 2)) if _is_pocket(vae) else ""
+    return {**latent, "samples": nest(Streams(video, streams.audio))}, warning
 
 
 def put_sound(latent: dict[str, Any], vae: comfy.sd.VAE, audio: dict[str, Any], seconds: float) -> tuple[dict, str]:
-    """``latent`` with a sound, cut to ``seconds`` or filled with silence, and what is strange about it."""
+    """``latent`` with audio encoded into it, cut or padded to ``seconds``, and a warning if it is out of domain (or "")."""
     streams = unnest(latent)
     rate = vae.audio_sample_rate
     waveform = resample(audio["waveform"][0], rate=audio["sample_rate"], to=rate)
     waveform = fit_sound(waveform, seconds=seconds or waveform.shape[1] / rate, sample_rate=rate)
-    given = streams.both()[1]
-    latent = {**latent, "samples": nest(Streams(streams.video, _same(vae.encode(waveform.T[None]), given, "sound")))}
+    audio_latent = streams.both()[1]
+    encoded = _same(vae.encode(waveform.T[None]), audio_latent, "audio")
+    latent = {**latent, "samples": nest(Streams(streams.video, encoded))}
     codec = vae.first_stage_model
     return latent, sound_out_of_domain(codec, waveform) if isinstance(codec, AudioCodec) else ""
 
 
 def mask_of(
-    latent: dict[str, Any], keep: str, *, seconds: float, start: float, end: float, again: Tensor | None
+    latent: dict[str, Any], keep: str, *, seconds: float, start: float, end: float, regenerate: Tensor | None
 ) -> dict[str, Any]:
-    """``latent`` with the mask of what is made; ``again`` [n, h, w] marks what of the kept picture is made all the same."""
+    """``latent`` with a noise mask: 1 is regenerated, 0 is kept. ``regenerate`` [n, h, w] marks areas of the video that are regenerated
+    even if ``keep`` covers them."""
     streams = unnest(latent)
-    made = regenerated_frames(keep, streams.map(lambda z: z.shape[time_axis(z)]), seconds=seconds, start=start, end=end)
-    masks = streams.map(_over, made)
-    if again is not None:
+    frames = streams.map(lambda z: z.shape[time_axis(z)])
+    masks = streams.map(_over, regenerated_frames(keep, frames, seconds=seconds, start=start, end=end))
+    if regenerate is not None:
         video, audio = masks.both()
-        painted = F.interpolate(again[None, None].float(), size=video.shape[2:], mode="trilinear")
+        painted = F.interpolate(regenerate[None, None].float(), size=video.shape[2:], mode="trilinear")
         masks = Streams(torch.maximum(video, painted), audio)
     both = masks.map(_also_kept, _masks_of(latent))
     if any(mask.any() for mask in both.present()):
         return {**latent, "noise_mask": nest(both)}
     # As in a cascade, whose second pass regenerates what the first one kept.
     log.warning(
-        "Duet Freeze Stream: with the mask that the latent already carries, everything would be kept. That mask is replaced: only %s is "
-        "kept now.",
+        "Duet Freeze Stream: with the mask that the latent already carries, everything would be kept. That mask is replaced: "
+        "only %s is kept now.",
         keep,
     )
     return {**latent, "noise_mask": nest(masks)}
 
 
 def _masks_of(latent: dict[str, Any]) -> Streams[Tensor]:
-    """The masks that a LATENT already carries, of this node or of the host's own; one mask alone is the video's."""
+    """The noise masks of a LATENT; a mask that is not nested belongs to the video."""
     mask = latent.get("noise_mask")
     if getattr(mask, "is_nested", False):
         return Streams(*mask.unbind())
@@ -119,17 +121,17 @@ def _masks_of(latent: dict[str, Any]) -> Streams[Tensor]:
 
 
 def _also_kept(mask: Tensor, earlier: Tensor | None) -> Tensor:
-    """``mask`` with everything that an ``earlier`` one keeps kept as well."""
+    """``mask``, which also keeps everything that the ``earlier`` one keeps."""
     if earlier is None:
         return mask
     shape = (earlier.shape[0], 1, *mask.shape[2:])
     return torch.minimum(mask, comfy.utils.reshape_mask(earlier.float(), shape)[:, :1])
 
 
-def _over(latent: Tensor, made: Tensor) -> Tensor:
-    """Frames that are made as the host's mask [1, 1, ...] of a latent."""
+def _over(latent: Tensor, regenerated: Tensor) -> Tensor:
+    """The host's mask [1, 1, ...] of a latent from flags per latent frame [n]."""
     axis = time_axis(latent)
-    mask = expand_over_latent(made[None], latent.movedim(axis, 2)).movedim(2, axis)
+    mask = expand_over_latent(regenerated[None], latent.movedim(axis, 2)).movedim(2, axis)
     return mask.expand(1, 1, *latent.shape[2:]).contiguous()
 
 
@@ -138,7 +140,7 @@ def _is_pocket(vae: comfy.sd.VAE) -> bool:
 
 
 def _same(encoded: Tensor, wanted: Tensor, what: str) -> Tensor:
-    """``encoded`` over the batch of ``wanted``, one latent frame more or less allowed at the end."""
+    """``encoded`` expanded to the batch of ``wanted``; a difference of one latent frame at the end is repaired."""
     axis = time_axis(wanted)
     gap = wanted.shape[axis] - encoded.shape[axis]
     if abs(gap) == 1:
@@ -147,19 +149,19 @@ def _same(encoded: Tensor, wanted: Tensor, what: str) -> Tensor:
         encoded = torch.cat([encoded, last], dim=axis) if gap > 0 else encoded.narrow(axis, 0, length - 1)
     if encoded.shape[1:] != wanted.shape[1:]:
         raise ValueError(
-            f"The {what} are encoded to {tuple(encoded.shape[1:])}, and the latent has {tuple(wanted.shape[1:])}. Use the VAE of the "
-            "latent's model, and a latent of the footage's length."
+            f"The encoded {what} have the shape {tuple(encoded.shape[1:])}; the latent needs {tuple(wanted.shape[1:])}. Use the "
+            "VAE of the model that the latent is for, and a latent with the duration of the footage."
         )
     return encoded.to(wanted).expand_as(wanted).clone()
 
 
-def notice(found: list[str], strange: list[str], *, anyway: bool) -> str:
-    """What was given, in words.
+def notice(found: list[str], warnings: list[str], *, skip_check: bool) -> str:
+    """A summary of the footage, with its domain warnings.
 
     Raises:
-        ValueError: something is not of the pocket world, and ``anyway`` is not set.
+        ValueError: the footage is outside the domain of the pocket model, and ``skip_check`` is off.
     """
-    told = " ".join(reason for reason in strange if reason)
-    if told and not anyway:
-        raise ValueError(f"{told} {OUT_OF_DOMAIN_ADVICE}")
-    return " ".join([f"Given: {', '.join(found)}. Keep it with 'Duet Freeze Stream'.", told]).strip()
+    warning = " ".join(text for text in warnings if text)
+    if warning and not skip_check:
+        raise ValueError(f"{warning} {OUT_OF_DOMAIN_ADVICE}")
+    return f"Encoded: {', '.join(found)}. Use 'Duet Freeze Stream' to keep it. {warning}".strip()

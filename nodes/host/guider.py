@@ -1,4 +1,4 @@
-"""A strategy as the host's GUIDER, and the cross-modal terms alone as a hook after the host's own guidance."""
+"""Guidance strategies as the host's GUIDER, and cross-modal guidance as a hook after the host's own guidance."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ...pipelines.core.streams import Latents, Streams
 from ...pipelines.guidance.strategy import PLAIN, UCG, Branch, Strategy
 from .branches import backbone_of, evaluate
 
-CARRIES = "duet_cross_modal"  # in transformer_options of a MODEL that already has the cross-modal hook
+CARRIES = "duet_cross_modal"  # set in transformer_options of a MODEL that has the cross-modal hook
 Shapes = list[tuple[int, ...]]
 
 
 def unpack(z: Tensor, shapes: Shapes) -> Latents:
-    """The streams of a packed latent; a latent that is not nested is the video stream alone."""
+    """The streams of a packed latent; a latent that is not nested is a video stream only."""
     return Streams(*comfy.utils.unpack_latents(z, shapes)) if len(shapes) > 1 else Streams(z)
 
 
@@ -31,15 +31,15 @@ def pack(streams: Latents, shapes: Shapes) -> Tensor:
 
 
 def noise_level(model: Any, timestep: Tensor) -> float:
-    """The host's sigma as a share of the model's largest."""
+    """The host's sigma divided by the model's maximum, 0 to 1."""
     return float(timestep.flatten()[0]) / float(model.model_sampling.sigma_max)
 
 
 class StrategyGuider(comfy.samplers.CFGGuider):
-    """Evaluates the branches a strategy asks for and combines their x0 predictions, stream by stream.
+    """Evaluates the branches of a strategy and combines their x0 predictions, separately for each stream.
 
-    Other nodes' pre- and post-CFG hooks run as under the host's guider: they find the plain and the null prediction, the
-    null being zeros where the strategy does not evaluate it.
+    Pre- and post-CFG hooks of other nodes run as with the host's guider. They receive the conditional and the unconditional
+    prediction; the latter is zeros if the strategy does not evaluate it.
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class StrategyGuider(comfy.samplers.CFGGuider):
         if "sampler_cfg_function" in self.model_options:
             raise ValueError(
                 "Another node has replaced the guidance of this MODEL (a 'sampler_cfg_function', as RescaleCFG sets). "
-                "The strategy is the guidance here: take that node out, or use its Duet modifier."
+                "'Duet Guider' needs its own strategy: remove that node, or use the Duet modifier for the same purpose."
             )
         if self.model_options.get("transformer_options", {}).get(CARRIES):
             raise ValueError(
-                "The MODEL already carries 'Duet Cross-Modal Guidance'. Take that node out and choose the strategy here."
+                "The MODEL already carries 'Duet Cross-Modal Guidance'. Remove that node and select the strategy here."
             )
         backbone_of(model.model).require(strategy.possible_branches())
         self.inner_set_conds({"positive": positive, "negative": negative})
@@ -93,10 +93,9 @@ class StrategyGuider(comfy.samplers.CFGGuider):
 def with_cross_modal(
     model: comfy.model_patcher.ModelPatcher, a2v: float, v2a: float, *, start: float, end: float
 ) -> comfy.model_patcher.ModelPatcher:
-    """A MODEL whose every guidance is followed by (s - 1)(x0 - x0 with both directions closed), s for each stream.
+    """A MODEL that adds (s - 1)(x0 - x0 with both directions closed) after any guidance, with a scale s for each stream.
 
-    Each stream's own scale meets the direction into it: ``a2v`` the video's, ``v2a`` the audio's. ``start`` and ``end`` are
-    the host's percents of the schedule.
+    ``a2v`` is the scale of the video, ``v2a`` the scale of the audio. ``start`` and ``end`` are fractions of the schedule.
     """
     backbone = backbone_of(model.model)
     strategy = UCG("U5", a2v=a2v, v2a=v2a, masked=not backbone.tokens)
@@ -105,7 +104,7 @@ def with_cross_modal(
         return model
     patched = model.clone()
     if patched.model_options.get("transformer_options", {}).get(CARRIES):
-        raise ValueError("The MODEL already carries 'Duet Cross-Modal Guidance'; one is enough. Take the other out.")
+        raise ValueError("The MODEL already carries 'Duet Cross-Modal Guidance'. Remove one of the two nodes.")
     patched.model_options["transformer_options"] = {
         **patched.model_options.get("transformer_options", {}),
         CARRIES: True,

@@ -1,4 +1,4 @@
-"""The host's nested latents and our Streams."""
+"""Conversions between the host's nested latents and Streams."""
 
 from __future__ import annotations
 
@@ -23,19 +23,20 @@ def unnest(latent: dict[str, Any]) -> Streams[Tensor]:
     """Both streams of a LATENT.
 
     Raises:
-        ValueError: the latent holds one stream only.
+        ValueError: the latent has only one stream.
     """
     samples = latent["samples"]
     if not getattr(samples, "is_nested", False) or len(samples.unbind()) != 2:
         raise ValueError(
-            "The latent holds no pair of streams. Connect a latent from 'Duet Empty Latent' or another joint audio-video latent."
+            "The latent does not contain a video and an audio stream. "
+            "Connect a latent from 'Duet Empty Latent' or another joint audio-video latent."
         )
     return Streams(*samples.unbind())
 
 
 def frame_rate(latent: dict[str, Any], video_vae: comfy.sd.VAE, fps: float = 0.0) -> float:
-    """Frames per second of a LATENT: ``fps`` if it is set, else its own entry, the clip it was created for, or the only rate that its
-    VAE knows.
+    """Frames per second of a LATENT: ``fps`` if it is set, else its own entry, the clip it was created for, or the fixed rate
+    of its VAE.
 
     Raises:
         ValueError: none of them states a rate.
@@ -66,7 +67,7 @@ def sample_rate(audio_vae: comfy.sd.VAE) -> int:
 def decoded(
     latent: dict[str, Any], video_vae: comfy.sd.VAE, audio_vae: comfy.sd.VAE, *, tiling: bool = False, fps: float = 0.0
 ) -> tuple[list[Tensor], list[dict[str, Any]], float]:
-    """IMAGE and AUDIO of each take of a LATENT, both of one length, and their frame rate."""
+    """IMAGE and AUDIO of each clip of a LATENT, with equal durations, and their frame rate."""
     fps, rate = frame_rate(latent, video_vae, fps), sample_rate(audio_vae)
     streams = unnest(latent)
     clips = (video_vae.decode_tiled if tiling else video_vae.decode)(streams.video)

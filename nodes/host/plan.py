@@ -1,4 +1,4 @@
-"""The planner in the host, and where plans and language models lie. The pocket planner is small and runs on the CPU."""
+"""Loading the planner, saved plans and language models in the host. The pocket planner is small and runs on the CPU."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .model import with_add_on
 
 
 def load_plan(model: comfy.model_patcher.ModelPatcher) -> tuple[comfy.model_patcher.ModelPatcher, VAPlanner]:
-    """A MODEL that reads plans, and the planner that makes them."""
+    """A MODEL with plan layers, and the planner that generates plans."""
     return with_add_on(model, "pocket-plan"), load_planner()
 
 
@@ -24,7 +24,7 @@ LANGUAGE_FOLDERS = ("text_encoders", "LLM")
 
 
 def plan_files() -> list[str]:
-    """Saved plans in the input folder, and, marked as the host marks them, in the output folder."""
+    """Saved plans in the input folder, and in the output folder (with the host's suffix ' [output]')."""
     found = []
     for mark, folder in (("", folder_paths.get_input_directory()), (" [output]", folder_paths.get_output_directory())):
         paths = sorted(Path(folder).rglob(f"*{PLAN_SUFFIX}"))
@@ -33,10 +33,10 @@ def plan_files() -> list[str]:
 
 
 def plan_file(choice: str) -> Path:
-    """Where a choice of ``plan_files`` lies.
+    """The path of an entry of ``plan_files``.
 
     Raises:
-        ValueError: it is no longer there, or is not inside those folders.
+        ValueError: it no longer exists, or is outside those folders.
     """
     if choice not in plan_files():
         raise ValueError(f"{choice!r} is not among the saved plans. Save one, or refresh the list with R.")
@@ -44,21 +44,22 @@ def plan_file(choice: str) -> Path:
 
 
 def language_folders() -> list[str]:
-    """Folders of a Qwen3 beside the other text encoders."""
+    """Names of the installed Qwen3 folders."""
     return list(_language_folders())
 
 
 def language_folder(choice: str) -> Path:
-    """Where a choice of ``language_folders`` lies.
+    """The path of an entry of ``language_folders``.
 
     Raises:
-        ValueError: it is not there.
+        ValueError: it does not exist.
     """
     try:
         return _language_folders()[choice]
     except KeyError:
         raise ValueError(
-            f"{choice!r} is no folder of a Qwen3 in models/text_encoders or models/LLM. Copy one there, whole, and refresh with R."
+            f"{choice!r} is not a Qwen3 folder in models/text_encoders or models/LLM. Copy a complete Qwen3 folder there and "
+            "press R."
         ) from None
 
 
@@ -69,7 +70,7 @@ def _language_folders() -> dict[str, Path]:
 
 
 def load_writer(folder: Path) -> QwenPlanner:
-    """A Qwen3 on the device where the host runs text encoders."""
+    """A Qwen3 on the host's text encoder device."""
     planner = load_qwen(folder)
     planner.model.to(comfy.model_management.text_encoder_device())
     return planner

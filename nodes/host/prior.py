@@ -1,4 +1,4 @@
-"""The prior estimator in the host: its files, and whether it fits the MODEL. It is small and runs on the CPU."""
+"""Loading prior estimators in the host, with a check that they fit the MODEL. An estimator is small and runs on the CPU."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .text import clip_bpe
 
 @dataclass(frozen=True)
 class PriorSource:
-    """An estimator, and how it reads a prompt and shows a draw."""
+    """How to sample a prior for a prompt, and how to plot it."""
 
     draw: Callable[..., Prior]  # (prompt, seed=, temperature=)
     picture: Callable[[Prior, str], Tensor]
@@ -30,10 +30,10 @@ class PriorSource:
 def load_prior_net(
     model: comfy.model_patcher.ModelPatcher, prior: str, tower: str
 ) -> tuple[comfy.model_patcher.ModelPatcher, PriorSource]:
-    """A MODEL that reads priors, and the estimator behind a choice.
+    """A MODEL with prior layers, and the estimator of the chosen file.
 
     Raises:
-        ValueError: the model reads no prior, or one of other sizes; or a file is missing or something else.
+        ValueError: the model does not support priors or needs other sizes, or a file is missing or of the wrong kind.
     """
     if isinstance(model.model, PocketBaseModel):
         return with_add_on(model, "pocket-prior-layers"), _pocket()
@@ -58,19 +58,19 @@ def _pocket() -> PriorSource:
 def _javisdit(model: comfy.model_patcher.ModelPatcher, prior: str, tower: str) -> PriorSource:
     if not isinstance(model.model, JavisModel01):
         title = getattr(model.model, "title", type(model.model).__name__)
-        raise ValueError(f"{title} reads no prior. Connect the pocket model or the MODEL of JavisDiT v0.1.")
+        raise ValueError(f"{title} does not support priors. Connect the pocket model or JavisDiT v0.1.")
     path = find("diffusion_models", "JavisDiT v0.1's prior") if prior == AUTO else place("diffusion_models", prior)
     tower_of = (
         (lambda: find("text_encoders", "ImageBind")) if tower == AUTO else (lambda: place("text_encoders", tower))
     )
     estimator = load_prior(path, tower_of)
     own, network = estimator.config, model.model.diffusion_model.config
-    made = (own.spatial_token_num, own.temporal_token_num, own.out_dim)
-    read = (network.spatial_prior_len, network.temporal_prior_len, network.st_prior_channel)
-    if made != read:
+    produced = (own.spatial_token_num, own.temporal_token_num, own.out_dim)
+    expected = (network.spatial_prior_len, network.temporal_prior_len, network.st_prior_channel)
+    if produced != expected:
         raise ValueError(
-            f"{path}: makes {made[0]} + {made[1]} tokens of {made[2]} channels; the model reads {read[0]} + {read[1]} of "
-            f"{read[2]}. They belong to different models."
+            f"{path}: this prior has {produced[0]} + {produced[1]} tokens of {produced[2]} channels; the model needs "
+            f"{expected[0]} + {expected[1]} of {expected[2]}. Use the prior that belongs to this model."
         )
     bpe = clip_bpe()
 

@@ -1,4 +1,4 @@
-"""What a video carries of where it comes from: read from the graph above the node that made it."""
+"""Provenance metadata of a video, collected from the graph upstream of the node that created it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ...pipelines.models.pocket import load as pocket
 from .families import FOLDERS, licences, resolve
 
 LOADER = "DuetLoadAV"
-WORDS = ("video", "audio", "prompt", "text", "negative", "value")  # inputs that hold a prompt
+WORDS = ("video", "audio", "prompt", "text", "negative", "value")  # inputs that may contain a prompt
 SEEDS = ("seed", "noise_seed")
-ADDED = {  # the pocket model's own files behind loaders without a choice of file
+ADDED = {  # files of the pocket model that these loaders use without a file input
     "DuetLoadPlanner": ("pocket-plan", "pocket-planner"),
     "DuetLoadPrior": ("pocket-prior", "pocket-prior-layers"),
     "DuetLoadAdapter": ("pocket-adapter", "pocket-adapter-v2a", "pocket-adapter-a2v"),
@@ -24,7 +24,7 @@ Graph = dict[str, dict[str, Any]]
 
 
 def above(graph: Graph, node: str) -> list[str]:
-    """``node`` and all that its inputs come from, nearest first."""
+    """``node`` and all nodes upstream of it, nearest first."""
     found, ahead = [], [node]
     while ahead:
         name = ahead.pop(0)
@@ -37,7 +37,7 @@ def above(graph: Graph, node: str) -> list[str]:
 
 
 def of_graph(graph: Graph, node: str) -> Provenance:
-    """Models, licences, prompts and seeds above ``node``."""
+    """Models, licences, prompts and seeds found upstream of ``node``."""
     out: Provenance = {"pack": f"Duet {version()}"}
     weights, terms, prompts, seeds, others, added = {}, [], [], {}, {}, []
     for name in above(graph, node):
@@ -63,7 +63,7 @@ def of_graph(graph: Graph, node: str) -> Provenance:
 
 
 def strictest(terms: list[str]) -> str:
-    """The licence that allows least; one that is not stated allows nothing for certain."""
+    """The most restrictive licence; an unknown licence counts as more restrictive than a stated one."""
     for sign in ("non-commercial", "not stated", "stated by"):
         if found := [term for term in terms if sign in term]:
             return found[0]
@@ -71,7 +71,7 @@ def strictest(terms: list[str]) -> str:
 
 
 class TracedVideo(InputImpl.VideoFromComponents):
-    """A video whose saved file says where it comes from, unless the host was started without metadata."""
+    """A video that is saved with provenance metadata, unless the host runs with --disable-metadata."""
 
     def __init__(self, components: Any, provenance: Provenance) -> None:
         super().__init__(components)

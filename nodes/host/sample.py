@@ -1,4 +1,4 @@
-"""Sampling with the host's own loop: its progress, previews and cancel."""
+"""Sampling with the host's loop, so that progress, previews and cancelling work."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from .model import JointModel
 
 
 def default_sampler() -> Any:
-    """Euler, the sampler of the command line."""
+    """Euler, the same sampler as on the command line."""
     return comfy.samplers.sampler_object("euler")
 
 
 def schedule(model: Any, latent: dict[str, Any], steps: int) -> Tensor:
-    """The noise levels a MODEL of ours was made for, for the clip that ``latent`` was asked to be.
+    """The default noise levels of a Duet MODEL for the clip that ``latent`` describes.
 
     Raises:
-        ValueError: the MODEL is not ours, so that its schedule is not known here.
+        ValueError: the MODEL is not a Duet model, so its schedule is unknown.
     """
     if not isinstance(model.model, JointModel):
         raise ValueError(
-            "This model has a schedule of its own. Connect sigmas, e.g. of 'BasicScheduler' or of the model's own scheduler."
+            "Non-Duet models require sigmas. Connect sigmas, e.g. from 'BasicScheduler' or the model's own scheduler."
         )
     video, _ = unnest(latent).both()
     return model.model.sigmas(steps, latent.get(CLIP_SPEC), tuple(video.shape[1:]))
@@ -40,12 +40,12 @@ def schedule(model: Any, latent: dict[str, Any], steps: int) -> Tensor:
 def sample_latent(
     guider: comfy.samplers.CFGGuider, latent: dict[str, Any], *, seed: int, sampler: Any, sigmas: Tensor
 ) -> dict[str, Any]:
-    """``latent`` after sampling; take k of a batch starts from the noise of ``seed + k``, as on the command line."""
+    """``latent`` after sampling; clip k of a batch starts from the noise of ``seed + k``, as on the command line."""
     streams = unnest(latent)
     if CLIP_SPEC in latent:
-        # The network is told through its conditions; the guider that came in may be used for other latents.
-        told, guider = {CLIP_SPEC: latent[CLIP_SPEC]}, copy.copy(guider)
-        guider.original_conds = {k: [{**c, **told} for c in conds] for k, conds in guider.original_conds.items()}
+        # The network receives the ClipSpec through its conditions. The guider is copied, as it may be used for other latents too.
+        spec, guider = {CLIP_SPEC: latent[CLIP_SPEC]}, copy.copy(guider)
+        guider.original_conds = {k: [{**c, **spec} for c in conds] for k, conds in guider.original_conds.items()}
     sizes = streams.map(lambda z: tuple(z.shape[1:]))
     noise = nest(initial_noise(Streams(*sizes), range(seed, seed + streams.present()[0].shape[0])))
     callback = latent_preview.prepare_callback(guider.model_patcher, len(sigmas) - 1)
@@ -64,7 +64,7 @@ def sample_latent(
 
 
 def with_stated_rate(latent: dict[str, Any], guider: comfy.samplers.CFGGuider) -> dict[str, Any]:
-    """``latent`` with the frame rate of the guider's prompts, as LTX's conditioning carries it, unless it states its own."""
+    """``latent`` with the frame rate stored in the guider's prompts (as in LTX's conditioning), unless it already has one."""
     conds = (entry for conds in guider.original_conds.values() for entry in conds)
     rate = next((entry["frame_rate"] for entry in conds if entry.get("frame_rate")), None)
     return latent if rate is None else {"frame_rate": float(rate), **latent}

@@ -1,4 +1,4 @@
-"""Sweeps in the host: what makes their takes, where they are kept, and clips to compare them with."""
+"""Seed sweeps in the host: generating takes, where they are stored, and converting videos for comparison."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from .provenance import Graph, above
 from .sample import sample_latent
 
 FOLDER = "duet-sweeps"
-FREE = ("seed", "takes", "keep", "label")  # inputs of the sweep that its takes do not depend on
+FREE = ("seed", "takes", "keep", "label")  # inputs of the sweep that do not change the takes
 
 
 def sweep_folder(graph: Graph, node: str, latent: dict[str, Any], guider: comfy.samplers.CFGGuider) -> Path:
-    """Where the takes of this very graph are kept: another model, prompt, setting or given clip has another folder."""
+    """The folder for the takes of this graph; another model, prompt, setting or input clip has another folder."""
     parts: list[Any] = []
     for name in above(graph, node):
         own = {**graph[name], "_meta": None}
@@ -51,49 +51,50 @@ def taking(
     sigmas: Tensor,
     score: str,
 ) -> Callable[[int], tuple[Take, Tensors]]:
-    """What makes and measures the take of one seed.
+    """A function that generates and measures the take of one seed.
 
     Raises:
-        ValueError: the latent is of several clips.
+        ValueError: the batch size of the latent is not 1.
     """
     count = unnest(latent).present()[0].shape[0]
     if count != 1:
         raise ValueError(
-            f"The latent is of {count} clips; a sweep makes one for each seed. Set the batch of 'Duet Empty Latent' to 1."
+            f"The latent has batch size {count}; a sweep needs 1, as it generates one clip per seed. Set the batch of 'Duet "
+            "Empty Latent' to 1."
         )
     probes = Probes.load() if score == EVENTS else None
 
     def make(seed: int) -> tuple[Take, Tensors]:
-        made = sample_latent(guider, latent, seed=seed, sampler=sampler, sigmas=sigmas)
-        video, audio = unnest(made).both()
-        return take_of(seed, first_clip(made, vaes), score, probes), {"video": video, "audio": audio}
+        sampled = sample_latent(guider, latent, seed=seed, sampler=sampler, sigmas=sigmas)
+        video, audio = unnest(sampled).both()
+        return take_of(seed, first_clip(sampled, vaes), score, probes), {"video": video, "audio": audio}
 
     return make
 
 
 def first_clip(latent: dict[str, Any], vaes: tuple[comfy.sd.VAE, comfy.sd.VAE]) -> Clip:
-    """The first take of a LATENT, decoded."""
+    """The first clip of a LATENT, decoded."""
     images, sounds, fps = decoded(latent, *vaes)
     return clip_of(images[0], sounds[0], fps)
 
 
 def together(latent: dict[str, Any], takes: Sequence[Tensors]) -> dict[str, Any]:
-    """Kept takes as one batch."""
+    """The tensors of several takes as one batch."""
     batch = Streams(*(torch.cat([take[name] for take in takes]) for name in ("video", "audio")))
     return {key: value for key, value in latent.items() if key != "noise_mask"} | {"samples": nest(batch)}
 
 
-def takes_from(name: str, given: Any) -> Takes:
-    """What is connected to compare: a sweep as it is, a VIDEO as one take.
+def takes_from(name: str, connected: Any) -> Takes:
+    """A sweep unchanged, or a VIDEO as a single take.
 
     Raises:
-        ValueError: a video without a sound.
+        ValueError: the video has no audio.
     """
-    if isinstance(given, Takes):
-        return given
-    parts: Types.VideoComponents = given.get_components()
+    if isinstance(connected, Takes):
+        return connected
+    parts: Types.VideoComponents = connected.get_components()
     if parts.audio is None:
-        raise ValueError(f"Clip {name} has no sound, so that there is nothing to compare. Connect a video with sound.")
+        raise ValueError(f"Clip {name} has no audio, so synchrony cannot be compared. Connect a video with audio.")
     measured = measure(signals_of(clip_of(parts.images, parts.audio, float(parts.frame_rate))))
     numbers = numbers_of(measured)
     return Takes(f"clip {name}", (Take(0, numbers.get("in_step", 0.0), numbers),))

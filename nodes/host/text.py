@@ -1,4 +1,4 @@
-"""Text encoders as the host's CLIP: the pocket one, and the host's own T5-XXL and UMT5-XXL as JavisDiT reads them."""
+"""Text encoders as the host's CLIP: the pocket encoder, and the host's T5-XXL and UMT5-XXL set up for JavisDiT."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ WeightedTokens = dict[str, list[list[tuple[int, float]]]]  # "duet" -> prompts -
 
 
 def plain_text(text: str) -> str:
-    """A prompt without the host's weight marks."""
+    """A prompt without weight syntax such as '(ball:1.2)'."""
     return " ".join(part for part, _ in comfy.sd1_clip.token_weights(text, 1.0))
 
 
 class HostTokenizer:
-    """The pocket tokenizer behind the host's: in '(ball:1.2)' the weight scales the word's embedding."""
+    """The pocket tokenizer with the host's interface: in '(ball:1.2)' the weight scales the embedding of the word."""
 
     def __init__(self, words: list[str], **_kwargs: Any) -> None:
         self.words = WordTokenizer(words)
@@ -47,20 +47,20 @@ class HostTokenizer:
         return self.words.unknown(plain_text(text))
 
     def tokenize_with_weights(self, text: str, _return_word_ids: bool = False, **_kwargs: Any) -> WeightedTokens:
-        if strangers := self.unknown(text):
-            log.warning("Duet: unknown words, read as 'something': %s", "; ".join(map(str, strangers)))
-        self.words.encode(plain_text(text))  # refuses a prompt that is too long, or of which nothing is known
+        if unknown := self.unknown(text):
+            log.warning("Duet: unknown words are replaced by 'something': %s", "; ".join(map(str, unknown)))
+        self.words.encode(plain_text(text))  # raises if the prompt is too long or has no known word
         parts = comfy.sd1_clip.token_weights(text, 1.0)
         row = [(self.words.number(word), weight) for part, weight in parts for word in self.words.split(part)]
         return {"duet": [[*row, (END, 1.0)]]}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Nothing: the vocabulary is part of the encoder's file."""
+        """Empty: the vocabulary is part of the encoder's file."""
         return {}
 
 
 class HostTextEncoder(nn.Module):
-    """The pocket text encoder with the methods that the host's CLIP object calls."""
+    """The pocket text encoder with the methods that the host's CLIP calls."""
 
     def __init__(self, file: WeightsFile, *, dtype: torch.dtype, device: Any, **_kwargs: Any) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class HostTextEncoder(nn.Module):
         self.device = options.get("execution_device", self.device)
 
     def reset_clip_options(self) -> None:
-        """The execution device is set again before every use."""
+        """Nothing to reset: the execution device is set before every use."""
 
     @torch.inference_mode()
     def encode_token_weights(self, tokens: WeightedTokens) -> tuple[Tensor, None]:
@@ -86,7 +86,7 @@ class HostTextEncoder(nn.Module):
 
 
 def build_clip(file: WeightsFile) -> comfy.sd.CLIP:
-    """The pocket text encoder as a CLIP: stock text nodes, offload and hooks work on it."""
+    """The pocket text encoder as a CLIP, so that stock text nodes, offloading and hooks work."""
     target = SimpleNamespace(
         params={}, clip=partial(HostTextEncoder, file), tokenizer=partial(HostTokenizer, file.config["words"])
     )
@@ -96,13 +96,13 @@ def build_clip(file: WeightsFile) -> comfy.sd.CLIP:
 
 
 class V01Tokenizer(comfy.text_encoders.pixart_t5.PixArtTokenizer):
-    """T5 tokens of the prompt as v0.1 was trained on it, without padding: what is not there need not be masked."""
+    """T5 tokens of the prompt in the form v0.1 was trained with. No padding is added, so no mask is needed."""
 
     one_text, null_is_zero = True, True
     LONGEST = 300
 
     def tokenize_with_weights(self, text: str, *args: Any, **kwargs: Any) -> WeightedTokens:
-        # Cleaning would take the marks of weights for stray ones, so that a weighted prompt is cleaned by its parts.
+        # Cleaning would remove the weight syntax, so the parts of a weighted prompt are cleaned separately.
         parts = comfy.sd1_clip.token_weights(scored(text), 1.0)
         cleaned = ((clean(clean(part)), weight) for part, weight in parts)
         prompt = " ".join(part if weight == 1 else f"({part}:{weight:g})" for part, weight in cleaned)
@@ -112,18 +112,18 @@ class V01Tokenizer(comfy.text_encoders.pixart_t5.PixArtTokenizer):
 
 
 class V10Tokenizer(comfy.text_encoders.wan.WanT5Tokenizer):
-    """UMT5 tokens of the prompt as it is."""
+    """UMT5 tokens of the unmodified prompt."""
 
     one_text = True
     empty_negative = (
-        "The negative prompt is empty, and JavisDiT v1.0 was trained against one of its own. It is not ours to ship: copy "
+        "The negative prompt is empty. JavisDiT v1.0 expects a specific negative prompt, which we cannot redistribute: copy "
         "'neg_prompt' from configs/javisdit-v1-0/inference/sample.py of the repository JavisVerse/JavisDiT."
     )
 
 
 @cache
 def clip_bpe() -> Any:
-    """CLIP's byte-pair encoding, from the vocabulary that the host ships."""
+    """CLIP's byte-pair encoding, from the vocabulary included in the host."""
     folder = Path(comfy.sd1_clip.__file__).parent / "sd1_tokenizer"
     tokenizer = CLIPTokenizer.from_pretrained(folder)
     return lambda text: tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -136,12 +136,12 @@ ENCODERS = {
 
 
 def build_t5(path: Path, expected: str) -> comfy.sd.CLIP:
-    """'T5-XXL' or 'UMT5-XXL' as the host runs it; its sizes are those of the file.
+    """'T5-XXL' or 'UMT5-XXL' as the host's CLIP, with the layer sizes found in the file.
 
     Raises:
-        ValueError: the file is something else.
+        ValueError: the file is of another kind or incomplete.
     """
-    # A folder holds shards, which the host does not read.
+    # The host does not read sharded folders.
     tensors, metadata = (
         (read_tensors(path), None)
         if path.is_dir()
@@ -150,7 +150,7 @@ def build_t5(path: Path, expected: str) -> comfy.sd.CLIP:
     if hasattr(comfy.utils, "convert_old_quants"):
         tensors, metadata = comfy.utils.convert_old_quants(tensors, model_prefix="", metadata=metadata)
     if (found := identify(tensors)) != expected:
-        raise ValueError(f"{path}: this is {found}; here {expected} is needed.")
+        raise ValueError(f"{path}: this is {found}; {expected} is required here. Choose another file.")
     name, encoder, tokenizer = ENCODERS[expected]
     first = "encoder.block.0.layer"
     inner, heads = (
@@ -177,5 +177,5 @@ def build_t5(path: Path, expected: str) -> comfy.sd.CLIP:
     )
     missing, _ = clip.load_sd(tensors)
     if absent := [key for key in missing if key.startswith(("encoder.", "shared."))]:
-        raise ValueError(f"{path}: lacks {len(absent)} of its tensors, e.g. {absent[0]}. Download it again.")
+        raise ValueError(f"{path}: {len(absent)} tensors are missing, e.g. {absent[0]}. Download the file again.")
     return clip

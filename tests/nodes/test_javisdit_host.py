@@ -291,11 +291,11 @@ def test_latents_of_another_model_are_refused_by_name(run, first, second):
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
-        (("JavisDiT-v0.1-prior/", "auto", "auto", "auto"), "this is JavisDiT v0.1's prior; here one of"),
-        ((FIRST, "umt5_xxl.safetensors", "auto", "auto"), "this is UMT5-XXL; here T5-XXL is needed"),
+        (("JavisDiT-v0.1-prior/", "auto", "auto", "auto"), "this is JavisDiT v0.1's prior; 'Duet Load AV' supports"),
+        ((FIRST, "umt5_xxl.safetensors", "auto", "auto"), "this is UMT5-XXL; T5-XXL is required"),
         ((SECOND, "auto", "OpenSora-VAE-v1.2/", "auto"), "this is Open-Sora's video autoencoder v1.2; here Wan2.1's"),
         ((FIRST, "auto", "auto", "wan_2.1_vae.safetensors"), r"config\.json is missing"),
-        (("gone.safetensors", "auto", "auto", "auto"), "is not there any more"),
+        (("gone.safetensors", "auto", "auto", "auto"), "no longer exists"),
     ],
 )
 def test_a_wrong_file_is_named_with_what_it_is_and_what_is_needed(run, javis_folder, choice, message):
@@ -326,7 +326,7 @@ def test_a_damaged_file_of_another_model_does_not_stop_the_search(run, javis_fol
 
 
 def test_the_prior_belongs_to_the_first_version(run, second):
-    with pytest.raises(ValueError, match=r"JavisDiT v1\.0 reads no prior"):
+    with pytest.raises(ValueError, match=r"JavisDiT v1\.0 does not support priors"):
         run("DuetLoadPrior", second.model, "auto", "auto")
 
 
@@ -339,7 +339,7 @@ def test_the_doctor_names_files_licences_and_memory(run, first):
         "non-commercial",
         "MiniMax H3",
         "as reported",
-        "GB of work at 240p",
+        "GB of working memory at 240p",
     ):
         assert expected in report
     assert "MISSING" not in report

@@ -166,7 +166,7 @@ def test_a_qwen_of_ones_own_writes_timelines_and_plans_no_tokens(run, comfy, qwe
     assert len(prompt.splitlines()) == 1 + len(Timeline.read(timeline).events)
     with pytest.raises(ValueError, match="no trained towers"):
         run("DuetPlanner", writer, "a dog barks", "", 0, 1.0, "timeline")
-    with pytest.raises(ValueError, match="no folder of a Qwen3"):
+    with pytest.raises(ValueError, match="not a Qwen3 folder"):
         run("DuetLoadTimelineWriter", "gone")
 
 

@@ -53,7 +53,7 @@ def test_the_best_seeds_come_out_as_they_would_alone(run, loaded, guider, empty,
 
 def test_a_sweep_is_of_one_clip(run, loaded, guider, output):
     two = run("DuetEmptyLatent", loaded[0], 64, 64, 2.0, 16, 2)[0]
-    with pytest.raises(ValueError, match="of 2 clips; a sweep makes one for each seed"):
+    with pytest.raises(ValueError, match="batch size 2; a sweep needs 1"):
         sweep(run, loaded, guider, two)
 
 
