@@ -1,5 +1,5 @@
 // The lanes of "Duet Edit Plan": what is seen above, what is heard below, time from left to right.
-// They and the text widget say the same; the text is what the node reads and the workflow keeps.
+// The lanes and the text widget always show the same events; the text is the node's input and is saved in the workflow.
 import { app } from "../../scripts/app.js";
 
 const PLACES = ["left", "middle", "right"];
@@ -58,7 +58,7 @@ class Lanes {
     new ResizeObserver(() => this.draw()).observe(this.canvas);
   }
 
-  // A plan that came in while the text was empty: shown, and kept as text only once it is touched.
+  // Show an incoming plan while the text is empty; it is written to the text only when the user edits it.
   show(text) {
     this.events = parse(text);
     this.draw();
@@ -82,7 +82,7 @@ class Lanes {
     return { width: this.canvas.clientWidth, height: this.canvas.clientHeight };
   }
 
-  // Pointer to what it means; the graph may be zoomed, so that the element's box on screen has another scale.
+  // Pointer position to lane, time and place. The graph may be zoomed, so the element's box on screen has another scale.
   at(e) {
     const box = this.canvas.getBoundingClientRect();
     const { width, height } = this.size();
@@ -115,7 +115,7 @@ class Lanes {
     if (!found) return;
     e.stopPropagation();
     if (e.shiftKey) {
-      // Muted is seen alone; an event that is only heard becomes seen too.
+      // A muted event is only seen; an event that is only heard becomes visible as well.
       [found.heard, found.seen] = [!found.heard || !found.seen, true];
       this.keep();
       return;
