@@ -154,12 +154,18 @@ def plot(table: Table, metric: str) -> Figure:
 
 
 def write(table: Table, path: Path, *, figure: Figure) -> list[Path]:
-    """Write ``path`` (JSON), its page and its plot. Pages of the tables of record go to docs/results, others beside it."""
+    """Write ``table`` to ``path`` (JSON), with its page and its plot."""
+    return write_files(path, table.to_json(), markdown(table), figure)
+
+
+def write_files(path: Path, data: dict[str, Any], text: str, figure: Figure) -> list[Path]:
+    """Write ``data`` to ``path`` (JSON), the page ``text`` and its plot. Pages of the tables of record go to docs/results, others
+    beside the JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_output(path) as temporary:
-        temporary.write_text(json.dumps(table.to_json(), indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
     folder = PAGES if path.parent.resolve() == TABLES.resolve() else path.parent
-    return [path, *write_page(folder / path.stem, markdown(table), figure)]
+    return [path, *write_page(folder / path.stem, text, figure)]
 
 
 def write_page(stem: Path, text: str, figure: Figure) -> list[Path]:

@@ -20,7 +20,7 @@ from ...bench.context_share import context_share
 from ...bench.prompts import DEVELOPMENT, TEST, bench_prompts
 from ...bench.readings import Probes
 from ...bench.runner import Record, Variant, chunks, score_chunk, summarise
-from ...bench.tables import commit
+from ...bench.tables import commit, write_files
 from ...core.files import atomic_output
 from ...core.statistics import over_seeds
 from ...guidance.strategy import PerStreamCFG
@@ -203,13 +203,8 @@ def run_ablation(run: Path, target: Path, *, seeds: int, clips: int, compiled: b
 
 
 def write_ablation(table: dict[str, Any], target: Path) -> dict[str, Any]:
-    """``target`` (JSON), and the page and the plot of the same name."""
-    with atomic_output(target) as temporary:
-        temporary.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
-    with atomic_output(target.with_suffix(".md")) as temporary:
-        temporary.write_text(page(table), encoding="utf-8")
-    with atomic_output(target.with_suffix(".png")) as temporary:
-        draw(table).savefig(temporary, format="png", dpi=100)
+    """Write ``target`` (JSON), its page and its plot."""
+    write_files(target, table, page(table), draw(table))
     return table
 
 
