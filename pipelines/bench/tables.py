@@ -72,7 +72,8 @@ class Table:
 
 
 def _interval(value: dict[str, Any]) -> Interval:
-    return Interval(value["mean"], *value["ci95"], value["n"], value.get("p"))
+    low, high = value["ci95"]
+    return Interval(value["mean"], low, high, value["n"], value.get("p"))
 
 
 def _adjust(rows: list[dict[str, Any]]) -> None:
