@@ -114,10 +114,8 @@ def mask_of(
 
 def _masks_of(latent: dict[str, Any]) -> Streams[Tensor]:
     """The noise masks of a LATENT; a mask that is not nested belongs to the video."""
-    mask = latent.get("noise_mask")
-    if getattr(mask, "is_nested", False):
-        return Streams(*mask.unbind())
-    return Streams(mask)
+    mask: Any = latent.get("noise_mask")
+    return Streams(*mask.unbind()) if getattr(mask, "is_nested", False) else Streams(mask)
 
 
 def _also_kept(mask: Tensor, earlier: Tensor | None) -> Tensor:

@@ -41,6 +41,4 @@ def encode_footage(
     if strange and not anyway:
         raise ValueError(f"{strange} {OUT_OF_DOMAIN_ADVICE}")
     regenerate = regenerated_frames(footage.keep, latents.map(lambda z: z.shape[2]), seconds=shape.duration)
-    return KeepMask(
-        latents.map(lambda z: z.expand(count, *z.shape[1:])), regenerate.map(lambda r: r.expand(count, -1))
-    )
+    return KeepMask(latents.map(lambda z: z.expand(count, *z.shape[1:])), regenerate.map(lambda r: r.expand(count, -1)))
