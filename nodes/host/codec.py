@@ -152,7 +152,7 @@ def build_audio_vae(codec: AudioCodec) -> StreamVAE:
 
 
 def build_open_sora_vae(codec: OpenSoraVAE, *, fps: int) -> StreamVAE:
-    """A VAE over frames [b, t, h, w, 3] and latents [b, 4, t', h / 8, w / 8] ; five latent frames are 17 frames."""
+    """A VAE over frames [b, t, h, w, 3] and latents [b, 4, t', h / 8, w / 8]; five latent frames are 17 frames."""
     size_of = comfy.model_management.dtype_size
 
     def decoding(shape: Any, dtype: torch.dtype) -> int:

@@ -1,4 +1,4 @@
-"""The host as a library: a real ComfyUI at COMFYUI_PATH, no server. Without it these tests are skipped, visibly."""
+"""The host as a library: a real ComfyUI at COMFYUI_PATH, no server. Without it these tests are skipped with a reason."""
 
 import asyncio
 import importlib
@@ -46,13 +46,13 @@ H3 = {
 def pytest_collection_modifyitems(items):
     for item in items:
         if "comfy" in getattr(item, "fixturenames", ()):
-            # The host's own imports and calls warn; only our code is held to none.
+            # The host's own imports and calls emit warnings; only warnings of this pack are errors.
             item.add_marker(pytest.mark.filterwarnings("default"))
 
 
 @pytest.fixture(scope="session")
 def comfy():
-    """The pack's nodes by id, and the host modules that the tests call."""
+    """The pack's nodes by id, and the host modules that the tests use."""
     if "COMFYUI_PATH" not in os.environ:
         pytest.skip(REASON)
     sys.path.insert(0, os.environ["COMFYUI_PATH"])
@@ -101,7 +101,7 @@ def loaded(comfy):
 
 @pytest.fixture(scope="session")
 def javis_folder(comfy, tmp_path_factory):
-    """A models folder with tiny JavisDiT files in the official layouts, known to the host."""
+    """A models folder with tiny JavisDiT files in the official layouts, registered with the host."""
     import folder_paths
 
     sys.path.insert(0, os.path.dirname(__file__))

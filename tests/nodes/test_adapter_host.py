@@ -1,4 +1,4 @@
-"""SAVA's adapter inside a real ComfyUI: the same as without it, LoRA by the host's own means, masks that are shown."""
+"""SAVA's adapter inside a real ComfyUI: results equal the command line, LoRA through the host's loader, mask plots."""
 
 import pytest
 import torch
@@ -50,7 +50,7 @@ def prompts(run, loaded, scene):
 
 @pytest.mark.parametrize("keep", [VIDEO, AUDIO])
 def test_the_host_and_the_command_line_generate_the_same_clip(run, loaded, adapted, latent, latents, scene, keep):
-    """With the video kept, and with the stream that would read the adapter's tokens kept whole, so that it does not see them."""
+    """With the video kept, and with the audio kept entirely, in which case the audio does not see the adapter tokens."""
     model, net = adapted
     given = run("DuetMaskedAdapter", net, latent, HEARD, *KIND)[0]
     positive, negative = run("DuetApplyConditions", *prompts(run, loaded, scene), "as trained", adapter=given)
@@ -78,7 +78,7 @@ def test_the_host_and_the_command_line_generate_the_same_clip(run, loaded, adapt
     assert not torch.allclose(native[1], made[1], atol=1e-2)
 
 
-def test_without_lora_and_adapter_the_model_is_what_it_was(comfy, run, loaded, scene):
+def test_the_model_is_unchanged_without_lora_and_adapter(comfy, run, loaded, scene):
     positive, negative = prompts(run, loaded, scene)
     empty = run("DuetEmptyLatent", loaded[0], 64, 64, 2.0, 16, 1)[0]
     results = []
@@ -88,7 +88,7 @@ def test_without_lora_and_adapter_the_model_is_what_it_was(comfy, run, loaded, s
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 
 
-def test_the_lora_is_read_by_the_hosts_own_loader(comfy, loaded):
+def test_the_hosts_own_loader_reads_the_lora(comfy, loaded):
     import comfy.lora
     import comfy.utils
 
@@ -99,7 +99,7 @@ def test_the_lora_is_read_by_the_hosts_own_loader(comfy, loaded):
     assert load_weights(layers_file(V2A), "pocket-adapter-v2a").config["rank"] == 16
 
 
-def test_the_mask_is_shown_and_can_be_painted(run, loaded, adapted, latent):
+def test_the_mask_is_plotted_and_can_be_painted(run, loaded, adapted, latent):
     net = adapted[1]
     images = run("DuetDecode", latent, loaded[2], loaded[3], False)[0][0]
     given, mask, picture = run("DuetMaskedAdapter", net, latent, HEARD, *KIND, images=images)
@@ -114,7 +114,7 @@ def test_the_mask_is_shown_and_can_be_painted(run, loaded, adapted, latent):
     assert given.streams.video is None
 
 
-def test_strength_nought_makes_the_sound_without_the_picture(run, loaded, adapted, latent, scene):
+def test_strength_zero_generates_the_audio_independently_of_the_video(run, loaded, adapted, latent, scene):
     model, net = adapted
     made = []
     for picture in (latent, {**latent, "samples": type(latent["samples"])([-z for z in latent["samples"].unbind()])}):
@@ -126,7 +126,7 @@ def test_strength_nought_makes_the_sound_without_the_picture(run, loaded, adapte
     assert torch.allclose(*made, atol=1e-5)
 
 
-def test_mistakes_are_named(comfy, run, loaded, adapted, latent, scene):
+def test_errors_name_the_cause(comfy, run, loaded, adapted, latent, scene):
     given = run("DuetMaskedAdapter", adapted[1], latent, HEARD, *KIND)[0]
     positive, negative = run("DuetApplyConditions", *prompts(run, loaded, scene), "as trained", adapter=given)
     guider = run("DuetGuider", loaded[0], positive, PerStreamCFG(2.0, 2.0), negative)[0]

@@ -18,7 +18,7 @@ def pocket(run, loaded):
 
 
 @pytest.mark.parametrize("family", ["ltx", "h3", "pocket"])
-def test_no_two_branches_ever_answer_alike(comfy, run, request, family, monkeypatch):
+def test_no_two_branches_return_the_same_prediction(comfy, run, request, family, monkeypatch):
     from comfy_extras.nodes_easycache import EasyCacheNode
 
     import duet_av.nodes.host.guider as module

@@ -1,4 +1,4 @@
-"""Footage inside a real ComfyUI: encoded, kept and made to; what saved files say of themselves."""
+"""Footage inside a real ComfyUI: encoding, keeping and generating from it; provenance of saved files."""
 
 import av
 import pytest
@@ -52,7 +52,7 @@ def test_nodes_and_command_line_agree(run, loaded, empty, clip, keep, count):
     assert gap(made(run, loaded, frozen), sample(model.network, model.text, request)) < 1e-4
 
 
-def test_a_sound_is_kept_and_handed_on_untouched(run, loaded, empty, clip):
+def test_audio_is_kept_and_returned_unchanged(run, loaded, empty, clip):
     audio = {"waveform": torch.cat([clip[1]["waveform"]] * 2, dim=1)[:, :1].repeat(1, 3, 1), "sample_rate": 44_100}
     latent, original, _ = run("DuetEncodeAV", empty, *loaded[2:4], audio=audio, anyway=True)
     assert original is audio
@@ -60,14 +60,14 @@ def test_a_sound_is_kept_and_handed_on_untouched(run, loaded, empty, clip):
     assert gap(made(run, loaded, frozen)[1:], latent["samples"].unbind()[1:]) < 1e-5
 
 
-def test_a_batch_is_given_the_same(run, loaded, clip):
+def test_every_clip_of_a_batch_keeps_the_same_footage(run, loaded, clip):
     latent = run("DuetEmptyLatent", loaded[0], 64, 64, 2.0, 0, 2)[0]
     video = run("DuetEncodeAV", latent, *loaded[2:4], images=clip[0])[0]["samples"].unbind()[0]
     assert video.shape[0] == 2
     assert torch.equal(video[0], video[1])
 
 
-def test_a_video_gives_both_streams_and_two_pictures_both_ends(run, loaded, empty, clip):
+def test_a_video_fills_both_streams_and_two_images_fill_both_ends(run, loaded, empty, clip):
     from comfy_api.latest import InputImpl, Types
 
     frames, audio = clip
@@ -84,7 +84,7 @@ def test_a_video_gives_both_streams_and_two_pictures_both_ends(run, loaded, empt
         run("DuetEncodeAV", empty, *loaded[2:4])
 
 
-def test_other_footage_is_refused_and_short_footage_too(run, loaded, empty, clip):
+def test_out_of_domain_and_short_footage_are_rejected(run, loaded, empty, clip):
     photo = torch.rand(1, 5, 5, 3).permute(0, 3, 1, 2)
     photo = torch.nn.functional.interpolate(photo, size=200, mode="bicubic").permute(0, 2, 3, 1).clamp(0, 1)
     with pytest.raises(ValueError, match=r"does not look like the pocket world.*full-size model"):
@@ -96,7 +96,7 @@ def test_other_footage_is_refused_and_short_footage_too(run, loaded, empty, clip
 
 @pytest.mark.parametrize("name", ["ltx", "h3"])
 @pytest.mark.parametrize("keep", ["video", "audio", "first frame"])
-def test_streams_of_the_hosts_models_are_kept(comfy, run, request, name, keep):
+def test_streams_of_host_models_are_kept(comfy, run, request, name, keep):
     host = request.getfixturevalue(name)
     latent = {"samples": comfy.nested([torch.randn(z.shape) for z in host.latent.unbind()])}
     frozen = run("DuetFreezeStream", latent, keep, 0.0, 1.0, 0.0)[0]
@@ -122,7 +122,7 @@ def test_streams_of_the_hosts_models_are_kept(comfy, run, request, name, keep):
         assert mask.min() == 1 or kept.any()
 
 
-def test_a_range_needs_a_length_and_h3s_time_comes_last(comfy, run, h3):
+def test_a_range_needs_a_duration_and_the_time_axis_of_h3_is_last(comfy, run, h3):
     latent = {"samples": h3.latent}
     with pytest.raises(ValueError, match="Set 'seconds'"):
         run("DuetFreezeStream", latent, "a range of seconds", 0.0, 1.0, 0.0)
@@ -131,7 +131,7 @@ def test_a_range_needs_a_length_and_h3s_time_comes_last(comfy, run, h3):
     assert audio[0, 0, 1].tolist() == [0] * 4 + [1] * 4
 
 
-def test_a_painted_mask_is_made_anew(run, empty):
+def test_painted_areas_are_regenerated(run, empty):
     mask = torch.zeros(1, 64, 64)
     mask[:, :32] = 1
     video, audio = run("DuetFreezeStream", empty, "video", 0.0, 1.0, 0.0, mask)[0]["noise_mask"].unbind()
@@ -139,7 +139,7 @@ def test_a_painted_mask_is_made_anew(run, empty):
     assert audio.unique().tolist() == [1]
 
 
-def test_a_saved_video_says_where_it_comes_from(comfy, run, clip, tmp_path, monkeypatch):
+def test_a_saved_video_contains_its_provenance(comfy, run, clip, tmp_path, monkeypatch):
     from comfy.cli_args import args
 
     from duet_av.nodes.host.provenance import above, of_graph

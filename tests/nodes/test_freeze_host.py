@@ -1,4 +1,4 @@
-"""Freeze Stream composes: what an earlier mask keeps stays kept, whether it is ours or the host's own."""
+"""Freeze Stream nodes combine: whatever an earlier mask keeps remains kept, whether it is ours or the host's."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ def freeze(run, latent, keep):
 
 @pytest.mark.parametrize("name", ["ltx", "h3"])
 @pytest.mark.parametrize("order", [("first frame", "audio"), ("audio", "first frame")])
-def test_an_image_and_a_sound_are_kept_by_two_nodes_in_either_order(comfy, run, request, name, order):
+def test_two_nodes_keep_an_image_and_audio_in_either_order(comfy, run, request, name, order):
     latent = {"samples": request.getfixturevalue(name).latent}
     for keep in order:
         latent = freeze(run, latent, keep)
@@ -20,8 +20,8 @@ def test_an_image_and_a_sound_are_kept_by_two_nodes_in_either_order(comfy, run, 
     assert not audio.any()
 
 
-def test_the_hosts_own_mask_of_a_first_frame_stays(run, ltx):
-    """LTX's image-to-video node sets a mask of the video alone, one value for each latent frame."""
+def test_the_hosts_own_mask_of_a_first_frame_is_preserved(run, ltx):
+    """LTX's image-to-video node sets a mask for the video only, with one value per latent frame."""
     frames = ltx.latent.unbind()[0].shape[2]
     own = torch.ones(1, 1, frames, 1, 1)
     own[:, :, 0] = 0.25  # strength .75
@@ -31,7 +31,7 @@ def test_the_hosts_own_mask_of_a_first_frame_stays(run, ltx):
     assert not audio.any()
 
 
-def test_where_everything_would_be_kept_the_later_node_wins_and_says_so(run, ltx, caplog):
+def test_if_everything_would_be_kept_the_later_node_wins_with_a_warning(run, ltx, caplog):
     """A cascade: the second pass regenerates the video that the first pass kept."""
     video, audio = freeze(run, freeze(run, {"samples": ltx.latent}, "video"), "audio")["noise_mask"].unbind()
     assert video.all()

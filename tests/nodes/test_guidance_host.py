@@ -26,7 +26,7 @@ def host(request):
 
 @pytest.fixture
 def sample(comfy):
-    """Run a guider of the host or of ours; streams of the result."""
+    """Run a guider of the host or of this pack; returns the streams of the result."""
 
     def sample(guider, latent):
         sampling = guider.model_patcher.get_model_object("model_sampling")
@@ -63,25 +63,25 @@ def cross(**scales):
     return UCG("U3", **{"video": 1.0, "audio": 1.0, "a2v": 1.0, "v2a": 1.0, **scales}, masked=True)
 
 
-def test_neutral_settings_are_bit_for_bit_the_hosts_guider(comfy, run, host, sample):
+def test_neutral_settings_equal_the_hosts_guider_bit_for_bit(comfy, run, host, sample):
     expected = sample(stock(comfy, host, 1.0), host.latent)
     for strategy in (PerStreamCFG(1.0, 1.0), cross(), Window(cross(a2v=3.0, v2a=3.0), 0.0, 0.0)):
         assert gap(sample(guider(run, host, strategy), host.latent), expected) == 0
 
 
-def test_plain_cfg_is_the_hosts(comfy, run, host, sample):
+def test_plain_cfg_equals_the_hosts_cfg(comfy, run, host, sample):
     expected = sample(stock(comfy, host, 3.0), host.latent)
     assert gap(sample(guider(run, host, PerStreamCFG(3.0, 3.0)), host.latent), expected) < 1e-5
 
 
-def test_scales_by_stream_are_the_hosts_for_ltx(run, ltx, sample):
+def test_scales_per_stream_equal_the_hosts_for_ltx(run, ltx, sample):
     from comfy_extras import nodes_lt
 
     dual = nodes_lt.LTXVDualCFGGuider.execute(ltx.model, ltx.positive, ltx.negative, 3.0, 7.0).args[0]
     assert gap(sample(guider(run, ltx, PerStreamCFG(3.0, 7.0)), ltx.latent), sample(dual, ltx.latent)) < 1e-5
 
 
-def test_cross_modal_guidance_is_the_hosts_for_ltx(comfy, run, ltx, sample):
+def test_cross_modal_guidance_equals_the_hosts_for_ltx(comfy, run, ltx, sample):
     from comfy_extras import nodes_lt
 
     theirs = nodes_lt.LTXVModalityGuidance.execute(ltx.model, 3.0, 0.0, 1.0).args[0]
@@ -95,7 +95,7 @@ def test_cross_modal_guidance_is_the_hosts_for_ltx(comfy, run, ltx, sample):
     assert gap(expected, sample(stock(comfy, ltx, 3.0), ltx.latent)) > 1e-2
 
 
-def test_the_hook_under_a_stock_guider_is_the_strategy(comfy, run, host, sample):
+def test_the_hook_under_a_stock_guider_equals_the_strategy(comfy, run, host, sample):
     tokens = host.model.model.__class__.__name__ == "PocketBaseModel"
     ours = UCG("U3", 3.0, 3.0, 2.0, 4.0, masked=not tokens)
     patched, cost = run("DuetCrossModalGuidance", host.model, 2.0, 4.0, 0.0, 1.0)
@@ -108,14 +108,14 @@ def test_the_hook_outside_its_window_or_at_one_changes_nothing(comfy, run, host,
     expected = sample(stock(comfy, host, 3.0), host.latent)
     same, cost = run("DuetCrossModalGuidance", host.model, 1.0, 1.0, 0.0, 1.0)
     assert same is host.model
-    assert cost == "no further pass"
+    assert cost == "no extra pass"
     late = run("DuetCrossModalGuidance", host.model, 3.0, 3.0, 1.0, 1.0)[0]
     assert gap(sample(stock(comfy, host, 3.0, late), host.latent), expected) == 0
 
 
-def test_a_closed_direction_carries_nothing_and_the_other_one_does(run, host, sample):
-    """Exactly: another sound leaves every number of the picture as it is. (The host's layers work in place, so that
-    autograd cannot pass them; a finite change that leaves no trace says more than a zero gradient.)"""
+def test_a_closed_direction_passes_nothing_and_the_open_one_does(run, host, sample):
+    """Exact test: other audio must not change any value of the video. (Autograd cannot be used, because the host's layers work in
+    place; a finite change without any effect is also stronger evidence than a zero gradient.)"""
     from duet_av.nodes.host.branches import evaluate
     from duet_av.nodes.host.guider import pack, unpack
     from duet_av.pipelines.core.streams import Streams
@@ -163,7 +163,7 @@ STRATEGIES = [
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_hooks_of_other_nodes_run_with_every_setting(run, host, sample, strategy):
-    """A plain prediction that only a hook asks for may share a batch, which rounds otherwise."""
+    """A plain prediction that only a hook needs may share a batch, which changes the rounding."""
     seen = []
     patched = host.model.clone()
 
@@ -186,7 +186,7 @@ def test_hooks_of_other_nodes_run_with_every_setting(run, host, sample, strategy
     assert gap(got, sample(guider(run, host, strategy), host.latent)) < 1e-6
 
 
-def test_the_hosts_stg_and_modality_nodes_stack_on_the_guider(run, ltx, sample):
+def test_the_hosts_stg_and_modality_nodes_work_with_the_guider(run, ltx, sample):
     from comfy_extras import nodes_lt
 
     stacked = nodes_lt.LTXVSpatioTemporalGuidance.execute(ltx.model, 1.0, "1", 0.0, 1.0).args[0]
@@ -197,7 +197,7 @@ def test_the_hosts_stg_and_modality_nodes_stack_on_the_guider(run, ltx, sample):
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_the_hosts_options_are_never_changed(run, host, sample, strategy):
+def test_the_hosts_options_are_not_modified(run, host, sample, strategy):
     model = host.model.clone()
     model.model_options["transformer_options"] = {"kept": {"deep": [1]}}
     before = copy.deepcopy(model.model_options)
@@ -207,13 +207,13 @@ def test_the_hosts_options_are_never_changed(run, host, sample, strategy):
     assert tried.model_options == before
 
 
-def test_a_strategy_that_needs_trained_tokens_is_refused_at_once(run, ltx, h3):
+def test_a_strategy_that_needs_trained_tokens_is_rejected_at_once(run, ltx, h3):
     for host in (ltx, h3):
         with pytest.raises(ValueError, match="learnt context tokens"):
             guider(run, host, Window(UCG("U2"), 0.5, 0.4))
 
 
-def test_a_model_with_its_guidance_replaced_or_doubled_is_refused(run, host):
+def test_a_model_with_replaced_or_duplicated_guidance_is_rejected(run, host):
     replaced = host.model.clone()
     replaced.set_model_sampler_cfg_function(lambda args: args["cond"])
     with pytest.raises(ValueError, match="sampler_cfg_function"):
@@ -225,7 +225,7 @@ def test_a_model_with_its_guidance_replaced_or_doubled_is_refused(run, host):
         run("DuetCrossModalGuidance", patched, 2.0, 2.0, 0.0, 1.0)
 
 
-def test_a_missing_negative_is_refused_only_where_it_is_needed(run, host, sample):
+def test_a_missing_negative_is_rejected_only_if_it_is_required(run, host, sample):
     with pytest.raises(ValueError, match="negative prompt"):
         run("DuetGuider", host.model, host.positive, PerStreamCFG(1.0, 2.0))
     made, cost = run("DuetGuider", host.model, host.positive, cross(a2v=2.0, v2a=2.0))
@@ -234,7 +234,7 @@ def test_a_missing_negative_is_refused_only_where_it_is_needed(run, host, sample
 
 
 def test_conditions_of_other_lengths_and_timestep_ranges(comfy, run, ltx, sample, words):
-    """The first half of the schedule hears one prompt, the second another, longer one."""
+    """The first half of the schedule uses one prompt, the second half another, longer one."""
     early = words(4, 5, 96, frame_rate=24.0, start_percent=0.0, end_percent=0.5)
     late = words(5, 11, 96, frame_rate=24.0, start_percent=0.5, end_percent=1.0)
     host = SimpleNamespace(**{**vars(ltx), "positive": early + late})
@@ -244,7 +244,7 @@ def test_conditions_of_other_lengths_and_timestep_ranges(comfy, run, ltx, sample
     assert gap(guided, expected) > 1e-3
 
 
-def test_a_batch_is_its_samples(comfy, run, ltx, sample):
+def test_a_batch_equals_its_samples(comfy, run, ltx, sample):
     two = comfy.nested([z.repeat(2, *[1] * (z.ndim - 1)) for z in ltx.latent.unbind()])
     strategy = cross(video=3.0, audio=3.0, a2v=2.0, v2a=2.0)
     both = sample(guider(run, ltx, strategy), two)
@@ -259,7 +259,7 @@ def test_a_latent_of_one_stream(comfy, run, ltx, sample):
     assert gap(sample(guider(run, ltx, PerStreamCFG(3.0, 9.0)), video), expected) < 1e-5
 
 
-def test_another_nodes_attention_keeps_its_place_on_h3(run, h3, sample):
+def test_an_attention_override_of_another_node_is_preserved_on_h3(run, h3, sample):
     used = []
     model = h3.model.clone()
 
@@ -289,5 +289,5 @@ def test_the_pocket_samplers_schedule_is_for_the_pocket_model(run, h3):
         run("DuetSampler", guider(run, h3, PerStreamCFG()), {"samples": h3.latent}, 0, 4)
 
 
-def test_every_node_is_named_as_its_class(comfy):
+def test_every_node_id_equals_its_class_name(comfy):
     assert all(node_id == node.__name__ for node_id, node in comfy.pack.items())

@@ -47,7 +47,7 @@ def test_host_and_command_line_latents_agree(comfy, sampled):
     assert difference(sampled["samples"].unbind(), own) < 1e-4
 
 
-def test_takes_of_a_batch_are_the_takes_of_their_seeds(run, loaded, guider):
+def test_each_clip_of_a_batch_equals_the_clip_of_its_seed(run, loaded, guider):
     batch = run("DuetEmptyLatent", loaded[0], 64, 64, 2.0, 16, 2)[0]
     single = run("DuetEmptyLatent", loaded[0], 64, 64, 2.0, 16, 1)[0]
     both = run("DuetSampler", guider, batch, 7, 3)[0]["samples"].unbind()
@@ -55,7 +55,7 @@ def test_takes_of_a_batch_are_the_takes_of_their_seeds(run, loaded, guider):
     assert difference([stream[1:] for stream in both], second) < 1e-4
 
 
-def test_stock_ksampler_with_equal_scales_is_the_guider(comfy, run, loaded, conditioned, empty):
+def test_stock_ksampler_with_equal_scales_equals_the_guider(comfy, run, loaded, conditioned, empty):
     model, positive, negative = loaded[0], *conditioned
     (stock,) = comfy.core.KSampler().sample(model, 7, 4, 3.0, "euler", "simple", positive, negative, empty)
     guider = run("DuetGuider", model, positive, PerStreamCFG(3.0, 3.0), negative)[0]
@@ -98,7 +98,7 @@ def test_a_closed_branch_reaches_the_network(comfy, run, loaded, conditioned, em
     assert difference([a[0]], [b[0]]) < 1e-5, "the severed video must not notice what the audio is"
 
 
-def test_a_given_stream_is_kept_and_heard(comfy, run, guider, sampled):
+def test_a_kept_stream_is_unchanged_and_affects_the_other(comfy, run, guider, sampled):
     video, audio = sampled["samples"].unbind()
     keep = comfy.nested((torch.ones(1, 1, 8, 8, 8), torch.zeros(1, 1, 32)))
     noises = [
@@ -110,7 +110,7 @@ def test_a_given_stream_is_kept_and_heard(comfy, run, guider, sampled):
     assert difference([first], [second]) > 1e-2
 
 
-def test_audio_words_of_their_own_change_the_sound(run, loaded, empty):
+def test_a_separate_audio_prompt_changes_the_audio(run, loaded, empty):
     scores = []
     for audio in ("", "a large green bell rings quickly on the right in a meadow"):
         positive, negative, _ = run("DuetEncodePrompt", loaded[1], PROMPT, audio, "")
@@ -138,7 +138,7 @@ def test_tiled_decoding_is_exact_for_a_linear_codec(run, loaded, sampled):
     assert torch.allclose(whole, tiled, atol=1e-5)
 
 
-def test_weight_marks_scale_a_word(loaded):
+def test_prompt_weights_scale_a_word(loaded):
     clip = loaded[1]
     plain, weighted = (clip.encode_from_tokens(clip.tokenize(text)) for text in ("red ball", "red (ball:1.5)"))
     assert torch.allclose(weighted[:, 1], 1.5 * plain[:, 1], atol=1e-6)
@@ -152,7 +152,7 @@ def test_unknown_words_are_reported_by_both_text_nodes(comfy, run, loaded, caplo
     assert "'wobbly'" in caplog.text
 
 
-def test_the_video_has_the_length_rate_and_size_asked_for(run, loaded, sampled, tmp_path):
+def test_the_video_has_the_requested_duration_rate_and_size(run, loaded, sampled, tmp_path):
     from duet_av.pipelines.media.mp4 import read_mp4
 
     images, audio, fps = run("DuetDecode", sampled, *loaded[2:], False)
@@ -183,7 +183,7 @@ def test_previews_show_the_mean_colour_of_the_decoded_cells(loaded):
     assert torch.allclose((preview + 1) / 2, patches, atol=1e-5)
 
 
-def test_the_same_clip_as_the_command_line_comes_out(run, loaded, sampled):
+def test_the_decoded_clip_equals_that_of_the_command_line(run, loaded, sampled):
     model = PocketModel.load()
     request = Request([PROMPT], seed=7, steps=STEPS, strategy=PerStreamCFG(3.0, 2.0))
     (own,) = decode(model, sample(model.network, model.text, request), ClipShape())
@@ -198,12 +198,12 @@ def test_the_same_clip_as_the_command_line_comes_out(run, loaded, sampled):
         ("DuetEmptyLatent", (64, 64, 2.0, 24, 1), "this model works at 16 fps"),
     ],
 )
-def test_sizes_the_model_cannot_make_are_refused(run, loaded, node, arguments, message):
+def test_unsupported_sizes_are_rejected(run, loaded, node, arguments, message):
     with pytest.raises(ValueError, match=message):
         run(node, loaded[0], *arguments)
 
 
-def test_a_latent_of_one_stream_is_refused(comfy, run, loaded, guider, conditioned):
+def test_a_latent_with_one_stream_is_rejected(comfy, run, loaded, guider, conditioned):
     single = {"samples": torch.zeros(1, 16, 8, 8, 8)}
     with pytest.raises(ValueError, match="Duet Empty Latent"):
         run("DuetSampler", guider, single, 0, 2)
@@ -211,7 +211,7 @@ def test_a_latent_of_one_stream_is_refused(comfy, run, loaded, guider, condition
         comfy.core.KSampler().sample(loaded[0], 0, 2, 1.0, "euler", "simple", *conditioned, single)
 
 
-def test_guidance_without_a_negative_is_refused(run, loaded, conditioned):
+def test_guidance_without_a_negative_prompt_is_rejected(run, loaded, conditioned):
     with pytest.raises(ValueError, match="negative prompt"):
         run("DuetGuider", loaded[0], conditioned[0], PerStreamCFG(3.0, 3.0))
 

@@ -1,4 +1,4 @@
-"""A tiny LTX-2 in its official layout through the host's own loaders and VAEs: our nodes take its rates, not the pocket model's."""
+"""A tiny LTX-2 in its official layout through the host's own loaders and VAEs: the nodes use its rates, not those of the pocket model."""
 
 import sys
 from pathlib import Path

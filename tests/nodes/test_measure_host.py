@@ -1,4 +1,4 @@
-"""Measuring clips inside a real ComfyUI, as the host's own nodes hand them over."""
+"""Measuring clips inside a real ComfyUI, as the host's own nodes output them."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ def clip(comfy):
     return render_picture([scene], SHAPE)[0].permute(0, 2, 3, 1), {"waveform": sound, "sample_rate": SHAPE.sample_rate}
 
 
-def test_a_late_sound_is_measured_and_moved_back(run, clip):
+def test_late_audio_is_measured_and_corrected(run, clip):
     images, sound = clip
     late = run("DuetShiftAudio", sound, -200.0)[0]
     offset, evidence, report, picture = run("DuetSyncMeter", images, late, 16.0)
@@ -29,14 +29,14 @@ def test_a_late_sound_is_measured_and_moved_back(run, clip):
     assert abs(run("DuetSyncMeter", images, back, 16.0)[0]) <= 62.5
 
 
-def test_no_evidence_is_an_answer(run, clip):
+def test_no_evidence_is_reported(run, clip):
     images, sound = clip
     offset, evidence, report, _ = run("DuetSyncMeter", images[:1].expand(64, -1, -1, -1), sound, 16.0)
     assert (offset, evidence) == (0.0, False)
     assert report.startswith("no evidence: nothing moves")
 
 
-def test_the_hosts_own_sounds_are_taken(run, comfy, clip):
+def test_audio_of_stock_nodes_is_accepted(run, comfy, clip):
     images, sound = clip
     mono = {
         "waveform": torch.nn.functional.interpolate(sound["waveform"].mean(1, keepdim=True), scale_factor=3.0),

@@ -1,4 +1,4 @@
-"""Plans inside a real ComfyUI: the planner, editing, and what the network does with a plan."""
+"""Plans inside a real ComfyUI: the planner, editing, and the effect of a plan on the network."""
 
 from types import SimpleNamespace
 
@@ -41,13 +41,13 @@ def difference(a, b):
     return max((x - y).abs().max().item() for x, y in zip(a, b, strict=True))
 
 
-def test_without_a_plan_the_model_is_what_it_was(run, planned):
+def test_without_a_plan_the_output_is_unchanged(run, planned):
     assert planned.model is not planned.base
     assert difference(sampled(run, planned, None), sampled(run, planned, None, model=planned.base)) == 0
     assert difference(sampled(run, planned, planned.plan), sampled(run, planned, None)) > 1e-2
 
 
-def test_a_plan_in_the_host_is_the_plan_of_the_command_line(run, planned):
+def test_the_host_and_the_command_line_generate_the_same_plan(run, planned):
     edited = run("DuetEditPlan", planned.planner, planned.plan, MOVED)[0]
     model, planner = PocketModel.load(), load_planner()
     request = Request([PROMPT], seed=5, steps=6, strategy=STRATEGY)
@@ -56,7 +56,7 @@ def test_a_plan_in_the_host_is_the_plan_of_the_command_line(run, planned):
     assert difference(sampled(run, planned, edited), own) < 1e-4
 
 
-def test_picture_and_sound_happen_when_the_edited_plan_says(run, planned):
+def test_video_and_audio_follow_the_edited_plan(run, planned):
     edited = run("DuetEditPlan", planned.planner, planned.plan, MOVED)[0]
     streams = sampled(run, planned, edited, steps=25)
     model = PocketModel.load()
@@ -68,13 +68,13 @@ def test_picture_and_sound_happen_when_the_edited_plan_says(run, planned):
         assert max(abs(t - at) for t, at in zip(sorted(events), (0.3, 1.2), strict=True)) < 0.125
 
 
-def test_the_plan_scale_at_one_is_no_plan_scale_and_above_it_is_more(run, planned):
+def test_plan_scale_one_changes_nothing_and_above_one_strengthens_the_plan(run, planned):
     plain = sampled(run, planned, planned.plan)
     assert difference(sampled(run, planned, planned.plan, PlanScale(STRATEGY, 1.0, 1.0)), plain) == 0
     assert difference(sampled(run, planned, planned.plan, PlanScale(STRATEGY, 2.0, 2.0)), plain) > 1e-2
 
 
-def test_an_empty_edit_passes_the_plan_through_and_a_text_wins(run, planned):
+def test_an_empty_timeline_keeps_the_plan_and_a_text_replaces_it(run, planned):
     same, text, picture = run("DuetEditPlan", planned.planner, planned.plan, " ")
     assert same is planned.plan
     assert text == str(planned.plan.timeline)
@@ -84,7 +84,7 @@ def test_an_empty_edit_passes_the_plan_through_and_a_text_wins(run, planned):
     assert other.video == PROMPT
 
 
-def test_the_seed_changes_the_plan_and_the_paper_mode_writes_none(run, planned):
+def test_the_seed_changes_the_plan_and_paper_mode_writes_no_timeline(run, planned):
     texts = {run("DuetPlanner", planned.planner, PROMPT, "", seed, 1.0, "timeline")[1] for seed in range(4)}
     assert len(texts) > 1
     plan, text = run("DuetPlanner", planned.planner, PROMPT, "", 0, 1.0, "paper")
@@ -94,23 +94,23 @@ def test_the_seed_changes_the_plan_and_the_paper_mode_writes_none(run, planned):
 @pytest.mark.parametrize(
     ("text", "message"), [("0.3 bell", "Line 1"), ("0.3 bell up", "left, middle, right"), ("x bell left", "Line 1")]
 )
-def test_a_bad_line_is_refused_before_anything_runs(comfy, text, message):
+def test_an_invalid_line_is_rejected_before_anything_runs(comfy, text, message):
     assert message in comfy.pack["DuetEditPlan"].validate_inputs(text)
 
 
-def test_what_cannot_be_planned_is_named(run, planned):
+def test_errors_name_what_cannot_be_planned(run, planned):
     with pytest.raises(ValueError, match="this planner knows ball"):
         run("DuetEditPlan", planned.planner, planned.plan, "0.3 dog left")
     with pytest.raises(ValueError, match="the clip ends at 2 s"):
         run("DuetEditPlan", planned.planner, planned.plan, "2.5 bell left")
 
 
-def test_a_plan_for_a_model_that_reads_none_is_refused(run, planned):
+def test_a_plan_for_a_model_without_plan_layers_is_rejected(run, planned):
     with pytest.raises(ValueError, match="MODEL of 'Duet Load Planner'"):
         sampled(run, planned, planned.plan, model=planned.base)
 
 
-def test_loras_of_the_model_stay_on_the_one_that_reads_plans(run, planned):
+def test_loras_are_preserved_when_plan_layers_are_added(run, planned):
     import comfy.sd
 
     name = "diffusion_model.blocks.video.0.feed_forward.0"
@@ -122,7 +122,7 @@ def test_loras_of_the_model_stay_on_the_one_that_reads_plans(run, planned):
 
 
 @pytest.mark.parametrize("computed", [torch.bfloat16, torch.float32])
-def test_plans_are_read_in_either_precision(run, loaded, monkeypatch, planned, computed):
+def test_plan_layers_run_in_either_precision(run, loaded, monkeypatch, planned, computed):
     import comfy.model_management
 
     full = sampled(run, planned, planned.plan, steps=2)
@@ -138,7 +138,7 @@ def test_plans_are_read_in_either_precision(run, loaded, monkeypatch, planned, c
     )
 
 
-def test_a_plan_is_saved_and_loaded_as_it_was(run, planned, comfy, tmp_path, monkeypatch):
+def test_a_saved_plan_loads_unchanged(run, planned, comfy, tmp_path, monkeypatch):
     import folder_paths
 
     monkeypatch.setattr(folder_paths, "get_output_directory", lambda: str(tmp_path / "out"))
@@ -155,7 +155,7 @@ def test_a_plan_is_saved_and_loaded_as_it_was(run, planned, comfy, tmp_path, mon
         run("DuetLoadPlan", planned.planner, "../secret.plan.json")
 
 
-def test_a_qwen_of_ones_own_writes_timelines_and_plans_no_tokens(run, comfy, qwen_folder):
+def test_a_qwen3_writes_timelines_but_no_plan_tokens(run, comfy, qwen_folder):
     import folder_paths
 
     folder_paths.add_model_folder_path("LLM", str(qwen_folder.parent))
@@ -170,7 +170,7 @@ def test_a_qwen_of_ones_own_writes_timelines_and_plans_no_tokens(run, comfy, qwe
         run("DuetLoadTimelineWriter", "gone")
 
 
-def test_a_timeline_becomes_words(run, planned):
+def test_a_timeline_becomes_text(run, planned):
     prompt, timeline = run("DuetTimelinePrompt", "a dog barks", "prose", "1.2 dog right", 5.0, 0)
     assert "at 1.2 seconds, the dog on the right is seen and heard" in prompt
     assert timeline == "1.20 dog right"

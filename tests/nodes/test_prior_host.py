@@ -1,4 +1,4 @@
-"""The pocket prior inside a real ComfyUI: loading, drawing, what the network does with a draw, and its company."""
+"""The pocket prior inside a real ComfyUI: loading, sampling, its effect on the network, and combinations with plans and LoRAs."""
 
 from types import SimpleNamespace
 
@@ -33,18 +33,18 @@ def difference(a, b):
     return max((x - y).abs().max().item() for x, y in zip(a, b, strict=True))
 
 
-def test_without_a_prior_the_model_is_what_it_was(run, parts):
+def test_without_a_prior_the_output_is_unchanged(run, parts):
     assert difference(sampled(run, parts, None), sampled(run, parts, None, model=parts.base)) == 0
 
 
-def test_two_draws_at_one_noise_are_two_clips_and_one_draw_is_one(run, parts):
+def test_two_priors_give_two_clips_and_one_prior_gives_one(run, parts):
     priors = [run("DuetPriorSampler", parts.net, PROMPT, seed, 1.0)[0] for seed in (1, 2, 1)]
     clips = [sampled(run, parts, prior) for prior in priors]
     assert difference(clips[0], clips[1]) > 1e-2
     assert difference(clips[0], clips[2]) == 0
 
 
-def test_a_prior_in_the_host_is_the_prior_of_the_command_line(run, parts):
+def test_the_host_and_the_command_line_sample_the_same_prior(run, parts):
     prior = run("DuetPriorSampler", parts.net, PROMPT, 3, 0.5)[0]
     model = PocketModel.load()
     own = batch_prior([load_prior_net().sample([PROMPT], seed=3, temperature=0.5)])
@@ -58,7 +58,7 @@ def test_the_picture_shows_places_against_time(run, parts):
     assert not torch.equal(*pictures)
 
 
-def test_plans_and_loras_stay_beside_priors(run, parts):
+def test_plans_and_loras_are_preserved_with_priors(run, parts):
     import comfy.sd
 
     name = "diffusion_model.blocks.video.0.feed_forward.0"
@@ -75,13 +75,13 @@ def test_plans_and_loras_stay_beside_priors(run, parts):
     assert difference(clips[0], sampled(run, parts, None, plan=plan, model=both)) > 1e-3
 
 
-def test_a_prior_for_a_model_that_reads_none_is_refused(run, parts):
+def test_a_prior_for_a_model_without_prior_layers_is_rejected(run, parts):
     prior = run("DuetPriorSampler", parts.net, PROMPT, 1, 1.0)[0]
     with pytest.raises(ValueError, match="MODEL of 'Duet Load Prior'"):
         sampled(run, parts, prior, model=parts.base)
 
 
-def test_the_timeline_of_a_take_is_drawn(run, loaded):
+def test_the_timeline_of_a_clip_is_plotted(run, loaded):
     latent = run("DuetEmptyLatent", loaded[0], 64, 64, 2.0, 0, 1)[0]
     images, audio, fps = run("DuetDecode", latent, loaded[2], loaded[3], False)
     picture, score = run("DuetTimelinePlot", images[0], audio[0], fps, "a title", "pocket world")

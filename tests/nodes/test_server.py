@@ -1,4 +1,4 @@
-"""The real server: the example graph runs, its mp4 is whole, and the browser shows the graph. Slow; needs COMFYUI_PATH."""
+"""The real server: the example graph runs, its mp4 is complete, and the browser shows the graph. Slow; needs COMFYUI_PATH."""
 
 import json
 import os
@@ -51,7 +51,7 @@ def wait(condition, seconds):
 
 @pytest.fixture(scope="module")
 def server(comfy, tmp_path_factory):
-    """A server of its own with nothing but this pack and tiny JavisDiT files: its address and its output folder."""
+    """A separate server with only this pack and tiny JavisDiT files: its address and its output folder."""
     from pathlib import Path
 
     sys.path.insert(0, os.path.dirname(__file__))
@@ -100,7 +100,7 @@ def server(comfy, tmp_path_factory):
         ("sync_lab", 2),
     ],
 )
-def test_an_example_runs_and_its_clips_are_whole(server, root, name, clips):
+def test_an_example_runs_and_its_clips_are_complete(server, root, name, clips):
     address, output = server
     before = set(output.rglob("*.mp4"))
     graph = json.loads((root / "workflows" / "api" / f"{name}.json").read_text())
@@ -115,7 +115,7 @@ def test_an_example_runs_and_its_clips_are_whole(server, root, name, clips):
         assert abs(clip.waveform.shape[1] / clip.sample_rate - 2.0) <= 1024 / 16_000
 
 
-def test_the_priors_example_draws_four_timelines_under_each_other(server, root):
+def test_the_prior_example_stacks_four_timelines(server, root):
     address, _ = server
     graph = json.loads((root / "workflows" / "api" / "prior_variations.json").read_text())
     for node in graph.values():
@@ -130,7 +130,7 @@ def test_the_priors_example_draws_four_timelines_under_each_other(server, root):
     assert height > 1.5 * width
 
 
-def test_any_clip_is_measured_and_put_right(server, root):
+def test_any_clip_is_measured_and_corrected(server, root):
     address, output = server
     scene = irregular(make_scene(41, 6, stratum="single", seconds=8.0))
     frames, waveform = render([scene], ClipShape(seconds=8.0))
@@ -156,7 +156,7 @@ SMALLER = {"DuetEmptyLatent": {"width": 70, "height": 48, "seconds": 0.7}, "Duet
     ("name", "shape", "rate"),
     [("javisdit_v01_prior", (17, 48, 64, 3), 24.0), ("javisdit_v10", (17, 48, 80, 3), 16.0)],
 )
-def test_a_javisdit_example_runs_from_official_layouts_to_a_whole_clip(server, root, name, shape, rate):
+def test_a_javisdit_example_runs_from_official_layouts_to_a_complete_clip(server, root, name, shape, rate):
     address, output = server
     before = set(output.rglob("*.mp4"))
     graph = json.loads((root / "workflows" / "api" / f"{name}.json").read_text())
@@ -184,7 +184,7 @@ def test_an_example_for_a_host_model_lacks_only_its_files(server, root, name):
     assert {e["type"] for node in found for e in node["errors"]} == {"value_not_in_list"}
 
 
-def test_an_empty_prompt_is_refused_before_anything_runs(server, root):
+def test_an_empty_prompt_is_rejected_before_anything_runs(server, root):
     address, _ = server
     graph = json.loads((root / "workflows" / "api" / "text_to_av.json").read_text())
     graph["2"]["inputs"]["video"] = " "
@@ -239,7 +239,7 @@ def pointer(page):
     return at
 
 
-def test_an_event_dragged_in_the_lanes_is_dragged_in_the_text_and_in_the_clip(server):
+def test_dragging_an_event_in_the_lanes_changes_the_text_and_the_clip(server):
     address, output = server
     playwright = pytest.importorskip(
         "playwright.sync_api", reason="playwright is not installed: the browser was not opened"

@@ -37,7 +37,7 @@ def sweep(run, loaded, guider, empty, **changes):
     return run("DuetSeedSweep", guider, empty, loaded[2], loaded[3], **settings)
 
 
-def test_the_best_seeds_come_out_as_they_would_alone(run, loaded, guider, empty, output):
+def test_the_best_takes_equal_their_seeds_sampled_alone(run, loaded, guider, empty, output):
     latent, best, picture, takes, report = sweep(run, loaded, guider, empty)
     assert latent["samples"].unbind()[0].shape[0] == 2
     assert best == takes.takes[0].seed
@@ -51,13 +51,13 @@ def test_the_best_seeds_come_out_as_they_would_alone(run, loaded, guider, empty,
     assert len(images) == 2
 
 
-def test_a_sweep_is_of_one_clip(run, loaded, guider, output):
+def test_a_sweep_requires_batch_size_one(run, loaded, guider, output):
     two = run("DuetEmptyLatent", loaded[0], 64, 64, 2.0, 16, 2)[0]
     with pytest.raises(ValueError, match="batch size 2; a sweep needs 1"):
         sweep(run, loaded, guider, two)
 
 
-def test_a_cancelled_sweep_keeps_what_is_done(comfy, run, loaded, guider, empty, output, monkeypatch):
+def test_a_cancelled_sweep_keeps_finished_takes(comfy, run, loaded, guider, empty, output, monkeypatch):
     import comfy.model_management as management
 
     from duet_av.nodes.host import takes as host
@@ -81,7 +81,7 @@ def test_a_cancelled_sweep_keeps_what_is_done(comfy, run, loaded, guider, empty,
     assert {t.seed for t in takes.takes} == {5, 6, 7}
 
 
-def test_another_clip_or_prompt_is_another_sweep(run, loaded, guider, empty, output):
+def test_another_clip_or_prompt_starts_another_sweep(run, loaded, guider, empty, output):
     from duet_av.nodes.host.takes import sweep_folder
 
     graph = {
@@ -96,7 +96,7 @@ def test_another_clip_or_prompt_is_another_sweep(run, loaded, guider, empty, out
     assert len({own, sweep_folder(other, "1", empty, guider), sweep_folder(graph, "1", given, guider)}) == 3
 
 
-def test_sweeps_and_videos_are_compared_and_written_down(comfy, run, loaded, guider, empty, output):
+def test_sweeps_and_videos_are_compared_and_saved_as_csv(comfy, run, loaded, guider, empty, output):
     latent, _, _, takes, _ = sweep(run, loaded, guider, empty, score=ANY)
     images, sounds, fps = run("DuetDecode", latent, loaded[2], loaded[3], False)
     mux = comfy.pack["DuetMux"]
