@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from comfy_api.latest import io
 
@@ -9,6 +11,27 @@ from ..pipelines.core.keep import KEEPS, OUTSIDE, RANGE
 from . import inputs
 from .host.footage import clip_seconds, mask_of, notice, put_pictures, put_sound
 from .types import CATEGORY
+
+
+def _footage() -> list[Any]:
+    """The optional footage inputs."""
+    return [
+        io.Video.Input(
+            "video",
+            optional=True,
+            tooltip="A clip. Its frames are encoded, and its audio too unless the audio input is connected.",
+        ),
+        io.Image.Input(
+            "images",
+            optional=True,
+            tooltip="Used instead of a video: one image (first frame), two (first and last frame), or all frames.",
+        ),
+        io.Audio.Input(
+            "audio",
+            optional=True,
+            tooltip="Audio at any sample rate, mono or stereo. It replaces the audio of the video.",
+        ),
+    ]
 
 
 class DuetEncodeAV(io.ComfyNode):
@@ -31,21 +54,7 @@ class DuetEncodeAV(io.ComfyNode):
                 ),
                 io.Vae.Input("video_vae", tooltip="The video VAE of the model, e.g. from 'Duet Load AV'."),
                 io.Vae.Input("audio_vae", tooltip="The audio VAE of the model, e.g. from 'Duet Load AV'."),
-                io.Video.Input(
-                    "video",
-                    optional=True,
-                    tooltip="A clip. Its frames are encoded, and its audio too unless the audio input is connected.",
-                ),
-                io.Image.Input(
-                    "images",
-                    optional=True,
-                    tooltip="Used instead of a video: one image (first frame), two (first and last frame), or all frames.",
-                ),
-                io.Audio.Input(
-                    "audio",
-                    optional=True,
-                    tooltip="Audio at any sample rate, mono or stereo. It replaces the audio of the video.",
-                ),
+                *_footage(),
                 inputs.fps(),
                 io.Boolean.Input(
                     "anyway",

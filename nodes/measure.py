@@ -95,7 +95,7 @@ class DuetShiftAudio(io.ComfyNode):
 
 
 class DuetTimelinePlot(io.ComfyNode):
-    """Draws a clip's frames, spectrogram and events on one axis."""
+    """Plots a clip's frames, spectrogram and events on one time axis."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -103,8 +103,8 @@ class DuetTimelinePlot(io.ComfyNode):
             node_id="DuetTimelinePlot",
             display_name="Duet Timeline Plot",
             category=CATEGORY,
-            description="Draws a clip's frames, its sound and the events of both streams on one axis of seconds, beside those "
-            "of a plan; or how late the sound is from second to second.",
+            description="Plots the frames, audio and events of a clip on one time axis, together with the events of a plan if one is "
+            "connected; or plots the audio delay over time.",
             search_aliases=["timeline", "spectrogram", "sync"],
             inputs=[
                 io.Image.Input("images", tooltip="The frames of the clip, e.g. from 'Duet Decode'."),

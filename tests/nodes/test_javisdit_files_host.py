@@ -67,10 +67,10 @@ def test_the_loader_reports_licences(run, javis_folder):
 
 def test_the_hosts_own_nodes_encode_and_decode_with_both_codecs(comfy, run, javis_folder):
     video_vae, audio_vae = run("DuetLoadAV", FIRST, *AUTO)[2:4]
-    images = torch.rand(17, HEIGHT, 64, 3)
+    images = torch.rand(17, 48, 64, 3)
     (latent,) = comfy.core.VAEEncode().encode(video_vae, images)
     assert latent["samples"].shape == (1, 4, 5, 6, 8)
-    assert comfy.core.VAEDecode().decode(video_vae, latent)[0].shape == (17, HEIGHT, 64, 3)
+    assert comfy.core.VAEDecode().decode(video_vae, latent)[0].shape == (17, 48, 64, 3)
     (still,) = comfy.core.VAEEncode().encode(video_vae, images[:1])
     assert still["samples"].shape == (1, 4, 1, 6, 8)
     encoded = comfy.audio.VAEEncodeAudio.execute(
