@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 
 from ..core.files import atomic_output, check_output_path
-from .generate import EXAMPLE, report_unknown
+from .generate import report_unknown
+from .options import EXAMPLE
 
 
 def add(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,8 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from .generate import add_sampling, provenance_of, report_unknown, request_of
+from .generate import provenance_of, report_unknown, request_of
+from .options import add_sampling
 
 BY = {"events": 1, "motion": 0}  # which of ``sweep.SCORES``
 

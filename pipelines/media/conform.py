@@ -1,4 +1,4 @@
-"""Footage of any rate and size at a clip's own: frames cropped to the middle, sound resampled and mixed to stereo."""
+"""Conform media files to a clip's rates and size: frames cropped to the centre and scaled, audio resampled and mixed to stereo."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .sound import fit_sound
 
 @runtime_checkable
 class FrameSize(Protocol):
-    """What frames are brought to."""
+    """Target height, width and frame rate of frames."""
 
     @property
     def height(self) -> int: ...
@@ -31,8 +31,8 @@ class FrameSize(Protocol):
 
 
 def conform_frames(pictures: Sequence[Tensor], times: Tensor, shape: FrameSize) -> Float[Tensor, "f h w 3"]:
-    """Pictures [h, w, 3] in bytes, shown at ``times``, at ``shape``'s size and rate. Every frame is the last one shown at its time, so
-    that variable rates keep their timing."""
+    """Frames at ``shape``'s constant rate, in 0..1, from ``pictures`` [h, w, 3] in bytes that are shown from ``times`` (seconds) on. Each
+    frame is the picture shown at its time, so the timing of variable frame rates is preserved."""
     times = times.double()
     last = float(times[-1] - times[0]) + (float(times.diff().median()) if len(times) > 1 else 0.0)
     wanted = times[0] + torch.arange(max(1, round(last * shape.fps)), dtype=torch.float64) / shape.fps
@@ -41,7 +41,7 @@ def conform_frames(pictures: Sequence[Tensor], times: Tensor, shape: FrameSize) 
 
 
 def fit_picture(picture: Tensor, shape: FrameSize) -> Tensor:
-    """The middle of ``picture`` [h, w, 3] in ``shape``'s proportions and size, in bytes."""
+    """The centre of ``picture`` [h, w, 3], cropped to ``shape``'s aspect ratio and scaled to its size, in bytes."""
     height, width = picture.shape[:2]
     scale = min(height / shape.height, width / shape.width)
     rows, columns = round(shape.height * scale), round(shape.width * scale)
@@ -52,17 +52,17 @@ def fit_picture(picture: Tensor, shape: FrameSize) -> Tensor:
 
 
 def read_streams(path: Path, shape: ClipShape) -> Streams[Tensor]:
-    """Frames [f, h, w, 3] and stereo sound [2, samples] of a media file, each as long as it is; None for a stream it lacks. Sound that
-    starts later than the picture gets silence before it.
+    """Frames [f, h, w, 3] and stereo waveform [2, samples] of a media file, each at its full length; None for a missing stream. Audio
+    that starts after the video is padded with silence, audio that starts before it is cut.
 
     Raises:
-        ValueError: not a readable media file, or a stream without a single frame.
+        ValueError: not a readable media file, or an empty stream.
     """
     resampler = av.AudioResampler(format="fltp", layout="stereo", rate=shape.sample_rate)
     pictures: list[Tensor] = []
-    shown: list[float] = []
+    times: list[float] = []
     sounds: list[Tensor] = []
-    heard_at: float | None = None
+    audio_start: float | None = None
     with open_media(path) as container:
         found = {name: streams for name in (VIDEO, AUDIO) if (streams := getattr(container.streams, name))}
         if not found:
@@ -70,32 +70,32 @@ def read_streams(path: Path, shape: ClipShape) -> Streams[Tensor]:
         for frame in container.decode(*(streams[0] for streams in found.values())):
             if isinstance(frame, av.VideoFrame):
                 pictures.append(fit_picture(torch.from_numpy(frame.to_ndarray(format="rgb24")), shape))
-                shown.append(frame.time or 0.0)
+                times.append(frame.time or 0.0)
             else:
-                heard_at = frame.time or 0.0 if heard_at is None else heard_at
+                audio_start = frame.time or 0.0 if audio_start is None else audio_start
                 sounds += [torch.from_numpy(f.to_ndarray()) for f in resampler.resample(frame)]
         if AUDIO in found:
             sounds += [torch.from_numpy(f.to_ndarray()) for f in resampler.resample(None)]
     for name, parts in ((VIDEO, pictures), (AUDIO, sounds)):
         if name in found and not parts:
-            raise ValueError(f"{path} holds no {'frame' if name == VIDEO else 'sound'}.")
+            raise ValueError(f"{path}: the {name} stream is empty.")
     sound = None
     if sounds:
-        late = round(((heard_at or 0.0) - (shown[0] if shown else 0.0)) * shape.sample_rate)
+        late = round(((audio_start or 0.0) - (times[0] if times else 0.0)) * shape.sample_rate)
         sound = torch.nn.functional.pad(torch.cat(sounds, dim=1), (max(0, late), 0))[:, max(0, -late) :]
-    frames = conform_frames(pictures, torch.tensor(shown, dtype=torch.float64), shape) if pictures else None
+    frames = conform_frames(pictures, torch.tensor(times, dtype=torch.float64), shape) if pictures else None
     return Streams(frames, sound)
 
 
 def read_conformed(path: Path, shape: ClipShape) -> Clip:
-    """A media file with both streams, all its frames and as much sound.
+    """All frames of a media file, and its audio cut or padded to their duration.
 
     Raises:
-        ValueError: not a readable media file, one without both streams, or without a single frame.
+        ValueError: not a readable media file, or a stream is missing or empty.
     """
     streams = read_streams(path, shape)
     if streams.video is None or streams.audio is None:
-        raise ValueError(f"{path} has no {VIDEO if streams.video is None else AUDIO} stream; both are needed.")
+        raise ValueError(f"{path} has no {VIDEO if streams.video is None else AUDIO} stream; both are required.")
     seconds = len(streams.video) / shape.fps
     sound = fit_sound(streams.audio, seconds=seconds, sample_rate=shape.sample_rate)
     return Clip(streams.video, float(shape.fps), sound, shape.sample_rate)

@@ -1,4 +1,4 @@
-"""Media files as PyAV opens them."""
+"""Opening media files with PyAV."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import av
 
 @contextmanager
 def open_media(path: Path) -> Iterator[av.container.InputContainer]:
-    """A media file to read from.
+    """Open a media file for reading.
 
     Raises:
-        ValueError: it cannot be read as one, at its beginning or later.
+        ValueError: the file cannot be read as a media file, when opened or later, while the context is active.
     """
     try:
         with av.open(str(path)) as container:

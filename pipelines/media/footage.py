@@ -1,4 +1,4 @@
-"""Footage as what a clip begins with: a picture to make the sound for, a sound to make the picture for, or a first frame."""
+"""Footage that a generated clip keeps: a video to generate audio for, audio to generate a video for, or a first frame."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ..core.streams import Clip
 from .conform import read_streams
 from .sound import read_sound
 
-SLACK = 0.1  # seconds by which footage may be too short; the rest is filled with its last frame or with silence
+SLACK = 0.1  # seconds by which footage may be too short; it is padded with its last frame or with silence
 
 
 @dataclass(frozen=True)
 class Footage:
-    """One file's stream, and what to keep of it: ``keep`` is 'video', 'audio' or 'first frame'."""
+    """One stream of a file. ``keep`` is 'video', 'audio' or 'first frame'."""
 
     keep: str
     frames: Float[Tensor, "f h w 3"] | None = None
@@ -28,7 +28,7 @@ class Footage:
     sample_rate: int = 0
 
     def over(self, clip: Clip) -> Clip:
-        """``clip`` with the kept stream as it was given instead of as the model's codec has it."""
+        """``clip`` with the kept stream replaced by the original footage instead of the codec's reconstruction of it."""
         if self.frames is not None and self.keep == VIDEO:
             return Clip(self.frames, clip.fps, clip.waveform, clip.sample_rate)
         if self.waveform is not None:
@@ -37,7 +37,7 @@ class Footage:
 
 
 def read_footage(path: Path, keep: str, shape: ClipShape, *, start: float = 0.0) -> Footage:
-    """``shape.duration`` seconds of ``path`` from ``start`` on, or its first frame.
+    """``shape.duration`` seconds of ``path`` starting at ``start`` seconds, or its first frame.
 
     Raises:
         ValueError: the file cannot be read, lacks the stream, or is too short.
@@ -51,8 +51,8 @@ def read_footage(path: Path, keep: str, shape: ClipShape, *, start: float = 0.0)
     lasts = stream.shape[1] / shape.sample_rate if keep == AUDIO else len(stream) / shape.fps
     if start < 0 or start + shape.duration > lasts + SLACK:
         raise ValueError(
-            f"{path} lasts {lasts:.2f} s, and {shape.duration:g} s from {start:g} s on are needed. Give a longer file, or ask for fewer "
-            "seconds."
+            f"{path} lasts {lasts:.2f} s, but {shape.duration:g} s starting at {start:g} s are required. Use a longer file or a shorter "
+            "clip."
         )
     if keep == AUDIO:
         waveform, rate = read_sound(path)

@@ -1,4 +1,4 @@
-"""Files: mp4 with picture and sound (PyAV)."""
+"""Reading and writing mp4 files with video and audio (PyAV)."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from ..core.streams import Clip
 from .containers import open_media
 from .sound import fit_sound, layout_of
 
-WATCHABLE = 512  # pixels of the shorter side that an mp4 is scaled up to
+WATCHABLE = 512  # target size of the shorter side in pixels, for small clips
 CRF = "14"
-AAC_BITS = 192_000
+AAC_BITS = 192_000  # bits per second
 
 
 def upscale(frames: Tensor) -> Tensor:
-    """Frames [t, h, w, 3] enlarged by a whole factor, pixels kept square, so that a small clip can be watched."""
+    """Frames [t, h, w, 3] enlarged by an integer factor, nearest neighbour, so that small clips are comfortable to watch."""
     factor = max(1, WATCHABLE // min(frames.shape[1:3]))
     return frames.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
 
 
 def write_mp4(path: Path, clip: Clip, *, metadata: dict[str, Any] | None = None) -> None:
-    """H.264 yuv420p and AAC at the clip's own rates; the file appears whole or not at all.
+    """Write a clip as H.264 (yuv420p) and AAC at its own rates. The file is written atomically.
 
-    The sound is cut or padded to the picture's length, so that they differ by less than one AAC frame. Each entry of
-    ``metadata`` is written into the container as JSON.
+    The audio is cut or padded to the duration of the video, so that the two differ by less than one AAC frame. Each entry
+    of ``metadata`` is written into the container as JSON.
 
     Raises:
-        ValueError: not a finite clip, or a folder that cannot be written to.
+        ValueError: values that are not finite, or a folder that cannot be written to.
         OSError: the disk is full.
     """
     if not (torch.isfinite(clip.frames).all() and torch.isfinite(clip.waveform).all()):
         raise ValueError(
-            "The clip holds values that are not finite numbers; it was not written. Sample it again with a lower guidance scale."
+            "The clip contains values that are not finite, so it was not written. Sample it again with a lower guidance scale."
         )
     with (
         atomic_output(path) as temporary,
@@ -73,15 +73,15 @@ def _write_streams(container: av.container.OutputContainer, clip: Clip) -> None:
 
 
 def read_mp4(path: Path) -> Clip:
-    """Frames and sound of a media file.
+    """Frames and waveform of a media file.
 
     Raises:
-        ValueError: not a readable media file, or one without both streams.
+        ValueError: not a readable media file, or a stream is missing.
     """
     with open_media(path) as container:
         if not container.streams.video or not container.streams.audio:
             raise ValueError(
-                f"{path} needs a video and an audio stream; it has {len(container.streams.video)} and {len(container.streams.audio)}."
+                f"{path} has {len(container.streams.video)} video and {len(container.streams.audio)} audio streams; both are required."
             )
         fps, rate = float(container.streams.video[0].average_rate), container.streams.audio[0].rate
         pictures: list[Tensor] = []

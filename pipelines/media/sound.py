@@ -1,4 +1,4 @@
-"""Waveforms: reading, resampling, channel layouts, fitting to a length."""
+"""Waveforms: reading, resampling, channel layouts, cutting and padding."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from torch import Tensor
 
 from .containers import open_media
 
+# Number of channels -> PyAV's name of the layout.
+LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+
 
 def resample(waveform: Float[Tensor, "channels samples"], *, rate: int, to: int) -> Float[Tensor, "2 resampled"]:
-    """``waveform`` in stereo at another rate.
+    """``waveform`` resampled from ``rate`` to ``to`` samples per second and mixed to stereo.
 
     Raises:
-        ValueError: more channels than eight.
+        ValueError: more than eight channels.
     """
     resampler = av.AudioResampler(format="fltp", layout="stereo", rate=to)
     sounds = waveform.float().cpu().contiguous().numpy()
@@ -27,10 +30,10 @@ def resample(waveform: Float[Tensor, "channels samples"], *, rate: int, to: int)
 
 
 def read_sound(path: Path) -> tuple[Float[Tensor, "channels samples"], int]:
-    """The sound of a media file at its own rate and channels.
+    """The waveform of a media file and its sample rate, with the file's own channels.
 
     Raises:
-        ValueError: not a readable media file, or one without sound.
+        ValueError: not a readable media file, or no audio.
     """
     resampler, sounds, rate = av.AudioResampler(format="fltp"), [], 0
     with open_media(path) as container:
@@ -40,37 +43,34 @@ def read_sound(path: Path) -> tuple[Float[Tensor, "channels samples"], int]:
         for frame in container.decode(audio=0):
             sounds += [torch.from_numpy(part.to_ndarray()) for part in resampler.resample(frame)]
     if not sounds:
-        raise ValueError(f"{path} holds no sound.")
+        raise ValueError(f"{path}: the audio stream is empty.")
     return torch.cat(sounds, dim=1), rate
-
-
-LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}  # of so many channels
 
 
 def fit_sound(
     waveform: Float[Tensor, "channels samples"], *, seconds: float, sample_rate: int
 ) -> Float[Tensor, "channels fitted"]:
-    """``waveform`` cut or padded with silence to ``seconds``, and scaled down if it would clip."""
+    """``waveform`` cut or padded with silence to ``seconds``, and scaled down if its peak exceeds 1."""
     wanted = round(seconds * sample_rate)
     fitted = torch.nn.functional.pad(waveform[:, :wanted].float(), (0, max(0, wanted - waveform.shape[1])))
     return fitted / fitted.abs().amax().clamp_min(1.0)
 
 
 def shift_sound(waveform: Float[Tensor, "*n samples"], *, samples: int) -> Float[Tensor, "*n samples"]:
-    """``waveform`` earlier by ``samples`` (later where negative), at the same length; silence takes the place of what is left out."""
+    """``waveform`` moved earlier by ``samples`` (later if negative), at the same length; the gap is filled with silence."""
     count = waveform.shape[-1]
     by = max(-count, min(count, samples))
     return torch.nn.functional.pad(waveform[..., max(0, by) : count + min(0, by)], (max(0, -by), max(0, by)))
 
 
 def layout_of(waveform: Float[Tensor, "channels samples"]) -> str:
-    """The layout of as many channels.
+    """PyAV's name of the channel layout.
 
     Raises:
-        ValueError: more than eight.
+        ValueError: more than eight channels.
     """
     if waveform.shape[0] not in LAYOUTS:
         raise ValueError(
-            f"The sound has {waveform.shape[0]} channels; at most {max(LAYOUTS)} are known. Mix it down first."
+            f"The audio has {waveform.shape[0]} channels; at most {max(LAYOUTS)} are supported. Mix it down first."
         )
     return LAYOUTS[waveform.shape[0]]

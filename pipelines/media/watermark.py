@@ -1,4 +1,4 @@
-"""A label in the corner of the picture, for those who choose to show that a clip was generated."""
+"""A visible text label in the corner of the video, e.g. to show that a clip was generated."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-SHARE = 0.055  # height of the letters, in heights of the picture
+SHARE = 0.055  # height of the letters as a share of the frame height
 LEAST_PIXELS = 8
 OPACITY = 0.75
 
 
 def add_label(frames: Float[Tensor, "t h w 3"], text: str) -> Float[Tensor, "t h w 3"]:
-    """``frames`` with ``text`` at the lower right, white on a dark band; of itself where ``text`` is empty.
+    """``frames`` with ``text`` at the lower right, white on a dark band; unchanged if ``text`` is empty.
 
     Raises:
-        ValueError: the picture is too small for the text to be read.
+        ValueError: the frame is too small for the text.
     """
     if not text:
         return frames
@@ -28,7 +28,7 @@ def add_label(frames: Float[Tensor, "t h w 3"], text: str) -> Float[Tensor, "t h
     wide, high = round(right - left) + 2 * margin, round(bottom - top) + 2 * margin
     if wide > width or high > height:
         raise ValueError(
-            f"The label {text!r} needs {wide} x {high} pixels, and the picture has {width} x {height}. Enlarge the picture, or write less."
+            f"The label {text!r} needs {wide} x {high} pixels, but the frame has {width} x {height}. Use larger frames or a shorter label."
         )
     band = Image.new("L", (wide, high), 0)
     ImageDraw.Draw(band).text((margin - left, margin - top), text, fill=255, font=font)

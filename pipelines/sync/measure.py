@@ -116,58 +116,89 @@ def signals_of(clip: Clip) -> Signals:
 
 
 def read_signals(path: Path, *, on_seconds: Callable[[float], object] = lambda _: None) -> Signals:
-    """The signals of a media file of any container, rate, size and length; frames are not kept, sound is (as 16-bit numbers).
+    """The signals of a media file of any container, rate, size and length. Frames are not kept; the audio is, as 16-bit numbers.
 
     Raises:
-        ValueError: not a readable media file, or one with neither picture nor sound.
+        ValueError: not a readable media file, or one with neither video nor audio.
     """
-    changes: list[Tensor] = []
-    times: list[float] = []
-    sounds: list[Tensor] = []
-    before: Tensor | None = None
-    last, rate, begun = 0.0, 0, None
+    video, audio = _VideoChanges(on_seconds), _AudioSamples()
     with open_media(path) as container:
         streams = [s[0] for s in (container.streams.video, container.streams.audio) if s]
         if not streams:
-            raise ValueError(f"{path} has neither a picture nor a sound.")
-        resampler = None
+            raise ValueError(f"{path} has neither a video nor an audio stream.")
         for frame in container.decode(*streams):
             if isinstance(frame, av.VideoFrame):
-                picture = _small(frame)
-                if before is not None and picture.shape == before.shape:
-                    changes.append(cell_changes(torch.stack([before, picture]))[1])
-                else:
-                    changes.append(torch.zeros(CELLS**2))
-                before = picture
-                times.append(frame.time if frame.time is not None else last)
-                last = times[-1]
-                on_seconds(last)
+                video.add(frame)
             elif isinstance(frame, av.AudioFrame):
-                resampler = resampler or av.AudioResampler(
-                    format="s16p", layout=frame.layout.name, rate=frame.sample_rate
-                )
-                rate, begun = frame.sample_rate, (frame.time or 0.0) if begun is None else begun
-                sounds += [torch.from_numpy(f.to_ndarray()) for f in resampler.resample(frame)]
-    if not times and not sounds:
+                audio.add(frame)
+    if not video.times and not audio.parts:
         raise ValueError(f"{path} holds no frame and no sound.")
-    shown = torch.tensor(times, dtype=torch.float64)
-    each = float(shown.diff().median()) if len(times) > 1 else 0.0
-    begin = times[0] if times else 0.0
-    waveform = torch.cat(sounds, dim=1) if sounds else None
-    sounds.clear()
-    waveform = None if waveform is None else waveform.float().div_(32768)
-    late = round(((begun or 0.0) - begin) * rate) if times else 0
-    if waveform is not None and late:  # the picture's clock is the clip's
+    times = torch.tensor(video.times, dtype=torch.float64)
+    each = float(times.diff().median()) if len(times) > 1 else 0.0
+    begin = video.times[0] if video.times else 0.0
+    waveform = audio.waveform()
+    late = round(((audio.begin or 0.0) - begin) * audio.rate) if video.times else 0
+    if waveform is not None and late:  # the video's clock is the clip's
         waveform = F.pad(waveform, (max(0, late), 0))[:, max(0, -late) :]
-    if len(changes) > 1:
-        changes[0] = changes[1]
     return Signals(
-        torch.stack(changes) if changes else None,
-        (shown - begin).float() if times else None,
-        float(shown[-1] - begin) + each if times else 0.0,
+        video.stacked(),
+        (times - begin).float() if video.times else None,
+        float(times[-1] - begin) + each if video.times else 0.0,
         waveform,
-        rate,
+        audio.rate,
     )
+
+
+class _VideoChanges:
+    """How much each frame differs from the one before it, cell by cell, with the time at which it is shown."""
+
+    def __init__(self, on_seconds: Callable[[float], object]) -> None:
+        self.changes: list[Tensor] = []
+        self.times: list[float] = []
+        self.before: Tensor | None = None
+        self.on_seconds = on_seconds
+
+    def add(self, frame: av.VideoFrame) -> None:
+        picture = _small(frame)
+        if self.before is not None and picture.shape == self.before.shape:
+            self.changes.append(cell_changes(torch.stack([self.before, picture]))[1])
+        else:
+            self.changes.append(torch.zeros(CELLS**2))
+        last = self.times[-1] if self.times else 0.0
+        self.before = picture
+        self.times.append(frame.time if frame.time is not None else last)
+        self.on_seconds(self.times[-1])
+
+    def stacked(self) -> Tensor | None:
+        """Changes of all frames; the first frame, which has none before it, takes those of the second."""
+        if len(self.changes) > 1:
+            self.changes[0] = self.changes[1]
+        return torch.stack(self.changes) if self.changes else None
+
+
+class _AudioSamples:
+    """The samples of an audio stream, with the time at which it begins."""
+
+    def __init__(self) -> None:
+        self.parts: list[Tensor] = []
+        self.resampler: av.AudioResampler | None = None
+        self.rate = 0
+        self.begin: float | None = None
+
+    def add(self, frame: av.AudioFrame) -> None:
+        if self.resampler is None:
+            self.resampler = av.AudioResampler(format="s16p", layout=frame.layout.name, rate=frame.sample_rate)
+            self.begin = frame.time or 0.0
+        self.rate = frame.sample_rate
+        self.parts += [torch.from_numpy(part.to_ndarray()) for part in self.resampler.resample(frame)]
+
+    def waveform(self) -> Tensor | None:
+        """All samples in -1..1; the parts are released, because a long stream is large."""
+        if not self.parts:
+            return None
+        whole = torch.cat(self.parts, dim=1)
+        self.parts.clear()
+        return whole.float().div_(32768)
 
 
 def _small(frame: av.VideoFrame) -> Float[Tensor, "h w 3"]:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from duet_av.pipelines.cli import main as cli
-from duet_av.pipelines.cli.generate import GUIDANCE_FORMS
+from duet_av.pipelines.cli.options import GUIDANCE_FORMS
 from duet_av.pipelines.core.weights import WEIGHTS, load_weights
 from duet_av.pipelines.guidance.strategy import DEFAULT, FORMS, UCG
 from duet_av.pipelines.media.mp4 import read_mp4

@@ -1,4 +1,4 @@
-"""The mp4: what is written is what was given, and nothing is left half-written."""
+"""mp4 files: round trips, interrupted writes, foreign files, and conforming to a clip's rates and size."""
 
 import math
 
@@ -21,7 +21,7 @@ def clip():
     return Clip(shade, 16.0, torch.stack([tone, tone]), 16_000)
 
 
-def test_the_file_plays_everywhere(clip, tmp_path):
+def test_mp4_uses_widely_supported_codecs(clip, tmp_path):
     write_mp4(tmp_path / "clip.mp4", clip)
     with av.open(str(tmp_path / "clip.mp4")) as container:
         video, audio = container.streams.video[0], container.streams.audio[0]
@@ -34,7 +34,7 @@ def test_the_file_plays_everywhere(clip, tmp_path):
         assert (video.width, video.height, video.frames) == (512, 512, 32)
 
 
-def test_pictures_and_sound_come_back(clip, tmp_path):
+def test_frames_and_waveform_survive_a_round_trip(clip, tmp_path):
     write_mp4(tmp_path / "clip.mp4", clip)
     back = read_mp4(tmp_path / "clip.mp4")
     assert (back.frames[:, ::8, ::8] - clip.frames).abs().mean() < 0.02
@@ -43,11 +43,11 @@ def test_pictures_and_sound_come_back(clip, tmp_path):
 
 
 @pytest.mark.parametrize("samples", [1_000, 32_000, 40_000])
-def test_sound_is_fitted_to_the_picture(samples):
+def test_audio_is_fitted_to_the_duration(samples):
     assert fit_sound(torch.ones(2, samples), seconds=2.0, sample_rate=16_000).shape == (2, 32_000)
 
 
-def test_loud_sound_is_scaled_down_and_quiet_sound_is_left():
+def test_only_audio_above_full_scale_is_scaled_down():
     loud, quiet = torch.tensor([[4.0, -2.0]]), torch.tensor([[0.5, -0.25]])
     assert torch.equal(fit_sound(loud, seconds=2.0, sample_rate=1), loud / 4)
     assert torch.equal(fit_sound(quiet, seconds=2.0, sample_rate=1), quiet)
@@ -58,7 +58,7 @@ def test_enlarging_keeps_pixels_square():
     assert upscale(torch.zeros(1, 1024, 1024, 3)).shape == (1, 1024, 1024, 3)
 
 
-def test_a_clip_that_is_not_finite_is_refused(clip, tmp_path):
+def test_clip_with_values_that_are_not_finite_is_refused(clip, tmp_path):
     broken = Clip(clip.frames * torch.nan, clip.fps, clip.waveform, clip.sample_rate)
     with pytest.raises(ValueError, match="not finite"):
         write_mp4(tmp_path / "clip.mp4", broken)
@@ -66,7 +66,7 @@ def test_a_clip_that_is_not_finite_is_refused(clip, tmp_path):
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, OSError(28, "No space left on device")])
-def test_an_interruption_leaves_the_finished_file_and_nothing_else(clip, tmp_path, monkeypatch, interruption):
+def test_interrupted_write_leaves_only_the_earlier_file(clip, tmp_path, monkeypatch, interruption):
     write_mp4(tmp_path / "clip.mp4", clip)
     before = (tmp_path / "clip.mp4").read_bytes()
 
@@ -81,14 +81,14 @@ def test_an_interruption_leaves_the_finished_file_and_nothing_else(clip, tmp_pat
 
 
 @pytest.mark.parametrize("content", [b"", b"not a film", b"\x00" * 4096])
-def test_foreign_media_get_a_clear_error(tmp_path, content):
+def test_files_that_are_not_media_are_refused(tmp_path, content):
     path = tmp_path / "film.mp4"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"film\.mp4 cannot be read"):
         read_mp4(path)
 
 
-def test_any_rate_and_size_is_conformed_with_its_timing(tmp_path):
+def test_conforming_preserves_the_timing_of_events(tmp_path):
     """A flash and a click at one second, at 30 fps, 44.1 kHz and 96 x 48, come out at one second."""
     frames, waveform = torch.zeros(60, 48, 96, 3), torch.zeros(2, 88_200)
     frames[30:33], waveform[:, 44_100:44_500] = 1.0, 0.8
@@ -101,7 +101,7 @@ def test_any_rate_and_size_is_conformed_with_its_timing(tmp_path):
     assert loud.argmax().item() * 400 / 16_000 == pytest.approx(1.0, abs=0.03)
 
 
-def test_a_file_without_sound_is_refused(tmp_path):
+def test_file_without_audio_is_refused(tmp_path):
     with av.open(str(tmp_path / "mute.mp4"), "w") as container:
         stream = container.add_stream("libx264", rate=16)
         stream.width = stream.height = 64

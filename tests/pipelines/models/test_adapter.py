@@ -330,7 +330,7 @@ def test_longer_clips_are_read_in_segments(codecs, scenes, latents, cache, monke
     whole.q.load_state_dict(half.q.state_dict())
     monkeypatch.setattr(MaskedAdapter, "masks", loudness)
     assert mask_quality(half, scenes, latents) == pytest.approx(mask_quality(whole, scenes, latents), rel=1e-4)
-    with pytest.raises(ValueError, match="3 latent frames do not divide clips of 8"):
+    with pytest.raises(ValueError, match="Clips of 8 latent frames cannot be split into segments of 3"):
         segments(latents, 3)
 
 

@@ -215,7 +215,7 @@ def test_a_changed_entry_is_told(tmp_path):
     with pytest.raises(ValueError, match="'duet' is not JSON"):
         read_provenance(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"no picture")
-    with pytest.raises(ValueError, match="cannot be read as a picture"):
+    with pytest.raises(ValueError, match="cannot be read as an image"):
         read_provenance(tmp_path / "b.png")
 
 
