@@ -165,7 +165,7 @@ class HostTwinStreamDiT(HostedNetwork, TwinStreamDiT):  # pyright: ignore[report
         routes = torch.ones_like(timestep)[:, None].expand(-1, 2) if route is None else route
         regenerate = Streams(video_noisy, audio_noisy)
         prepared = prepare(timestep, routes, regenerate, Conditions.unflatten(others))
-        x0 = TwinStreamDiT.forward(self, streams, text=text, **vars(prepared))
+        x0 = TwinStreamDiT.forward(self, streams, prepared.sigma, text, **prepared.options())
         # The host's flow models answer with the velocity at its one noise level.
         return streams.map(lambda z, clean: (z - clean) / timestep.view(-1, *[1] * (z.ndim - 1)), x0).present()
 

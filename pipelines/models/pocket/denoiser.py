@@ -50,12 +50,16 @@ def route_through_adapter(adapter: AdapterStreams, route: Flags) -> tuple[dict[s
 
 @dataclass(frozen=True)
 class Prepared:
-    """What one pass of the network needs beside latents and text, under the names of its arguments."""
+    """What one pass of the network needs beside latents and text."""
 
     sigma: Streams[Float[Tensor, "b n"]]
     route: Flags
     silent: Flags | None
     conditions: dict[str, Any]
+
+    def options(self) -> dict[str, Any]:
+        """The keyword arguments of the network: everything but the noise levels."""
+        return {"route": self.route, "silent": self.silent, "conditions": self.conditions}
 
 
 def prepare(
@@ -104,5 +108,5 @@ class PocketDenoiser:
             self.regenerate.map(lambda r: r.repeat(count, 1)),
             self.conditions.repeated(count, plan_shown=shown),
         )
-        x0 = self.network(stacked, text=text, **vars(prepared)).map(Tensor.float)
+        x0 = self.network(stacked, prepared.sigma, text, **prepared.options()).map(Tensor.float)
         return [x0.map(lambda z, i=i: z[i * batch : (i + 1) * batch]) for i in range(count)]
