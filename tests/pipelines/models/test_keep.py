@@ -72,8 +72,8 @@ def test_what_is_kept_is_not_made(keep, video, audio):
     ("keep", "start", "end", "message"),
     [
         ("sound", 0.0, 1.0, "keep is 'sound'; it must be one of video, audio"),
-        ("a range of seconds", 1.0, 1.0, "begin before it ends"),
-        ("a range of seconds", 0.0, 2.5, "lie in the clip, 0 to 2 s"),
+        ("a range of seconds", 1.0, 1.0, "start before it ends"),
+        ("a range of seconds", 0.0, 2.5, "lie within the clip, 0 to 2 s"),
         ("a range of seconds", 0.0, 2.0, "nothing is left to regenerate"),
     ],
 )
@@ -132,7 +132,7 @@ def test_a_sound_is_made_through_the_adapter(tmp_path, clip, scene, capsys):
     assert made["settings"]["kept"] == "in.mp4"
     capsys.readouterr()
     assert main(words) == 2
-    assert "Give --video or --audio too" in capsys.readouterr().err
+    assert "Use it with --video or --audio" in capsys.readouterr().err
 
 
 def test_the_given_sound_is_carried_as_it_was(tmp_path, clip, model):
@@ -163,7 +163,7 @@ def test_a_picture_is_the_first_frame(tmp_path, clip, model):
 
 def test_footage_that_is_too_short_or_lacks_the_stream_is_refused(tmp_path, clip):
     write_mp4(tmp_path / "a.mp4", clip)
-    with pytest.raises(ValueError, match=r"lasts 2\.\d+ s, and 2 s from 1 s on are needed"):
+    with pytest.raises(ValueError, match=r"lasts 2\.\d+ s, but 2 s starting at 1 s are required"):
         read_footage(tmp_path / "a.mp4", "video", SHAPE, start=1.0)
     Image.new("RGB", (80, 80)).save(tmp_path / "a.png")
     with pytest.raises(ValueError, match="has no audio stream to keep"):
@@ -212,7 +212,7 @@ def test_a_changed_entry_is_told(tmp_path):
     info = PngInfo()
     info.add_text("duet", "{half")
     Image.new("RGB", (4, 4)).save(tmp_path / "a.png", pnginfo=info)
-    with pytest.raises(ValueError, match="'duet' is not JSON"):
+    with pytest.raises(ValueError, match="'duet' is not valid JSON"):
         read_provenance(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"no picture")
     with pytest.raises(ValueError, match="cannot be read as an image"):
@@ -247,7 +247,7 @@ def test_a_label_is_shown_by_choice_alone():
     assert not changed[:, :100].any()
     assert changed[:, 110:, 128:].any()
     assert torch.equal(frames, torch.full((2, 128, 256, 3), 0.5))
-    with pytest.raises(ValueError, match=r"needs \d+ x \d+ pixels, and the picture has 32 x 32"):
+    with pytest.raises(ValueError, match=r"needs \d+ x \d+ pixels, but the frame has 32 x 32"):
         add_label(torch.zeros(1, 32, 32, 3), "AI generated")
 
 
