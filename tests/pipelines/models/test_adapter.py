@@ -174,7 +174,9 @@ def test_an_adapters_tokens_join_the_words_and_close_the_route(net, latents):
     given = condition(net, Streams(latents.video[:1], None), V2A, kind=OPEN)
     layers = AdapterLayers(AdapterLayersConfig(V2A, 24, 4, ""), network.config).eval()
     layers.install(network)
-    read = PocketDenoiser(network, Streams(text, text), Streams(text, text), conditions=Conditions(adapter=given.streams))
+    read = PocketDenoiser(
+        network, Streams(text, text), Streams(text, text), conditions=Conditions(adapter=given.streams)
+    )
     heard, hidden = read([both, apart], x, 0.7)
     assert torch.allclose(hidden.audio, alone.audio, atol=1e-5), (
         "in a branch that sees nothing of the other stream it keeps silent"
@@ -186,7 +188,9 @@ def test_an_adapters_tokens_join_the_words_and_close_the_route(net, latents):
     assert torch.allclose(again.audio, heard.audio, atol=1e-5), "the direct route is closed"
     assert not torch.allclose(plain.audio, base([both], other, 0.7)[0].audio, atol=1e-3)
     nothing = condition(net, Streams(latents.video[:1], None), V2A, strength=0.0)
-    muted = PocketDenoiser(network, Streams(text, text), Streams(text, text), conditions=Conditions(adapter=nothing.streams))
+    muted = PocketDenoiser(
+        network, Streams(text, text), Streams(text, text), conditions=Conditions(adapter=nothing.streams)
+    )
     assert torch.allclose(muted([both], x, 0.7)[0].audio, alone.audio, atol=1e-5)
 
 
