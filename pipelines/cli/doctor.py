@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
             print(f"{path}\n  " + describe(found).replace("\n", "\n  "))
         else:
             silent += 1
-            print(f"duet: {path} says nothing of where it comes from.", file=sys.stderr)
+            print(f"duet: {path}: no provenance metadata found.", file=sys.stderr)
     if silent:
         raise ValueError(
             f"{silent} of {len(arguments.files)} file(s) carry no provenance: not made with Duet, or written again by a program "
