@@ -154,7 +154,7 @@ class UCG(Strategy):
         return dict(zip(branches, zip(*columns, strict=True), strict=True))
 
 
-# Chosen on the development prompts; results in weights/bench/guidance.md.
+# Chosen on the development prompts; results in docs/results/guidance.md.
 DEFAULT = UCG("U2'", video=2.0, audio=2.0, a2v=5.0, v2a=5.0)
 
 
