@@ -29,7 +29,7 @@ class DuetLoadAdapter(io.ComfyNode):
             category=CATEGORY,
             description="Loads SAVA's masked adapter for the pocket model, which passes only the content shared by audio and "
             "video from one stream to the other. Its LoRA is applied to the MODEL, so the response to prompts changes slightly.",
-            search_aliases=["sava", "v2a", "a2v", "cascade"],
+            search_aliases=["sava", "v2a", "a2v", "video to audio", "audio to video", "foley", "cascade"],
             inputs=[
                 io.Model.Input("model", tooltip="The pocket model from 'Duet Load AV'."),
                 io.Float.Input(
@@ -118,7 +118,7 @@ class DuetMaskedAdapter(io.ComfyNode):
             category=CATEGORY,
             description="Selects the part of one stream that the other stream should follow: what in the video is audible, when "
             "and where, or when the audio is visible. The picture output shows the mask.",
-            search_aliases=["sava", "mask", "audible"],
+            search_aliases=["sava", "mask", "audible", "video to audio"],
             inputs=[
                 AdapterNetSocket.Input("adapter_net", tooltip="From 'Duet Load Adapter'."),
                 io.Latent.Input("latent", tooltip="Contains the existing stream, e.g. from 'Duet Encode AV'."),

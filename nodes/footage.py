@@ -12,6 +12,8 @@ from . import inputs
 from .host.footage import clip_seconds, mask_of, notice, put_pictures, put_sound
 from .types import CATEGORY
 
+V2A_TERMS = ["video to audio", "audio to video", "v2a", "a2v", "foley", "sfx", "sound effects", "dub"]
+
 
 def _footage() -> list[Any]:
     """The optional footage inputs."""
@@ -46,7 +48,7 @@ class DuetEncodeAV(io.ComfyNode):
             description="Encodes a video, images or audio into an empty audio-video latent, at the size and duration of that "
             "latent. One image becomes the first frame, two become the first and the last frame. For the pocket model, footage "
             "outside its training domain is rejected with an explanation.",
-            search_aliases=["vae encode", "video to audio", "audio to video", "image to video", "v2a", "a2v"],
+            search_aliases=[*V2A_TERMS, "vae encode", "image to video"],
             inputs=[
                 io.Latent.Input(
                     "latent",
@@ -122,7 +124,7 @@ class DuetFreezeStream(io.ComfyNode):
             description="Keeps the video (video-to-audio), the audio (audio-to-video), the first frame, the first and last "
             "frame, or a range of seconds in both streams, while the sampler generates the rest. Also works on LTX-2 and H3 "
             "latents.",
-            search_aliases=["v2a", "a2v", "i2v", "inpaint", "noise mask", "keep", "extend"],
+            search_aliases=[*V2A_TERMS, "i2v", "inpaint", "noise mask", "keep", "extend"],
             inputs=[
                 io.Latent.Input("latent", tooltip="From 'Duet Encode AV', or a latent that was sampled before."),
                 io.Combo.Input(

@@ -77,7 +77,7 @@ class DuetCrossModalGuidance(io.ComfyNode):
             description="Strengthens the link between audio and video under any sampler, with one extra pass per step in which "
             "the two streams do not see each other. The pocket model was trained for that pass. LTX-2, MiniMax H3 and JavisDiT "
             "were not, and we have not measured the effect on them. Works at CFG 1, and therefore with distilled models.",
-            search_aliases=["modality guidance", "ltx", "h3", "sync", "lip sync"],
+            search_aliases=["modality guidance", "ltx", "h3", "sync", "lip sync", "talking"],
             inputs=[
                 io.Model.Input(
                     "model", tooltip="A Duet MODEL, LTX-2 or MiniMax H3, sampled with an audio-video latent."

@@ -28,7 +28,7 @@ class DuetSyncMeter(io.ComfyNode):
             description="Measures the audio delay of any clip, second by second, together with loudness and AV-Align. No model is "
             "needed: it compares audio onsets with sudden motion and does not recognise objects. If the streams do not "
             "match better than by chance, it reports that there is no evidence.",
-            search_aliases=["synchrony", "offset", "lip sync", "av-align", "lufs"],
+            search_aliases=["synchrony", "offset", "lip sync", "talking", "av-align", "lufs"],
             is_output_node=True,
             inputs=[
                 io.Image.Input("images", tooltip="The frames of the clip, e.g. from 'Duet Decode'."),
@@ -70,7 +70,7 @@ class DuetShiftAudio(io.ComfyNode):
             category=CATEGORY,
             description="Shifts audio earlier or later without changing its duration, e.g. by the offset that 'Duet Sync Meter' "
             "measured.",
-            search_aliases=["offset", "delay", "sync"],
+            search_aliases=["offset", "delay", "sync", "lip sync", "dub"],
             inputs=[
                 io.Audio.Input("audio", tooltip="The audio to shift."),
                 io.Float.Input(

@@ -59,7 +59,7 @@ class DuetPlanner(io.ComfyNode):
             category=CATEGORY,
             description="Generates a timeline of what happens when and where from the prompt, and converts it to plan tokens "
             "for video and audio.",
-            search_aliases=["baton", "plan", "timeline"],
+            search_aliases=["baton", "va-planner", "plan", "timeline"],
             inputs=[
                 PlannerSocket.Input("planner", tooltip="From 'Duet Load Planner'."),
                 io.String.Input(
@@ -112,7 +112,7 @@ class DuetEditPlan(io.ComfyNode):
             description="Shows a plan as two lanes (seen and heard) in which events can be dragged, added, muted and removed. "
             "The text below holds the same events. It is saved in the workflow and overrides the incoming plan; if it is empty, "
             "the plan passes through unchanged.",
-            search_aliases=["timeline", "drag", "baton"],
+            search_aliases=["timeline", "drag", "baton", "va-planner"],
             is_output_node=True,
             inputs=[
                 PlannerSocket.Input("planner", tooltip="From 'Duet Load Planner'."),

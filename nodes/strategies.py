@@ -116,7 +116,7 @@ class DuetStrategyCrossModal(io.ComfyNode):
             "H3, JavisDiT). Cross-modal attention is switched off for comparison; the models were not trained for this, and we "
             "have not measured the effect. One pass per step, plus one if a text scale is not 1, plus one if a cross-modal "
             "scale is not 1. For distilled models leave the text scales at 1.",
-            ["modality guidance", "ltx", "h3", "sync", "cross modal"],
+            ["modality guidance", "ltx", "h3", "sync", "cross modal", "lip sync", "talking"],
             scales(3.0, 1.0, "1.5 to 3"),
         )
 

@@ -61,3 +61,41 @@ def test_every_schema_has_a_description_and_search_aliases(root, keyword):
     ]
     assert len(schemas) > 20
     assert [f"{name}.py:{call.lineno}" for name, call in schemas if keyword not in keywords(call)] == []
+
+
+FINDS = {
+    "foley": {"DuetEncodeAV", "DuetFreezeStream", "DuetLoadAdapter"},
+    "sfx": {"DuetEncodeAV", "DuetFreezeStream"},
+    "sound effects": {"DuetEncodeAV", "DuetFreezeStream"},
+    "video to audio": {"DuetEncodeAV", "DuetFreezeStream", "DuetLoadAdapter", "DuetMaskedAdapter"},
+    "dub": {"DuetEncodeAV", "DuetFreezeStream", "DuetShiftAudio"},
+    "talking": {"DuetCrossModalGuidance", "DuetStrategyCrossModal", "DuetSyncMeter"},
+    "lip sync": {"DuetCrossModalGuidance", "DuetStrategyCrossModal", "DuetSyncMeter", "DuetShiftAudio"},
+    "va-planner": {"DuetLoadPlanner", "DuetPlanner", "DuetEditPlan"},
+    "hist-sypo": {"DuetLoadPrior", "DuetPriorSampler", "DuetApplyConditions"},
+    "sava": {"DuetLoadAdapter", "DuetMaskedAdapter", "DuetApplyConditions"},
+    "ucg": {"DuetStrategyUCG"},
+}
+
+
+def aliases(tree):
+    """Node id -> search aliases: the list given as ``search_aliases`` or, for a strategy, to ``schema``."""
+    constants = {
+        n.targets[0].id: n.value for n in tree.body if isinstance(n, ast.Assign) and isinstance(n.value, ast.List)
+    }
+    found = {}
+    for node in (n for n in ast.walk(tree) if isinstance(n, ast.ClassDef)):
+        for call in calls(node):
+            lists = [k.value for k in call.keywords if k.arg == "search_aliases"]
+            lists += call.args[3:4] if getattr(call.func, "id", "") == "schema" else []
+            names = {n.id for value in lists for n in ast.walk(value) if isinstance(n, ast.Name)}
+            lists += [constants[name] for name in names & constants.keys()]
+            if lists:
+                found[node.name] = {n.value for value in lists for n in ast.walk(value) if isinstance(n, ast.Constant)}
+    return found
+
+
+@pytest.mark.parametrize("query", FINDS)
+def test_the_node_search_finds_nodes_by_common_terms(root, query):
+    found = {node for tree in modules(root).values() for node, words in aliases(tree).items() if query in words}
+    assert found == FINDS[query]
