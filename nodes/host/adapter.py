@@ -11,8 +11,9 @@ from ...pipelines.core.conditions import A2V, SOURCES, V2A, WAYS, AdapterConditi
 from ...pipelines.core.streams import Streams
 from ...pipelines.core.weights import load_weights
 from ...pipelines.models.adapter.condition import condition
-from ...pipelines.models.adapter.load import layers_file, load_adapter
+from ...pipelines.models.adapter.load import load_adapter
 from ...pipelines.models.adapter.net import MaskedAdapter
+from ...pipelines.models.pocket.load import ADD_ONS
 from ...pipelines.models.pocket.lora import LORA
 from .latent import unnest
 from .model import with_add_on
@@ -28,8 +29,8 @@ def load_masked_adapter(
         model = with_add_on(model, f"pocket-adapter-{way}")
     keys = comfy.lora.model_lora_keys_unet(model.model, {})
     for way in WAYS:
-        path = layers_file(way)
-        tensors = load_weights(path, path.stem).tensors
+        kind = f"pocket-adapter-{way}"
+        tensors = load_weights(ADD_ONS[kind], kind).tensors
         lora = {name: value for name, value in tensors.items() if name.startswith(LORA)}
         model.add_patches(comfy.lora.load_lora(lora, keys), strength)
     return model, load_adapter()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +17,19 @@ import comfy.utils
 import torch
 from torch import Tensor, nn
 
-from ...pipelines.core.conditions import WAYS, AdapterCondition, Conditions, Plan, Prior, batch_prior
+from ...pipelines.core.conditions import AdapterCondition, Conditions, Plan, Prior, batch_prior
 from ...pipelines.core.sizes import VIDEO_STRIDE, ClipShape, ClipSpec
 from ...pipelines.core.streams import Streams
 from ...pipelines.core.weights import WeightsFile, fill
 from ...pipelines.guidance.sampling import SHIFT, flow_sigmas
-from ...pipelines.models.adapter.load import layers_file, load_adapter_layers
-from ...pipelines.models.addons.adapter import AdapterLayers
 from ...pipelines.models.addons.plan import PlanLayers
 from ...pipelines.models.addons.prior import PriorLayers
-from ...pipelines.models.planner.load import load_plan_layers
+from ...pipelines.models.pocket.add_ons import LAYERS, load_layers
 from ...pipelines.models.pocket.denoiser import prepare
 from ...pipelines.models.pocket.generate import check_clock, latent_sizes
 from ...pipelines.models.pocket.load import configured
 from ...pipelines.models.pocket.network import PocketConfig, TwinStreamDiT
 from ...pipelines.models.pocket.video_codec import VideoCodec
-from ...pipelines.models.prior.load import load_prior_layers
 from ..types import ADAPTER, AUDIO_TEXT, PLAN, PRIOR
 
 ROUTE = "duet_route"  # [b, 2] on a condition: what a2v and v2a are, as ``route_of`` says it
@@ -257,18 +253,6 @@ def build_pocket(file: WeightsFile, codec: VideoCodec) -> comfy.model_patcher.Mo
     return patcher
 
 
-def _phi(way: str, network: PocketConfig, base: str, *, operations: Any) -> AdapterLayers:
-    """An adapter's layers without its LoRA, which is the host's to apply."""
-    return load_adapter_layers(network, base, layers_file(way), operations=operations)[0]
-
-
-LAYERS = {
-    "pocket-plan": load_plan_layers,
-    "pocket-prior-layers": load_prior_layers,
-    **{f"pocket-adapter-{way}": partial(_phi, way) for way in WAYS},
-}  # in the order in which they run
-
-
 def with_add_on(model: comfy.model_patcher.ModelPatcher, kind: str) -> comfy.model_patcher.ModelPatcher:
     """A MODEL like ``model``, its LoRAs, options and add-ons included, on a network of its own that has the layers ``kind`` too.
 
@@ -281,8 +265,8 @@ def with_add_on(model: comfy.model_patcher.ModelPatcher, kind: str) -> comfy.mod
     patched = build_pocket(base.file, base.codec)
     network = patched.model.diffusion_model
     patched.model.kinds = [name for name in LAYERS if name in (*base.kinds, kind)]
-    for name in patched.model.kinds:
-        layers = LAYERS[name](network.config, base.file.sha256, operations=network.operations)
+    for name in patched.model.kinds:  # without an adapter's LoRA, which the host applies as a patch
+        layers = load_layers(name, network.config, base.file.sha256, operations=network.operations).layers
         layers.to(device=next(network.parameters()).device, dtype=network.dtype).install(network)
     own = model.clone()
     own.model = patched.model

@@ -15,10 +15,10 @@ from .families import FOLDERS, licences, resolve
 LOADER = "DuetLoadAV"
 WORDS = ("video", "audio", "prompt", "text", "negative", "value")  # inputs that may contain a prompt
 SEEDS = ("seed", "noise_seed")
-ADDED = {  # files of the pocket model that these loaders use without a file input
-    "DuetLoadPlanner": ("pocket-plan", "pocket-planner"),
-    "DuetLoadPrior": ("pocket-prior", "pocket-prior-layers"),
-    "DuetLoadAdapter": ("pocket-adapter", "pocket-adapter-v2a", "pocket-adapter-a2v"),
+CONDITIONS = {  # loaders that use files of the pocket model without a file input -> the condition whose files they use
+    "DuetLoadPlanner": "plan",
+    "DuetLoadPrior": "prior",
+    "DuetLoadAdapter": "adapter",
 }
 Graph = dict[str, dict[str, Any]]
 
@@ -48,8 +48,8 @@ def of_graph(graph: Graph, node: str) -> Provenance:
             out["model"] = family.removeprefix("the ")
             weights |= {path.name: file_hash(path) if path.is_file() else "a folder" for path in paths.values()}
             terms += licences(family, paths, values)
-        elif kind in ADDED:
-            added += ADDED[kind]
+        elif kind in CONDITIONS:
+            added += pocket.CONDITION_FILES[CONDITIONS[kind]]
         elif "Load" in kind:
             others |= {f"{kind} {key}": value for key, value in values.items() if isinstance(value, str)}
         prompts += [values[key] for key in WORDS if isinstance(values.get(key), str) and values[key].strip()]

@@ -17,11 +17,9 @@ from ..core.sizes import ClipShape
 from ..core.statistics import SYNC, Interval, mean_interval, normalised, normalised_difference
 from ..guidance.sampling import flow_sigmas
 from ..guidance.strategy import Strategy, passes_per_step
-from ..models.adapter.load import with_adapter
-from ..models.planner.load import with_plan_layers
+from ..models.pocket.add_ons import with_add_on
 from ..models.pocket.generate import DEFAULT_STEPS, Request, generate
 from ..models.pocket.load import PocketModel
-from ..models.prior.load import with_prior_layers
 from ..sync.events import Events, f1
 from ..world.truth import true_events
 from .plan_scores import plan_scores
@@ -186,9 +184,8 @@ def _start_worker() -> None:
     global _worker
     torch.set_num_threads(1)
     model = PocketModel.load()
-    for install in (with_plan_layers, with_prior_layers):
-        install(model.network)
-    _worker = model, Probes.load()
+    network = with_add_on(with_add_on(model.network, "plan"), "prior")
+    _worker = replace(model, network=network), Probes.load()
 
 
 def _work(task: Task) -> list[Record]:
@@ -203,7 +200,7 @@ def _work(task: Task) -> list[Record]:
 def _adapted() -> PocketModel:
     """The worker's model with the adapter, whose LoRA would change what the others measure."""
     assert _worker is not None
-    return replace(_worker[0], network=with_adapter(_worker[0].network))
+    return replace(_worker[0], network=with_add_on(_worker[0].network, "adapter"))
 
 
 def run_tasks(tasks: Sequence[Task], *, jobs: int, on_chunk: Callable[[int], object]) -> Iterator[list[Record]]:

@@ -13,18 +13,14 @@ from matplotlib.figure import Figure
 from ..core.files import atomic_output
 from ..core.statistics import Interval, holm
 from ..core.weights import WEIGHTS, load_weights
-from ..models.pocket.load import ADD_ONS, FILES
+from ..models.pocket.load import ADD_ONS, CONDITION_FILES, FILES
 from .readings import AUDIO_PROBE, VIDEO_PROBE
 from .runner import Rows
 
 TABLES = WEIGHTS / "bench"
 PAGES = WEIGHTS.parent / "docs" / "results"  # pages of the tables of record
 MEASURED_WITH = {**FILES, "audio-probe": AUDIO_PROBE, "video-probe": VIDEO_PROBE}
-ADDED = {
-    "plan": ("pocket-plan", "pocket-planner"),
-    "prior": ("pocket-plan", "pocket-planner", "pocket-prior", "pocket-prior-layers"),
-    "adapter": ("pocket-adapter", "pocket-adapter-v2a", "pocket-adapter-a2v"),
-}  # add-ons measured by a suite, beside the base
+CONDITIONS = {"plan": ("plan",), "prior": ("plan", "prior"), "adapter": ("adapter",)}  # suite -> conditions it measures
 ALONE = {
     "adapter-identifiability": (),
     "javisbench": (),
@@ -36,7 +32,8 @@ def measured_with(suite: str) -> dict[str, Path]:
     """The weights files that a suite's results depend on."""
     if suite in ALONE:
         return {name: MEASURED_WITH[name] for name in ALONE[suite]}
-    return {**MEASURED_WITH, **{name: ADD_ONS[name] for name in ADDED.get(suite, ())}}
+    kinds = (kind for condition in CONDITIONS.get(suite, ()) for kind in CONDITION_FILES[condition])
+    return {**MEASURED_WITH, **{kind: ADD_ONS[kind] for kind in kinds}}
 
 
 @dataclass(frozen=True)

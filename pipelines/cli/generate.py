@@ -55,9 +55,9 @@ def run(arguments: argparse.Namespace) -> None:
     model, probes = PocketModel.load(), Probes.load()
     report_unknown(model.text.tokenizer, [*prompts, *(request.audio or ()), arguments.negative])
     if timeline is not None:
-        request = _planned(model, request, timeline)
+        model, request = _planned(model, request, timeline)
     if arguments.prior_seed is not None:
-        request = _laid_out(model, request, arguments.prior_seed, arguments.prior_temperature)
+        model, request = _laid_out(model, request, arguments.prior_seed, arguments.prior_temperature)
     if footage is not None:
         keep = encode_footage(model, footage, request.shape, len(prompts), anyway=arguments.anyway)
         request = replace(request, keep=keep)
@@ -121,24 +121,26 @@ def _numbered(path: Path, count: int) -> list[Path]:
     return [path] if count == 1 else [path.with_stem(f"{path.stem}-{k}") for k in range(count)]
 
 
-def _planned(model: PocketModel, request: Request, timeline: Timeline) -> Request:
-    """``request`` with a plan for each prompt, and the layers that read it in ``model``."""
-    from ..models.planner.load import load_planner, with_plan_layers
+def _planned(model: PocketModel, request: Request, timeline: Timeline) -> tuple[PocketModel, Request]:
+    """``request`` with a plan for each prompt, and a model that reads it."""
+    from ..models.planner.load import load_planner
     from ..models.planner.request import plan_request
+    from ..models.pocket.add_ons import with_add_on
 
     planner = load_planner()
     if request.shape.seconds != planner.config.seconds:
         raise ValueError(
             f"--seconds is {request.shape.seconds:g}; the planner knows clips of {planner.config.seconds:g} s alone."
         )
-    with_plan_layers(model.network)
-    return replace(request, plan=plan_request(planner, request.prompts, request.audio, timeline))
+    plan = plan_request(planner, request.prompts, request.audio, timeline)
+    return replace(model, network=with_add_on(model.network, "plan")), replace(request, plan=plan)
 
 
-def _laid_out(model: PocketModel, request: Request, seed: int, temperature: float) -> Request:
-    """``request`` with a draw of the prior for each prompt, and the layers that read it in ``model``."""
+def _laid_out(model: PocketModel, request: Request, seed: int, temperature: float) -> tuple[PocketModel, Request]:
+    """``request`` with a draw of the prior for each prompt, and a model that reads it."""
     from ..core.conditions import batch_prior
-    from ..models.prior.load import load_prior_net, with_prior_layers
+    from ..models.pocket.add_ons import with_add_on
+    from ..models.prior.load import load_prior_net
 
     if not 0 <= temperature <= 10:
         raise ValueError(f"--prior-temperature is {temperature}; it must be from 0 to 10.")
@@ -149,21 +151,21 @@ def _laid_out(model: PocketModel, request: Request, seed: int, temperature: floa
         raise ValueError(
             f"--seconds is {request.shape.seconds:g}; the prior knows clips of {net.config.clip.seconds:g} s alone."
         )
-    with_prior_layers(model.network)
     draws = [net.sample([p], seed=seed + k, temperature=temperature) for k, p in enumerate(request.prompts)]
-    return replace(request, prior=batch_prior(draws))
+    return replace(model, network=with_add_on(model.network, "prior")), replace(request, prior=batch_prior(draws))
 
 
 def _through_adapter(model: PocketModel, request: Request, way: str) -> tuple[PocketModel, Request]:
     """``request`` with what the adapter lets through of the given stream, and a model that reads it."""
     from ..core.conditions import SOURCES
     from ..models.adapter.condition import condition
-    from ..models.adapter.load import load_adapter, with_adapter
+    from ..models.adapter.load import load_adapter
+    from ..models.pocket.add_ons import with_add_on
 
     assert request.keep is not None
     source = SOURCES[way]
     given = condition(load_adapter(), request.keep.latents.only(source), way)
-    return replace(model, network=with_adapter(model.network)), replace(request, adapter=given.streams)
+    return replace(model, network=with_add_on(model.network, "adapter")), replace(request, adapter=given.streams)
 
 
 def report_unknown(tokenizer: WordTokenizer, texts: Sequence[str]) -> None:
@@ -197,10 +199,10 @@ def provenance_of(
 ) -> dict[str, object]:
     """What clip ``k`` carries in its file."""
     from ..core.weights import KEY
-    from ..models.pocket.load import ADD_ON_PARTS
+    from ..models.pocket.load import CONDITION_FILES
     from ..models.pocket.provenance import pocket_provenance
 
-    add_ons = [name for part, names in ADD_ON_PARTS.items() if getattr(request, part) is not None for name in names]
+    add_ons = [kind for name, kinds in CONDITION_FILES.items() if getattr(request, name) is not None for kind in kinds]
     made = pocket_provenance(
         prompts=[request.prompts[k], *((request.audio or [])[k : k + 1])],
         seed=request.seed + k,

@@ -11,9 +11,10 @@ from duet_av.pipelines.core.streams import Streams
 from duet_av.pipelines.core.weights import load_weights
 from duet_av.pipelines.guidance.strategy import PerStreamCFG
 from duet_av.pipelines.models.adapter.condition import condition
-from duet_av.pipelines.models.adapter.load import layers_file, load_adapter, with_adapter
+from duet_av.pipelines.models.adapter.load import load_adapter
+from duet_av.pipelines.models.pocket.add_ons import with_add_on
 from duet_av.pipelines.models.pocket.generate import Request, sample
-from duet_av.pipelines.models.pocket.load import PocketModel
+from duet_av.pipelines.models.pocket.load import ADD_ONS, PocketModel
 from duet_av.pipelines.models.pocket.lora import LORA
 from duet_av.pipelines.world import caption, make_scene
 
@@ -67,7 +68,7 @@ def test_the_host_and_the_command_line_generate_the_same_clip(run, loaded, adapt
         keep=KeepMask(latents, frames.map(lambda m: m[None])),
         adapter=condition(load_adapter(), Streams(latents.video, None), V2A).streams,
     )
-    expected = sample(with_adapter(own.network), own.text, request)
+    expected = sample(with_add_on(own.network, "adapter"), own.text, request)
     for a, b in zip(made, expected, strict=True):
         assert torch.allclose(a, b, atol=1e-4)
     if keep == AUDIO:
@@ -92,11 +93,11 @@ def test_the_hosts_own_loader_reads_the_lora(comfy, loaded):
     import comfy.lora
     import comfy.utils
 
-    tensors = comfy.utils.load_torch_file(str(layers_file(V2A)))
+    tensors = comfy.utils.load_torch_file(str(ADD_ONS["pocket-adapter-v2a"]))
     keys = comfy.lora.model_lora_keys_unet(loaded[0].model, {})
     patches = comfy.lora.load_lora({k: v for k, v in tensors.items() if k.startswith(LORA)}, keys)
     assert len(patches) == 3 * 4
-    assert load_weights(layers_file(V2A), "pocket-adapter-v2a").config["rank"] == 16
+    assert load_weights(ADD_ONS["pocket-adapter-v2a"], "pocket-adapter-v2a").config["rank"] == 16
 
 
 def test_the_mask_is_plotted_and_can_be_painted(run, loaded, adapted, latent):

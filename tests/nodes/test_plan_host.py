@@ -10,8 +10,9 @@ from duet_av.pipelines.core.sizes import ClipShape
 from duet_av.pipelines.core.timeline import Timeline
 from duet_av.pipelines.guidance.modifiers import PlanScale
 from duet_av.pipelines.guidance.strategy import PerStreamCFG
-from duet_av.pipelines.models.planner.load import load_planner, with_plan_layers
+from duet_av.pipelines.models.planner.load import load_planner
 from duet_av.pipelines.models.planner.request import plan_request
+from duet_av.pipelines.models.pocket.add_ons import with_add_on
 from duet_av.pipelines.models.pocket.generate import Request, decode, sample
 from duet_av.pipelines.models.pocket.load import PocketModel
 
@@ -52,7 +53,7 @@ def test_the_host_and_the_command_line_generate_the_same_plan(run, planned):
     model, planner = PocketModel.load(), load_planner()
     request = Request([PROMPT], seed=5, steps=6, strategy=STRATEGY)
     streams = plan_request(planner, [PROMPT], None, Timeline.read(MOVED))
-    own = sample(with_plan_layers(model.network), model.text, Request(**{**vars(request), "plan": streams}))
+    own = sample(with_add_on(model.network, "plan"), model.text, Request(**{**vars(request), "plan": streams}))
     assert difference(sampled(run, planned, edited), own) < 1e-4
 
 

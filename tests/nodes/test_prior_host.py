@@ -7,9 +7,10 @@ import torch
 
 from duet_av.pipelines.core.conditions import batch_prior
 from duet_av.pipelines.guidance.strategy import PerStreamCFG
+from duet_av.pipelines.models.pocket.add_ons import with_add_on
 from duet_av.pipelines.models.pocket.generate import Request, sample
 from duet_av.pipelines.models.pocket.load import PocketModel
-from duet_av.pipelines.models.prior.load import load_prior_net, with_prior_layers
+from duet_av.pipelines.models.prior.load import load_prior_net
 
 PROMPT = "a small red bell rings slowly on the left at night"
 STRATEGY = PerStreamCFG(2.0, 2.0)
@@ -49,7 +50,9 @@ def test_the_host_and_the_command_line_sample_the_same_prior(run, parts):
     model = PocketModel.load()
     own = batch_prior([load_prior_net().sample([PROMPT], seed=3, temperature=0.5)])
     request = Request([PROMPT], seed=5, steps=6, strategy=STRATEGY, prior=own)
-    assert difference(sampled(run, parts, prior), sample(with_prior_layers(model.network), model.text, request)) < 1e-4
+    assert (
+        difference(sampled(run, parts, prior), sample(with_add_on(model.network, "prior"), model.text, request)) < 1e-4
+    )
 
 
 def test_the_picture_shows_places_against_time(run, parts):

@@ -17,8 +17,9 @@ from ...core.streams import Streams
 from ...guidance.modifiers import UnimodalStrategy
 from ...guidance.strategy import DEFAULT, PerStreamCFG, Strategy
 from ...models.adapter.condition import condition
-from ...models.adapter.load import load_adapter, with_adapter
+from ...models.adapter.load import load_adapter
 from ...models.adapter.net import MaskedAdapter
+from ...models.pocket.add_ons import with_add_on
 from ...models.pocket.generate import Request, generate, sample
 from ...models.pocket.load import PocketModel
 from ...sync.events import f1
@@ -97,7 +98,7 @@ def _sensitivity_rows(scenes: Sequence[Scene]) -> dict[str, Rows]:
     """How far sounds move, by the network's own route and through the adapter."""
     model, probes, rows = PocketModel.load(), Probes.load(), dict[str, Rows]()
     for name, adapted in (("sensitivity-native", False), ("sensitivity-adapter", True)):
-        own = replace(model, network=with_adapter(model.network)) if adapted else model
+        own = replace(model, network=with_add_on(model.network, "adapter")) if adapted else model
         found = sensitivity(own, probes, scenes, adapted=adapted)
         rows[name] = {"single": {metric: mean_interval([row[metric] for row in found]) for metric in found[0]}}
     return rows

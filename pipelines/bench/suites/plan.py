@@ -14,9 +14,10 @@ from ...core.statistics import Interval, mean_interval
 from ...core.streams import Clip
 from ...core.timeline import Event, Timeline
 from ...guidance.strategy import PerStreamCFG
-from ...models.planner.load import load_planner, with_plan_layers
+from ...models.planner.load import load_planner
 from ...models.planner.planner import VAPlanner
 from ...models.planner.request import join_plans
+from ...models.pocket.add_ons import with_add_on
 from ...models.pocket.generate import Request, generate
 from ...models.pocket.load import PocketModel
 from ...sync.events import Events, match
@@ -184,7 +185,7 @@ def measure(run: Run) -> Table:
     for a, b in (("oracle", "none"), ("timeline", "none"), ("timeline", "paper"), ("oracle", "shuffled")):
         rows[f"{a}-minus-{b}"] = differences(records[a], records[b])
     model, probes = PocketModel.load(), Probes.load()
-    with_plan_layers(model.network)
+    model = replace(model, network=with_add_on(model.network, "plan"))
     for name, clips in (
         ("edit-locality", partial(generated, model, probes)),
         ("edit-locality-ceiling", partial(rendered, model)),

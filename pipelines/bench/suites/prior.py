@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache, partial
 from statistics import fmean
 
@@ -12,9 +13,10 @@ from ...core.conditions import BatchPrior, batch_prior
 from ...core.sizes import ClipShape
 from ...core.statistics import Interval, mean_interval
 from ...core.streams import Streams
+from ...models.pocket.add_ons import with_add_on
 from ...models.pocket.generate import Request, generate
 from ...models.pocket.load import PocketModel
-from ...models.prior.load import load_prior_net, with_prior_layers
+from ...models.prior.load import load_prior_net
 from ...models.prior.net import PriorNet
 from ...sync.events import f1
 from ...world import Scene, make_scenes
@@ -131,7 +133,7 @@ def measure(run: Run) -> Table:
     for a, b in AGAINST:
         rows[f"{a}-minus-{b}"] = differences(records[a], records[b])
     model = PocketModel.load()
-    with_prior_layers(model.network)
+    model = replace(model, network=with_add_on(model.network, "prior"))
     rows["seeds"] = {"all": seeds_apart(model, Probes.load(), prompts[::2])}
     rows["tokens"] = {"all": known(_net(), run.seed)}
     return Table("prior", len(prompts), run.seed, rows, {"guidance": "cfg 2"})

@@ -17,28 +17,83 @@ from .video_codec import VideoCodec
 
 M = TypeVar("M", bound=nn.Module)
 T = TypeVar("T")
-FILES = {
-    "pocket-av": WEIGHTS / "pocket-av.safetensors",
-    "pocket-text": WEIGHTS / "pocket-text.safetensors",
-    "video-codec": WEIGHTS / "pocket-video-codec.safetensors",
-    "audio-codec": WEIGHTS / "pocket-audio-codec.safetensors",
-}
-# What can be put on the base, or beside it.
-ADD_ONS = {
-    "pocket-plan": WEIGHTS / "pocket-plan.safetensors",
-    "pocket-planner": WEIGHTS / "pocket-planner.safetensors",
-    "pocket-prior": WEIGHTS / "pocket-prior.safetensors",
-    "pocket-prior-layers": WEIGHTS / "pocket-prior-layers.safetensors",
-    "pocket-adapter": WEIGHTS / "pocket-adapter.safetensors",
-    "pocket-adapter-v2a": WEIGHTS / "pocket-adapter-v2a.safetensors",
-    "pocket-adapter-a2v": WEIGHTS / "pocket-adapter-a2v.safetensors",
-}
-# The files that each condition needs beside the base.
-ADD_ON_PARTS = {
-    "plan": ("pocket-plan", "pocket-planner"),
-    "prior": ("pocket-prior", "pocket-prior-layers"),
-    "adapter": ("pocket-adapter", "pocket-adapter-v2a", "pocket-adapter-a2v"),
-}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One weights file of the pocket model: its title and contents as its card states them, and the condition that it serves."""
+
+    title: str
+    contents: str
+    condition: str = ""  # 'plan', 'prior' or 'adapter'; empty for the base
+    stem: str = ""  # of the file's name, where it is not the kind
+
+    def path(self, kind: str) -> Path:
+        """Where the file of ``kind`` ships."""
+        return WEIGHTS / f"{self.stem or kind}.safetensors"
+
+
+PARTS = {
+    "pocket-av": Part(
+        "Pocket network",
+        "Twin-stream rectified flow with cross-modal context attention (CCL, our reconstruction).",
+    ),
+    "pocket-text": Part(
+        "Pocket text encoder",
+        "A small T5 encoder over a closed vocabulary, trained together with the network.",
+    ),
+    "video-codec": Part(
+        "Pocket video codec", "Principal components of 4 x 8 x 8 pixel cells.", stem="pocket-video-codec"
+    ),
+    "audio-codec": Part(
+        "Pocket audio codec",
+        "Principal components of stereo log-mel blocks; Griffin-Lim reconstructs the waveform.",
+        stem="pocket-audio-codec",
+    ),
+    "pocket-plan": Part(
+        "Plan layers of the pocket network",
+        "Cross-attention with Relative Semantic RoPE (Baton, our reconstruction); fits the base whose hash it names.",
+        "plan",
+    ),
+    "pocket-planner": Part(
+        "Pocket VA-Planner",
+        "A small Qwen3 that writes timelines, and the towers that turn them into planned tokens (Baton, our reconstruction).",
+        "plan",
+    ),
+    "pocket-prior": Part(
+        "Pocket prior (HiST-Sypo)",
+        "An estimator of JavisDiT's class over the pocket's words, encoders of true clips, and decoders that read their tokens (our "
+        "reconstruction).",
+        "prior",
+    ),
+    "pocket-prior-layers": Part(
+        "Prior layers of the pocket network",
+        "Spatial and temporal prior attention (JavisDiT, our reconstruction); fits the base whose hash it names.",
+        "prior",
+    ),
+    "pocket-adapter": Part(
+        "Pocket masked adapter",
+        "Projections, masks and predictors of what video and audio share (SAVA's first stage, our reconstruction).",
+        "adapter",
+    ),
+    "pocket-adapter-v2a": Part(
+        "Adapter layers of the pocket network: audio from video",
+        "phi, and LoRA on the conditioning layers of the audio stream under the names of ComfyUI's LoRA files (SAVA's second stage, our "
+        "reconstruction; distilled from the base's own route); fits the base and the adapter whose hashes it names.",
+        "adapter",
+    ),
+    "pocket-adapter-a2v": Part(
+        "Adapter layers of the pocket network: video from audio",
+        "The same layers for the video stream.",
+        "adapter",
+    ),
+}  # kind -> file; this table is the one place that names the files and says which condition each one serves
+FILES = {kind: part.path(kind) for kind, part in PARTS.items() if not part.condition}  # the base
+ADD_ONS = {kind: part.path(kind) for kind, part in PARTS.items() if part.condition}
+CONDITION_FILES = {
+    condition: tuple(kind for kind, part in PARTS.items() if part.condition == condition)
+    for condition in ("plan", "prior", "adapter")
+}  # condition -> the kinds of file that it needs beside the base
 # The kind of file behind each input of the loader.
 KINDS = {
     "model": "pocket-av",

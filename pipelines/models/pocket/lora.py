@@ -16,7 +16,11 @@ from .blocks import StreamBlock
 from .network import TwinStreamDiT
 
 LINEAR = ("to_q", "to_kv", "to_out")  # of the text attention: SAVA's conditioning layers
-LORA = "diffusion_model."  # before a layer's name in LoRA files, as the host writes them
+LORA, UP, DOWN = (
+    "diffusion_model.",
+    ".lora_up.weight",
+    ".lora_down.weight",
+)  # around a layer's name in the host's LoRA files
 
 
 class LowRank(nn.Module):
@@ -50,13 +54,15 @@ def lora_tensors(network: TwinStreamDiT, way: str) -> dict[str, Tensor]:
     found = {}
     for name, layer in _linear(network, WAYS[way]):
         low: Any = layer.get_submodule("parametrizations.weight.0")
-        found |= {f"{LORA}{name}.lora_up.weight": low.up.detach(), f"{LORA}{name}.lora_down.weight": low.down.detach()}
+        found |= {f"{LORA}{name}{UP}": low.up.detach(), f"{LORA}{name}{DOWN}": low.down.detach()}
     return found
 
 
 @torch.no_grad()
-def merge_lora(network: TwinStreamDiT, way: str, tensors: dict[str, Tensor]) -> TwinStreamDiT:
-    """``network`` with the LoRA in its weights."""
-    for name, layer in _linear(network, WAYS[way]):
-        layer.weight += tensors[f"{LORA}{name}.lora_up.weight"] @ tensors[f"{LORA}{name}.lora_down.weight"]
+def merge_lora(network: TwinStreamDiT, tensors: dict[str, Tensor]) -> TwinStreamDiT:
+    """Add the LoRA in ``tensors`` to the weights of ``network``, in place."""
+    for key, up in tensors.items():
+        if key.endswith(UP):
+            name = key.removesuffix(UP)
+            network.get_submodule(name.removeprefix(LORA)).weight += up @ tensors[f"{name}{DOWN}"]
     return network

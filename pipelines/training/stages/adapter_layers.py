@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...bench.prompts import AUDIBLE
 from ...bench.suites.adapter import from_clips
 from ...core.weights import load_weights
-from ...models.adapter.load import layers_file, load_adapter
+from ...models.adapter.load import load_adapter
 from ...models.addons.adapter import AdapterLayers, AdapterLayersConfig
 from ...models.pocket.load import ADD_ONS, FILES, load_network, load_text_encoder
 from ..adapter import RANK, AdapterLayersStage
@@ -26,6 +26,6 @@ def build(job: Job) -> AdapterLayersStage:
     net = load_adapter(adapter.path)
     judge = NetworkJudge(from_clips(net, direction), "sync_f1", strata=(*AUDIBLE, "silent"))
     config = AdapterLayersConfig(direction, net.config.dim, RANK, adapter.sha256)
-    cache, path = latent_cache(job), job.folder / layers_file(direction).name
+    cache, path = latent_cache(job), job.folder / ADD_ONS[f"pocket-adapter-{direction}"].name
     layers = AdapterLayers(config, network.config)
     return AdapterLayersStage(cache, net, layers, network, encoder, path, base=file.sha256, judge=judge)

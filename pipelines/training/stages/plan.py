@@ -4,6 +4,7 @@ the planner's own plans."""
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 from ...bench.prompts import AUDIBLE, DEVELOPMENT, Prompt, bench_prompts
 from ...bench.runner import Variant
@@ -11,7 +12,8 @@ from ...bench.suites.plan import edited, given, oracle, shuffled
 from ...core.weights import load_weights
 from ...guidance.strategy import PerStreamCFG
 from ...models.addons.plan import PlanConfig, PlanLayers
-from ...models.planner.load import load_plan_layers, load_planner
+from ...models.planner.load import load_planner
+from ...models.pocket.add_ons import load_layers
 from ...models.pocket.load import ADD_ONS, FILES, load_network, load_text_encoder
 from ...models.pocket.network import TwinStreamDiT
 from ...models.pocket.text import TextEncoder
@@ -30,7 +32,7 @@ def build(job: Job) -> PlanStage:
     file, encoder, network = load_weights(FILES["pocket-av"], "pocket-av"), load_text_encoder(), load_network()
     judge = PlanJudge(adapted=job.stage == "plan-adapted")
     cache, before = plan_cache(job), job.previous_record(ADD_ONS["pocket-plan"])
-    layers = load_plan_layers(network.config, file.sha256) if before else new_plan_layers(cache, network)
+    layers = new_plan_layers(cache, network) if not before else shipped_plan_layers(network, file.sha256)
     return PlanStage(
         job.stage,
         cache,
@@ -44,6 +46,11 @@ def build(job: Job) -> PlanStage:
         predicted=predicted_features(load_planner(), cache) if judge.adapted else None,
         before=before,
     )
+
+
+def shipped_plan_layers(network: TwinStreamDiT, base: str) -> PlanLayers:
+    """The plan layers that ship for a base with hash ``base``, to train further."""
+    return cast(PlanLayers, load_layers("pocket-plan", network.config, base).layers)
 
 
 def new_plan_layers(cache: PlanCache, network: TwinStreamDiT) -> PlanLayers:

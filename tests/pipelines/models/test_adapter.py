@@ -16,9 +16,10 @@ from duet_av.pipelines.core.streams import Streams
 from duet_av.pipelines.guidance.strategy import Branch
 from duet_av.pipelines.models.adapter.condition import adapter_streams, condition
 from duet_av.pipelines.models.adapter.gates import NOISE, OPEN, SOFT, noise_gate, soft_gate, support
-from duet_av.pipelines.models.adapter.load import load_adapter, load_adapter_layers
+from duet_av.pipelines.models.adapter.load import load_adapter
 from duet_av.pipelines.models.adapter.net import AdapterConfig, MaskedAdapter, aligned, changes
 from duet_av.pipelines.models.addons.adapter import AdapterLayers, AdapterLayersConfig
+from duet_av.pipelines.models.pocket.add_ons import load_layers
 from duet_av.pipelines.models.pocket.denoiser import PocketDenoiser
 from duet_av.pipelines.models.pocket.load import load_audio_codec, load_network, load_text_encoder, load_video_codec
 from duet_av.pipelines.models.pocket.lora import merge_lora
@@ -215,17 +216,18 @@ def test_lora_learns_on_the_conditioning_layers_alone_and_is_written_as_the_host
     assert not any("blocks.video" in name for name in learning)
     record = train(stage, Settings(2, 6, 1e-2, tmp_path / "run", compiled=False))
     assert record["scores"] == {"score": 1.0}
-    layers, lora = load_adapter_layers(network.config, "b", path)
-    assert layers.config == config
+    loaded = load_layers("pocket-adapter-v2a", network.config, "b", path)
+    lora = loaded.lora
+    assert loaded.layers.config == config
     assert len(lora) == 2 * 3 * 4
     assert all(name.startswith("diffusion_model.blocks.audio.") for name in lora)
-    merged = merge_lora(load_network(), V2A, lora)
+    merged = merge_lora(load_network(), lora)
     changed = {name for name, value in merged.state_dict().items() if not torch.equal(value, before[name])}
     assert changed == {
         f"blocks.audio.{i}.text_attention.{n}.weight" for i in range(4) for n in ("to_q", "to_kv", "to_out")
     }
     with pytest.raises(ValueError, match="trained on the base b"):
-        load_adapter_layers(network.config, "other", path)
+        load_layers("pocket-adapter-v2a", network.config, "other", path)
     with pytest.raises(ValueError, match="The direction is 'both'"):
         AdapterLayersConfig("both", 24, 4, "")
 

@@ -22,9 +22,10 @@ from duet_av.pipelines.guidance.modifiers import PlanScale
 from duet_av.pipelines.guidance.strategy import PLAIN, Branch, PerStreamCFG
 from duet_av.pipelines.models.addons.plan import NAME, PlanConfig, PlanLayers
 from duet_av.pipelines.models.planner.language import END, HEAR, MAX_EVENTS, PAD, SEE, TICKS, TIMELINE, PlanLanguage
-from duet_av.pipelines.models.planner.load import load_plan_layers, load_planner
+from duet_av.pipelines.models.planner.load import load_planner
 from duet_av.pipelines.models.planner.planner import PlannerConfig, VAPlanner, batched
 from duet_av.pipelines.models.planner.request import join_plans
+from duet_av.pipelines.models.pocket.add_ons import load_layers
 from duet_av.pipelines.models.pocket.denoiser import PocketDenoiser
 from duet_av.pipelines.models.pocket.network import PocketConfig, TwinStreamDiT
 from duet_av.pipelines.world.scene import SOUNDING
@@ -134,7 +135,7 @@ def test_the_plan_scale_weighs_to_one_and_costs_nothing_at_one():
 
 def test_layers_of_another_base_are_refused():
     with pytest.raises(ValueError, match="trained on the base"):
-        load_plan_layers(SMALL, "0" * 64)
+        load_layers("pocket-plan", SMALL, "0" * 64)
 
 
 # Plain values: building events inside a strategy would run the type checker's own random numbers there.

@@ -1,0 +1,65 @@
+"""Add-on layers of the pocket network: read from their weights files and put on the base."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from ...core.conditions import A2V, V2A
+from ...core.weights import fill, load_weights
+from ..addons.adapter import AdapterLayers, AdapterLayersConfig
+from ..addons.add_on import AddOn, Sizes, add_on_config
+from ..addons.plan import PlanConfig, PlanLayers
+from ..addons.prior import PriorLayers, PriorLayersConfig
+from .load import ADD_ONS, CONDITION_FILES, FILES
+from .lora import LORA, merge_lora
+from .network import TwinStreamDiT
+
+LAYERS: dict[str, tuple[type[Any], type[AddOn]]] = {
+    "pocket-plan": (PlanConfig, PlanLayers),
+    "pocket-prior-layers": (PriorLayersConfig, PriorLayers),
+    f"pocket-adapter-{V2A}": (AdapterLayersConfig, AdapterLayers),
+    f"pocket-adapter-{A2V}": (AdapterLayersConfig, AdapterLayers),
+}  # kind of file -> the classes of its configuration and its layers, in the order in which the layers run in a block
+
+
+@dataclass(frozen=True)
+class LoadedLayers:
+    """The layers of one file, and the LoRA in it under the host's names (empty for all but the adapter's files)."""
+
+    layers: AddOn
+    lora: dict[str, Tensor]
+
+
+def load_layers(
+    kind: str, network: Sizes, base: str, path: Path | None = None, *, operations: object = nn
+) -> LoadedLayers:
+    """The layers of ``kind`` for a base with hash ``base``, from ``path`` (``None``: the file that ships with the pack).
+
+    Raises:
+        ValueError: the file is of another kind, or was trained on another base.
+    """
+    file = load_weights(path or ADD_ONS[kind], kind)
+    config_class, layers_class = LAYERS[kind]
+    layers = layers_class(config_class(**add_on_config(file, base)), network, operations=operations)
+    lora = {name: value for name, value in file.tensors.items() if name.startswith(LORA)}
+    own = {name: value for name, value in file.tensors.items() if name not in lora}
+    return LoadedLayers(fill(layers, own, source=file.path), lora)
+
+
+def with_add_on(network: TwinStreamDiT, condition: str) -> TwinStreamDiT:
+    """A copy of the shipped base ``network`` that reads ``condition`` ('plan', 'prior' or 'adapter').
+
+    Without a plan or a prior the copy's output is bit-identical to the base's. The adapter's LoRA is merged into the text attention, so
+    that its copy reads prompts slightly differently, too.
+    """
+    base, out = load_weights(FILES["pocket-av"], "pocket-av").sha256, deepcopy(network)
+    for kind in CONDITION_FILES[condition]:
+        if kind in LAYERS:
+            loaded = load_layers(kind, out.config, base)
+            merge_lora(loaded.layers.install(out), loaded.lora)
+    return out
