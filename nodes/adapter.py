@@ -155,7 +155,7 @@ class DuetMaskedAdapter(io.ComfyNode):
 
         settings = {"kind": KINDS[kind], "threshold": threshold, "strength": strength, "painted": painted}
         condition = adapted(adapter_net, MAKES[make], latent, other, **settings)
-        mask = adapter_net.over_frames(condition.mask[:1], SOURCES[condition.way])[0]
+        mask = adapter_net.mask_over_frames(condition.mask[:1], SOURCES[condition.way])[0]
         frames = None if images is None else images[..., :3].float().cpu()
         title = f"{make}: what passes ({kind})"
         figure = draw_mask(

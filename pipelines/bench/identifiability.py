@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ..models.adapter.gates import GATES, OPEN_LOGIT, bounded, support
+from ..models.adapter.gates import GATES, OPEN_LOGIT, bounded_mask, support
 
 SHARED, OWN = 8, 6
 ACTIVE = 0.45  # of the shared factors, in each context
@@ -104,7 +104,7 @@ class Learner(nn.Module):
         return torch.linalg.matrix_exp(self.turn - self.turn.mT)
 
     def masks(self) -> Float[Tensor, "r k d"]:
-        return bounded(self.logits)
+        return bounded_mask(self.logits)
 
     def forward(self, picture: Tensor, context: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """The sound it expects, and the masks [r, b, d]."""

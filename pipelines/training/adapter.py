@@ -17,7 +17,7 @@ from ..core.conditions import SOURCES, WAYS, PlacedTokens
 from ..core.streams import Streams
 from ..core.weights import save_weights, to_half
 from ..models.adapter.condition import condition
-from ..models.adapter.gates import GATES, OPEN_LOGIT, bounded, support
+from ..models.adapter.gates import GATES, OPEN_LOGIT, bounded_mask, support
 from ..models.adapter.net import MaskedAdapter
 from ..models.addons.adapter import AdapterLayers
 from ..models.pocket.audio_codec import AudioCodec
@@ -89,7 +89,7 @@ class AdapterObjective(nn.Module):
     def errors(self, passed: Streams[Tensor], truth: Streams[Tensor]) -> dict[str, Tensor]:
         """Of each stream as it is predicted from what is let through of the other one."""
         video, audio = passed.both()
-        predicted = {"video": self.net.other("video", audio), "audio": self.net.other("audio", video)}
+        predicted = {"video": self.net.predict_stream("video", audio), "audio": self.net.predict_stream("audio", video)}
         return {name: self.error(name, value, truth) for name, value in predicted.items()}
 
     def error(self, name: str, predicted: Tensor, truth: Streams[Tensor]) -> Tensor:
@@ -161,7 +161,7 @@ class AdapterStage:
         tokens = Streams(*(len(p) for p in net.places.both()))
         noise = tokens.map(lambda n: torch.randn(size, n, net.config.dim, generator=generator))
         part = lambda *shape: OPEN_LOGIT * torch.randn(*shape, generator=generator)  # noqa: E731 - tokens, then channels
-        random = tokens.map(lambda n: bounded(part(size, n, 1) + part(size, 1, net.config.dim)))
+        random = tokens.map(lambda n: bounded_mask(part(size, n, 1) + part(size, 1, net.config.dim)))
         whole = torch.rand(size, generator=generator) < WHOLE
         return AdapterBatch(latents, noise, random, whole)
 

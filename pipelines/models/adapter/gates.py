@@ -1,8 +1,8 @@
-"""Gates: how a mask decides what of a projected latent is let through.
+"""Gates: how a mask limits what passes of a projected latent.
 
-SAVA multiplies by a sigmoid and pays for its l1 norm. What reads the result can undo a small factor, so that such a mask shrinks
-for nothing and only its ranking means something. The noise gate (ours) takes a channel's information away instead of its size:
-z must be of unit variance, and what is let through always is.
+SAVA multiplies the latent by a sigmoid and penalises the mask's l1 norm. A layer that reads the result can undo a small factor, so the
+penalty shrinks such a mask without removing information, and only the ranking of its values is meaningful. The noise gate (ours)
+removes a channel's information instead of reducing its scale: z must have unit variance, and the gated latent has unit variance, too.
 """
 
 from __future__ import annotations
@@ -16,35 +16,35 @@ OPEN, SOFT, NOISE = "unmasked", "soft", "gate"
 
 
 def open_gate(z: Tensor, _mask: Tensor, _noise: Tensor) -> Tensor:
-    """Everything: the paper's condition without a mask."""
+    """Everything passes: the paper's condition without a mask."""
     return z
 
 
 def soft_gate(z: Tensor, mask: Tensor, _noise: Tensor) -> Tensor:
-    """The paper's soft mask: M z."""
+    """The paper's soft mask, M z."""
     return mask * z
 
 
 def noise_gate(z: Tensor, mask: Tensor, noise: Tensor) -> Tensor:
-    """sqrt(M) z + sqrt(1 - M) noise: at M the channel carries half log(1 / (1 - M)) nats of a Gaussian z, whatever reads it."""
+    """sqrt(M) z + sqrt(1 - M) noise: the channel carries 1/2 log(1 / (1 - M)) nats of a Gaussian z, and no reader can recover more."""
     return mask.sqrt() * z + (1 - mask).sqrt() * noise
 
 
 GATES: dict[str, Gate] = {OPEN: open_gate, SOFT: soft_gate, NOISE: noise_gate}
-THRESHOLD = 0.5  # of the hard mask (the paper's)
-OPEN_LOGIT, MOST_LOGIT = 2.0, 4.0  # where masks begin, and how far their logits go
+THRESHOLD = 0.5  # of the hard mask, as in the paper
+OPEN_LOGIT, MOST_LOGIT = 2.0, 4.0  # initial logit of a mask, and the bound on its logits
 
 
-def bounded(logits: Tensor) -> Tensor:
-    """Masks in (0, 1) that never saturate: one that did would not close when it should."""
+def bounded_mask(logits: Tensor) -> Tensor:
+    """Masks in (0, 1) from logits. The bound keeps masks from saturating, because a saturated mask has no gradient to close it."""
     return (MOST_LOGIT * (logits / MOST_LOGIT).tanh()).sigmoid()
 
 
 def support(mask: Tensor, threshold: float = THRESHOLD) -> Tensor:
-    """The hard mask."""
+    """The hard mask: 1 where ``mask`` exceeds ``threshold``, else 0."""
     return (mask > threshold).to(mask)
 
 
-def let_through(gate: str, z: Tensor, mask: Tensor, threshold: float = THRESHOLD) -> Tensor:
-    """What passes once gates do not learn any more: all of it, the soft mask's share, or what the hard mask has open."""
+def apply_gate(gate: str, z: Tensor, mask: Tensor, threshold: float = THRESHOLD) -> Tensor:
+    """The gated latent at inference: unchanged, scaled by the soft mask, or zero outside the hard mask (for the noise gate)."""
     return {OPEN: z, SOFT: mask * z, NOISE: support(mask, threshold) * z}[gate]

@@ -1,9 +1,9 @@
-"""Adapter layers: an add-on with which a backbone reads what an adapter passes on from the other stream (SAVA's second stage),
+"""Adapter layers: an add-on with which a backbone reads the tokens that an adapter passes from the other stream (SAVA's second stage),
 c = [z; phi(z_other)].
 
-There is one add-on for each direction. phi turns the adapter's tokens into tokens that join the prompt's; apart from phi, only LoRA on
-the attention that reads them is trained. Where an adapter supplies the other stream, the direct route to it is closed. Ours: adapter
-tokens have a time (text tokens have none), attention starts out local in time, and each head looks a little ahead or behind, as in the
+There is one add-on for each direction. phi maps the adapter's tokens to tokens that join the prompt's; apart from phi, only LoRA on the
+attention that reads them is trained. Where an adapter supplies the other stream, the direct route to it is closed. Ours: adapter tokens
+have a time (text tokens have none), attention is initially local in time, and each head attends slightly ahead or behind, as in the
 prior layers.
 
 Letters: b batch, n adapter tokens, d their channels, s channels of a text token.
@@ -23,13 +23,12 @@ from ..attention import AdapterTokens, Geometry
 from .add_on import AddOn, B, Sizes
 from .prior import near_vectors
 
-AXES = {V2A: 3, A2V: 1}  # of the places of the tokens that are read
+AXES = {V2A: 3, A2V: 1}  # axes of the tokens' places: three for video tokens, one for audio tokens
 OCTAVES = 4
-NEAR = (
-    0.8  # size of the numbers that queries and keys share; with the prior layers' own size the text tokens went unread
-)
-# Initial bias of the scores. A video has 128 adapter tokens beside about ten text tokens, which must not be drowned out; the eight
-# tokens of an audio stay unread at -4.
+# Magnitude of the components that queries and keys share. At the prior layers' value the text tokens received no attention.
+NEAR = 0.8
+# Initial bias of the scores. A video has 128 adapter tokens beside about ten text tokens, which must still receive attention; the eight
+# tokens of an audio stream receive none at -4.
 BIAS = {V2A: -4.0, A2V: -1.0}
 
 
@@ -48,7 +47,7 @@ class AdapterLayersConfig:
 
 
 class Phi(nn.Module):
-    """phi: the adapter's tokens, with their places, as text tokens of the stream that reads them."""
+    """phi: maps the adapter's tokens and their places to text tokens of the stream that reads them."""
 
     def __init__(self, config: AdapterLayersConfig, sizes: Sizes, *, operations: Any, **factory: Any) -> None:
         super().__init__()
@@ -62,18 +61,18 @@ class Phi(nn.Module):
         self.near_q, self.near_k = (nn.Parameter(z[0].to(**factory)) for z in near_vectors(sizes, NEAR))
         self.bias = nn.Parameter(torch.full((sizes.heads, 1, 1), BIAS[config.way], **factory))
 
-    def forward(self, placed: PlacedTokens, geometry: Geometry) -> AdapterTokens:
+    def forward(self, source: PlacedTokens, geometry: Geometry) -> AdapterTokens:
         """``geometry`` is that of the stream that reads the tokens."""
-        tokens = placed.tokens
-        where = sinusoidal(placed.places.to(tokens), octaves=OCTAVES).expand(len(tokens), -1, -1)
-        times = placed.places[:, :1].to(geometry.positions) * geometry.extent[:1]
+        tokens = source.tokens
+        where = sinusoidal(source.places.to(tokens), octaves=OCTAVES).expand(len(tokens), -1, -1)
+        times = source.places[:, :1].to(geometry.positions) * geometry.extent[:1]
         rotary = rotary_table(times, head_dim=self.head_dim)
         tokens = self.net(torch.cat([tokens, where], dim=-1))
-        return AdapterTokens(tokens, rotary, (self.near_q, self.near_k), self.bias, placed.shown)
+        return AdapterTokens(tokens, rotary, (self.near_q, self.near_k), self.bias, source.shown)
 
 
 class AdapterLayers(AddOn):
-    """phi of one direction. Its LoRA lives in the network that it is put on."""
+    """phi of one direction. Its LoRA is merged into the network that it is installed in."""
 
     config: AdapterLayersConfig
 
@@ -83,12 +82,12 @@ class AdapterLayers(AddOn):
         self.encoder = Phi(config, sizes, operations=operations, **factory)
 
     def init_weights(self) -> None:
-        """Torch's own initialisation: until the LoRA has learnt to read them, the tokens have little effect."""
+        """Keep torch's own initialisation: the tokens have little effect until the LoRA has learnt to read them."""
 
     def install(self, network: B) -> B:
         network.adapters[self.NAME] = self.encoder
         return network
 
     def attentions(self) -> list[nn.Module]:
-        """No layers in the blocks: the text attention reads the tokens."""
+        """None: the text attention of the blocks reads the tokens."""
         return []

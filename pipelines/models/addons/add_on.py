@@ -1,5 +1,5 @@
-"""Add-ons: layers in files of their own on a frozen two-stream backbone. They know its sizes and the geometry of its tokens, not its
-class, and their file names the base that they were trained on."""
+"""Add-ons: layers on a frozen two-stream backbone, in files of their own. They depend on the backbone's sizes and the geometry of its
+tokens, not on its class; each file contains the hash of the base that it was trained on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...core.weights import WeightsFile
 
 @runtime_checkable
 class Sizes(Protocol):
-    """Sizes of a backbone that the layers of an add-on depend on."""
+    """The sizes of a backbone that an add-on's layers depend on."""
 
     @property
     def dim(self) -> int: ...
@@ -27,8 +27,8 @@ class Sizes(Protocol):
 
 @runtime_checkable
 class Backbone(Protocol):
-    """Where a backbone takes layers: ``add_ons`` encode a condition once, each block half's own ``add_ons`` read it, and
-    ``adapters`` encode tokens that join the text."""
+    """Where layers can be installed in a backbone: ``add_ons`` encode a condition once for all blocks, the ``add_ons`` of each half of
+    a block read it, and ``adapters`` encode tokens that join the text."""
 
     add_ons: nn.ModuleDict
     adapters: nn.ModuleDict
@@ -41,9 +41,9 @@ class Backbone(Protocol):
 B = TypeVar("B", bound=Backbone)
 
 
-def stream_layers(make: Any, depth: int) -> nn.ModuleDict:
-    """A layer for each of ``depth`` blocks and each stream."""
-    return nn.ModuleDict({stream: nn.ModuleList(make() for _ in range(depth)) for stream in ("video", "audio")})
+def stream_layers(create: Any, depth: int) -> nn.ModuleDict:
+    """One layer from ``create`` for each of ``depth`` blocks and each stream."""
+    return nn.ModuleDict({stream: nn.ModuleList(create() for _ in range(depth)) for stream in ("video", "audio")})
 
 
 class AddOn(nn.Module):
@@ -59,7 +59,7 @@ class AddOn(nn.Module):
         raise NotImplementedError
 
     def install(self, network: B) -> B:
-        """Put the layers into ``network``, which from then on reads the condition wherever it is supplied."""
+        """Add the layers to ``network``, which then reads the condition wherever it is supplied."""
         network.add_ons[self.NAME] = self.encoder
         for i, pair in enumerate(network.pairs()):
             for stream, half in vars(cast(Streams[Any], pair)).items():
@@ -81,6 +81,6 @@ def add_on_config(file: WeightsFile, base: str) -> dict[str, Any]:
     if (own := config.pop("base")) != base:
         raise ValueError(
             f"{file.path}: these layers were trained on the base {own[:12]}, but the model is {base[:12]}. Layers for another base "
-            f"would only degrade it. Train them again with 'duet train {file.kind.removeprefix('pocket-')}'."
+            f"degrade the output. Train them again with 'duet train {file.kind.removeprefix('pocket-')}'."
         )
     return config

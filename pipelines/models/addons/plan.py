@@ -1,8 +1,8 @@
 """Plan layers: an add-on with which a backbone reads a plan (Baton's injection; the formulas are our reconstruction).
 
 After the text, each block's tokens read the plan through cross-attention with Relative Semantic RoPE. Latent tokens keep their own
-rotary positions; plan tokens get theirs by stretching the unit cube over the latent. The product of a query and a key then depends on
-how far apart the two are in the clip, whatever the two grids are.
+rotary positions; the places of plan tokens in the unit cube are scaled to the extent of the latent. The product of a query and a key
+then depends on their distance in the clip, whatever the two grids are.
 
 Letters: b batch, l latent tokens, n plan tokens, d plan channels, c channels, a axes.
 """
@@ -28,7 +28,7 @@ NAME = "plan"
 
 @dataclass(frozen=True)
 class PlanConfig:
-    """Channels of the planned tokens, and along which axes attention distinguishes their places."""
+    """Channels of the planned tokens, and the axes along which attention distinguishes their places."""
 
     video: int
     audio: int
@@ -45,7 +45,7 @@ class PlanKeys:
 
 
 class LatentMLP(nn.Module):
-    """Planned tokens of one stream, standardised over the training clips, at the backbone's width."""
+    """Maps planned tokens of one stream, standardised with the statistics of the training clips, to the backbone's width."""
 
     mean: Tensor
     deviation: Tensor
@@ -64,7 +64,7 @@ class LatentMLP(nn.Module):
 
 
 class PlanEncoder(nn.Module):
-    """Both streams' planned tokens as keys at their places."""
+    """Encodes both streams' planned tokens, with rotary tables for their places."""
 
     def __init__(self, config: PlanConfig, sizes: Sizes, *, operations: Any, **factory: Any) -> None:
         super().__init__()
@@ -77,18 +77,18 @@ class PlanEncoder(nn.Module):
         return plan.map(self._keys, Streams(self.video, self.audio), geometry)
 
     def _keys(self, part: PlacedTokens, mlp: LatentMLP, geometry: Geometry) -> PlanKeys:
-        positions = part.places.to(geometry.positions) * geometry.extent * self._used(geometry.extent)
+        positions = part.places.to(geometry.positions) * geometry.extent * self._axes_in_use(geometry.extent)
         return PlanKeys(mlp(part.tokens), rotary_table(positions, head_dim=self.head_dim), part.shown)
 
-    def _used(self, extent: Float[Tensor, " a"]) -> Float[Tensor, " a"]:
+    def _axes_in_use(self, extent: Float[Tensor, " a"]) -> Float[Tensor, " a"]:
         """1 for the axes along which plan tokens are distinguished, 0 for the others."""
         time = torch.arange(len(extent), device=extent.device) == 0
         return {"all": torch.ones_like(time), "time": time, "none": torch.zeros_like(time)}[self.axes].float()
 
 
 class PlanAttention(Projections):
-    """Cross-attention of one stream's tokens to its plan. Only W_O starts at zero, and its learning rate is higher: a gate before a
-    zero projection leaves both without a gradient (reported by re-implementations of Baton)."""
+    """Cross-attention of one stream's tokens to its plan. Only W_O is zero-initialised, with a higher learning rate: if a gate in front
+    of a zero projection were also zero, neither would get a gradient (reported by re-implementations of Baton)."""
 
     def __init__(self, config: PlanConfig, sizes: Sizes, *, operations: Any, **factory: Any) -> None:
         super().__init__(sizes.dim, sizes.heads, operations=operations, **factory)
@@ -101,7 +101,7 @@ class PlanAttention(Projections):
             nn.init.zeros_(parameter)
 
     def forward(self, x: Float[Tensor, "b l c"], plan: PlanKeys, geometry: Geometry) -> Float[Tensor, "b l c"]:
-        """What is added to ``x``; zero for samples that do not see their plan."""
+        """The update of ``x``; zero for samples whose plan is hidden."""
         q, (k, v) = self.queries(self.norm(x)), self.keys_values(plan.tokens)
         k = rotate(k, plan.rotary)
         q = rotate(q, geometry.rotary if self.axes == "all" else self._rotary(geometry))
@@ -109,31 +109,31 @@ class PlanAttention(Projections):
         return out if plan.shown is None else out.where(plan.shown[:, None, None], 0)
 
     def _rotary(self, geometry: Geometry) -> RotaryTable:
-        """The latent tokens' positions along the axes that are used."""
+        """The rotary table of the latent tokens' positions along the axes in use."""
         used = torch.zeros_like(geometry.extent)
         used[0] = float(self.axes == "time")
         return rotary_table(geometry.positions * used, head_dim=self.head_dim)
 
 
 class PlanReader(AddOn):
-    """Base of everything that lets a backbone read plans; it standardises the tokens that it reads."""
+    """Base class of add-ons that read plans; it standardises the planned tokens."""
 
     NAME = NAME
     config: PlanConfig
 
     def mlps(self) -> Streams[LatentMLP]:
-        """The layers that read the planned tokens themselves."""
+        """The layers that read the planned tokens directly, for each stream."""
         raise NotImplementedError
 
     def standardise(self, moments: Streams[tuple[Tensor, Tensor]]) -> None:
-        """Store the mean and the deviation of each channel of the planned tokens."""
+        """Store the mean and the standard deviation of each channel of the planned tokens."""
         for mlp, (mean, deviation) in zip(self.mlps().both(), moments.both(), strict=True):
             mlp.mean.copy_(mean)
             mlp.deviation.copy_(deviation)
 
 
 class PlanLayers(PlanReader):
-    """The whole add-on: one encoder, and a layer for each half of each block."""
+    """The complete add-on: one encoder, and one layer for each half of each block."""
 
     def __init__(self, config: PlanConfig, sizes: Sizes, *, operations: Any = nn, **factory: Any) -> None:
         super().__init__()

@@ -1,10 +1,10 @@
 """Prior layers: an add-on with which a backbone reads a draw of the prior (JavisDiT's spatial and temporal prior attention).
 
-Two additions are ours. The paper's prior tokens have no position, and the backbone distinguishes tokens in time only by distance; here
-both are rotated by their place, as Relative Semantic RoPE does for plans: temporal tokens have a time, spatial tokens a row and a
-column. And since the content of a draw is spread over all its tokens while attention reads them one at a time, each token also carries
-the draw's layout for its time (temporal) or for the whole clip (spatial), read as the prior net reads it. Without these two additions
-the layers changed nothing in 700 training steps.
+Two additions are ours. First, the paper's prior tokens have no position, and the backbone distinguishes tokens in time only by
+distance; here latent and prior tokens are rotated by their places, as Relative Semantic RoPE does for plans: temporal tokens have a time,
+spatial tokens a row and a column. Second, the content of a draw is spread over all its tokens, while attention weights each token
+separately; so each token also carries the draw's layout (as the prior net decodes it) for its own time (temporal tokens) or for the
+whole clip (spatial tokens). Without these additions the layers had no measurable effect after 700 training steps.
 
 Letters: b batch, l latent tokens, n prior tokens, k channels of a prior token, c channels, h heads, d head width, a axes.
 """
@@ -28,22 +28,22 @@ from ..attention import Geometry, Projections
 from ..prior.clip import LayoutReader, spatial_places, temporal_places
 from .add_on import AddOn, Sizes, stream_layers
 
-# Size of the numbers that queries and keys share; with it attention falls to a tenth within about 0.1 s.
+# Magnitude of the components that queries and keys share; at this value attention falls to a tenth within about 0.1 s.
 NEAR = 2.0
-# Distance in time between the offsets of two heads, in rotary positions; six heads cover a video latent frame.
+# Difference in time between the offsets of adjacent heads, in rotary positions; six heads cover a video latent frame.
 HEAD_OFFSET = 0.8
-# Factor on a layout next to the tokens, whose channels have unit size and are mostly noise.
+# Factor on the layout, which is concatenated with token channels of unit variance that are mostly noise.
 LAYOUT_GAIN = 4.0
 
 
 @dataclass(frozen=True)
 class PriorLayersConfig:
-    """How many tokens a prior has, and their channels."""
+    """The number of spatial and temporal tokens of a prior, and their channels."""
 
     spatial: int
     temporal: int
     channels: int
-    bins: int  # of a layout
+    bins: int  # time bins of a layout
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class StreamPrior:
 
 
 class PriorProjector(nn.Module):
-    """Prior tokens at the backbone's width, each with the draw's layout for it, and at its place."""
+    """Maps prior tokens, each with its part of the draw's layout, to the backbone's width, and computes their rotary tables."""
 
     def __init__(self, config: PriorLayersConfig, sizes: Sizes, *, operations: Any, **factory: Any) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class PriorProjector(nn.Module):
         self.temporal = mlp(config.channels + len(PLACES) * (config.bins // config.temporal))
 
     def check(self, spatial: Float[Tensor, "b ns k"], temporal: Float[Tensor, "b nt k"]) -> None:
-        """Refuse the tokens of another model's prior.
+        """Refuse prior tokens of another model.
 
         Raises:
             ValueError: the number of tokens or their channels differ from what these layers read.
@@ -122,16 +122,16 @@ class PriorProjector(nn.Module):
 
 
 def near_vectors(sizes: Sizes, length: float = NEAR) -> tuple[Float[Tensor, "1 h 1 d"], Float[Tensor, "1 h 1 d"]]:
-    """What is added to queries and keys before they are rotated, so that attention starts out local. The keys' vector is rotated back
-    by another offset in each head, so that each head looks a little ahead or behind. ``length`` is the size of each number."""
+    """Vectors added to queries and keys before rotation, so that attention is initially local. The keys' vector is rotated back by a
+    different offset in each head, so that each head attends slightly ahead or behind. ``length`` is the magnitude of each component."""
     q = torch.full((1, sizes.heads, 1, sizes.dim // sizes.heads), length)
     offsets = (torch.arange(sizes.heads) - (sizes.heads - 1) / 2)[:, None] * HEAD_OFFSET
     return q, rotate(q.transpose(1, 2), rotary_table(-offsets, head_dim=q.shape[-1])).transpose(1, 2)
 
 
 class PlacedAttention(Projections):
-    """Attention that starts out local: queries and keys share a vector whose rotated product is largest where both are at the same
-    place (``near_vectors``). Both vectors are learnt."""
+    """Attention that is initially local: vectors added to queries and keys (``near_vectors``) have the largest rotated product where
+    both are at the same place. Both vectors are learnt."""
 
     def __init__(self, sizes: Sizes, *, operations: Any, **factory: Any) -> None:
         super().__init__(sizes.dim, sizes.heads, operations=operations, **factory)
@@ -154,15 +154,15 @@ class PriorAttention(nn.Module):
         self.spatial, self.temporal = (PlacedAttention(sizes, operations=operations, **factory) for _ in range(2))
 
     def forward(self, x: Float[Tensor, "b l c"], prior: StreamPrior, _geometry: Geometry) -> Float[Tensor, "b l c"]:
-        """What is added to ``x``; zero for samples that do not see their prior."""
+        """The update of ``x``; zero for samples whose prior is hidden."""
         first = self.spatial(self.norm_spatial(x), prior.spatial)
-        then = self.temporal(self.norm_temporal(x + first), prior.temporal)
-        out = first + then
+        second = self.temporal(self.norm_temporal(x + first), prior.temporal)
+        out = first + second
         return out if prior.shown is None else out.where(prior.shown[:, None, None], 0)
 
 
 class PriorLayers(AddOn):
-    """The whole add-on: one projector, and a layer for each half of each block."""
+    """The complete add-on: one projector, and one layer for each half of each block."""
 
     NAME = "prior"
     config: PriorLayersConfig
@@ -174,8 +174,8 @@ class PriorLayers(AddOn):
         self.encoder = PriorProjector(config, sizes, **shared)
         self.blocks = stream_layers(lambda: PriorAttention(sizes, **shared), sizes.depth)
 
-    def read_as(self, reader: LayoutReader) -> None:
-        """Start from the prior net's own way to read a layout."""
+    def copy_reader(self, reader: LayoutReader) -> None:
+        """Initialise the layout reader with the prior net's."""
         cast(PriorProjector, self.encoder).reader.load_state_dict(reader.state_dict())
 
     def init_weights(self) -> None:

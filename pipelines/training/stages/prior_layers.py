@@ -48,5 +48,5 @@ def new_prior_layers(net: PriorNet, network: TwinStreamDiT) -> PriorLayers:
     own = net.config
     layers = PriorLayers(PriorLayersConfig(own.spatial, own.temporal, own.channels, own.clip.bins), network.config)
     layers.init_weights()
-    layers.read_as(net.reader)
+    layers.copy_reader(net.reader)
     return layers
