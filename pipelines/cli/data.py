@@ -29,18 +29,18 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     target = check_output_path(arguments.output, suffix=".safetensors")
     if not arguments.folder.is_dir():
-        raise ValueError(f"{arguments.folder} is no folder; name a folder of media files with captions.")
+        raise ValueError(f"{arguments.folder} is not a folder. Name a folder of media files with captions.")
     from tqdm import tqdm
 
+    from ..bench.readings import Probes
     from ..core.sizes import ClipShape
-    from ..models.pocket.load import load_audio_codec, load_text_encoder, load_video_codec
     from ..training.clips import encode_folder, media_files
+    from ..training.data import load_encoder
 
-    shape, codecs = ClipShape(seconds=arguments.seconds), (load_video_codec(), load_audio_codec())
-    tokenizer = load_text_encoder().tokenizer
-    with tqdm(desc="encode", unit="file", total=len(media_files(arguments.folder))) as bar:
+    shape, count = ClipShape(seconds=arguments.seconds), len(media_files(arguments.folder))
+    with tqdm(desc="encode", unit="file", total=count) as bar:
         report = encode_folder(
-            arguments.folder, target, shape=shape, codecs=codecs, tokenizer=tokenizer, on_file=bar.update
+            arguments.folder, target, shape=shape, encoder=load_encoder(), probes=Probes.load(), on_file=bar.update
         )
     with atomic_output(target.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(report.to_json(), indent=1) + "\n", encoding="utf-8")

@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..core.files import ROOT
+
+if TYPE_CHECKING:
+    from ..training.flow import Recipe
+    from ..training.stages import Job
 
 STAGES = (
     *("codecs", "video-decoder", "audio-probe", "video-probe", "video", "audio", "joint"),
@@ -56,7 +64,13 @@ def _add_start(parser: argparse.ArgumentParser) -> None:
         default=Path("runs"),
         help="folder for checkpoints and caches; an interrupted run resumes from it (default runs)",
     )
-    option("--weights", type=Path, help="output folder of the weights (default: the pack's weights/)")
+    option(
+        "--weights",
+        type=Path,
+        metavar="DIR",
+        help="output folder of the weights, or of an ablation's table (default: a folder of the stage's name inside --run); "
+        "shipped files are only replaced if you name the pack's weights folder here",
+    )
     option("--from-scratch", action="store_true", help="do not start from the weights in weights/")
     option(
         "--audio-from-video",
@@ -72,34 +86,14 @@ def _add_start(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    if arguments.tokens not in (None, 1, 2, 4, 8, 16, 32):
-        raise ValueError(
-            f"--tokens is {arguments.tokens}; it must be a power of two, at most 32, so that it divides the 32 time bins of a clip."
-        )
-    if arguments.tokens and arguments.weights is None:
-        raise ValueError(
-            "--tokens trains a prior that does not fit the shipped prior layers. Name another folder for it with --weights."
-        )
-    for name in ("steps", "batch", "clips"):
-        if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
-            raise ValueError(f"--{name} is {getattr(arguments, name)}; it must be at least 1.")
-    if arguments.stage in ABLATIONS:
-        ABLATIONS[arguments.stage](arguments)
-        return
+    _check(arguments)
     mix = _shares(arguments.mix)
-    from dataclasses import replace
-
-    from ..core.weights import WEIGHTS
-    from ..training.flow import RECIPES
     from ..training.stages import Job, run_stage
 
-    recipe = RECIPES.get(arguments.stage)
-    if recipe:
-        recipe = replace(recipe, mix=mix or recipe.mix, stop_gradient=arguments.stop_gradient)
     job = Job(
         arguments.stage,
         arguments.run,
-        folder=arguments.weights or WEIGHTS,
+        weights=arguments.weights,
         steps=arguments.steps,
         batch=arguments.batch,
         lr=arguments.lr,
@@ -107,60 +101,84 @@ def run(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         from_scratch=arguments.from_scratch,
         compiled=arguments.compile,
-        recipe=recipe,
+        recipe=_recipe(arguments.stage, mix, stop_gradient=arguments.stop_gradient),
         audio_from_video=arguments.audio_from_video,
         tokens=arguments.tokens,
         data=arguments.data,
     )
-    record = run_stage(job)
-    if record:
+    if job.stage in ABLATIONS:
+        job.folder.mkdir(parents=True, exist_ok=True)
+        ABLATIONS[job.stage](job, arguments.seeds)
+    elif record := run_stage(job):
         print(json.dumps(record, indent=1))
 
 
-def _ablate(arguments: argparse.Namespace) -> None:
-    from ..bench.tables import TABLES
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse options that cannot work, before torch is imported."""
+    if arguments.tokens not in (None, 1, 2, 4, 8, 16, 32):
+        raise ValueError(
+            f"--tokens is {arguments.tokens}; it must be a power of two, at most 32, so that it divides the 32 time bins of a clip."
+        )
+    if arguments.tokens and arguments.weights and arguments.weights.resolve() == ROOT / "weights":
+        raise ValueError(
+            "--tokens trains a prior that does not fit the shipped prior layers. Name another folder for it with --weights."
+        )
+    for name in ("steps", "batch", "clips"):
+        if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
+            raise ValueError(f"--{name} is {getattr(arguments, name)}; it must be at least 1.")
+    if find_spec("accelerate") is None:
+        raise ValueError(
+            "Training needs the package accelerate, which the extra [train] installs. In the pack's folder, run: "
+            'pip install -e ".[train]"'
+        )
+
+
+def _recipe(stage: str, mix: dict[str, float], *, stop_gradient: bool) -> Recipe | None:
+    """The recipe of a stage that trains the network, with the options that change it; ``None`` for other stages."""
+    from dataclasses import replace
+
+    from ..training.flow import RECIPES
+
+    recipe = RECIPES.get(stage)
+    return recipe and replace(recipe, mix=mix or recipe.mix, stop_gradient=stop_gradient)
+
+
+def _ablate(job: Job, seeds: int) -> None:
     from ..training.ablations.context import page, run_ablation
 
-    folder = arguments.weights or TABLES
-    folder.mkdir(parents=True, exist_ok=True)
-    run = arguments.run / "ablation"
     table = run_ablation(
-        run, folder / "ablation.json", seeds=arguments.seeds, clips=arguments.clips, compiled=arguments.compile
+        job.run / "ablation", job.folder / "ablation.json", seeds=seeds, clips=job.clips, compiled=job.compiled
     )
     print(page(table))
 
 
-def _ablate_plan(arguments: argparse.Namespace) -> None:
-    from ..bench.tables import TABLES, markdown
+def _ablate_plan(job: Job, seeds: int) -> None:
+    from ..bench.tables import markdown
     from ..training.ablations.plan import STEPS, run_plan_ablation
-    from ..training.stages import Job
     from ..training.stages.sources import plan_cache
 
-    job = Job("plan", arguments.run, clips=arguments.clips, seed=arguments.seed, data=arguments.data)
     table = run_plan_ablation(
-        arguments.run / "plan-ablation",
-        (arguments.weights or TABLES) / "plan-ablation.json",
+        job.run / "plan-ablation",
+        job.folder / "plan-ablation.json",
         cache=plan_cache(job),
-        seeds=arguments.seeds,
-        steps=arguments.steps or STEPS,
-        compiled=arguments.compile,
+        seeds=seeds,
+        steps=job.steps or STEPS,
+        compiled=job.compiled,
     )
     print(markdown(table))
 
 
-def _ablate_adapter(arguments: argparse.Namespace) -> None:
-    from ..bench.tables import TABLES, markdown
+def _ablate_adapter(job: Job, _seeds: int) -> None:
+    from ..bench.tables import markdown
     from ..training.ablations.adapter import STEPS, run_adapter_ablation
-    from ..training.stages import Job
-    from ..training.stages.sources import latent_cache
+    from ..training.stages.sources import fixed_length_clips
 
-    job = Job("adapter", arguments.run, clips=arguments.clips, seed=arguments.seed, data=arguments.data)
     table = run_adapter_ablation(
-        arguments.run / "adapter-ablation",
-        (arguments.weights or TABLES) / "adapter-ablation.json",
-        cache=latent_cache(job),
-        steps=arguments.steps or STEPS,
-        compiled=arguments.compile,
+        job.run / "adapter-ablation",
+        job.folder / "adapter-ablation.json",
+        cache=fixed_length_clips(job),
+        steps=job.steps or STEPS,
+        compiled=job.compiled,
     )
     print(markdown(table))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,13 +14,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..bench.fidelity import psnr
+from ..bench.readings import Probes
 from ..core.files import atomic_output
 from ..core.sizes import ClipShape
 from ..core.streams import Clip
 from ..media.conform import read_conformed
-from ..models.pocket.audio_codec import AudioCodec
-from ..models.pocket.text import WordTokenizer
-from ..models.pocket.video_codec import VideoCodec
+from ..models.pocket.text import UnknownWord
+from .data import ClipEncoder
+from .plan import plan_features
 
 MEDIA = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".ogv", ".flv", ".wmv")
 KNOWN_DECIBELS = 20.0  # PSNR of the codec's reconstruction below which a picture is outside the pocket world
@@ -27,15 +29,17 @@ KNOWN_DECIBELS = 20.0  # PSNR of the codec's reconstruction below which a pictur
 
 @dataclass
 class Report:
-    """Result of encoding a folder: segments per file, files left out with the reason, and segments that the pocket codec
-    cannot reconstruct (PSNR in dB)."""
+    """Result of encoding a folder: segments per file, files left out with the reason, segments that the pocket codec cannot
+    reconstruct (PSNR in dB), and words outside the vocabulary with the number of captions they occur in."""
 
     taken: dict[str, int] = field(default_factory=dict)
     rejected: dict[str, str] = field(default_factory=dict)
     outside: dict[str, float] = field(default_factory=dict)
+    unknown: Counter[UnknownWord] = field(default_factory=Counter)
 
     def to_json(self) -> dict[str, Any]:
-        return vars(self)
+        unknown = {w.word: {"captions": n, "nearest": list(w.nearest)} for w, n in self.unknown.most_common()}
+        return {**vars(self), "unknown": unknown}
 
     def __str__(self) -> str:
         lines = [
@@ -46,6 +50,9 @@ class Report:
             f"outside the pocket world: {name}: the codec reconstructs it with {value:.1f} dB PSNR, below {KNOWN_DECIBELS:g}"
             for name, value in self.outside.items()
         ]
+        if self.unknown:
+            lines.append("unknown words, which the model cannot tell apart; replace them, or leave out their clips:")
+            lines += [f"  in {count} caption(s): {word}" for word, count in self.unknown.most_common()]
         return "\n".join(lines)
 
 
@@ -97,11 +104,11 @@ def encode_folder(
     target: Path,
     *,
     shape: ClipShape,
-    codecs: tuple[VideoCodec, AudioCodec],
-    tokenizer: WordTokenizer,
+    encoder: ClipEncoder,
+    probes: Probes,
     on_file: Callable[[], object] = lambda: None,
 ) -> Report:
-    """Encode every clip of ``folder`` into ``target``, the latents that ``duet train --data`` learns from.
+    """Encode every clip of ``folder`` into ``target``, which ``duet train --data`` reads: latents, token ids, plan features.
 
     Raises:
         ValueError: the folder holds no media file, or none that can be used.
@@ -111,7 +118,7 @@ def encode_folder(
     for path in files:
         name = str(path.relative_to(folder))
         try:
-            rows += _encode_file(path, name, shape, codecs, tokenizer, report)
+            rows += _encode_file(path, name, shape, encoder, probes, report)
         except ValueError as error:
             report.rejected[name] = str(error)
         on_file()
@@ -123,24 +130,21 @@ def encode_folder(
 
 
 def _encode_file(
-    path: Path,
-    name: str,
-    shape: ClipShape,
-    codecs: tuple[VideoCodec, AudioCodec],
-    tokenizer: WordTokenizer,
-    report: Report,
+    path: Path, name: str, shape: ClipShape, encoder: ClipEncoder, probes: Probes, report: Report
 ) -> list[dict[str, Tensor]]:
-    tokens = tokenizer.batch([caption_beside(path)])
+    text, (video, audio) = caption_beside(path), encoder.codecs
+    report.unknown.update(encoder.tokenizer.unknown(text))
+    tokens = encoder.tokenizer.batch([text])
     parts = segments(read_conformed(path, shape), shape)
     if not parts:
         raise ValueError(f"it is shorter than one segment of {shape.duration:g} s")
     rows = []
     for k, (frames, waveform) in enumerate(parts):
-        latent = codecs[0].encode(frames[None])
-        quality = psnr(codecs[0].decode(latent), frames[None])
+        latent = video.encode(frames[None])
+        quality = psnr(video.decode(latent), frames[None])
         if quality < KNOWN_DECIBELS:
             report.outside[f"{name} segment {k}"] = round(quality, 1)
-        audio = codecs[1].encode(waveform[None])
-        rows.append({"video": latent.half(), "audio": audio.half(), "tokens": tokens[None].short()})
+        row = {"video": latent.half(), "audio": audio.encode(waveform[None]).half(), "tokens": tokens[None].short()}
+        rows.append({**row, **plan_features(probes, frames[None], waveform[None])})
     report.taken[name] = len(parts)
     return rows

@@ -17,7 +17,7 @@ from ..core.files import atomic_output
 from ..core.sizes import ClipShape, segments
 from ..core.streams import Streams
 from ..models.pocket.audio_codec import AudioCodec
-from ..models.pocket.load import load_audio_codec, load_video_codec
+from ..models.pocket.load import load_audio_codec, load_text_encoder, load_video_codec
 from ..models.pocket.text import PAD, WordTokenizer
 from ..models.pocket.video_codec import VideoCodec
 from ..world import Scene, caption, make_scenes, render_picture
@@ -84,6 +84,11 @@ class ClipEncoder:
         return LatentCache.encode(scenes, frames, waveform, self.codecs, self.tokenizer)
 
 
+def load_encoder() -> ClipEncoder:
+    """The shipped codecs and tokenizer."""
+    return ClipEncoder(load_codecs(), load_text_encoder().tokenizer)
+
+
 @dataclass(frozen=True)
 class LatentCache:
     """Encoded clips: video [n, c, t, h, w] and audio [n, c, t] in float16, and the token numbers of their captions
@@ -100,17 +105,12 @@ class LatentCache:
 
     @classmethod
     def read(cls, path: Path) -> LatentCache:
-        """Clips encoded earlier.
+        """Clips encoded by ``duet data``.
 
         Raises:
             ValueError: not a file of encoded clips.
         """
-        tensors = _tensors(path, remedy="Create it with 'duet data'.")
-        if set(tensors) != {"video", "audio", "tokens"}:
-            raise ValueError(
-                f"{path} holds {', '.join(sorted(tensors))}; encoded clips are 'video', 'audio' and 'tokens'. Create it with 'duet data'."
-            )
-        return cls.of(tensors)
+        return cls.of(read_clips(path))
 
     @classmethod
     def of(cls, tensors: dict[str, Tensor]) -> LatentCache:
@@ -138,6 +138,20 @@ class LatentCache:
             "audio": codecs[1].encode(waveform).half(),
             "tokens": words.short(),
         }
+
+
+def read_clips(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file that ``duet data`` wrote.
+
+    Raises:
+        ValueError: not a file of encoded clips.
+    """
+    tensors = _tensors(path, remedy="Create it with 'duet data'.")
+    if not {"video", "audio", "tokens"} <= set(tensors):
+        raise ValueError(
+            f"{path} holds {', '.join(sorted(tensors))}; encoded clips are 'video', 'audio' and 'tokens'. Create it with 'duet data'."
+        )
+    return tensors
 
 
 Encode = Callable[[Sequence[Scene], Tensor, Tensor], dict[str, Tensor]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,21 +14,29 @@ from torch import Tensor
 from ..bench.plan_targets import plan_targets
 from ..bench.readings import Probes
 from ..core.conditions import PlacedTokens, PlanStreams
-from ..core.sizes import ClipShape
+from ..core.sizes import VIDEO_STRIDE
 from ..core.streams import Streams
 from ..models.addons.plan import PlanReader
 from ..models.planner.grid import PER_BLOCK, PlanGrid
 from ..world import Scene, irregular
 from .add_on import AddOnStage
-from .data import CacheSpec, ClipEncoder, LatentCache, encoded
+from .data import CacheSpec, ClipEncoder, LatentCache, encoded, read_clips
 
+FEATURES = ("plan_video", "plan_audio")  # entries of a file of encoded clips
 EDITED = 0.4  # share of the clips whose events an artist has moved
 PREDICTED = 0.5  # share of the third stage's plans that are the planner's; the others stay true
 
 
+def plan_features(probes: Probes, frames: Tensor, waveform: Tensor) -> dict[str, Tensor]:
+    """The features of true clips as they are stored, in float16: frames [b, t, 3, h, w], waveforms [b, 2, samples]."""
+    features = plan_targets(probes, frames, waveform).map(Tensor.half)
+    return dict(zip(FEATURES, features.both(), strict=True))
+
+
 @dataclass(frozen=True)
 class PlanCache:
-    """Scenes, their encoded clips and the features of the same clips: video [n, tokens, d], audio [n, tokens, d'], float16."""
+    """Encoded clips, their scenes (none for a user's own clips), and the features of the same clips: video [n, tokens, d],
+    audio [n, tokens, d'], float16."""
 
     scenes: list[Scene]
     latents: LatentCache
@@ -43,13 +52,31 @@ class PlanCache:
         scenes = scenes[:regular] + [irregular(scene) for scene in scenes[regular:]]
 
         def encode(part: Sequence[Scene], frames: Tensor, waveform: Tensor) -> dict[str, Tensor]:
-            video, audio = plan_targets(probes, frames, waveform).both()
-            return {**encoder(part, frames, waveform), "plan_video": video.half(), "plan_audio": audio.half()}
+            return {**encoder(part, frames, waveform), **plan_features(probes, frames, waveform)}
 
-        found = encoded(spec.path, scenes, encode)
-        features = Streams(found["plan_video"], found["plan_audio"])
-        grid = PlanGrid.of(ClipShape().frames, features.both()[1].shape[1] * PER_BLOCK)
-        return cls(scenes, LatentCache.of(found), features, grid)
+        return cls._of(scenes, encoded(spec.path, scenes, encode))
+
+    @classmethod
+    def read(cls, path: Path) -> PlanCache:
+        """A user's own clips, encoded by ``duet data``.
+
+        Raises:
+            ValueError: not a file of encoded clips, or one without plan features.
+        """
+        tensors = read_clips(path)
+        missing = [name for name in FEATURES if name not in tensors]
+        if missing:
+            raise ValueError(
+                f"{path} has no plan features ({', '.join(missing)}). Encode the clips again with 'duet data'."
+            )
+        return cls._of([], tensors)
+
+    @classmethod
+    def _of(cls, scenes: list[Scene], tensors: dict[str, Tensor]) -> PlanCache:
+        features = Streams(*(tensors[name] for name in FEATURES))
+        frames = tensors["video"].shape[2] * VIDEO_STRIDE[0]
+        grid = PlanGrid.of(frames, features.both()[1].shape[1] * PER_BLOCK)
+        return cls(scenes, LatentCache.of(tensors), features, grid)
 
     def moments(self) -> Streams[tuple[Tensor, Tensor]]:
         """Mean and deviation of each feature channel."""

@@ -156,8 +156,8 @@ class PriorStage:
 class PriorLayersStage(AddOnStage):
     """Prior layers, given a draw from each true clip's own Gaussian."""
 
-    def __init__(self, cache: PriorCache, net: PriorNet, layers: PriorLayers, *parts: Any, **settings: Any) -> None:
-        super().__init__("prior-layers", cache.latents, layers, *parts, **settings)
+    def __init__(self, latents: LatentCache, net: PriorNet, layers: PriorLayers, *parts: Any, **settings: Any) -> None:
+        super().__init__("prior-layers", latents, layers, *parts, **settings)
         self.net = net.requires_grad_(False)
 
     @torch.no_grad()

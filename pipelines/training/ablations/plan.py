@@ -145,7 +145,7 @@ def run_plan_ablation(
     found: dict[str, list[list[dict[str, float]]]] = {}
     for arm, seed in tqdm(jobs, desc="plan ablation"):
         found.setdefault(arm, []).append(train_arm(arm, seed))
-    table = report(found, steps=steps, clips=len(cache.scenes))
+    table = report(found, steps=steps, clips=len(cache.latents.video))
     write(table, target, figure=plot(table, "plan_realised"))
     return table
 

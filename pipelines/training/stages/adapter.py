@@ -9,14 +9,14 @@ from ..adapter import MASKS_SLOWER, AdapterStage, Price
 from ..data import load_codecs
 from ..judges import judge_adapter
 from .registry import Job, Preset, register
-from .sources import latent_cache
+from .sources import fixed_length_clips
 
 PRESET = Preset(steps=2400, batch=32, lr=1.5e-3, score_every=300, lr_factors=MASKS_SLOWER, bfloat16=False)
 
 
 @register("adapter", PRESET)
 def build(job: Job) -> AdapterStage:
-    codecs, cache = load_codecs(), latent_cache(job)
+    codecs, cache = load_codecs(), fixed_length_clips(job)
     net = MaskedAdapter(AdapterConfig(POCKET.video_channels, POCKET.audio_channels))
     path, steps = job.folder / ADD_ONS["pocket-adapter"].name, job.steps or PRESET.steps
     return AdapterStage(cache, net, codecs, path, price=Price(), steps=steps, judge=judge_adapter)

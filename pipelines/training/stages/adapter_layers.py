@@ -11,7 +11,7 @@ from ...models.pocket.load import ADD_ONS, FILES, load_network, load_text_encode
 from ..adapter import RANK, AdapterLayersStage
 from ..judges import NetworkJudge
 from .registry import Job, Preset, register
-from .sources import latent_cache
+from .sources import fixed_length_clips
 
 PRESET = Preset(steps=2000, batch=64, lr=3e-3, score_every=1000)
 
@@ -26,6 +26,6 @@ def build(job: Job) -> AdapterLayersStage:
     net = load_adapter(adapter.path)
     judge = NetworkJudge(from_clips(net, direction), "sync_f1", strata=(*AUDIBLE, "silent"))
     config = AdapterLayersConfig(direction, net.config.dim, RANK, adapter.sha256)
-    cache, path = latent_cache(job), job.folder / ADD_ONS[f"pocket-adapter-{direction}"].name
+    cache, path = fixed_length_clips(job), job.folder / ADD_ONS[f"pocket-adapter-{direction}"].name
     layers = AdapterLayers(config, network.config)
     return AdapterLayersStage(cache, net, layers, network, encoder, path, base=file.sha256, judge=judge)

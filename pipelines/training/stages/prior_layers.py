@@ -19,7 +19,7 @@ from ..flow import RECIPES
 from ..judges import NetworkJudge
 from ..prior import PriorLayersStage
 from .registry import Job, Preset, register
-from .sources import prior_cache
+from .sources import fixed_length_clips, prior_cache
 
 
 @register("prior-layers", Preset(steps=2500, batch=64, lr=1.5e-3, score_every=800))
@@ -32,8 +32,9 @@ def build(job: Job) -> PriorLayersStage:
         Variant("judged", PerStreamCFG(2.0, 2.0), prior=partial(clip_prior, net), anchored=False), "sync_f1"
     )
     path = job.folder / ADD_ONS["pocket-prior-layers"].name
+    latents = fixed_length_clips(job) if job.data else prior_cache(job).latents
     return PriorLayersStage(
-        prior_cache(job), net, layers, network, encoder, path,
+        latents, net, layers, network, encoder, path,
         recipe=RECIPES["joint"], base=file.sha256, judge=judge, before=before,
     )  # fmt: skip
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ...core.weights import WEIGHTS, load_weights
+from ...core.weights import load_weights
 from ..flow import Recipe
 from ..loop import Settings, Stage, train
 
@@ -26,13 +26,28 @@ class Preset:
     bfloat16: bool = True
 
 
+# Stages and ablations that cannot train on the clips of ``duet data``, with the reason.
+NO_OWN_CLIPS = {
+    **dict.fromkeys(
+        ("codecs", "video-decoder", "audio-probe", "video-probe"), "frames and waveforms, and the file holds latents"
+    ),
+    **dict.fromkeys(("planner", "plan-adapted"), "the timeline of every clip, which the file does not hold"),
+    "prior": "the time and place of every event, which the file does not hold",
+    "ablation": "rendered clips with a single subject",
+}
+
+
 @dataclass(frozen=True)
 class Job:
-    """The options of one ``duet train`` call. ``None`` means the stage's own preset or recipe."""
+    """The options of one ``duet train`` call. ``None`` means the stage's own preset or recipe.
+
+    Raises:
+        ValueError: ``data`` does not exist, or the stage cannot train on such a file.
+    """
 
     stage: str
     run: Path  # folder of checkpoints and caches
-    folder: Path = WEIGHTS  # output folder of the weights
+    weights: Path | None = None  # output folder; by default a folder of the stage's name inside ``run``
     steps: int | None = None
     batch: int | None = None
     lr: float | None = None
@@ -44,6 +59,19 @@ class Job:
     audio_from_video: bool = False
     tokens: int | None = None  # spatial tokens of a new prior, and the same number of temporal tokens
     data: Path | None = None  # clips encoded by ``duet data``, used instead of the world
+
+    def __post_init__(self) -> None:
+        if self.data is None:
+            return
+        if reason := NO_OWN_CLIPS.get(self.stage):
+            raise ValueError(f"{self.stage} cannot train on {self.data}: it needs {reason}. Leave out --data.")
+        if not self.data.is_file():
+            raise ValueError(f"{self.data} does not exist. Create it with 'duet data FOLDER -o {self.data}'.")
+
+    @property
+    def folder(self) -> Path:
+        """The output folder of the weights, or of an ablation's table."""
+        return self.weights or self.run / self.stage
 
     def previous_record(self, path: Path) -> dict[str, Any]:
         """The record of the shipped weights at ``path`` from which training continues; empty if it starts from scratch."""

@@ -1,4 +1,4 @@
-"""Training clips and codecs that several stages share: each cache is rendered once per seed and number of clips."""
+"""Training clips that several stages share: a user's own, or clips of the world, rendered once per seed and number of clips."""
 
 from __future__ import annotations
 
@@ -7,17 +7,12 @@ import zlib
 from accelerate import PartialState
 
 from ...bench.readings import Probes
-from ...models.pocket.load import load_text_encoder
+from ...core.sizes import ClipShape
 from ...world.scene import MIX
-from ..data import CacheSpec, ClipEncoder, LatentCache, load_codecs
+from ..data import CacheSpec, ClipEncoder, LatentCache, load_encoder
 from ..plan import PlanCache
 from ..prior import PriorCache
 from .registry import Job
-
-
-def load_encoder() -> ClipEncoder:
-    """The shipped codecs and tokenizer."""
-    return ClipEncoder(load_codecs(), load_text_encoder().tokenizer)
 
 
 def latent_cache(job: Job, encoder: ClipEncoder | None = None) -> LatentCache:
@@ -33,8 +28,27 @@ def latent_cache(job: Job, encoder: ClipEncoder | None = None) -> LatentCache:
         )
 
 
+def fixed_length_clips(job: Job) -> LatentCache:
+    """``latent_cache`` for networks that know one length of clips.
+
+    Raises:
+        ValueError: the clips of ``job.data`` have another length.
+    """
+    cache = latent_cache(job)
+    _check_length(job, cache)
+    return cache
+
+
 def plan_cache(job: Job) -> PlanCache:
-    """Clips with the probe features that plans are trained towards."""
+    """Clips with the probe features that plans are trained towards.
+
+    Raises:
+        ValueError: the clips of ``job.data`` have another length than planned clips, or no features.
+    """
+    if job.data:
+        cache = PlanCache.read(job.data)
+        _check_length(job, cache.latents)
+        return cache
     return PlanCache.build(_spec(job, "plan", offset=101), load_encoder(), Probes.load())
 
 
@@ -44,5 +58,13 @@ def prior_cache(job: Job) -> PriorCache:
 
 
 def _spec(job: Job, name: str, *, offset: int) -> CacheSpec:
-    path = job.data or job.run / f"{name}-{job.seed}-{job.clips}.safetensors"
-    return CacheSpec(path, job.seed + offset, job.clips)
+    return CacheSpec(job.run / f"{name}-{job.seed}-{job.clips}.safetensors", job.seed + offset, job.clips)
+
+
+def _check_length(job: Job, cache: LatentCache) -> None:
+    frames, shape = cache.video.shape[2], ClipShape()
+    if frames != shape.video_latent[0]:
+        raise ValueError(
+            f"{job.data} holds segments of {frames} latent frames; {job.stage} needs {shape.video_latent[0]}. Encode the "
+            f"clips again with 'duet data --seconds {shape.seconds:g}'."
+        )

@@ -324,10 +324,3 @@ def test_the_average_follows_quickly_at_first():
     assert ema["weight"].item() == pytest.approx(0.95)
     update_ema(ema, module, step=10_000, limit=0.99)
     assert ema["weight"].item() == pytest.approx(0.95 + 0.05 * 0.01)
-
-
-def test_the_command_lists_every_registered_stage():
-    from duet_av.pipelines.cli.train import STAGES as LISTED
-    from duet_av.pipelines.training.stages import STAGES
-
-    assert set(LISTED) == set(STAGES)
