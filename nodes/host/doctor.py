@@ -40,7 +40,7 @@ def _part(name: str) -> str:
     try:
         found = f"found    {find(row.folder, name)}"
     except ValueError:
-        found = f"{'MISSING ' if row.always else 'no file '} in models/{row.folder}"
+        found = f"{'MISSING ' if row.required else 'no file '} in models/{row.folder}"
     return (
         f"  {found}\n           {name}, from {row.source}; {row.gigabytes:g} GB in bfloat16; no reference hash; "
         f"licence: {row.licence}"

@@ -15,7 +15,7 @@ import folder_paths
 from ...pipelines.core.weights import is_ours, load_weights
 from ...pipelines.models.catalogue import identify, part
 from ...pipelines.models.javisdit.clock import V01_CLOCK
-from ...pipelines.models.javisdit.files import SUFFIXES, read_names, read_tensors, require
+from ...pipelines.models.javisdit.files import SUFFIXES, checkpoint_names, read_checkpoint, require
 from ...pipelines.models.javisdit.load import load_audioldm2_codec, load_video_autoencoder
 from ...pipelines.models.pocket import load as pocket
 from .codec import build_audio_vae, build_audioldm2_vae, build_open_sora_vae, build_video_vae
@@ -67,7 +67,7 @@ def kind_of(path: Path) -> str:
 def _kind(path: Path, _changed: int) -> str:
     if path.is_file() and path.suffix == ".safetensors" and is_ours(path):
         return pocket.NAME
-    return identify(read_names(path / "vae" if (path / "vae").is_dir() else path))
+    return identify(checkpoint_names(path / "vae" if (path / "vae").is_dir() else path))
 
 
 def _is(path: Path, wanted: str) -> bool:
@@ -110,7 +110,7 @@ def _pocket(paths: dict[str, Path]) -> Parts:
 def _javisdit(name: str, text: str, video: Callable[[Path], Any], paths: dict[str, Path]) -> Parts:
     sound = build_audioldm2_vae(load_audioldm2_codec(paths["audio_codec"]))
     frames, clip = video(paths["video_codec"]), build_t5(paths["text_encoder"], text)
-    tensors = require(read_tensors(paths["model"]), name, source=paths["model"])
+    tensors = require(read_checkpoint(paths["model"]), name, source=paths["model"])
     return build_javisdit(name, tensors, source=paths["model"]), clip, frames, sound
 
 
@@ -119,7 +119,7 @@ def _open_sora(path: Path) -> Any:
 
 
 def _wan(path: Path) -> Any:
-    return comfy.sd.VAE(sd=require(read_tensors(path), "Wan2.1's video autoencoder", source=path))
+    return comfy.sd.VAE(sd=require(read_checkpoint(path), "Wan2.1's video autoencoder", source=path))
 
 
 @dataclass(frozen=True)

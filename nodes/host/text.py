@@ -22,8 +22,8 @@ from transformers import CLIPTokenizer
 
 from ...pipelines.core.weights import WeightsFile, fill
 from ...pipelines.models.catalogue import identify
-from ...pipelines.models.javisdit.caption import clean, scored
-from ...pipelines.models.javisdit.files import read_tensors
+from ...pipelines.models.javisdit.caption import clean, with_aesthetic_score
+from ...pipelines.models.javisdit.files import read_checkpoint
 from ...pipelines.models.pocket.load import configured
 from ...pipelines.models.pocket.text import END, MAX_TOKENS, PAD, TextEncoder, UnknownWord, WordTokenizer
 
@@ -103,7 +103,7 @@ class V01Tokenizer(comfy.text_encoders.pixart_t5.PixArtTokenizer):
 
     def tokenize_with_weights(self, text: str, *args: Any, **kwargs: Any) -> WeightedTokens:
         # Cleaning would remove the weight syntax, so the parts of a weighted prompt are cleaned separately.
-        parts = comfy.sd1_clip.token_weights(scored(text), 1.0)
+        parts = comfy.sd1_clip.token_weights(with_aesthetic_score(text), 1.0)
         cleaned = ((clean(clean(part)), weight) for part, weight in parts)
         prompt = " ".join(part if weight == 1 else f"({part}:{weight:g})" for part, weight in cleaned)
         tokens = super().tokenize_with_weights(prompt, *args, **kwargs)
@@ -143,7 +143,7 @@ def build_t5(path: Path, expected: str) -> comfy.sd.CLIP:
     """
     # The host does not read sharded folders.
     tensors, metadata = (
-        (read_tensors(path), None)
+        (read_checkpoint(path), None)
         if path.is_dir()
         else comfy.utils.load_torch_file(str(path), safe_load=True, return_metadata=True)
     )

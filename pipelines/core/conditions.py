@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from .saved_plan import SavedPlan
+from .sines import sine_features
 from .streams import Streams
 from .timeline import Timeline
 
@@ -37,9 +38,7 @@ def unit_grid(*counts: int) -> Float[Tensor, "n a"]:
 
 def sinusoidal(places: Float[Tensor, "n a"], *, octaves: int) -> Float[Tensor, "n two_octaves_a"]:
     """Sines and cosines of positions in the unit cube: half a period over the cube, one, two, and so on for ``octaves``."""
-    turns = 2.0 ** torch.arange(octaves, device=places.device) * math.pi
-    angles = (places[..., None] * turns).flatten(1)
-    return torch.cat([angles.sin(), angles.cos()], dim=1)
+    return sine_features(places, 2.0 ** torch.arange(octaves, device=places.device) * math.pi)
 
 
 @dataclass(frozen=True)

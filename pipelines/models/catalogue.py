@@ -1,7 +1,7 @@
-"""What files the models are made of: how each is known by its names, where it comes from, its licence and size.
+"""The files of the full-size models: how each is identified by its tensor names, where it comes from, its licence and its size.
 
-JavisDiT's rows are of specifications and repositories as read by us; none of its released files was opened here. Rows of the
-host's own models are as others report them, on ``REPORTED_ON``.
+The rows of JavisDiT follow its repositories and documentation; the released files themselves were not opened. The rows of the host's own
+models were reported by others as of ``REPORTED_ON``.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ class Part:
     """One file, or folder of files, of a model."""
 
     name: str
-    keys: tuple[str, ...]  # names that a file of this kind holds, and none above it in ``PARTS``
-    folder: str = ""  # under the host's models; empty: nothing that is wanted
+    keys: tuple[str, ...]  # tensor names that identify the file: rows earlier in ``PARTS`` do not have them all
+    folder: str = ""  # below the host's models folder; empty if the file is only identified, not used
     source: str = ""
     licence: str = ""
-    gigabytes: float = 0.0  # of the weights in bfloat16
-    pickle: str = ""  # the official file's own name, where it is a pickle
-    always: bool = True  # whether it cannot be done without
+    gigabytes: float = 0.0  # size of the weights in bfloat16
+    pickle: str = ""  # name of the official file, if it is a pickle
+    required: bool = True
 
 
 NON_COMMERCIAL = "CC-BY-NC-SA-4.0, non-commercial"
@@ -60,11 +60,11 @@ PARTS = (
         "ImageBind",
         ("modality_trunks.text.blocks.0.attn.in_proj_weight",),
         "text_encoders",
-        "imagebind_huge.pth of facebookresearch/ImageBind; needed where the prior's file holds no text tower",
+        "imagebind_huge.pth of facebookresearch/ImageBind; needed if the prior's file has no text tower",
         NON_COMMERCIAL,
         0.71,
         "imagebind_huge.pth",
-        always=False,
+        required=False,
     ),
     Part(
         "Open-Sora's video autoencoder v1.2",
@@ -117,19 +117,19 @@ PARTS = (
 
 
 def identify(names: Iterable[str]) -> str:
-    """What a file with ``names`` looks like: the name of one of ``PARTS``, or 'something unknown'."""
+    """The name of the row of ``PARTS`` that a file with tensor ``names`` belongs to, or 'an unknown kind of file'."""
     held = set(names)
-    return next((part.name for part in PARTS if held.issuperset(part.keys)), "something unknown")
+    return next((part.name for part in PARTS if held.issuperset(part.keys)), "an unknown kind of file")
 
 
 def part(name: str) -> Part:
-    """The row called ``name``."""
+    """The row of ``PARTS`` with this ``name``."""
     return next(row for row in PARTS if row.name == name)
 
 
 @dataclass(frozen=True)
 class Reported:
-    """What is said about a model that the host runs itself."""
+    """What others report about a model that the host runs natively."""
 
     name: str
     files: str

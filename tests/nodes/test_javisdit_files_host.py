@@ -14,7 +14,7 @@ AUTO = ("auto", "auto", "auto")  # text encoder, video VAE, audio VAE
     [
         (("JavisDiT-v0.1-prior/", "auto", "auto", "auto"), "this is JavisDiT v0.1's prior; 'Duet Load AV' supports"),
         ((FIRST, "umt5_xxl.safetensors", "auto", "auto"), "this is UMT5-XXL; T5-XXL is required"),
-        ((SECOND, "auto", "OpenSora-VAE-v1.2/", "auto"), "this is Open-Sora's video autoencoder v1.2; here Wan2.1's"),
+        ((SECOND, "auto", "OpenSora-VAE-v1.2/", "auto"), "this is Open-Sora's video autoencoder v1.2; Wan2.1's"),
         ((FIRST, "auto", "auto", "wan_2.1_vae.safetensors"), r"config\.json is missing"),
         (("gone.safetensors", "auto", "auto", "auto"), "no longer exists"),
     ],
@@ -40,7 +40,7 @@ def test_a_damaged_file_of_another_model_does_not_stop_the_search(run, javis_fol
     damaged.write_bytes(b"half")
     try:
         assert len(run("DuetLoadAV", FIRST, *AUTO)) == 5
-        with pytest.raises(ValueError, match="not a whole safetensors file"):
+        with pytest.raises(ValueError, match="not a complete safetensors file"):
             run("DuetLoadAV", FIRST, "auto", damaged.name, "auto")
     finally:
         damaged.unlink()

@@ -67,9 +67,9 @@ def difference(a, b):
 
 def own(name, folder, make):
     """The network outside the host, from the same files."""
-    from duet_av.pipelines.models.javisdit.files import read_tensors
+    from duet_av.pipelines.models.javisdit.files import read_checkpoint
 
-    tensors = read_tensors(folder)
+    tensors = read_checkpoint(folder)
     network = make(CONFIGS[name](tensors))
     network.load_state_dict(tensors)
     return network.eval()

@@ -1,9 +1,9 @@
-"""Our JavisDiT against outputs of the reference at tiny size, with weights drawn from their names.
+"""Compare our JavisDiT with outputs of the reference at tiny size, with weights generated from their names.
 
     python tests/parity/run.py DIR [--salt SALT]
 
-DIR holds meta.json and one safetensors file for each part (``in.*``, ``out.*``). Prints the largest error of each part and
-ends with 1 if one is above its tolerance.
+DIR contains meta.json and one safetensors file for each part, with entries in.* and out.*. Prints the largest error of each part; the
+exit code is 1 if one exceeds its tolerance.
 """
 
 from __future__ import annotations
@@ -60,13 +60,13 @@ ONE_MORE = (
     "group_norm.weight",
     "conv_norm_out.weight",
 )
-AS_BUILT = ("rope.freqs", "modality_preprocessors.text.mask")
-CONSTANTS = ("scale", "shift")  # of the video autoencoder; the fixtures keep the usual ones
+COMPUTED = ("rope.freqs", "modality_preprocessors.text.mask")
+CONSTANTS = ("scale", "shift")  # of the video autoencoder; the fixtures use the default values
 Tensors = dict[str, Tensor]
 
 
 def draw(salt: str, name: str, shape: list[int], *, most: float = 0.08) -> Tensor:
-    """The fixtures' rule: a weight from its name, scaled by the size of one of its output rows."""
+    """The fixtures' rule: a random weight seeded by its name and scaled by the length of its output rows."""
     rng = np.random.default_rng(zlib.crc32(f"{salt}/{name}".encode()))
     value = torch.from_numpy(rng.standard_normal(shape).astype(np.float32))
     row = value.numel() // shape[0] if len(shape) > 1 else 0
@@ -75,24 +75,24 @@ def draw(salt: str, name: str, shape: list[int], *, most: float = 0.08) -> Tenso
 
 
 def weights(salt: str, keys: dict[str, list[int]]) -> Tensors:
-    """Every drawn weight of a part. The audio codec's two files are drawn each by its own names, the vocoder's larger."""
+    """All weights of a part. The audio codec's two files use the names inside each file; the vocoder's weights are larger."""
 
     def value(name: str, shape: list[int]) -> Tensor:
         file, _, rest = name.partition(".")
         own = rest if file in ("vae", "vocoder") else name
         return draw(salt, own, shape, most=0.3 if file == "vocoder" else 0.08)
 
-    drawn = {name: value(name, shape) for name, shape in keys.items() if not name.endswith(AS_BUILT)}
+    drawn = {name: value(name, shape) for name, shape in keys.items() if not name.endswith(COMPUTED)}
     shared = "y_embedder.y_embedding"
     return drawn | ({f"audio_{shared}": drawn[shared]} if shared in drawn else {})
 
 
 def filled(module: nn.Module, tensors: Tensors) -> nn.Module:
-    """``module`` with ``tensors`` in it; only what is left as built may be missing."""
+    """``module`` with ``tensors`` loaded; only tensors that the module computes itself may be missing."""
     missing, unexpected = module.load_state_dict(tensors, strict=False)
-    wrong = [name for name in missing if not name.endswith(AS_BUILT) and name not in CONSTANTS] + list(unexpected)
+    wrong = [name for name in missing if not name.endswith(COMPUTED) and name not in CONSTANTS] + list(unexpected)
     if wrong:
-        raise SystemExit(f"{type(module).__name__}: {len(wrong)} names do not agree, e.g. {wrong[:5]}")
+        raise SystemExit(f"{type(module).__name__}: {len(wrong)} names do not match, e.g. {wrong[:5]}")
     return module.eval()
 
 
@@ -101,48 +101,49 @@ def v01(config: dict[str, Any], tensors: Tensors) -> JavisDiT01:
     names |= {"spatial_prior_len", "temporal_prior_len", "st_prior_channel"}
     own = {name: value for name, value in config.items() if name in names}
     channels = tensors["ax_embedder.proj.weight"].shape[1]
-    made = JavisDiT01(V01Config(**own, audio_channels=channels, audio_patch=config["audio_patch_size"][0]))
-    return filled(made, tensors)  # pyright: ignore[reportReturnType] - the module that went in
+    network = JavisDiT01(V01Config(**own, audio_channels=channels, audio_patch=config["audio_patch_size"][0]))
+    return filled(network, tensors)  # pyright: ignore[reportReturnType] - the same module
 
 
-def arguments(given: Tensors) -> dict[str, Any]:
-    return {"size": (given["height"][0].item(), given["width"][0].item()), "fps": given["fps"][0].item()}
+def arguments(inputs: Tensors) -> dict[str, Any]:
+    return {"size": (inputs["height"][0].item(), inputs["width"][0].item()), "fps": inputs["fps"][0].item()}
 
 
-def run_v01(part: dict[str, Any], tensors: Tensors, given: Tensors) -> Tensors:
-    x = Streams(given["x.video"], given["x.audio"])
-    mask = given["mask"].bool().expand(len(x.video), -1)
-    noisy = Streams(given["x_mask"].bool(), given["ax_mask"].bool()) if "x_mask" in given else None
-    prior = PriorTokens(given["spatial_prior"], given["temporal_prior"])
+def run_v01(part: dict[str, Any], tensors: Tensors, inputs: Tensors) -> Tensors:
+    x = Streams(inputs["x.video"], inputs["x.audio"])
+    mask = inputs["mask"].bool().expand(len(x.video), -1)
+    noisy = Streams(inputs["x_mask"].bool(), inputs["ax_mask"].bool()) if "x_mask" in inputs else None
+    prior = PriorTokens(inputs["spatial_prior"], inputs["temporal_prior"])
     network = v01(part["config"], tensors)
-    out = network(x, given["timestep"], given["y"][:, 0], mask, prior, noisy=noisy, **arguments(given))
+    out = network(x, inputs["timestep"], inputs["y"][:, 0], mask, prior, noisy=noisy, **arguments(inputs))
     return {"video": out.video, "audio": out.audio}
 
 
 def v10(config: dict[str, Any], tensors: Tensors) -> JavisDiT10:
     names = ("dim", "ffn_dim", "num_layers", "num_heads", "freq_dim", "text_dim", "text_len", "in_dim", "audio_in_dim")
-    made = JavisDiT10(V10Config(**{name: config[name] for name in names}))
-    return filled(made, tensors)  # pyright: ignore[reportReturnType]
+    network = JavisDiT10(V10Config(**{name: config[name] for name in names}))
+    return filled(network, tensors)  # pyright: ignore[reportReturnType]
 
 
-def run_v10(part: dict[str, Any], tensors: Tensors, given: Tensors) -> Tensors:
-    x = Streams(given["x.video"], given["x.audio"])
-    out = v10(part["config"], tensors)(x, given["t"], given["y"], given["mask"].bool())
+def run_v10(part: dict[str, Any], tensors: Tensors, inputs: Tensors) -> Tensors:
+    x = Streams(inputs["x.video"], inputs["x.audio"])
+    out = v10(part["config"], tensors)(x, inputs["t"], inputs["y"], inputs["mask"].bool())
     return {"video": out.video, "audio": out.audio}
 
 
-def run_prior(part: dict[str, Any], tensors: Tensors, given: Tensors) -> Tensors:
+def run_prior(part: dict[str, Any], tensors: Tensors, inputs: Tensors) -> Tensors:
     tower = "text_encoder.modality_trunks.text.blocks."
     blocks = {name[len(tower) :].split(".")[0] for name in tensors if name.startswith(tower)}
-    width, heads = tensors["in_proj.weight"].shape[1], part["config"].get("text_heads", 4)  # no key tells how many
+    width = tensors["in_proj.weight"].shape[1]
+    heads = part["config"].get("text_heads", 4)  # cannot be read from the tensors
     names = ("spatial_token_num", "temporal_token_num", "out_dim", "hidden_size")
     sizes = {name: part["config"][name] for name in names}
     config = PriorConfig(**sizes, text_width=width, text_heads=heads, text_layers=len(blocks))
     used = {name: value for name, value in tensors.items() if not name.startswith(UNUSED_KEYS)}
     estimator = filled(PriorEstimator(config), used)
-    mean, log_variance = estimator.moments(given["ids"])
-    prior = estimator.sample(given["ids"], seed=part["scalars"]["seed"]).tokens
-    hidden = estimator.text_encoder(given["ids"])
+    mean, log_variance = estimator.moments(inputs["ids"])
+    prior = estimator.sample(inputs["ids"], seed=part["scalars"]["seed"]).tokens
+    hidden = estimator.text_encoder(inputs["ids"])
     return {
         "moments": torch.cat([mean, log_variance], dim=-1),
         "text_hidden": hidden,
@@ -151,36 +152,36 @@ def run_prior(part: dict[str, Any], tensors: Tensors, given: Tensors) -> Tensors
     }
 
 
-def run_rflow_v01(part: dict[str, Any], tensors: Tensors, given: Tensors) -> Tensors:
+def run_rflow_v01(part: dict[str, Any], tensors: Tensors, inputs: Tensors) -> Tensors:
     network, args = (
         v01(part["config"], tensors),
-        arguments({k[5:]: v for k, v in given.items() if k.startswith("args.")}),
+        arguments({k[5:]: v for k, v in inputs.items() if k.startswith("args.")}),
     )
-    null, mask = network.null_prior(), given["mask"].bool().expand(2, -1)
+    null, mask = network.null_prior(), inputs["mask"].bool().expand(2, -1)
     prior = PriorTokens(
         *(
             torch.cat(pair)
-            for pair in ((given["spatial_prior"], null.spatial), (given["temporal_prior"], null.temporal))
+            for pair in ((inputs["spatial_prior"], null.spatial), (inputs["temporal_prior"], null.temporal))
         )
     )
-    text = torch.cat([given["y"][:, 0], network.y_embedder.y_embedding[None]])
+    text = torch.cat([inputs["y"][:, 0], network.y_embedder.y_embedding[None]])
 
     def velocity(z: Streams[Tensor], level: Tensor) -> Streams[Tensor]:
         both = network(z.map(lambda a: torch.cat([a, a])), level.expand(2), text, mask, prior, **args)
         return both.map(lambda v: v[1:] + part["sched"]["cfg_scale"] * (v[:1] - v[1:]))
 
-    return sampled(part, given, velocity)
+    return sampled(part, inputs, velocity)
 
 
-def run_rflow_v10(part: dict[str, Any], tensors: Tensors, given: Tensors) -> Tensors:
+def run_rflow_v10(part: dict[str, Any], tensors: Tensors, inputs: Tensors) -> Tensors:
     network = v10(part["config"], tensors)
-    text, mask = torch.cat([given["y"], given["y_neg"]]), torch.cat([given["mask"], given["mask_neg"]]).bool()
+    text, mask = torch.cat([inputs["y"], inputs["y_neg"]]), torch.cat([inputs["mask"], inputs["mask_neg"]]).bool()
 
     def velocity(z: Streams[Tensor], level: Tensor) -> Streams[Tensor]:
         both = network(z.map(lambda a: torch.cat([a, a])), level.expand(2), text, mask)
         return both.map(lambda v: v[1:] + part["sched"]["cfg_scale"] * (v[:1] - v[1:]))
 
-    return sampled(part, given, velocity)
+    return sampled(part, inputs, velocity)
 
 
 def kl(config: dict[str, Any]) -> KLConfig:
@@ -188,14 +189,18 @@ def kl(config: dict[str, Any]) -> KLConfig:
     return KLConfig(**{n: config[n] for n in names}, block_out_channels=tuple(config["block_out_channels"]))
 
 
-def run_audio_codec(part: dict[str, Any], tensors: Tensors, given: Tensors) -> Tensors:
+def run_audio_codec(part: dict[str, Any], tensors: Tensors, inputs: Tensors) -> Tensors:
     of = lambda prefix: {n[len(prefix) :]: v for n, v in tensors.items() if n.startswith(prefix)}  # noqa: E731
     vae = filled(AutoencoderKL(kl(part["config"]["vae"])), of("vae."))
     vocoder = filled(SpeechT5HifiGan(SpeechT5HifiGanConfig(**part["config"]["vocoder"])), of("vocoder."))
-    return {"mel": vae.decode(given["latent"]), "mean": vae.moments(given["mel"])[0], "wave": vocoder(given["voc_mel"])}
+    return {
+        "mel": vae.decode(inputs["latent"]),
+        "mean": vae.moments(inputs["mel"])[0],
+        "wave": vocoder(inputs["voc_mel"]),
+    }
 
 
-def run_opensora_vae(part: dict[str, Any], tensors: Tensors, given: Tensors) -> Tensors:
+def run_opensora_vae(part: dict[str, Any], tensors: Tensors, inputs: Tensors) -> Tensors:
     own, config = part["config"]["temporal"], part["config"]
     temporal = TemporalConfig(
         channels=own["in_out_channels"],
@@ -207,18 +212,18 @@ def run_opensora_vae(part: dict[str, Any], tensors: Tensors, given: Tensors) -> 
         num_groups=own["num_groups"],
     )
     vae = filled(OpenSoraVAE(temporal, kl(config["spatial"])), tensors)
-    frames = {f"frames{n}": vae.decode(given[f"latent{n}"], frames=n) for n in (22, 17, 1)}
-    return {**frames, "temporal_mean": vae.temporal_vae.moments(given["temporal"])[0]}
+    frames = {f"frames{n}": vae.decode(inputs[f"latent{n}"], frames=n) for n in (22, 17, 1)}
+    return {**frames, "temporal_mean": vae.temporal_vae.moments(inputs["temporal"])[0]}
 
 
-def sampled(part: dict[str, Any], given: Tensors, velocity: Callable[..., Streams[Tensor]]) -> Tensors:
-    size = (int(given[f"args.{name}"].item()) for name in ("height", "width", "num_frames"))
+def sampled(part: dict[str, Any], inputs: Tensors, velocity: Callable[..., Streams[Tensor]]) -> Tensors:
+    size = (int(inputs[f"args.{name}"].item()) for name in ("height", "width", "num_frames"))
     sigmas = flow_sigmas(part["sched"]["num_sampling_steps"], shift=shift_ratio(*size, dtype=torch.float32))
 
     def denoise(z: Streams[Tensor], sigma: float) -> Streams[Tensor]:
         return z.map(lambda a, v: a + v.float() * sigma, velocity(z, torch.tensor([1000 * sigma])))
 
-    return vars(euler(denoise, Streams(given["z.video"], given["z.audio"]), sigmas))
+    return vars(euler(denoise, Streams(inputs["z.video"], inputs["z.audio"]), sigmas))
 
 
 PARTS: dict[str, Callable[[dict[str, Any], Tensors, Tensors], Tensors]] = {
@@ -234,26 +239,26 @@ PARTS: dict[str, Callable[[dict[str, Any], Tensors, Tensors], Tensors]] = {
 
 
 def error(out: Tensors, expected: Tensors) -> float:
-    """The largest absolute difference; of doubled channels only the first half is ours."""
+    """The largest absolute difference; of doubled channels only the first half is compared."""
     assert set(out) == set(expected), f"{set(out)} are not {set(expected)}"
     gaps = []
     for name, value in out.items():
-        want = expected[name]
-        want = want[:, : value.shape[1]] if want.shape != value.shape else want
-        gaps.append((value.float() - want).abs().max().item())
+        target = expected[name]
+        target = target[:, : value.shape[1]] if target.shape != value.shape else target
+        gaps.append((value.float() - target).abs().max().item())
     return max(gaps)
 
 
 @torch.inference_mode()
 def compare(folder: Path, salt: str) -> dict[str, float]:
-    """The largest error of each part that ``folder`` holds."""
+    """The largest error of each part in ``folder``."""
     meta, found = json.loads((folder / "meta.json").read_text()), {}
     for name, part in meta.items():
-        held = load_file(folder / f"{name}.safetensors")
-        given = {key[3:]: value for key, value in held.items() if key.startswith("in.")}
-        expected = {key[4:]: value for key, value in held.items() if key.startswith("out.")}
+        tensors_of_part = load_file(folder / f"{name}.safetensors")
+        inputs = {key[3:]: value for key, value in tensors_of_part.items() if key.startswith("in.")}
+        expected = {key[4:]: value for key, value in tensors_of_part.items() if key.startswith("out.")}
         tensors = weights(salt, part["keys"])
-        found[name] = error(PARTS[name](part, tensors, given), expected)
+        found[name] = error(PARTS[name](part, tensors, inputs), expected)
     return found
 
 
@@ -261,8 +266,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--salt", default="public")
-    given = parser.parse_args()
-    found = compare(given.folder, given.salt)
+    options = parser.parse_args()
+    found = compare(options.folder, options.salt)
     for name, value in found.items():
         limit = TOLERANCE.get(name, USUAL)
         print(f"{name:16} {value:.2e} (at most {limit:g}) {'ok' if value <= limit else 'TOO LARGE'}")

@@ -1,4 +1,4 @@
-"""JavisDiT against the reference's own outputs, by the command that anyone can run on other fixtures."""
+"""JavisDiT compared with the reference's outputs, with the command that also runs on other fixtures."""
 
 import json
 import shutil
@@ -16,14 +16,14 @@ def run(folder, *more):
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_every_part_is_the_references_within_its_tolerance():
+def test_each_part_matches_the_reference_within_its_tolerance():
     done = run(HERE / "fixtures")
     assert done.returncode == 0, done.stdout + done.stderr
     parts = json.loads((HERE / "fixtures" / "meta.json").read_text())
     assert [line.split()[0] for line in done.stdout.splitlines()] == list(parts)
 
 
-def test_other_weights_than_the_references_are_noticed(tmp_path):
+def test_different_weights_exceed_the_tolerance(tmp_path):
     for name in ("v10_dit.safetensors", "meta.json"):
         shutil.copy(HERE / "fixtures" / name, tmp_path)
     meta = json.loads((tmp_path / "meta.json").read_text())
@@ -34,7 +34,7 @@ def test_other_weights_than_the_references_are_noticed(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["v01", "v10", "prior", "opensora_vae", "audioldm2_vae", "audioldm2_vocoder"])
-def test_at_real_size_every_official_key_has_its_place_and_nothing_stays_empty(name):
+def test_at_full_size_the_parameters_match_the_official_keys_exactly(name):
     import torch
     from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
@@ -76,14 +76,14 @@ PARTS = {
 
 
 @pytest.mark.parametrize("name", PARTS)
-def test_the_official_files_are_known_by_their_names(name):
+def test_the_official_files_are_identified_by_their_tensor_names(name):
     from duet_av.pipelines.models.catalogue import identify
 
     assert identify(expanded(name)) == PARTS[name]
 
 
 def expanded(name):
-    """The official names and shapes; a row with a count stands for that many blocks."""
+    """The official names and shapes; a row with a count represents that many blocks."""
     found = {}
     for key, shape, *count in json.loads((HERE / "keys" / f"{name}.json").read_text()):
         for i in range(*(count or [1])):

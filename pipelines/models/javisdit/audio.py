@@ -1,4 +1,4 @@
-"""AudioLDM2's codec: waveform to log-mel to latent, and back through a HiFi-GAN vocoder.
+"""AudioLDM2's codec: waveform to log-mel spectrogram to latent, and back through a HiFi-GAN vocoder.
 
 Letters: b batch, t latent frames of four mel frames, m latent bins.
 """
@@ -18,7 +18,7 @@ from .autoencoder import AutoencoderKL
 SAMPLE_RATE = 16_000
 N_FFT, HOP, MELS, TOP = 1024, 160, 64, 8000
 FLOOR, PEAK = 1e-5, 0.5
-MEL_MULTIPLE = 32  # mel frames that the network was trained on whole multiples of
+MEL_MULTIPLE = 32  # the network was trained on multiples of this number of mel frames
 
 
 @functools.cache
@@ -28,11 +28,11 @@ def _bank() -> Tensor:
 
 
 def log_mel(waveform: Float[Tensor, "b samples"]) -> Float[Tensor, "b frames 64"]:
-    """Log magnitudes in 64 Slaney bands, of the waveform without its mean and at a peak of 0.5: its level is not kept."""
+    """Log magnitudes in 64 Slaney bands of the waveform, centred and normalised to a peak of 0.5: the level is lost."""
     centred = waveform - waveform.mean(-1, keepdim=True)
-    levelled = PEAK * centred / centred.abs().amax(-1, keepdim=True).clamp_min(FLOOR)
+    normalised = PEAK * centred / centred.abs().amax(-1, keepdim=True).clamp_min(FLOOR)
     window = torch.hann_window(N_FFT, device=waveform.device)
-    spectrum = torch.stft(levelled, N_FFT, HOP, window=window, pad_mode="reflect", return_complex=True).abs()
+    spectrum = torch.stft(normalised, N_FFT, HOP, window=window, pad_mode="reflect", return_complex=True).abs()
     return (spectrum.transpose(1, 2) @ _bank().to(waveform.device)).clamp_min(FLOOR).log()
 
 
@@ -46,7 +46,7 @@ class AudioLDM2Codec(nn.Module):
         self.vae, self.vocoder, self.scale = vae, vocoder, scale
 
     def encode(self, waveform: Float[Tensor, "b channels samples"]) -> Float[Tensor, "b c t m"]:
-        """The mean of the latents of the channels' mean. Mel frames are filled with silence to a multiple of 32."""
+        """The mean of the latent distribution of the downmixed waveform. Mel frames are padded with silence to a multiple of 32."""
         mel = log_mel(waveform.float().mean(1))[:, : waveform.shape[-1] // HOP]
         padded = F.pad(mel, (0, 0, 0, -mel.shape[1] % MEL_MULTIPLE), value=torch.tensor(FLOOR).log().item())
         return self.vae.moments(padded[:, None].to(self.vae.quant_conv.weight.dtype))[0] * self.scale

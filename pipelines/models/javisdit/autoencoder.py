@@ -1,6 +1,6 @@
-"""The KL autoencoder of Stable Diffusion (arXiv 2112.10752) under the diffusers names, for pictures and for mel spectrograms.
+"""The KL autoencoder of Stable Diffusion (arXiv 2112.10752) with the parameter names of diffusers, for images and for mel spectrograms.
 
-Letters: b batch, c channels, h/w rows and columns (of a mel spectrogram: time and bins).
+Letters: b batch, c channels, h/w rows and columns (time and mel bins of a spectrogram).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Maps = Float[Tensor, "b _ _ _"]
 
 @dataclass(frozen=True)
 class KLConfig:
-    """Sizes, as in the files' config.json."""
+    """Sizes, named as in the files' config.json."""
 
     in_channels: int
     out_channels: int
@@ -28,12 +28,12 @@ class KLConfig:
     norm_num_groups: int = 32
 
 
-SDXL_VAE = KLConfig(3, 3, 4, (128, 256, 512, 512), 2)  # Open-Sora's spatial half
+SDXL_VAE = KLConfig(3, 3, 4, (128, 256, 512, 512), 2)  # the spatial half of Open-Sora's autoencoder
 AUDIOLDM2_VAE = KLConfig(1, 1, 8, (128, 256, 512), 2)
 
 
 class ResnetBlock(nn.Module):
-    """Two normalised convolutions and a shortcut."""
+    """Two convolutions, each after a group norm, and a shortcut."""
 
     def __init__(self, inside: int, out: int, groups: int) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class ResnetBlock(nn.Module):
 
 
 class MapAttention(nn.Module):
-    """Self-attention of one head over all cells."""
+    """Single-head self-attention over all cells."""
 
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class MidBlock(nn.Module):
 
 
 class Downsample(nn.Module):
-    """Half of each side; the padding is at the far ends alone."""
+    """Halves each side; only the bottom and the right are padded."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Each side doubled by repeating, then a convolution."""
+    """Doubles each side by repetition, then convolves."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -96,23 +96,25 @@ class Upsample(nn.Module):
 
 
 class Level(nn.Module):
-    """Residual blocks of one resolution, and the way to the next (None at the end)."""
+    """Residual blocks of one resolution, then the layer that changes the resolution (``resample``: its name and the layer, or None)."""
 
-    def __init__(self, inside: int, out: int, count: int, groups: int, *, way: tuple[str, nn.Module] | None) -> None:
+    def __init__(
+        self, inside: int, out: int, count: int, groups: int, *, resample: tuple[str, nn.Module] | None
+    ) -> None:
         super().__init__()
         self.resnets = nn.ModuleList(ResnetBlock(inside if i == 0 else out, out, groups) for i in range(count))
-        self.way = way[0] if way else None
-        if way:
-            self.add_module(way[0], nn.ModuleList([way[1]]))
+        self.resample = resample[0] if resample else None
+        if resample:
+            self.add_module(resample[0], nn.ModuleList([resample[1]]))
 
     def forward(self, x: Maps) -> Maps:
         for block in self.resnets:
             x = block(x)
-        return self.get_submodule(f"{self.way}.0")(x) if self.way else x
+        return self.get_submodule(f"{self.resample}.0")(x) if self.resample else x
 
 
 class Encoder(nn.Module):
-    """Maps to the moments of their latents."""
+    """Maps to the moments of the distribution of their latents."""
 
     def __init__(self, config: KLConfig) -> None:
         super().__init__()
@@ -120,8 +122,8 @@ class Encoder(nn.Module):
         self.conv_in = nn.Conv2d(config.in_channels, widths[0], 3, padding=1)
         self.down_blocks = nn.ModuleList()
         for i, (inside, out) in enumerate(pairwise((widths[0], *widths))):
-            way = ("downsamplers", Downsample(out)) if i + 1 < len(widths) else None
-            self.down_blocks.append(Level(inside, out, config.layers_per_block, groups, way=way))
+            resample = ("downsamplers", Downsample(out)) if i + 1 < len(widths) else None
+            self.down_blocks.append(Level(inside, out, config.layers_per_block, groups, resample=resample))
         self.mid_block = MidBlock(widths[-1], groups)
         self.conv_norm_out = nn.GroupNorm(groups, widths[-1], eps=EPS)
         self.conv_out = nn.Conv2d(widths[-1], 2 * config.latent_channels, 3, padding=1)
@@ -142,8 +144,8 @@ class Decoder(nn.Module):
         self.conv_in = nn.Conv2d(config.latent_channels, widths[0], 3, padding=1)
         self.up_blocks = nn.ModuleList()
         for i, (inside, out) in enumerate(pairwise((widths[0], *widths))):
-            way = ("upsamplers", Upsample(out)) if i + 1 < len(widths) else None
-            self.up_blocks.append(Level(inside, out, config.layers_per_block + 1, groups, way=way))
+            resample = ("upsamplers", Upsample(out)) if i + 1 < len(widths) else None
+            self.up_blocks.append(Level(inside, out, config.layers_per_block + 1, groups, resample=resample))
         self.mid_block = MidBlock(widths[0], groups)
         self.conv_norm_out = nn.GroupNorm(groups, widths[-1], eps=EPS)
         self.conv_out = nn.Conv2d(widths[-1], config.out_channels, 3, padding=1)
@@ -156,7 +158,7 @@ class Decoder(nn.Module):
 
 
 class AutoencoderKL(nn.Module):
-    """Maps to a Gaussian over latents, and back. No scaling factor is applied here."""
+    """Maps to a Gaussian over latents, and latents to maps. Scaling factors are applied by the caller."""
 
     def __init__(self, config: KLConfig) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""How JavisDiT v0.1 embeds patches, conditioning tokens and positions. Attributes carry the names of the official files' keys.
+"""Embeddings of patches, conditioning tokens and positions in JavisDiT v0.1. Attribute names are the official checkpoint keys.
 
 Letters: b batch, n positions, c channels.
 """
@@ -11,11 +11,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ...core.sines import sine_features
 from .layers import Mlp
 
 
 class CaptionEmbedding(nn.Module):
-    """Two layers over conditioning tokens, and the learned embedding that represents their absence."""
+    """Two layers over conditioning tokens, and the learned embedding of an absent condition."""
 
     y_embedding: Tensor
 
@@ -26,7 +27,7 @@ class CaptionEmbedding(nn.Module):
 
 
 class PatchEmbedding(nn.Module):
-    """A convolution whose stride is its kernel."""
+    """A convolution whose stride equals its kernel size."""
 
     def __init__(
         self, convolution: type[nn.Module], inside: int, dim: int, patch: tuple[int, ...], **factory: Any
@@ -45,7 +46,6 @@ class RotaryFrequencies(nn.Module):
 
 
 def sincos_1d(coordinates: Float[Tensor, " n"], width: int) -> Float[Tensor, "n width"]:
-    """[sin, cos] of ``coordinates`` at frequencies 10000^(-2k / width)."""
+    """[sin, cos] of ``coordinates`` at the frequencies 10000^(-2k / width), k < width / 2, computed as a power in float32."""
     frequencies = 10000 ** (-torch.arange(0, width, 2, device=coordinates.device, dtype=torch.float32) / width)
-    angles = coordinates[:, None] * frequencies
-    return torch.cat([angles.sin(), angles.cos()], dim=-1)
+    return sine_features(coordinates[:, None], frequencies)

@@ -1,4 +1,4 @@
-"""What both networks of JavisDiT are made of. Attributes carry the names of the official files' keys.
+"""Layers that both JavisDiT networks share. Attribute names are the official checkpoint keys.
 
 Letters: b batch, l tokens, m text tokens, h heads, d head width, c channels.
 """
@@ -14,35 +14,40 @@ from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from ...core.sines import sine_features
+
 
 def modulate(x: Float[Tensor, "..."], shift: Tensor, scale: Tensor, *, eps: float = 1e-6) -> Float[Tensor, "..."]:
     """Layer norm without weights, then x * (1 + scale) + shift."""
     return F.layer_norm(x, x.shape[-1:], eps=eps) * (1 + scale) + shift
 
 
-def placed(parameter: Tensor, like: Tensor) -> Tensor:
-    """``parameter`` where and in the precision of ``like``: a host that offloads moves and casts its layers' weights alone,
-    not the parameters a module holds by itself."""
+def cast_like(parameter: Tensor, like: Tensor) -> Tensor:
+    """``parameter`` on the device and in the dtype of ``like``. A host that offloads moves and casts only the weights of its own layer
+    classes, not the bare parameters of a module."""
     return parameter.to(like)
 
 
-def sinusoid(values: Float[Tensor, "..."], width: int, *, dtype: torch.dtype) -> Float[Tensor, "... width"]:
-    """[cos, sin] of ``values`` at frequencies 10000^(-j / (width / 2))."""
+def timestep_features(values: Float[Tensor, "..."], width: int, *, dtype: torch.dtype) -> Float[Tensor, "... width"]:
+    """[cos, sin] of ``values`` at the frequencies 10000^(-2j / width), j < width / 2, computed as an exponential in ``dtype``.
+
+    ``embeddings.sincos_1d`` has the same frequencies in the other order, computed as a power; the results differ in the last bits,
+    and each follows its reference.
+    """
     half = width // 2
     frequencies = torch.exp(torch.arange(half, device=values.device, dtype=dtype) * (-math.log(10000) / half))
-    angles = values.to(dtype)[..., None] * frequencies
-    return torch.cat([angles.cos(), angles.sin()], dim=-1)
+    return sine_features(values.to(dtype)[..., None], frequencies, cosine_first=True)
 
 
 def pair_table(angles: Float[Tensor, "l half"]) -> Float[Tensor, "two l half"]:
-    """Cosines and sines of ``angles``, made once for all blocks."""
+    """Cosines and sines of ``angles``, computed once for all blocks."""
     return torch.stack([angles.cos(), angles.sin()])
 
 
-def turn_pairs(x: Float[Tensor, "... l d"], table: Float[Tensor, "two l half"]) -> Float[Tensor, "... l d"]:
+def rotate_pairs(x: Float[Tensor, "... l d"], table: Float[Tensor, "two l half"]) -> Float[Tensor, "... l d"]:
     """Rotate adjacent pairs of channels (x_2i, x_2i+1) by the angles of ``table``, in its precision.
 
-    The pocket network's ``kernels.rotary`` pairs x_i with x_i+d/2; official weights are laid out for this order.
+    The pocket network's ``kernels.rotary`` pairs x_i with x_i+d/2; the official weights require adjacent pairs.
     """
     even, odd = x.unflatten(-1, (-1, 2)).to(table.dtype).unbind(-1)
     cos, sin = table
@@ -62,7 +67,7 @@ class Mlp(nn.Module):
 
 
 class TimestepMlp(nn.Module):
-    """Linear, SiLU, linear over the sinusoid of a number."""
+    """Linear, SiLU, linear over the sine features of a number."""
 
     def __init__(self, frequencies: int, dim: int, *, operations: Any, **factory: Any) -> None:
         super().__init__()
@@ -72,8 +77,8 @@ class TimestepMlp(nn.Module):
         )
 
     def forward(self, values: Float[Tensor, " b"]) -> Float[Tensor, "b c"]:
-        """The reference rounds the number to the network's dtype before it takes sines (bfloat16 of 999 is 1000)."""
-        return self.mlp(sinusoid(values, self.frequencies, dtype=torch.float32).to(values.dtype))
+        """As in the reference, ``values`` are already rounded to the network's dtype (999 in bfloat16 is 1000)."""
+        return self.mlp(timestep_features(values, self.frequencies, dtype=torch.float32).to(values.dtype))
 
 
 class SelfAttention(nn.Module):
@@ -93,7 +98,7 @@ class SelfAttention(nn.Module):
         q, k, v = rearrange(self.qkv(x), "b l (three h d) -> three b h l d", three=3, h=self.heads)
         q, k = self.q_norm(q), self.k_norm(k)
         if rotary is not None:
-            q, k = turn_pairs(q, rotary), turn_pairs(k, rotary)
+            q, k = rotate_pairs(q, rotary), rotate_pairs(k, rotary)
         return self.proj(rearrange(F.scaled_dot_product_attention(q, k, v), "b h l d -> b l (h d)"))
 
 

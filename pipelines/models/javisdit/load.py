@@ -1,7 +1,7 @@
-"""JavisDiT's parts from their official files. Sizes are read from the tensors, so that no configuration file can disagree.
+"""Loads JavisDiT's parts from their official files. Sizes are read from the tensors, so that no configuration file can contradict them.
 
-Only what no tensor tells comes from elsewhere: widths of a head are the releases', AudioLDM2's scale and the vocoder's rates
-stand in their config.json.
+Values that cannot be read from a tensor's shape have other sources: head widths are those of the releases; AudioLDM2's scale and the
+vocoder's rates are in their config.json.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ...core.weights import fill
 from ..prior.estimator import UNUSED_KEYS, PriorConfig, PriorEstimator
 from .audio import AudioLDM2Codec
 from .autoencoder import AutoencoderKL, KLConfig
-from .files import Tensors, described, read_tensors, require
+from .files import Tensors, read_checkpoint, read_json, require
 from .opensora_vae import OpenSoraVAE, TemporalConfig
 from .v01 import V01Config
 from .v10 import V10Config
@@ -30,7 +30,7 @@ OLDER_NAMES = (("query", "to_q"), ("key", "to_k"), ("value", "to_v"), ("proj_att
 
 
 def _count(names: Iterable[str], prefix: str) -> int:
-    """How many numbered modules stand behind ``prefix``."""
+    """The number of numbered modules after ``prefix``."""
     found = (re.match(re.escape(prefix) + r"(\d+)\.", name) for name in names)
     return 1 + max((int(match[1]) for match in found if match), default=-1)
 
@@ -76,29 +76,31 @@ CONFIGS = {"JavisDiT v0.1": v01_config, "JavisDiT v1.0": v10_config}
 
 @contextmanager
 def require_keys(source: Path) -> Iterator[None]:
-    """Tell a file that lacks tensors by its name and theirs.
+    """Turn a missing tensor inside the ``with`` block into an error that names ``source`` and the tensor.
 
     Raises:
-        ValueError: a tensor that the block asked for is not there.
+        ValueError: the block looked up a tensor that is missing.
     """
     try:
         yield
     except KeyError as error:
-        raise ValueError(f"{source}: lacks {error.args[0]}. Download all of it again.") from error
+        raise ValueError(
+            f"{source}: the tensor {error.args[0]} is missing. Download the complete checkpoint again."
+        ) from error
 
 
-def load_prior(path: Path, tower_of: Callable[[], Path] | None = None) -> PriorEstimator:
-    """The prior estimator, with ImageBind's text tower from its own file or from the one that ``tower_of`` names.
+def load_prior(path: Path, find_tower: Callable[[], Path] | None = None) -> PriorEstimator:
+    """The prior estimator. If its file has no ImageBind text tower, the tower is read from the file that ``find_tower`` returns.
 
     Raises:
-        ValueError: not a prior, or no tower in either file.
+        ValueError: the file is not a prior, or neither file has a text tower.
     """
-    found = require(read_tensors(path), "JavisDiT v0.1's prior", source=path)
+    found = require(read_checkpoint(path), "JavisDiT v0.1's prior", source=path)
     if not any(name.startswith(TOWER) for name in found):
-        if tower_of is None:
-            raise ValueError(f"{path}: holds no text tower. Give imagebind_huge.pth as the text tower too.")
-        tower = tower_of()
-        found |= {TOWER + name: z for name, z in require(read_tensors(tower), "ImageBind", source=tower).items()}
+        if find_tower is None:
+            raise ValueError(f"{path}: has no text tower. Select imagebind_huge.pth as the text tower.")
+        tower = find_tower()
+        found |= {TOWER + name: z for name, z in require(read_checkpoint(tower), "ImageBind", source=tower).items()}
     text = re.compile(re.escape(TOWER) + r"modality_\w+\.text\.")
     used = {
         name: value.float()
@@ -138,9 +140,9 @@ def load_video_autoencoder(path: Path) -> OpenSoraVAE:
     """Open-Sora's video autoencoder, in the precision of its file.
 
     Raises:
-        ValueError: the file is something else.
+        ValueError: the file is of another model.
     """
-    tensors = require(read_tensors(path), "Open-Sora's video autoencoder v1.2", source=path)
+    tensors = require(read_checkpoint(path), "Open-Sora's video autoencoder v1.2", source=path)
     spatial, temporal = (
         {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
         for prefix in ("spatial_vae.module.", "temporal_vae.")
@@ -164,23 +166,23 @@ def load_video_autoencoder(path: Path) -> OpenSoraVAE:
 
 
 def load_audioldm2_codec(folder: Path) -> AudioLDM2Codec:
-    """AudioLDM2's autoencoder and vocoder, from the folder that holds both.
+    """AudioLDM2's autoencoder and vocoder, from the folder that contains both.
 
     Raises:
-        ValueError: a file or configuration is missing, or something else.
+        ValueError: a file or configuration is missing or of another model.
     """
-    # Importing the vocoder takes a quarter of a second, which a start of ComfyUI should not pay.
+    # Importing the vocoder takes a quarter of a second, which would slow the start of ComfyUI.
     from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
     vae_file, vocoder_file = folder / "vae", folder / "vocoder"
     scale, rates = _config(vae_file, "scaling_factor"), _config(vocoder_file, "upsample_rates")
     tensors = {
         _newer(name): value
-        for name, value in require(read_tensors(vae_file), "AudioLDM2's audio autoencoder", source=vae_file).items()
+        for name, value in require(read_checkpoint(vae_file), "AudioLDM2's audio autoencoder", source=vae_file).items()
     }
     with require_keys(vae_file):
         vae = _filled(AutoencoderKL(_kl_config(tensors)), tensors, source=vae_file)
-    held = require(read_tensors(vocoder_file), "AudioLDM2's vocoder", source=vocoder_file)
+    held = require(read_checkpoint(vocoder_file), "AudioLDM2's vocoder", source=vocoder_file)
     vocoder = _filled(SpeechT5HifiGan(SpeechT5HifiGanConfig(**rates)), held, source=vocoder_file)
     return AudioLDM2Codec(vae, vocoder, scale["scaling_factor"]).eval()
 
@@ -189,13 +191,13 @@ def _config(folder: Path, *entries: str) -> dict[str, Any]:
     file = folder / "config.json"
     if not file.is_file():
         raise ValueError(
-            f"{file} is missing. AudioLDM2's codec needs its folders 'vae' and 'vocoder' side by side, each with config.json."
+            f"{file} is missing. AudioLDM2's codec needs the folders 'vae' and 'vocoder' side by side, each with its config.json."
         )
-    return described(file, *entries)
+    return read_json(file, *entries)
 
 
 def _newer(name: str) -> str:
-    """Attention's names before and after diffusers 0.18."""
+    """``name`` with the attention names of diffusers 0.18 and later."""
     for old, new in OLDER_NAMES:
         name = name.replace(f"attentions.0.{old}.", f"attentions.0.{new}.")
     return name

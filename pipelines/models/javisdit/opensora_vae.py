@@ -1,6 +1,6 @@
-"""Open-Sora's video autoencoder v1.2 (arXiv 2412.20404): a spatial one for each frame, then a temporal one over its latents.
+"""Open-Sora's video autoencoder v1.2 (arXiv 2412.20404): a spatial autoencoder for each frame, then a temporal one over its latents.
 
-Frames go through in chunks of 17 that become 5 latent frames. Attributes carry the names of the official file's keys.
+Frames are processed in chunks of 17, which become 5 latent frames. Attribute names are the official checkpoint keys.
 
 Letters: b batch, c channels, t frames, h/w rows and columns.
 """
@@ -21,8 +21,8 @@ from .autoencoder import SDXL_VAE, AutoencoderKL, KLConfig
 
 CHUNK, CHUNK_LATENTS = 17, 5  # frames in, latent frames out
 STRIDE = 4  # frames of one latent frame
-SPATIAL_SCALE = 0.18215  # the reference's, though the weights' own would be 0.13025
-MICRO_BATCH = 4  # frames that the spatial half takes at once
+SPATIAL_SCALE = 0.18215  # as in the reference; the spatial weights' own factor would be 0.13025
+MICRO_BATCH = 4  # frames that the spatial half processes at once
 SCALE, SHIFT = (3.85, 2.32, 2.33, 3.06), (-0.10, 0.34, 0.27, 0.98)
 Video = Float[Tensor, "b _ _ _ _"]
 
@@ -41,7 +41,7 @@ class TemporalConfig:
 
 
 class CausalConv(nn.Module):
-    """A convolution that sees no later frame: zeros before the first, zeros around each picture."""
+    """A convolution that reads no later frame: zero padding before the first frame and around each frame."""
 
     def __init__(self, inside: int, out: int, kernel: int, *, stride: int = 1, bias: bool = True) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class CausalConv(nn.Module):
 
 
 class ResBlock(nn.Module):
-    """Two normalised causal convolutions and a shortcut."""
+    """Two causal convolutions, each after a group norm, and a shortcut."""
 
     def __init__(self, inside: int, out: int, groups: int) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ def _blocks(inside: int, out: int, config: TemporalConfig) -> nn.Sequential:
 
 
 class TemporalEncoder(nn.Module):
-    """Latents of frames to moments of latents of frames, a quarter as many."""
+    """Spatial latents of frames to the moments of a quarter as many latent frames."""
 
     def __init__(self, config: TemporalConfig) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class TemporalEncoder(nn.Module):
 
 
 class TemporalDecoder(nn.Module):
-    """The way back; each doubling makes two frames out of the channels of one."""
+    """Latent frames to spatial latents of frames; each doubling unfolds the channels of one frame into two frames."""
 
     def __init__(self, config: TemporalConfig) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ class TemporalDecoder(nn.Module):
 
 
 class TemporalVAE(nn.Module):
-    """The temporal half alone, for whole multiples of four frames."""
+    """The temporal half, which works on multiples of four frames."""
 
     def __init__(self, config: TemporalConfig) -> None:
         super().__init__()
@@ -135,13 +135,13 @@ class TemporalVAE(nn.Module):
         self.quant_conv, self.post_quant_conv = CausalConv(2 * latent, 2 * latent, 1), CausalConv(latent, latent, 1)
 
     def moments(self, x: Video) -> tuple[Video, Video]:
-        """Mean and log variance; frames are padded with zeros in front to a multiple of four."""
+        """Mean and log variance; zero frames are prepended up to a multiple of four."""
         padded = F.pad(x, (0, 0, 0, 0, -x.shape[2] % STRIDE, 0))
         mean, log_variance = self.quant_conv(self.encoder(padded)).chunk(2, dim=1)
         return mean, log_variance.clamp(-30, 20)
 
     def decode(self, z: Video, frames: int) -> Video:
-        """The last ``frames`` of what ``z`` decodes to: the first are what the padding became."""
+        """The last ``frames`` of the decoded frames; the frames before them correspond to the padding."""
         return self.decoder(self.post_quant_conv(z))[:, :, -frames:]
 
 
@@ -160,11 +160,11 @@ class OpenSoraVAE(nn.Module):
 
     @property
     def spatial(self) -> AutoencoderKL:
-        """The half that knows single frames."""
+        """The half that encodes single frames."""
         return cast(AutoencoderKL, self.spatial_vae["module"])
 
     def encode(self, frames: Video, *, generator: torch.Generator | None = None) -> Video:
-        """A draw of the latents, as the reference takes it; without a ``generator`` their mean."""
+        """A sample of the latents, drawn as in the reference; without a ``generator`` their mean."""
         flat = rearrange(frames, "b c t h w -> (b t) c h w").split(MICRO_BATCH)
         latents = torch.cat([_draw(self.spatial.moments(part), generator) for part in flat]) * SPATIAL_SCALE
         chunks = rearrange(latents, "(b t) c h w -> b c t h w", b=len(frames)).split(CHUNK, dim=2)
@@ -172,23 +172,25 @@ class OpenSoraVAE(nn.Module):
         return (z - self.shift) / self.scale
 
     def decode(self, z: Video, *, frames: int) -> Video:
-        """``frames`` frames in -1..1, a chunk after the other.
+        """``frames`` frames in -1..1, decoded chunk by chunk.
 
         Raises:
-            ValueError: ``z`` does not hold that many.
+            ValueError: ``z`` does not have the latent frames of ``frames`` frames.
         """
         if z.shape[2] != latent_frames(frames):
-            raise ValueError(f"{z.shape[2]} latent frames; {frames} frames take {latent_frames(frames)}.")
+            raise ValueError(
+                f"The latent has {z.shape[2]} latent frames; {frames} frames need {latent_frames(frames)}. Pass the clip's frame count."
+            )
         chunks = (z * self.scale + self.shift).split(CHUNK_LATENTS, dim=2)
         lengths = (min(CHUNK, frames - CHUNK * i) for i in range(len(chunks)))
         latents = torch.cat([self.temporal_vae.decode(part, n) for part, n in zip(chunks, lengths, strict=True)], dim=2)
         flat = rearrange(latents / SPATIAL_SCALE, "b c t h w -> (b t) c h w").split(MICRO_BATCH)
-        pictures = torch.cat([self.spatial.decode(part) for part in flat])
-        return rearrange(pictures, "(b t) c h w -> b c t h w", b=len(z))
+        images = torch.cat([self.spatial.decode(part) for part in flat])
+        return rearrange(images, "(b t) c h w -> b c t h w", b=len(z))
 
 
 def latent_frames(frames: int) -> int:
-    """Five for every 17 frames, and one for every four begun of the rest."""
+    """The latent frames of ``frames`` frames: five for every 17, and one for every four or fewer of the rest."""
     whole, rest = divmod(frames, CHUNK)
     return CHUNK_LATENTS * whole + -(-rest // STRIDE)
 

@@ -1,7 +1,7 @@
 """JavisDiT v0.1 (arXiv 2503.23377): video and audio branches, a spatio-temporal prior, bi-directional cross-attention.
 
-Layer i in order: video inside each frame, video over frames, audio over mel bins, audio over time, the prior into each
-stream, then both streams into each other. Attributes carry the names of the official files' keys.
+Layer i in order: video attention within each frame, video attention over frames, audio attention over mel bins, audio attention over
+time, prior attention in each stream, then cross-attention between the streams. Attribute names are the official checkpoint keys.
 
 Letters: b batch, t frames (video) or time patches (audio), s patches of a frame or mel bins, c channels, m text tokens.
 """
@@ -21,9 +21,9 @@ from ....kernels.prior_attention import prior_attention
 from ...core.conditions import PriorTokens
 from ...core.streams import Streams
 from .embeddings import CaptionEmbedding, PatchEmbedding, RotaryFrequencies, sincos_1d
-from .layers import CrossAttention, Mlp, SelfAttention, TimestepMlp, modulate, pair_table, placed
+from .layers import CrossAttention, Mlp, SelfAttention, TimestepMlp, cast_like, modulate, pair_table
 
-IMAGE_FPS = 120.0  # what a single frame is told to be
+IMAGE_FPS = 120.0  # frame rate in the conditioning of a single frame
 VIDEO_PATCH = (1, 2, 2)
 MLP_RATIO = 4
 FREQUENCIES = 256
@@ -49,7 +49,7 @@ class V01Config:
 
 
 class STDiTBlock(nn.Module):
-    """Self-attention along one axis, text, feed-forward; six rows of modulation."""
+    """Self-attention along one axis, text cross-attention and a feed-forward; six rows of modulation."""
 
     def __init__(self, config: V01Config, **shared: Any) -> None:
         super().__init__()
@@ -67,8 +67,8 @@ class STDiTBlock(nn.Module):
         text: tuple[Tensor, Tensor],
         rotary: Float[Tensor, "two t half"] | None = None,
     ) -> Float[Tensor, "b t s c"]:
-        """``rotary`` makes it attention over t, at each s apart; without them over s, in each t apart."""
-        shift1, scale1, gate1, shift2, scale2, gate2 = (placed(self.scale_shift_table, level) + level)[
+        """With ``rotary``, attention over t for each s separately; without it, attention over s for each t separately."""
+        shift1, scale1, gate1, shift2, scale2, gate2 = (cast_like(self.scale_shift_table, level) + level)[
             :, :, None
         ].unbind(3)
         over, back = ("b t s c -> (b s) t c", "(b s) t c -> b t s c")
@@ -76,8 +76,7 @@ class STDiTBlock(nn.Module):
             over, back = ("b t s c -> (b t) s c", "(b t) s c -> b t s c")
         attended = self.attn(rearrange(modulate(x, shift1, scale1), over), rotary)
         x = x + gate1 * rearrange(attended, back, b=x.shape[0])
-        heard = self.cross_attn(x.flatten(1, 2), text[0], mask=text[1])
-        x = x + heard.view_as(x)
+        x = x + self.cross_attn(x.flatten(1, 2), text[0], mask=text[1]).view_as(x)
         return x + gate2 * self.mlp(modulate(x, shift2, scale2))
 
 
@@ -94,8 +93,8 @@ class PriorBlock(nn.Module):
         self.mlp = Mlp(dim, MLP_RATIO * dim, dim, **shared)
 
     def forward(self, x: Float[Tensor, "b t s c"], level: Modulation, prior: PriorTokens) -> Float[Tensor, "b t s c"]:
-        """``prior`` holds projected tokens, [p, n, c]."""
-        rows = (placed(self.scale_shift_table, level) + level)[:, :, None].unbind(3)
+        """``prior`` contains projected tokens, [p, n, c]."""
+        rows = (cast_like(self.scale_shift_table, level) + level)[:, :, None].unbind(3)
         for attention, tokens, (shift, scale, gate) in (
             (self.spatial_cross_attn, prior.spatial, rows[0:3]),
             (self.temporal_cross_attn, prior.temporal, rows[3:6]),
@@ -108,7 +107,8 @@ class PriorBlock(nn.Module):
 
 
 class BiCrossAttention(nn.Module):
-    """One score matrix read in both directions, as two attention calls; half the width, heads of the networks' own width."""
+    """Attention in both directions with one set of query-key projections, as two attention calls; half the network's width, with heads
+    of the network's head width."""
 
     def __init__(self, dim: int, heads: int, *, operations: Any, **factory: Any) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ class BiCrossAttention(nn.Module):
     def forward(
         self, x1: Tensor, x2: Tensor, *, a2v: Tensor | None, v2a: Tensor | None
     ) -> tuple[Float[Tensor, "b l1 c"], Float[Tensor, "b l2 c"]]:
-        """What the first sequence hears of the second, and the reverse; ``a2v`` and ``v2a`` [b] close a direction to zero."""
+        """The update of the first sequence from the second, and the reverse; where ``a2v`` or ``v2a`` [b] is False, that update is zero."""
         split = lambda z: rearrange(z, "b l (h d) -> b h l d", h=self.heads)  # noqa: E731 - four uses
         q, k = split(self.m1_proj(x1)), split(self.m2_proj(x2))
         v1, v2 = split(self.values_m1_proj(x1)), split(self.values_m2_proj(x2))
@@ -129,13 +129,13 @@ class BiCrossAttention(nn.Module):
             (q, k, v2, self.out_m1_proj, a2v),
             (k, q, v1, self.out_m2_proj, v2a),
         ):
-            heard = project(rearrange(F.scaled_dot_product_attention(query, key, value), "b h l d -> b l (h d)"))
-            out.append(heard if open_ is None else heard.where(open_[:, None, None], 0))
+            update = project(rearrange(F.scaled_dot_product_attention(query, key, value), "b h l d -> b l (h d)"))
+            out.append(update if open_ is None else update.where(open_[:, None, None], 0))
         return out[0], out[1]
 
 
 class VACross(nn.Module):
-    """Both streams into each other, scaled channel by channel."""
+    """Cross-attention between the streams in both directions, scaled channel by channel."""
 
     def __init__(self, config: V01Config, **shared: Any) -> None:
         super().__init__()
@@ -146,30 +146,30 @@ class VACross(nn.Module):
 
     def forward(self, x: Streams[Tensor], route: Streams[Tensor]) -> Streams[Tensor]:
         norm = x.map(lambda z: F.layer_norm(z, z.shape[-1:], eps=1e-6).flatten(1, 2))
-        heard = Streams(*self.cross_attn(*norm.both(), a2v=route.video, v2a=route.audio))
+        update = Streams(*self.cross_attn(*norm.both(), a2v=route.video, v2a=route.audio))
         return x.map(
-            lambda z, d, gamma: z + placed(gamma, z) * d.view_as(z), heard, Streams(self.gamma_m1, self.gamma_m2)
+            lambda z, d, gamma: z + cast_like(gamma, z) * d.view_as(z), update, Streams(self.gamma_m1, self.gamma_m2)
         )
 
 
 class FinalLayer(nn.Module):
-    """Modulated norm and a projection to patches of twice the channels: velocity, and a variance nobody reads."""
+    """Modulated norm and a projection to patches of twice the channels: velocity, and a variance that is not used."""
 
     def __init__(self, dim: int, out: int, *, operations: Any, **factory: Any) -> None:
         super().__init__()
         self.scale_shift_table = nn.Parameter(torch.empty(2, dim, **factory))
         self.linear = operations.Linear(dim, out, **factory)
 
-    def forward(self, x: Float[Tensor, "b t s c"], t: Tensor, given: tuple[Tensor, Tensor] | None) -> Tensor:
-        """``given`` (t at level 0, where frames are given): the reference modulates those a second time."""
+    def forward(self, x: Float[Tensor, "b t s c"], t: Tensor, clean: tuple[Tensor, Tensor] | None) -> Tensor:
+        """``clean`` holds the timestep embedding of noise level 0 and the mask of clean frames; the reference modulates these twice."""
         out = modulate(x, *self._rows(t))
-        if given is not None:
-            zero, where = given
+        if clean is not None:
+            zero, where = clean
             out = torch.where(where[:, :, None, None], modulate(out, *self._rows(zero)), out)
         return self.linear(out)
 
     def _rows(self, t: Float[Tensor, "b c"]) -> tuple[Tensor, ...]:
-        return (placed(self.scale_shift_table, t) + t[:, None])[:, :, None, None].unbind(1)
+        return (cast_like(self.scale_shift_table, t) + t[:, None])[:, :, None, None].unbind(1)
 
 
 class JavisDiT01(nn.Module):
@@ -205,7 +205,7 @@ class JavisDiT01(nn.Module):
         self.audio_final_layer = FinalLayer(dim, config.audio_patch * 2 * config.audio_channels, **shared)
 
     def null_prior(self) -> PriorTokens:
-        """The learnt absence of a prior, raw."""
+        """The learned embedding of an absent prior, before projection."""
         spatial, temporal = self.st_prior_embedder.y_embedding.split(
             (self.config.spatial_prior_len, self.config.temporal_prior_len)
         )
@@ -224,9 +224,9 @@ class JavisDiT01(nn.Module):
         noisy: Streams[Tensor] | None = None,
         route: Streams[Tensor] | None = None,
     ) -> Streams[Tensor]:
-        """text: T5 states, the null's being rows of ``y_embedder.y_embedding`` under the prompt's mask. size: height and width
-        in pixels. noisy: [b, latent frames] bool for each stream, False where a frame is given (None: all are noisy).
-        route: [b] bool for each stream, whether it sees the other (None: it does)."""
+        """text: T5 states; for the null text, rows of ``y_embedder.y_embedding`` under the prompt's mask. size: height and width in
+        pixels. noisy: [b, latent frames] bool for each stream, False where a frame is clean (``None``: all are noisy). route: [b] bool
+        for each stream, whether it reads the other stream (``None``: it does)."""
         dtype = x.both()[0].dtype
         rate = self.fps_embedder(torch.full_like(timestep, fps, dtype=dtype))
         t, zero = (self.t_embedder(z.to(dtype)) + rate for z in (timestep, torch.zeros_like(timestep)))
@@ -243,17 +243,17 @@ class JavisDiT01(nn.Module):
         for i in range(self.config.depth):
             within = Streams(self.spatial_blocks[i], self.audio_spatial_blocks[i])
             along = Streams(self.temporal_blocks[i], self.audio_temporal_blocks[i])
-            planned = Streams(self.video_st_prior_blocks[i], self.audio_st_prior_blocks[i])
+            prior_blocks = Streams(self.video_st_prior_blocks[i], self.audio_st_prior_blocks[i])
             tokens = tokens.map(lambda z, block, level, w: block(z, level[0], w), within, levels, words)
             tokens = tokens.map(lambda z, block, level, w, r: block(z, level[0], w, r), along, levels, words, rotary)
-            tokens = tokens.map(lambda z, block, level: block(z, level[1], prior), planned, levels)
+            tokens = tokens.map(lambda z, block, level: block(z, level[1], prior), prior_blocks, levels)
             tokens = self.va_cross_blocks[i](tokens, route or Streams())
-        given = masks.map(lambda m: (zero, ~m))
-        out = tokens.map(lambda z, last, g: last(z, t, g), Streams(self.final_layer, self.audio_final_layer), given)
+        clean = masks.map(lambda m: (zero, ~m))
+        out = tokens.map(lambda z, last, c: last(z, t, c), Streams(self.final_layer, self.audio_final_layer), clean)
         return self._latents(out, x)
 
     def _levels(self, t: Tensor, zero: Tensor, masks: Streams[Tensor]) -> Streams[tuple[Tensor, Tensor]]:
-        """Six and nine rows of modulation for every frame of either stream, [b, t or 1, rows, c]."""
+        """Six and nine rows of modulation for each frame of both streams, [b, t or 1, rows, c]."""
         rows = [(block(t)[:, None], block(zero)[:, None]) for block in (self.t_block, self.st_t_block)]
 
         def level(mask: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -264,7 +264,7 @@ class JavisDiT01(nn.Module):
         return Streams(level(masks.video), level(masks.audio))
 
     def _tokens(self, x: Streams[Tensor], size: tuple[float, float]) -> Streams[Tensor]:
-        """Patches [b, t, s, c] with positions: rows and columns for video, mel bins for audio."""
+        """Patches [b, t, s, c] plus position embeddings: rows and columns for video, mel bins for audio."""
         video, audio = x.both()
         rows, columns = video.shape[-2:]
         video = self.x_embedder.proj(F.pad(video, (0, columns % 2, 0, rows % 2)))
@@ -281,7 +281,7 @@ class JavisDiT01(nn.Module):
         return Streams(video + grid.to(like.dtype), audio + bins.to(like.dtype))
 
     def _latents(self, out: Streams[Tensor], x: Streams[Tensor]) -> Streams[Tensor]:
-        """Patches to latents in float32; the first half of the channels is the velocity."""
+        """Latents in float32 from patches; the first half of the channels is the velocity."""
         rows, columns = x.both()[0].shape[-2:]
         video, audio = out.both()
         video = rearrange(video, "b t (h w) (p q c) -> b c t (h p) (w q)", h=-(-rows // 2), p=2, q=2)

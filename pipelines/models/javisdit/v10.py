@@ -1,7 +1,7 @@
-"""JavisDiT++ v1.0 (arXiv 2602.19163): Wan2.1-T2V-1.3B with audio tokens in the same self-attention and a feed-forward of its own.
+"""JavisDiT++ v1.0 (arXiv 2602.19163): Wan2.1-T2V-1.3B with audio tokens in the same self-attention and a separate feed-forward for them.
 
-The sequence is all video tokens (frame, row, column), then all audio tokens (time, mel). Attributes carry the names of the
-official files' keys.
+The sequence is all video tokens (frame, row, column), then all audio tokens (time, mel). Attribute names are the official checkpoint
+keys.
 
 Letters: b batch, l tokens, m text tokens, h heads, d head width, c channels.
 """
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ....kernels.segment_attention import SegmentSplit, segment_attention
 from ...core.streams import Streams
-from .layers import modulate, pair_table, placed, sinusoid, turn_pairs
+from .layers import cast_like, modulate, pair_table, rotate_pairs, timestep_features
 
 PATCH = 2  # rows and columns of video, time and mel of audio
 EPS = 1e-6
@@ -58,11 +58,11 @@ class Attention(nn.Module):
         rotary: Float[Tensor, "two l half"] | None = None,
         split: SegmentSplit | None = None,
     ) -> Float[Tensor, "b l c"]:
-        """``rotary`` turns queries and keys; ``split`` closes a direction between the streams of the sequence."""
+        """``rotary`` rotates queries and keys; ``split`` closes directions of attention between the streams of the sequence."""
         heads = lambda z: rearrange(z, "b l (h d) -> b h l d", h=self.heads)  # noqa: E731 - three uses
         q, k, v = heads(self.norm_q(self.q(x))), heads(self.norm_k(self.k(source))), heads(self.v(source))
         if rotary is not None:
-            q, k = turn_pairs(q, rotary), turn_pairs(k, rotary)
+            q, k = rotate_pairs(q, rotary), rotate_pairs(k, rotary)
         attend = F.scaled_dot_product_attention
         out = attend(q, k, v) if split is None else segment_attention(attend, q, k, v, split)
         return self.o(rearrange(out, "b h l d -> b l (h d)"))
@@ -77,7 +77,7 @@ class FeedForward(nn.Sequential):
 
 
 class AudioModulation(nn.Module):
-    """Three rows for the audio feed-forward."""
+    """Shift, scale and gate of the audio feed-forward."""
 
     def __init__(self, dim: int, **factory: Any) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class AudioModulation(nn.Module):
 
 
 class Block(nn.Module):
-    """Joint self-attention under the video's modulation, text, then each stream's own feed-forward."""
+    """Joint self-attention with the video's modulation, text cross-attention, then a feed-forward for each stream."""
 
     def __init__(self, config: V10Config, *, operations: Any, **factory: Any) -> None:
         super().__init__()
@@ -110,12 +110,12 @@ class Block(nn.Module):
         rotary: Tensor,
         split: SegmentSplit | None,
     ) -> Float[Tensor, "b l c"]:
-        """``video`` counts the tokens of the video."""
-        shift1, scale1, gate1, *second = (placed(self.modulation, x) + levels[0])[:, :, None].unbind(1)
+        """``video`` is the number of video tokens."""
+        shift1, scale1, gate1, *second = (cast_like(self.modulation, x) + levels[0])[:, :, None].unbind(1)
         normed = modulate(x, shift1, scale1)
         x = x + gate1 * self.self_attn(normed, normed, rotary=rotary, split=split)
         x = x + self.cross_attn(self.norm3(x), text)
-        third = (placed(self.audio_modulation.param, x) + levels[1])[:, :, None].unbind(1)
+        third = (cast_like(self.audio_modulation.param, x) + levels[1])[:, :, None].unbind(1)
         parts = []
         for part, feed, (shift, scale, gate) in (
             (x[:, :video], self.ffn, second),
@@ -134,7 +134,7 @@ class Head(nn.Module):
         self.head = operations.Linear(dim, out, **factory)
 
     def forward(self, x: Float[Tensor, "b l c"], e: Float[Tensor, "b c"]) -> Float[Tensor, "b l o"]:
-        shift, scale = (placed(self.modulation, e) + e[:, None])[:, :, None].unbind(1)
+        shift, scale = (cast_like(self.modulation, e) + e[:, None])[:, :, None].unbind(1)
         return self.head(modulate(x.float(), shift, scale).to(x.dtype)).float()
 
 
@@ -169,19 +169,21 @@ class JavisDiT10(nn.Module):
         a2v: bool = True,
         v2a: bool = True,
     ) -> Streams[Tensor]:
-        """text: UMT5 states; rows outside ``text_mask`` are zeroed and seen, as in training. A closed direction splits the
-        queries by stream, for which the network was not trained."""
-        picture, sound = x.both()
-        dtype = picture.dtype
+        """text: UMT5 states; rows outside ``text_mask`` are set to zero and not masked, as in training. A closed direction splits the
+        attention by stream; the network was not trained for this."""
+        video_latent, audio_latent = x.both()
+        dtype = video_latent.dtype
         states = F.pad(text * text_mask[..., None], (0, 0, 0, self.config.text_len - text.shape[1]))
         words = self.text_embedding(states.to(dtype))
-        e = self.time_embedding(sinusoid(timestep.to(dtype), self.config.freq_dim, dtype=torch.float64).to(dtype))
+        e = self.time_embedding(
+            timestep_features(timestep.to(dtype), self.config.freq_dim, dtype=torch.float64).to(dtype)
+        )
         width = self.config.dim
         levels = (
             self.time_projection(e).unflatten(-1, (6, width)),
             self.audio_time_projection(e).unflatten(-1, (3, width)),
         )
-        video, audio = self.patch_embedding(picture), self.audio_patch_embedding(sound)
+        video, audio = self.patch_embedding(video_latent), self.audio_patch_embedding(audio_latent)
         grid = (*video.shape[2:], *audio.shape[2:])
         count = video[0, 0].numel()
         tokens = torch.cat([video.flatten(2), audio.flatten(2)], dim=2).transpose(1, 2)
@@ -191,18 +193,20 @@ class JavisDiT10(nn.Module):
         for block in self.blocks:
             tokens = block(tokens, levels, words, video=count, rotary=rotary, split=split)
         t, h, w, time, mel = grid
-        pieces = self.head(tokens[:, :count], e), self.audio_head(tokens[:, count:], e)
-        picture = rearrange(pieces[0], "b (t h w) (p q c) -> b c t (h p) (w q)", t=t, h=h, w=w, p=PATCH, q=PATCH)
-        sound = rearrange(pieces[1], "b (t m) (p q c) -> b c (t p) (m q)", t=time, m=mel, p=PATCH, q=PATCH)
-        return Streams(-picture, -sound)  # the network's own output is noise minus clean
+        patches = self.head(tokens[:, :count], e), self.audio_head(tokens[:, count:], e)
+        video = rearrange(patches[0], "b (t h w) (p q c) -> b c t (h p) (w q)", t=t, h=h, w=w, p=PATCH, q=PATCH)
+        audio = rearrange(patches[1], "b (t m) (p q c) -> b c (t p) (m q)", t=time, m=mel, p=PATCH, q=PATCH)
+        return Streams(-video, -audio)  # the network predicts noise minus clean
 
 
 def rotations(grid: tuple[int, int, int, int, int], width: int) -> Float[Tensor, "l half"]:
-    """Temporally aligned rotary angles (TA-RoPE), float64: axes time, row, column for video; audio takes the time of the frame
-    it falls into, and rows and columns beyond the video's, so that no two tokens share a place."""
+    """Temporally aligned rotary angles (TA-RoPE) in float64, for the axes time, row and column. An audio token has the time of the
+    latent frame that it falls into, and a row and column beyond the video's, so that no two tokens share a position."""
     frames, rows, columns, time, mel = grid
     video = torch.cartesian_prod(*(torch.arange(n, dtype=torch.float64) for n in (frames, rows, columns)))
-    moments = torch.linspace(0, frames - 1, time, dtype=torch.float64).ceil()  # another formula can flip a ceil
+    moments = torch.linspace(
+        0, frames - 1, time, dtype=torch.float64
+    ).ceil()  # the reference's formula; another may round differently
     ticks = torch.arange(time, dtype=torch.float64)
     audio = torch.stack(
         [

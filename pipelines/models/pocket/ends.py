@@ -15,6 +15,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from ...core.sines import sine_features
 from ...core.sizes import PIXEL_STEP, VIDEO_PATCH
 from ...core.streams import Streams
 from .blocks import modulate
@@ -26,10 +27,9 @@ PATCHES = "b (t h w) (c p q)"
 
 
 def noise_features(sigma: Float[Tensor, "b n"]) -> Float[Tensor, "b n features"]:
-    """Cosines and sines of the noise level in 0..1 at frequencies from 1 to 1000 (float32)."""
+    """[cos, sin] of the noise level in 0..1 at log-spaced frequencies from 1 to 1000 (float32)."""
     frequencies = torch.exp(torch.linspace(0, math.log(1000), TIME_FEATURES // 2, device=sigma.device))
-    angles = sigma.float()[..., None] * frequencies
-    return torch.cat([angles.cos(), angles.sin()], dim=-1)
+    return sine_features(sigma.float()[..., None], frequencies, cosine_first=True)
 
 
 class StreamEnds(nn.Module):

@@ -1,4 +1,4 @@
-"""JavisDiT beyond parity: what its parts must do whatever the weights are."""
+"""JavisDiT: properties that hold for any weights; parity with the reference is tested in tests/parity."""
 
 from dataclasses import replace
 
@@ -70,8 +70,8 @@ def close(a, b, tolerance=1e-5):
 
 
 @torch.inference_mode()
-def test_which_branches_share_a_pass_does_not_matter(v01, inputs):
-    """Both modes: what a sample answers depends on the priors it is given, not on its neighbours in the batch."""
+def test_a_samples_output_does_not_depend_on_the_rest_of_the_batch(v01, inputs):
+    """In both modes a sample's output depends on the priors that it reads, not on the other samples of the batch."""
     x, t, text, mask, prior = inputs
     for own in (None, torch.tensor([0, 1])):
         together = v01(x, t, text, mask, replace(prior, own=own), **PLACE)
@@ -82,7 +82,7 @@ def test_which_branches_share_a_pass_does_not_matter(v01, inputs):
 
 
 @torch.inference_mode()
-def test_the_two_ways_to_read_a_prior_differ(v01, inputs):
+def test_pooled_priors_and_own_priors_differ(v01, inputs):
     x, t, text, mask, prior = inputs
     pooled = v01(x, t, text, mask, prior, **PLACE)
     own = v01(x, t, text, mask, replace(prior, own=torch.tensor([0, 1])), **PLACE)
@@ -90,7 +90,7 @@ def test_the_two_ways_to_read_a_prior_differ(v01, inputs):
 
 
 @torch.inference_mode()
-def test_a_direction_closed_in_v01_carries_nothing(v01, inputs):
+def test_a_closed_direction_in_v01_passes_no_information(v01, inputs):
     x, t, text, mask, prior = inputs
     shut, open_ = torch.zeros(2, dtype=torch.bool), torch.ones(2, dtype=torch.bool)
     other = Streams(x.video, x.audio + 1)
@@ -100,44 +100,44 @@ def test_a_direction_closed_in_v01_carries_nothing(v01, inputs):
 
 
 @torch.inference_mode()
-def test_a_direction_closed_in_v10_carries_nothing(v10):
+def test_a_closed_direction_in_v10_passes_no_information(v10):
     x = Streams(torch.randn(1, 3, 2, 4, 4), torch.randn(1, 2, 6, 4))
     text, mask, t = torch.randn(1, 4, 12), torch.ones(1, 4, dtype=torch.bool), torch.tensor([300.0])
     louder, brighter = Streams(x.video, x.audio + 1), Streams(x.video + 1, x.audio)
-    whole = v10(x, t, text, mask)
-    deaf, still_deaf = (v10(z, t, text, mask, a2v=False) for z in (x, louder))
-    assert torch.equal(deaf.video, still_deaf.video)
-    assert not torch.allclose(deaf.video, whole.video, atol=1e-4)
-    blind, still_blind = (v10(z, t, text, mask, v2a=False) for z in (x, brighter))
-    assert torch.equal(blind.audio, still_blind.audio)
+    both = v10(x, t, text, mask)
+    first, second = (v10(z, t, text, mask, a2v=False) for z in (x, louder))
+    assert torch.equal(first.video, second.video)
+    assert not torch.allclose(first.video, both.video, atol=1e-4)
+    first, second = (v10(z, t, text, mask, v2a=False) for z in (x, brighter))
+    assert torch.equal(first.audio, second.audio)
 
 
 @torch.inference_mode()
-def test_given_frames_do_not_change_with_the_noise_level(v01, inputs):
-    """Where all is given, the level that modulates is nought: up to the final layer, whose first modulation still knows it
-    (spec A.5), nothing depends on the timestep."""
+def test_clean_frames_do_not_depend_on_the_noise_level(v01, inputs):
+    """Where all frames are clean, they are modulated with level zero: up to the final layer, whose first modulation still has the
+    noise level (as in the reference), nothing depends on the timestep."""
     x, t, text, mask, prior = inputs
-    given, seen = Streams(torch.zeros(2, 3, dtype=torch.bool), torch.zeros(2, 8, dtype=torch.bool)), []
-    hook = v01.va_cross_blocks[-1].register_forward_hook(lambda _block, _inputs, out: seen.append(out))
-    for level, noisy in ((t, given), (t * 0, given), (t, None)):
+    clean, states = Streams(torch.zeros(2, 3, dtype=torch.bool), torch.zeros(2, 8, dtype=torch.bool)), []
+    hook = v01.va_cross_blocks[-1].register_forward_hook(lambda _block, _inputs, out: states.append(out))
+    for level, noisy in ((t, clean), (t * 0, clean), (t, None)):
         v01(x, level, text, mask, prior, noisy=noisy, **PLACE)
     hook.remove()
-    early, late, free = seen
+    early, late, noisy_states = states
     assert torch.equal(early.video, late.video)
     assert torch.equal(early.audio, late.audio)
-    assert not close(early, free, 1e-3)
+    assert not close(early, noisy_states, 1e-3)
 
 
 @torch.inference_mode()
-def test_padding_of_v10_text_is_seen_as_zeros(v10):
+def test_padding_of_v10_text_is_zeroed_and_not_masked(v10):
     x, t = Streams(torch.randn(1, 3, 2, 4, 4), torch.randn(1, 2, 6, 4)), torch.tensor([300.0])
     text, mask = torch.randn(1, 4, 12), torch.tensor([[True, True, False, False]])
     assert close(v10(x, t, text, mask), v10(x, t, text[:, :2], mask[:, :2]))
     assert not close(v10(x, t, text, mask), v10(x, t, text, mask | True), 1e-4)
 
 
-def test_audio_tokens_take_the_time_of_their_frame():
-    """240p, 65 frames: 17 latent frames, 52 audio tokens; specs B.4 lists the first time ids."""
+def test_audio_tokens_have_the_time_of_their_latent_frame():
+    """240p, 65 frames: 17 latent frames and 52 audio tokens; the first time indices are the reference's."""
     grid, width = (17, 15, 27, 52, 8), 128
     video, audio = rotations(grid, width).split((17 * 15 * 27, 52 * 8))
     times = audio.unflatten(0, (52, 8))[:, 0, 0]
@@ -150,11 +150,11 @@ def test_audio_tokens_take_the_time_of_their_frame():
     ("size", "ratio"),
     [((240, 426, 51), 2.42188), ((240, 426, 81), 2.79688), ((480, 854, 65), 4.84375), ((720, 1280, 51), 7.25)],
 )
-def test_the_shift_is_the_references_in_bfloat16(size, ratio):
+def test_the_shift_equals_the_references_in_bfloat16(size, ratio):
     assert shift_ratio(*size) == pytest.approx(ratio, abs=1e-5)
 
 
-def test_the_schedule_starts_at_noise_and_leans_to_it():
+def test_the_schedule_starts_at_pure_noise_and_is_shifted_towards_it():
     levels = 1000 * flow_sigmas(30, shift=shift_ratio(240, 426, 102))
     assert levels[0] == 1000
     assert (levels[1:] < levels[:-1]).all()
@@ -162,12 +162,12 @@ def test_the_schedule_starts_at_noise_and_leans_to_it():
 
 
 @pytest.mark.parametrize("frames", [2, 16, 0, -1])
-def test_frame_counts_that_give_the_reference_no_number_are_refused(frames):
+def test_frame_counts_without_a_valid_shift_are_refused(frames):
     with pytest.raises(ValueError, match="at least 17"):
         shift_ratio(240, 426, frames)
 
 
-def test_a_prior_is_its_mean_without_temperature_and_its_seed_with():
+def test_a_prior_is_the_mean_at_temperature_zero_and_reproducible_by_seed():
     sizes = {"text_width": 16, "text_heads": 2, "text_layers": 1, "hidden_size": 8, "heads": 2, "layers": 1}
     estimator = randomised(PriorEstimator(PriorConfig(3, 2, 4, **sizes)))
     estimator.text_encoder.modality_preprocessors["text"].mask.copy_(torch.full((77, 77), -torch.inf).triu(1))
@@ -186,7 +186,7 @@ def test_latent_frames_of_the_video_autoencoder(frames, latent):
     assert latent_frames(frames) == latent
 
 
-def test_the_video_autoencoder_gives_back_as_many_frames():
+def test_the_video_autoencoder_decodes_the_same_number_of_frames():
     temporal = TemporalConfig(filters=4, num_res_blocks=1, num_groups=2)
     vae = randomised(OpenSoraVAE(temporal, KLConfig(3, 3, 4, (4, 4, 4, 4), 1, norm_num_groups=2)))
     frames = torch.rand(1, 3, 22, 16, 24)
@@ -194,5 +194,5 @@ def test_the_video_autoencoder_gives_back_as_many_frames():
         z = vae.encode(frames)
         assert z.shape == (1, 4, 7, 2, 3)
         assert vae.decode(z, frames=22).shape == frames.shape
-    with pytest.raises(ValueError, match="7 latent frames; 30 frames take 9"):
+    with pytest.raises(ValueError, match="7 latent frames; 30 frames need 9"):
         vae.decode(z, frames=30)

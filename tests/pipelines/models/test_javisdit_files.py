@@ -1,4 +1,4 @@
-"""The official layouts, and what is said of files that are not what they should be."""
+"""Official checkpoint layouts, and the errors for wrong or damaged files."""
 
 import json
 
@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from duet_av.pipelines.models.catalogue import identify
-from duet_av.pipelines.models.javisdit.files import embedded, merged, read_tensors, require
+from duet_av.pipelines.models.javisdit.files import merge_embedded_lora, merge_separate_lora, read_checkpoint, require
 
 W = {f"blocks.{i}.self_attn.q.weight": torch.full((4, 4), float(i)) for i in range(3)}
 A, B = torch.randn(2, 4), torch.randn(4, 2)
@@ -43,17 +43,17 @@ def same(a, b):
 
 @pytest.mark.parametrize("shards", [1, 2])
 @pytest.mark.parametrize("suffix", ["safetensors", "bin"])
-def test_shards_of_either_kind_are_one_model(tmp_path, shards, suffix):
-    assert same(read_tensors(write(tmp_path / "model", W, shards=shards, suffix=suffix)), W)
+def test_shards_of_both_formats_are_read_as_one_model(tmp_path, shards, suffix):
+    assert same(read_checkpoint(write(tmp_path / "model", W, shards=shards, suffix=suffix)), W)
 
 
-def test_a_single_file_and_the_wrappers_of_training(tmp_path):
+def test_wrapper_prefixes_are_removed_from_a_single_file(tmp_path):
     wrapped = {f"base_model.model.{name.replace('.q.', '.q.base_layer.')}": value for name, value in W.items()}
     save_file(wrapped, tmp_path / "a.safetensors")
-    assert same(read_tensors(tmp_path / "a.safetensors"), W)
+    assert same(read_checkpoint(tmp_path / "a.safetensors"), W)
 
 
-def test_a_lora_is_merged_once_wherever_it_lies(tmp_path):
+def test_a_lora_is_merged_once_whether_embedded_or_separate(tmp_path):
     inside = {f"{NAMED}.lora_A.default.weight": A, f"{NAMED}.lora_B.default.weight": B}
     expected = {**W, f"{NAMED}.weight": CHANGED}
     write(tmp_path / "both" / "model", W | inside)
@@ -62,35 +62,35 @@ def test_a_lora_is_merged_once_wherever_it_lies(tmp_path):
     write(tmp_path / "beside" / "model", W)
     lora(tmp_path / "beside" / "lora")
     for name in ("both", "inside", "beside"):
-        assert same(read_tensors(tmp_path / name), expected), name
-    assert same(embedded(W), W)
+        assert same(read_checkpoint(tmp_path / name), expected), name
+    assert same(merge_embedded_lora(W), W)
 
 
 def test_a_lora_of_another_model_or_without_its_scale_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="belongs to another model"):
-        merged({}, lora(tmp_path / "lora"))
+    with pytest.raises(ValueError, match="Use the LoRA of this model"):
+        merge_separate_lora({}, lora(tmp_path / "lora"))
     (tmp_path / "lora" / "adapter_config.json").unlink()
     with pytest.raises(ValueError, match=r"adapter_config\.json"):
-        merged(W, tmp_path / "lora")
+        merge_separate_lora(W, tmp_path / "lora")
 
 
-def test_missing_shards_empty_folders_and_damage_are_named(tmp_path):
+def test_errors_name_missing_shards_damaged_files_and_empty_folders(tmp_path):
     folder = write(tmp_path / "model", W, shards=2)
     (folder / "model-1.safetensors").unlink()
-    with pytest.raises(ValueError, match=r"model-1\.safetensors, which is not there"):
-        read_tensors(folder)
+    with pytest.raises(ValueError, match=r"model-1\.safetensors, which is missing"):
+        read_checkpoint(folder)
     (folder / "model-1.safetensors").write_bytes(b"half")
-    with pytest.raises(ValueError, match="not a whole safetensors file"):
-        read_tensors(folder)
+    with pytest.raises(ValueError, match="not a complete safetensors file"):
+        read_checkpoint(folder)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="no weights here"):
-        read_tensors(tmp_path / "empty")
+    with pytest.raises(ValueError, match="no weights found"):
+        read_checkpoint(tmp_path / "empty")
 
 
 def test_a_pickle_that_would_run_code_is_not_opened(tmp_path):
     torch.save({"a": print}, tmp_path / "a.bin")
     with pytest.raises(ValueError, match="more than tensors"):
-        read_tensors(tmp_path / "a.bin")
+        read_checkpoint(tmp_path / "a.bin")
 
 
 @pytest.mark.parametrize(
@@ -111,14 +111,14 @@ def test_a_pickle_that_would_run_code_is_not_opened(tmp_path):
         (["temporal_vae.quant_conv.conv.weight"], "Open-Sora's video autoencoder v1.2"),
         (["quant_conv.weight", "decoder.conv_out.weight"], "AudioLDM2's audio autoencoder"),
         (["conv_pre.weight", "upsampler.0.weight"], "AudioLDM2's vocoder"),
-        (["nothing.of.ours"], "something unknown"),
+        (["nothing.of.ours"], "an unknown kind of file"),
     ],
 )
-def test_a_file_is_known_by_its_names(tmp_path, names, part):
+def test_a_file_is_identified_by_its_tensor_names(tmp_path, names, part):
     assert identify(names) == part
     tensors = dict.fromkeys(names, torch.zeros(1))
     assert require(tensors, part, source=tmp_path) is tensors
-    with pytest.raises(ValueError, match=f"this is {part}; here another decoder is needed"):
+    with pytest.raises(ValueError, match=f"this is {part}; another decoder is required"):
         require(tensors, "another decoder", source=tmp_path)
 
 
@@ -126,11 +126,11 @@ def test_a_file_is_known_by_its_names(tmp_path, names, part):
     ("text", "message"),
     [
         ("{", "not JSON"),
-        ("{}", "does not say weight_map"),
-        ('{"weight_map": {"a": "../a.safetensors"}}', "not a file beside it"),
+        ("{}", "must be a JSON object with weight_map"),
+        ('{"weight_map": {"a": "../a.safetensors"}}', "not a plain file name"),
     ],
 )
-def test_an_index_that_is_none_is_named(tmp_path, text, message):
+def test_an_invalid_shard_index_is_refused(tmp_path, text, message):
     (tmp_path / "model.safetensors.index.json").write_text(text)
     with pytest.raises(ValueError, match=message):
-        read_tensors(tmp_path)
+        read_checkpoint(tmp_path)

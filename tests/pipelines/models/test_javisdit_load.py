@@ -1,4 +1,4 @@
-"""JavisDiT's parts from files: sizes from tensors, AudioLDM2's ears, prompts, clip sizes, the prior's picture."""
+"""Loading of JavisDiT's parts: sizes from tensors, AudioLDM2's codec, prompts, clip sizes, and the figure of a prior."""
 
 import importlib.util
 import json
@@ -18,7 +18,7 @@ from duet_av.pipelines.models.javisdit.audio import HOP, MELS, SAMPLE_RATE, log_
 from duet_av.pipelines.models.javisdit.autoencoder import KLConfig
 from duet_av.pipelines.models.javisdit.caption import clean, v01_prompt
 from duet_av.pipelines.models.javisdit.clock import V01_CLOCK, V10_CLOCK
-from duet_av.pipelines.models.javisdit.files import read_names, read_tensors
+from duet_av.pipelines.models.javisdit.files import checkpoint_names, read_checkpoint
 from duet_av.pipelines.models.javisdit.load import (
     load_audioldm2_codec,
     load_prior,
@@ -43,7 +43,7 @@ def test_sizes_of_both_networks_are_read_from_their_tensors():
     assert v10_config(JavisDiT10(tiny.V10).state_dict()) == tiny.V10
 
 
-def test_the_prior_takes_its_tower_from_either_file_and_leaves_training_behind(tmp_path):
+def test_the_prior_loads_its_tower_from_either_file_without_training_heads(tmp_path):
     whole = tiny.weights(PriorEstimator(tiny.PRIOR))
     extra = {"discriminator.weight": torch.zeros(1), "text_encoder.modality_heads.text.proj": torch.zeros(1)}
     tiny.write(tmp_path / "whole", whole | extra)
@@ -64,7 +64,7 @@ def test_the_prior_takes_its_tower_from_either_file_and_leaves_training_behind(t
         load_prior(tmp_path / "bare")
 
 
-def test_the_video_autoencoder_is_read_at_the_size_of_its_file(tmp_path):
+def test_the_video_autoencoders_sizes_are_read_from_its_file(tmp_path):
     spatial = KLConfig(3, 3, 4, (32, 32, 32, 64), 1)
     temporal = TemporalConfig(filters=32, num_res_blocks=2, channel_multipliers=(1, 1, 1, 2))
     own = OpenSoraVAE(temporal, spatial)
@@ -79,25 +79,25 @@ def test_the_audio_codec_needs_both_folders_and_their_configurations(tmp_path):
     codec = load_audioldm2_codec(tmp_path / "audioldm2")
     assert codec.scale == pytest.approx(0.4110932946205139)
     latent = codec.encode(torch.randn(1, 2, 11_333))
-    assert latent.shape == (1, 8, 24, 16), "70 mel frames, filled to 96"
-    assert 0 <= codec.decode(latent).shape[-1] - 96 * HOP < HOP, "the vocoder's first layer adds a frame's fifth"
+    assert latent.shape == (1, 8, 24, 16), "70 mel frames, padded to 96"
+    assert 0 <= codec.decode(latent).shape[-1] - 96 * HOP < HOP, "the vocoder's first layer adds a fifth of a frame"
     (tmp_path / "audioldm2" / "vae" / "config.json").write_text(json.dumps({}))
-    with pytest.raises(ValueError, match="does not say scaling_factor"):
+    with pytest.raises(ValueError, match="must be a JSON object with scaling_factor"):
         load_audioldm2_codec(tmp_path / "audioldm2")
     (tmp_path / "audioldm2" / "vae" / "config.json").unlink()
     with pytest.raises(ValueError, match=r"config\.json is missing"):
         load_audioldm2_codec(tmp_path / "audioldm2")
 
 
-def test_what_a_file_lacks_is_named(tmp_path):
-    made = tiny.weights(PriorEstimator(tiny.PRIOR))
-    del made["in_proj.weight"]
-    tiny.write(tmp_path / "prior", made)
-    with pytest.raises(ValueError, match=r"prior: lacks in_proj\.weight"):
+def test_the_error_for_an_incomplete_file_names_the_missing_tensor(tmp_path):
+    tensors = tiny.weights(PriorEstimator(tiny.PRIOR))
+    del tensors["in_proj.weight"]
+    tiny.write(tmp_path / "prior", tensors)
+    with pytest.raises(ValueError, match=r"prior: the tensor in_proj\.weight is missing"):
         load_prior(tmp_path / "prior")
 
 
-def test_attention_under_its_older_names_is_read_too(tmp_path):
+def test_older_attention_names_are_converted(tmp_path):
     tiny.audioldm2(tmp_path / "audioldm2")
     file = tmp_path / "audioldm2" / "vae" / "diffusion_pytorch_model.safetensors"
     expected = load_audioldm2_codec(tmp_path / "audioldm2").vae.state_dict()
@@ -106,7 +106,7 @@ def test_attention_under_its_older_names_is_read_too(tmp_path):
         .replace("to_k.", "key.")
         .replace("to_v.", "value.")
         .replace("to_out.0.", "proj_attn."): z
-        for name, z in read_tensors(file).items()
+        for name, z in read_checkpoint(file).items()
     }
     assert any(".query." in name for name in older)
     save_file(older, file)
@@ -114,7 +114,7 @@ def test_attention_under_its_older_names_is_read_too(tmp_path):
     assert all(torch.equal(found[name], value) for name, value in expected.items())
 
 
-def test_mel_frames_hear_pitch_and_not_level():
+def test_mel_frames_depend_on_pitch_but_not_on_level():
     t = torch.arange(SAMPLE_RATE) / SAMPLE_RATE
     tone = torch.sin(2 * math.pi * 1000 * t)[None]
     mel = log_mel(tone)
@@ -136,12 +136,12 @@ def test_mel_frames_hear_pitch_and_not_level():
         ("one,two", "one, two"),
     ],
 )
-def test_captions_are_cleaned_as_the_training_data_was(text, cleaned):
+def test_captions_are_cleaned_like_the_training_data(text, cleaned):
     assert clean(text) == cleaned
     assert clean(clean(cleaned)) == cleaned
 
 
-def test_the_score_is_put_behind_a_prompt_once():
+def test_the_aesthetic_score_is_appended_once():
     assert v01_prompt("A dog barks") == "a dog barks aesthetic score: 6.5."
     assert v01_prompt("A dog. aesthetic score: 5.0.") == "a dog. aesthetic score: 5.0."
 
@@ -157,7 +157,7 @@ def test_the_score_is_put_behind_a_prompt_once():
         (V10_CLOCK, 0.3, (480, 854), 17, (16, 5, 60, 108), 32),
     ],
 )
-def test_clips_have_the_official_sizes(clock, seconds, size, frames, video, audio):
+def test_clip_sizes_match_the_official_ones(clock, seconds, size, frames, video, audio):
     assert clock.frames(seconds, clock.fps) == frames
     assert clock.video(frames, *size) == video
     assert clock.audio(frames, clock.fps) == (8, audio, 16)
@@ -165,14 +165,14 @@ def test_clips_have_the_official_sizes(clock, seconds, size, frames, video, audi
     assert clock.asked(video) == ClipSpec(height, width, frames, clock.fps)
 
 
-def test_tokens_are_padded_with_zeros_and_a_long_text_loses_its_end():
+def test_token_ids_are_padded_with_zeros_and_long_texts_are_cut():
     short, long = (token_ids("x", lambda _, n=n: list(range(1, n + 1))) for n in (3, 90))
     assert short[0, :6].tolist() == [START, 1, 2, 3, END, 0]
     assert short.shape == long.shape == (1, 77)
     assert END not in long
 
 
-def test_the_catalogue_knows_each_part_once_and_says_where_it_is_from():
+def test_each_catalogue_row_is_unique_and_states_source_licence_and_size():
     names = [row.name for row in PARTS]
     assert len(set(names)) == len(names)
     for row in PARTS:
@@ -180,18 +180,18 @@ def test_the_catalogue_knows_each_part_once_and_says_where_it_is_from():
         assert (not row.folder) or (row.source and row.licence and row.gigabytes > 0), row.name
 
 
-def test_names_are_read_without_the_tensors_they_name(tmp_path):
+def test_tensor_names_are_read_without_loading_tensors(tmp_path):
     tensors = {"base_model.model.a.weight": torch.zeros(2), "b": torch.zeros(1)}
     tiny.write(tmp_path / "model", tensors, shards=2)
     torch.save(tensors, tmp_path / "a.bin")
     for path in (tmp_path, tmp_path / "model", tmp_path / "a.bin"):
-        assert read_names(path) == {"a.weight", "b"}
+        assert checkpoint_names(path) == {"a.weight", "b"}
     (tmp_path / "b.safetensors").write_bytes(b"half")
-    with pytest.raises(ValueError, match="not a whole safetensors file"):
-        read_names(tmp_path / "b.safetensors")
+    with pytest.raises(ValueError, match="not a complete safetensors file"):
+        checkpoint_names(tmp_path / "b.safetensors")
 
 
-def test_the_picture_of_a_prior_shows_its_spread():
+def test_the_figure_of_a_prior_shows_its_variance():
     mean = torch.zeros(1, 6, 4)
     sharp, broad = (
         pixels(draw_prior(Prior(mean, torch.full_like(mean, v), 1, 1.0, 4), title="x")) for v in (-30.0, 2.0)
