@@ -8,6 +8,7 @@ import torch
 from comfy_api.latest import io
 
 from ..pipelines.core.conditions import AdapterCondition, Plan, Prior
+from .host.notice import show
 from .types import ADAPTER, AUDIO_TEXT, CATEGORY, PLAN, PRIOR, PRIOR_KEYS
 from .types import Adapter as AdapterSocket
 from .types import Plan as PlanSocket
@@ -57,9 +58,11 @@ class DuetEncodePrompt(io.ComfyNode):
                 io.Conditioning.Output(display_name="negative", tooltip="The encoded negative prompt."),
                 io.String.Output(
                     display_name="notice",
-                    tooltip="Unknown words with their nearest known words, and other warnings. Empty if there are none.",
+                    tooltip="Unknown words with their nearest known words, and other warnings, also shown on the node. Empty if there "
+                    "are none.",
                 ),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -84,12 +87,15 @@ class DuetEncodePrompt(io.ComfyNode):
             away = [[torch.zeros_like(embedding), options] for embedding, options in positive]
         else:
             away = encode(negative)
-        report = getattr(tokenizer, "unknown", None)
-        notices = [str(word) for text in (video, audio, negative) for word in (report(text) if report else ())]
+        notices = []
+        if hasattr(tokenizer, "advice"):
+            for text in (video, audio, negative):
+                notices += tokenizer.advice(text, describes=text is video)
         if not negative.strip() and hasattr(tokenizer, "empty_negative"):
             notices.append(tokenizer.empty_negative)
             log.warning("Duet: %s", tokenizer.empty_negative)
-        return io.NodeOutput(positive, away, "\n".join(dict.fromkeys(notices)))
+        notice = "\n".join(dict.fromkeys(notices))
+        return io.NodeOutput(positive, away, notice, ui=show(cls, notice))
 
 
 class DuetApplyConditions(io.ComfyNode):

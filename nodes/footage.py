@@ -10,6 +10,7 @@ from comfy_api.latest import io
 from ..pipelines.core.keep import KEEPS, OUTSIDE, RANGE
 from . import inputs
 from .host.footage import clip_seconds, mask_of, notice, put_pictures, put_sound
+from .host.latent import require_vaes
 from .types import CATEGORY
 
 V2A_TERMS = ["video to audio", "audio to video", "v2a", "a2v", "foley", "sfx", "sound effects", "dub"]
@@ -90,6 +91,7 @@ class DuetEncodeAV(io.ComfyNode):
         fps: float = 16.0,
         anyway: bool = False,
     ) -> io.NodeOutput:
+        require_vaes(latent, video_vae, audio_vae)
         if video is not None and images is not None:
             raise ValueError("Both a video and images are connected; disconnect one of them.")
         if video is not None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..pipelines.guidance.strategy import Strategy
+from ..pipelines.guidance.strategy import PerStreamCFG, Strategy
 from .host.branches import backbone_of
-from .host.guider import StrategyGuider, with_cross_modal
-from .strategies import CROSS, scale
+from .host.guider import StrategyGuider, cost_of, unused_plan, with_cross_modal
+from .host.notice import show
+from .inputs import CROSS, scale
 from .types import CATEGORY
 from .types import Strategy as StrategySocket
 
@@ -29,7 +30,12 @@ class DuetGuider(io.ComfyNode):
                     "model", tooltip="A Duet MODEL, LTX-2 or MiniMax H3. Other models support text guidance only."
                 ),
                 io.Conditioning.Input("positive", tooltip="The prompt of the clip, e.g. from 'Duet Encode Prompt'."),
-                StrategySocket.Input("strategy", tooltip="The guidance to apply, from a 'Duet Strategy' node."),
+                StrategySocket.Input(
+                    "strategy",
+                    optional=True,
+                    tooltip="The guidance to apply, from a 'Duet Strategy' node. Not connected or bypassed: the positive prompt "
+                    "without guidance, one pass per step.",
+                ),
                 io.Conditioning.Input(
                     "negative",
                     optional=True,
@@ -42,26 +48,29 @@ class DuetGuider(io.ComfyNode):
                 ),
                 io.String.Output(
                     display_name="cost",
-                    tooltip="Number of network passes per step, and what replaces the other stream in cross-modal guidance.",
+                    tooltip="Number of network passes per step, and what replaces the other stream in cross-modal guidance. Also "
+                    "shown on the node.",
                 ),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
     def execute(
-        cls, model: io.Model.Type, positive: list, strategy: Strategy, negative: list | None = None
+        cls,
+        model: io.Model.Type,
+        positive: list,
+        strategy: Strategy | None = None,
+        negative: list | None = None,
     ) -> io.NodeOutput:
-        branches = strategy.possible_branches()
-        if negative is None and any(not branch.text for branch in branches):
+        used = strategy or PerStreamCFG(1.0, 1.0)
+        if negative is None and any(not branch.text for branch in used.possible_branches()):
             raise ValueError(
                 "This strategy needs a negative prompt, and none is connected. Connect one, or set the text scales to 1."
             )
-        guider = StrategyGuider(model, positive, negative or positive, strategy)
-        cost = f"up to {len(branches)} passes per step" if len(branches) > 1 else "1 pass per step"
-        if any(not (branch.a2v and branch.v2a) for branch in branches):
-            masked = any(branch.masked for branch in branches)
-            cost += f"; sync against: {'untrained null (masked)' if masked else backbone_of(model.model).null}"
-        return io.NodeOutput(guider, cost)
+        guider = StrategyGuider(model, positive, negative or positive, used)
+        cost = cost_of(guider, without_strategy=strategy is None)
+        return io.NodeOutput(guider, cost, ui=show(cls, cost, unused_plan(guider)))
 
 
 class DuetCrossModalGuidance(io.ComfyNode):
@@ -104,9 +113,10 @@ class DuetCrossModalGuidance(io.ComfyNode):
                 ),
                 io.String.Output(
                     display_name="cost",
-                    tooltip="Extra passes per step, and what replaces the other stream in that pass.",
+                    tooltip="Extra passes per step, and what replaces the other stream in that pass. Also shown on the node.",
                 ),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -119,9 +129,10 @@ class DuetCrossModalGuidance(io.ComfyNode):
         end_percent: float,
     ) -> io.NodeOutput:
         patched = with_cross_modal(model, audio_to_video, video_to_audio, start=start_percent, end=end_percent)
-        cost = (
-            "no extra pass"
-            if patched is model
-            else f"1 extra pass per step; sync against: {backbone_of(model.model).null}"
-        )
-        return io.NodeOutput(patched, cost)
+        if patched is model:
+            cost = "no extra pass: both scales are 1, so this node has no effect"
+        elif start_percent == end_percent:
+            cost = "no extra pass: the guidance starts and ends at the same step, so this node has no effect"
+        else:
+            cost = f"1 extra pass per step; sync against: {backbone_of(model.model).null}"
+        return io.NodeOutput(patched, cost, ui=show(cls, cost))

@@ -8,6 +8,11 @@ from comfy_api.latest import io
 
 from ..pipelines.models.pocket.generate import DEFAULT_STEPS
 
+TEXT = "How strongly the {} follows the prompt. 1 is off, 2 to 4 is usual; above 6 colours oversaturate and motion becomes stiff."
+CROSS = (
+    "How strongly the {} follows the {}. 1 is off, {} is usual; far above that, two objects in one clip are confused."
+)
+
 
 def seed(tooltip: str, *, default: int = 0) -> io.Int.Input:
     """A seed input whose value stays fixed until the user changes it."""
@@ -63,3 +68,18 @@ def sampling() -> list[Any]:
 def timeline(tooltip: str) -> io.String.Input:
     """Events as text, one per line."""
     return io.String.Input("timeline", multiline=True, default="", tooltip=tooltip)
+
+
+def scale(name: str, default: float, tooltip: str) -> Any:
+    """A guidance scale, 0 to 30."""
+    return io.Float.Input(name, default=default, min=0.0, max=30.0, step=0.1, tooltip=tooltip)
+
+
+def scales(text: float, cross: float, usual: str) -> list[Any]:
+    """The four scales of a cross-modal strategy; ``usual`` is the usual range of the cross-modal ones, as text."""
+    return [
+        scale("video", text, TEXT.format("video")),
+        scale("audio", text, TEXT.format("audio")),
+        scale("audio_to_video", cross, CROSS.format("video", "audio", usual)),
+        scale("video_to_audio", cross, CROSS.format("audio", "video", usual)),
+    ]

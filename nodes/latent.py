@@ -11,8 +11,9 @@ from ..pipelines.core.sizes import MAX_SECONDS
 from ..pipelines.media.sound import fit_sound
 from ..pipelines.media.watermark import add_label
 from . import inputs
+from .host.joint import joint_model
 from .host.latent import decoded, nest
-from .host.model import joint_model
+from .host.notice import show
 from .host.provenance import TracedVideo, of_graph
 from .types import CATEGORY, CLIP_SPEC
 
@@ -67,15 +68,21 @@ class DuetEmptyLatent(io.ComfyNode):
                     tooltip="An empty latent with both streams, for 'Duet Sampler' or 'Duet Encode AV'.",
                 )
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
     def execute(
         cls, model: io.Model.Type, width: int, height: int, seconds: float, fps: int, batch: int
     ) -> io.NodeOutput:
-        sizes, asked = joint_model(model).latents(height=height, width=width, seconds=seconds, fps=fps)
-        empty = sizes.map(lambda size: torch.zeros(batch, *size))
-        return io.NodeOutput({"samples": nest(empty), "frame_rate": asked.fps, CLIP_SPEC: asked})
+        network = joint_model(model)
+        sizes, asked = network.latents(height=height, width=width, seconds=seconds, fps=fps)
+        latent = {
+            "samples": nest(sizes.map(lambda size: torch.zeros(batch, *size))),
+            "frame_rate": asked.fps,
+            CLIP_SPEC: asked,
+        }
+        return io.NodeOutput(latent, ui=show(cls, network.advice(sizes.both()[0])))
 
 
 class DuetDecode(io.ComfyNode):

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from . import inputs
 from .host.guider import StrategyGuider
-from .host.sample import default_sampler, sample_latent, schedule
+from .host.notice import show
+from .host.sample import announcement, default_sampler, sample_latent, schedule
 from .types import CATEGORY
 
 
@@ -20,7 +21,8 @@ class DuetSampler(io.ComfyNode):
             node_id="DuetSampler",
             display_name="Duet Sampler",
             category=CATEGORY,
-            description="Samples both streams together. The same seed gives the same clip as on the command line.",
+            description="Samples both streams together. The same seed gives the same clip as on the command line. The node shows the "
+            "number of network passes, and a warning for sizes and durations far from the training clips.",
             search_aliases=["sampler", "sample", "denoise"],
             inputs=[
                 io.Guider.Input("guider", tooltip="The model, prompts and guidance, from 'Duet Guider'."),
@@ -39,6 +41,7 @@ class DuetSampler(io.ComfyNode):
                     display_name="latent", tooltip="The sampled latent with both streams, for 'Duet Decode'."
                 )
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -53,9 +56,9 @@ class DuetSampler(io.ComfyNode):
     ) -> io.NodeOutput:
         if sigmas is None:
             sigmas = schedule(guider.model_patcher, latent, steps)
-        return io.NodeOutput(
-            sample_latent(guider, latent, seed=seed, sampler=sampler or default_sampler(), sigmas=sigmas)
-        )
+        shown = show(cls, announcement(guider, latent, sigmas))
+        sampled = sample_latent(guider, latent, seed=seed, sampler=sampler or default_sampler(), sigmas=sigmas)
+        return io.NodeOutput(sampled, ui=shown)
 
 
 class DuetSchedule(io.ComfyNode):

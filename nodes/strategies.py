@@ -6,36 +6,20 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ..pipelines.guidance.advice import advice
 from ..pipelines.guidance.modifiers import APG, CFGZero, PlanScale, Rescale, Schedule, Window
 from ..pipelines.guidance.strategy import DEFAULT, FORMS, UCG, PerStreamCFG, Strategy
+from .host.notice import show
+from .inputs import TEXT, scale, scales
 from .types import CATEGORY
 from .types import Strategy as StrategySocket
 
-TEXT = "How strongly the {} follows the prompt. 1 is off, 2 to 4 is usual; above 6 colours oversaturate and motion becomes stiff."
-CROSS = (
-    "How strongly the {} follows the {}. 1 is off, {} is usual; far above that, two objects in one clip are confused."
-)
 LABELS = {form.label: name for name, form in FORMS.items()}
-
-
-def scale(name: str, default: float, tooltip: str) -> Any:
-    """A guidance scale, 0 to 30."""
-    return io.Float.Input(name, default=default, min=0.0, max=30.0, step=0.1, tooltip=tooltip)
 
 
 def source() -> Any:
     """The strategy that a modifier changes."""
     return StrategySocket.Input("strategy", tooltip="The strategy to modify, from another 'Duet Strategy' node.")
-
-
-def scales(text: float, cross: float, usual: str) -> list[Any]:
-    """The four scales of a cross-modal strategy; ``usual`` is the usual range of the cross-modal ones, as text."""
-    return [
-        scale("video", text, TEXT.format("video")),
-        scale("audio", text, TEXT.format("audio")),
-        scale("audio_to_video", cross, CROSS.format("video", "audio", usual)),
-        scale("video_to_audio", cross, CROSS.format("audio", "video", usual)),
-    ]
 
 
 def schema(node_id: str, name: str, description: str, aliases: list[str], inputs: list[Any]) -> io.Schema:
@@ -50,7 +34,13 @@ def schema(node_id: str, name: str, description: str, aliases: list[str], inputs
         outputs=[
             StrategySocket.Output(display_name="strategy", tooltip="For 'Duet Guider' or another 'Duet Strategy' node.")
         ],
+        hidden=[io.Hidden.unique_id],
     )
+
+
+def output(node: type[io.ComfyNode], strategy: Strategy) -> io.NodeOutput:
+    """``strategy`` as the output of ``node``, which shows advice on its settings."""
+    return io.NodeOutput(strategy, ui=show(node, *advice(strategy)))
 
 
 class DuetStrategyCFG(io.ComfyNode):
@@ -71,7 +61,7 @@ class DuetStrategyCFG(io.ComfyNode):
 
     @classmethod
     def execute(cls, video: float, audio: float) -> io.NodeOutput:
-        return io.NodeOutput(PerStreamCFG(video, audio))
+        return output(cls, PerStreamCFG(video, audio))
 
 
 class DuetStrategyUCG(io.ComfyNode):
@@ -101,7 +91,7 @@ class DuetStrategyUCG(io.ComfyNode):
     def execute(
         cls, form: str, video: float, audio: float, audio_to_video: float, video_to_audio: float
     ) -> io.NodeOutput:
-        return io.NodeOutput(UCG(LABELS[form], video, audio, audio_to_video, video_to_audio))
+        return output(cls, UCG(LABELS[form], video, audio, audio_to_video, video_to_audio))
 
 
 class DuetStrategyCrossModal(io.ComfyNode):
@@ -122,7 +112,7 @@ class DuetStrategyCrossModal(io.ComfyNode):
 
     @classmethod
     def execute(cls, video: float, audio: float, audio_to_video: float, video_to_audio: float) -> io.NodeOutput:
-        return io.NodeOutput(UCG("U3", video, audio, audio_to_video, video_to_audio, masked=True))
+        return output(cls, UCG("U3", video, audio, audio_to_video, video_to_audio, masked=True))
 
 
 class DuetStrategyWindow(io.ComfyNode):
@@ -149,7 +139,7 @@ class DuetStrategyWindow(io.ComfyNode):
 
     @classmethod
     def execute(cls, strategy: Strategy, start: float, end: float) -> io.NodeOutput:
-        return io.NodeOutput(Window(strategy, start, end))
+        return output(cls, Window(strategy, start, end))
 
 
 class DuetStrategySchedule(io.ComfyNode):
@@ -176,7 +166,7 @@ class DuetStrategySchedule(io.ComfyNode):
 
     @classmethod
     def execute(cls, strategy: Strategy, start: float, end: float) -> io.NodeOutput:
-        return io.NodeOutput(Schedule(strategy, start, end))
+        return output(cls, Schedule(strategy, start, end))
 
 
 class DuetStrategyPlan(io.ComfyNode):
@@ -202,7 +192,7 @@ class DuetStrategyPlan(io.ComfyNode):
 
     @classmethod
     def execute(cls, strategy: Strategy, video: float, audio: float) -> io.NodeOutput:
-        return io.NodeOutput(PlanScale(strategy, video, audio))
+        return output(cls, PlanScale(strategy, video, audio))
 
 
 class DuetStrategyRescale(io.ComfyNode):
@@ -226,7 +216,7 @@ class DuetStrategyRescale(io.ComfyNode):
 
     @classmethod
     def execute(cls, strategy: Strategy, video: float, audio: float) -> io.NodeOutput:
-        return io.NodeOutput(Rescale(strategy, video, audio))
+        return output(cls, Rescale(strategy, video, audio))
 
 
 class DuetStrategyAPG(io.ComfyNode):
@@ -263,7 +253,7 @@ class DuetStrategyAPG(io.ComfyNode):
 
     @classmethod
     def execute(cls, strategy: Strategy, parallel: float, limit: float) -> io.NodeOutput:
-        return io.NodeOutput(APG(strategy, parallel, limit))
+        return output(cls, APG(strategy, parallel, limit))
 
 
 class DuetStrategyCFGZero(io.ComfyNode):
@@ -293,4 +283,4 @@ class DuetStrategyCFGZero(io.ComfyNode):
 
     @classmethod
     def execute(cls, strategy: Strategy, still: float) -> io.NodeOutput:
-        return io.NodeOutput(CFGZero(strategy, still))
+        return output(cls, CFGZero(strategy, still))

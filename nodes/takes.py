@@ -9,8 +9,10 @@ from torch import Tensor
 
 from ..pipelines.bench.takes import ANY, SCORES, Takes, compare, sweep, takes_of, write_csv
 from . import inputs
+from .host.latent import require_vaes
+from .host.notice import show
 from .host.output import new_output
-from .host.sample import default_sampler, schedule, with_stated_rate
+from .host.sample import announcement, default_sampler, schedule, with_stated_rate
 from .host.takes import first_clip, sweep_folder, takes_from, taking, together
 from .types import CATEGORY
 from .types import Takes as TakesSocket
@@ -90,6 +92,8 @@ class DuetSeedSweep(io.ComfyNode):
         sigmas = schedule(guider.model_patcher, latent, steps) if sigmas is None else sigmas
         latent = with_stated_rate(latent, guider)
         vaes, seeds = (video_vae, audio_vae), range(seed, seed + takes)
+        require_vaes(latent, *vaes)
+        shown = show(cls, announcement(guider, latent, sigmas, takes=takes))
         make = taking(guider, latent, vaes, sampler=sampler or default_sampler(), sigmas=sigmas, score=score)
         graph = (cls.hidden.prompt or {}) if cls.hidden else {}
         folder = sweep_folder(graph, str(cls.hidden.unique_id) if graph else "", latent, guider)
@@ -98,7 +102,7 @@ class DuetSeedSweep(io.ComfyNode):
         clips = [first_clip(together(latent, [tensors]), vaes) for _, tensors in best]
         picture = pixels(draw_takes(clips, [take for take, _ in best], title=str(found)))[None]
         kept = together(latent, [tensors for _, tensors in best])
-        return io.NodeOutput(kept, best[0][0].seed, picture, found, str(found))
+        return io.NodeOutput(kept, best[0][0].seed, picture, found, str(found), ui=shown)
 
 
 class DuetCompareTakes(io.ComfyNode):

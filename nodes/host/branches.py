@@ -16,14 +16,18 @@ from torch import Tensor
 
 from ...kernels.segment_attention import SegmentSplit, segment_attention
 from ...pipelines.core.conditions import PLAN_SHOWN
+from ...pipelines.core.streams import Streams
 from ...pipelines.guidance.strategy import Branch
 from ...pipelines.models.pocket.denoiser import route_of
 from .javisdit import JavisModel
+from .joint import JointModel
+from .latent import Layout, require_layout
 from .model import PocketBaseModel
 
 Conds = list[dict[str, Any]]
 Options = dict[str, Any]
 UNTRAINED = "untrained null; effect not measured by us"
+LTX_AUDIO_BINS = 16  # of an LTX audio latent; the network reads channels and bins as one axis
 # Stream of each segment of MiniMax H3's sequence, including guides and references.
 H3_STREAMS = {"video": "video", "cond": "video", "ref_img": "video"} | dict.fromkeys(
     ("audio", "cond_audio", "ref_audio"), "audio"
@@ -38,14 +42,16 @@ class Backbone:
     tokens: bool  # whether the model has learnt context tokens
     sever: Callable[[Branch, Conds, Options], tuple[Conds, Options]] | None
     together: bool = False  # whether all branches can share one batched call
+    layout: Callable[[Any], Layout] | None = None  # of the latents, from the model
+    title: str = ""
 
-    def require(self, branches: Sequence[Branch]) -> None:
-        """Raise ValueError for a branch that this model does not support, before sampling starts."""
+    def require(self, branches: Sequence[Branch], model: comfy.model_base.BaseModel) -> None:
+        """Raise ValueError for a branch that ``model`` does not support, before sampling starts."""
         for branch in branches:
-            if not branch.plan and not self.tokens:
+            if not branch.plan and not getattr(model, "plans", False):
                 raise ValueError(
-                    "This strategy changes the strength of a plan, and this model does not support plans. Remove 'Duet "
-                    "Strategy: Plan'."
+                    "'Duet Strategy: Plan' changes the strength of a plan, and this MODEL has no layers that read a plan. Use "
+                    "the MODEL of 'Duet Load Planner', or remove 'Duet Strategy: Plan'."
                 )
             if branch.a2v and branch.v2a:
                 continue
@@ -111,19 +117,50 @@ def _split_queries(branch: Branch, conds: Conds, options: Options) -> tuple[Cond
     return conds, {**options, "transformer_options": {**transformer, "optimized_attention_override": override}}
 
 
-POCKET = Backbone("learnt context tokens", tokens=True, sever=_route, together=True)
+def _layout(model: JointModel) -> Layout:
+    return model.layout
+
+
+def _ltx_layout(model: comfy.model_base.BaseModel) -> Layout:
+    network = model.diffusion_model
+    return Streams((network.in_channels, 5), (network.audio_in_channels // LTX_AUDIO_BINS, 4))
+
+
+def _h3_layout(model: comfy.model_base.BaseModel) -> Layout:
+    network = model.diffusion_model
+    return Streams((network.latents_dim, 5), (network.audio_latents_dim, 4))
+
+
+POCKET = Backbone("learnt context tokens", tokens=True, sever=_route, together=True, layout=_layout)
 NONE = Backbone("none", tokens=False, sever=None)
 BACKBONES = {
     PocketBaseModel: POCKET,
-    JavisModel: Backbone(UNTRAINED, tokens=False, sever=_switch_off),
-    getattr(comfy.model_base, "LTXAV", None): Backbone(UNTRAINED, tokens=False, sever=_switch_off),
-    getattr(comfy.model_base, "MiniMaxH3", None): Backbone(UNTRAINED, tokens=False, sever=_split_queries),
+    JavisModel: Backbone(UNTRAINED, tokens=False, sever=_switch_off, layout=_layout),
+    getattr(comfy.model_base, "LTXAV", None): Backbone(
+        UNTRAINED, tokens=False, sever=_switch_off, layout=_ltx_layout, title="LTX-2"
+    ),
+    getattr(comfy.model_base, "MiniMaxH3", None): Backbone(
+        UNTRAINED, tokens=False, sever=_split_queries, layout=_h3_layout, title="MiniMax H3"
+    ),
 }
 
 
 def backbone_of(model: comfy.model_base.BaseModel) -> Backbone:
     """The backbone of ``model``, by its class. Families that this ComfyUI version does not have are skipped."""
     return next((b for family, b in BACKBONES.items() if family is not None and isinstance(model, family)), NONE)
+
+
+def require_latent(model: comfy.model_base.BaseModel, samples: Any) -> None:
+    """Check that the streams of a LATENT's ``samples`` are of the kind that ``model`` samples; other families are not checked.
+
+    Raises:
+        ValueError: a stream has other channels or dimensions.
+    """
+    backbone = backbone_of(model)
+    if backbone.layout is not None:
+        streams = samples.unbind() if getattr(samples, "is_nested", False) else [samples]
+        title = getattr(model, "title", backbone.title)
+        require_layout(title, backbone.layout(model), [tuple(stream.shape) for stream in streams])
 
 
 def evaluate(

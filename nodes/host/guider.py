@@ -13,9 +13,14 @@ from torch import Tensor
 
 from ...pipelines.core.streams import Latents, Streams
 from ...pipelines.guidance.strategy import PLAIN, UCG, Branch, Strategy
-from .branches import backbone_of, evaluate
+from ..types import PLAN
+from .branches import backbone_of, evaluate, require_latent
 
 CARRIES = "duet_cross_modal"  # set in transformer_options of a MODEL that has the cross-modal hook
+MODALITY, STG = (
+    "LTXVModalityGuidance",
+    "LTXVSpatioTemporalGuidance",
+)  # nodes of the host that add a pass after any guidance
 Shapes = list[tuple[int, ...]]
 
 
@@ -33,6 +38,13 @@ def pack(streams: Latents, shapes: Shapes) -> Tensor:
 def noise_level(model: Any, timestep: Tensor) -> float:
     """The host's sigma divided by the model's maximum, 0 to 1."""
     return float(timestep.flatten()[0]) / float(model.model_sampling.sigma_max)
+
+
+def guided_by(model: comfy.model_patcher.ModelPatcher) -> list[str]:
+    """The nodes of the host whose hooks on a MODEL add up to one pass per step each, in the order of the graph."""
+    hooks = model.model_options.get("sampler_post_cfg_function", [])
+    owners = (getattr(hook, "__qualname__", "").split(".")[0] for hook in hooks)
+    return [owner for owner in owners if owner in (MODALITY, STG)]
 
 
 class StrategyGuider(comfy.samplers.CFGGuider):
@@ -55,11 +67,18 @@ class StrategyGuider(comfy.samplers.CFGGuider):
             raise ValueError(
                 "The MODEL already carries 'Duet Cross-Modal Guidance'. Remove that node and select the strategy here."
             )
-        backbone_of(model.model).require(strategy.possible_branches())
+        branches = strategy.possible_branches()
+        backbone_of(model.model).require(branches, model.model)
+        if MODALITY in guided_by(model) and any(not (branch.a2v and branch.v2a) for branch in branches):
+            raise ValueError(
+                "The MODEL already carries cross-modal guidance from 'LTXV Modality Guidance (A/V coupling)', and this strategy adds "
+                "its own: the effect would be doubled. Remove that node, or connect a strategy with text guidance only."
+            )
         self.inner_set_conds({"positive": positive, "negative": negative})
         self.strategy = strategy
 
     def sample(self, noise: Any, latent_image: Any, *args: Any, **kwargs: Any) -> Any:
+        require_latent(self.model_patcher.model, latent_image)
         streams = latent_image.unbind() if getattr(latent_image, "is_nested", False) else [latent_image]
         self.shapes = [tuple(stream.shape) for stream in streams]
         return super().sample(noise, latent_image, *args, **kwargs)
@@ -99,9 +118,19 @@ def with_cross_modal(
     """
     backbone = backbone_of(model.model)
     strategy = UCG("U5", a2v=a2v, v2a=v2a, masked=not backbone.tokens)
-    backbone.require(strategy.possible_branches())
+    backbone.require(strategy.possible_branches(), model.model)
+    if start > end:
+        raise ValueError(
+            f"start_percent is {start:g} and end_percent {end:g}; the guidance must not end before it starts. 0 is the first step, 1 the "
+            "last."
+        )
     if math.isclose(a2v, 1) and math.isclose(v2a, 1):
         return model
+    if MODALITY in guided_by(model):
+        raise ValueError(
+            "The MODEL already carries 'LTXV Modality Guidance (A/V coupling)', which does the same: the effect would be doubled. "
+            "Remove one of the two nodes."
+        )
     patched = model.clone()
     if patched.model_options.get("transformer_options", {}).get(CARRIES):
         raise ValueError("The MODEL already carries 'Duet Cross-Modal Guidance'. Remove one of the two nodes.")
@@ -124,3 +153,33 @@ def with_cross_modal(
 
     patched.set_model_sampler_post_cfg_function(add)
     return patched
+
+
+def cost_of(guider: StrategyGuider, *, without_strategy: bool) -> str:
+    """The passes per step of ``guider``, and what replaces the other stream in a closed direction, as one sentence."""
+    branches, model = guider.strategy.possible_branches(), guider.model_patcher
+    cost = f"up to {len(branches)} passes per step" if len(branches) > 1 else "1 pass per step"
+    cost += "".join(f", plus up to 1 for '{node}' on the MODEL" for node in guided_by(model))
+    if any(not (branch.a2v and branch.v2a) for branch in branches):
+        masked = any(branch.masked for branch in branches)
+        cost += f"; sync against: {'untrained null (masked)' if masked else backbone_of(model.model).null}"
+    if without_strategy:
+        return f"{cost}; no strategy is connected, so the positive prompt is used without guidance"
+    plain = branches == [PLAIN] == guider.strategy.branches(1.0)
+    return f"{cost}; the strategy has no effect at these settings" if plain else cost
+
+
+def unused_plan(guider: StrategyGuider) -> str:
+    """A warning if the strategy strengthens a plan that the positive prompt does not carry, or ""."""
+    strengthened = any(not branch.plan for branch in guider.strategy.possible_branches())
+    if not strengthened or any(PLAN in entry for entry in guider.original_conds["positive"]):
+        return ""
+    return "'Duet Strategy: Plan' has no effect, because the positive prompt carries no plan: connect one to 'Duet Apply Conditions'."
+
+
+def passes_of(guider: comfy.samplers.CFGGuider, sigmas: Tensor) -> int | None:
+    """Network passes of one evaluation per step at ``sigmas``; None for guiders of the host."""
+    if not isinstance(guider, StrategyGuider):
+        return None
+    highest = float(guider.model_patcher.get_model_object("model_sampling").sigma_max)
+    return sum(len(guider.strategy.branches(float(sigma) / highest)) for sigma in sigmas[:-1])

@@ -20,13 +20,14 @@ from ...pipelines.core.conditions import Prior, PriorTokens
 from ...pipelines.core.sizes import ClipSpec
 from ...pipelines.core.streams import Streams
 from ...pipelines.guidance.sampling import flow_sigmas
-from ...pipelines.models.javisdit.clock import V01_CLOCK, V10_CLOCK, JavisClock
+from ...pipelines.models.javisdit.clock import AUDIO_CHANNELS, V01_CLOCK, V10_CLOCK, JavisClock
 from ...pipelines.models.javisdit.load import CONFIGS, require_keys
 from ...pipelines.models.javisdit.schedule import shift_ratio
 from ...pipelines.models.javisdit.v01 import MLP_RATIO, JavisDiT01, V01Config
 from ...pipelines.models.javisdit.v10 import PATCH, JavisDiT10, V10Config
 from ..types import CLIP_SPEC, PRIOR, PRIOR_KEYS
-from .model import HostedNetwork, JointModel, Sizes, build_model
+from .joint import HostedNetwork, JointModel, Sizes, build_model
+from .latent import Layout
 
 HALF = torch.bfloat16.itemsize
 MEGABYTE = 1024 * 1024
@@ -101,6 +102,15 @@ class JavisModel(JointModel):
     def __init__(self, config: comfy.supported_models_base.BASE, device: Any = None) -> None:
         super().__init__(config, comfy.model_base.ModelType.FLOW, device=device, unet_model=self.network)
 
+    @property
+    def layout(self) -> Layout:
+        return Streams((self.clock.channels, 5), (AUDIO_CHANNELS, 4))
+
+    @property
+    def text_width(self) -> int:
+        config = self.diffusion_model.config
+        return config.caption_channels if isinstance(config, V01Config) else config.text_dim
+
     def latents(self, *, height: int, width: int, seconds: float, fps: int) -> tuple[Sizes, ClipSpec]:
         fps = fps or self.clock.fps
         frames = self.clock.frames(seconds, fps)
@@ -110,16 +120,6 @@ class JavisModel(JointModel):
     def sigmas(self, steps: int, asked: ClipSpec | None, video: tuple[int, ...]) -> Tensor:
         clip = asked or self.clock.asked(video)
         return flow_sigmas(steps, shift=shift_ratio(clip.height, clip.width, clip.frames))
-
-    def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
-        out = super().extra_conds(**kwargs)
-        expected = self.clock.channels
-        if (found := kwargs["latent_shapes"][0][1]) != expected:
-            raise ValueError(
-                f"The video latent has {found} channels; {self.title} takes {expected}. "
-                "Connect 'Duet Empty Latent' with this MODEL, or encode with this model's own video VAE."
-            )
-        return out
 
 
 class JavisModel01(JavisModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import comfy.nested_tensor
@@ -12,6 +13,8 @@ from torch import Tensor
 from ...pipelines.core.streams import Clip, Streams
 from ...pipelines.media.sound import fit_sound
 from ..types import CLIP_SPEC
+
+Layout = Streams[tuple[int, int]]  # channels, and number of dimensions with the batch, of each stream's latent
 
 
 def nest(streams: Streams[Tensor]) -> comfy.nested_tensor.NestedTensor:
@@ -32,6 +35,47 @@ def unnest(latent: dict[str, Any]) -> Streams[Tensor]:
             "Connect a latent from 'Duet Empty Latent' or another joint audio-video latent."
         )
     return Streams(*samples.unbind())
+
+
+def require_layout(title: str, layout: Layout, shapes: Sequence[tuple[int, ...]]) -> None:
+    """Check the ``shapes`` of a latent's streams, video first, before the model ``title`` samples them.
+
+    Raises:
+        ValueError: a stream has other channels or dimensions than ``layout``.
+    """
+    for name, shape, (channels, dims) in zip(("video", "audio"), shapes, layout.present(), strict=False):
+        if (shape[1], len(shape)) != (channels, dims):
+            raise ValueError(
+                f"The {name} latent has the shape {tuple(shape)}; {title} needs {channels} channels and {dims} dimensions. "
+                "Connect an empty latent for this model, or footage encoded with its own VAEs."
+            )
+
+
+def require_vaes(latent: dict[str, Any], video_vae: comfy.sd.VAE, audio_vae: comfy.sd.VAE) -> None:
+    """Check that each VAE is for its stream of a LATENT.
+
+    Raises:
+        ValueError: the VAEs are swapped, or one is of another model.
+    """
+    streams = unnest(latent)
+    vaes = Streams(video_vae, audio_vae)
+    if all(vaes.swapped().map(_is_for, streams)) and not all(vaes.map(_is_for, streams)):
+        raise ValueError(
+            "The VAEs are swapped: an audio VAE is connected to 'video_vae' and a video VAE to 'audio_vae'. Connect each to the "
+            "other input."
+        )
+    for name, vae, z in zip(("video", "audio"), vaes.both(), streams.both(), strict=True):
+        if not _is_for(vae, z):
+            raise ValueError(
+                f"The VAE at '{name}_vae' is for latents with {vae.latent_channels} channels and {vae.latent_dim + 2} dimensions; "
+                f"the {name} latent has the shape {tuple(z.shape)}. Connect the {name} VAE of the model that the latent is for."
+            )
+
+
+def _is_for(vae: comfy.sd.VAE, z: Tensor) -> bool:
+    """Whether ``vae`` is for latents like ``z``; VAEs of other packs that do not state their channels are accepted."""
+    channels, dims = getattr(vae, "latent_channels", None), getattr(vae, "latent_dim", None)
+    return channels is None or dims is None or (channels, dims + 2) == (z.shape[1], z.ndim)
 
 
 def frame_rate(latent: dict[str, Any], video_vae: comfy.sd.VAE, fps: float = 0.0) -> float:
@@ -67,7 +111,12 @@ def sample_rate(audio_vae: comfy.sd.VAE) -> int:
 def decoded(
     latent: dict[str, Any], video_vae: comfy.sd.VAE, audio_vae: comfy.sd.VAE, *, tiling: bool = False, fps: float = 0.0
 ) -> tuple[list[Tensor], list[dict[str, Any]], float]:
-    """IMAGE and AUDIO of each clip of a LATENT, with equal durations, and their frame rate."""
+    """IMAGE and AUDIO of each clip of a LATENT, with equal durations, and their frame rate.
+
+    Raises:
+        ValueError: a VAE is not for its stream, or the frame rate is not known.
+    """
+    require_vaes(latent, video_vae, audio_vae)
     fps, rate = frame_rate(latent, video_vae, fps), sample_rate(audio_vae)
     streams = unnest(latent)
     clips = (video_vae.decode_tiled if tiling else video_vae.decode)(streams.video)

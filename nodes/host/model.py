@@ -1,127 +1,37 @@
-"""Networks of ours as the host's MODELs: what they all have in common, and the pocket network."""
+"""The pocket network as a MODEL of the host, with add-on layers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import comfy.conds
 import comfy.latent_formats
 import comfy.model_base
-import comfy.model_management
 import comfy.model_patcher
-import comfy.patcher_extension
 import comfy.supported_models_base
-import comfy.utils
 import torch
 from torch import Tensor, nn
 
 from ...pipelines.core.conditions import AdapterCondition, Conditions, Plan, Prior, batch_prior
 from ...pipelines.core.sizes import VIDEO_STRIDE, ClipShape, ClipSpec
 from ...pipelines.core.streams import Streams
-from ...pipelines.core.weights import WeightsFile, fill
+from ...pipelines.core.weights import WeightsFile
 from ...pipelines.guidance.sampling import SHIFT, flow_sigmas
 from ...pipelines.models.addons.plan import PlanLayers
 from ...pipelines.models.addons.prior import PriorLayers
 from ...pipelines.models.pocket.add_ons import LAYERS, load_layers
+from ...pipelines.models.pocket.advice import size_advice
 from ...pipelines.models.pocket.denoiser import prepare
 from ...pipelines.models.pocket.generate import check_clock, latent_sizes
 from ...pipelines.models.pocket.load import configured
 from ...pipelines.models.pocket.network import PocketConfig, TwinStreamDiT
 from ...pipelines.models.pocket.video_codec import VideoCodec
 from ..types import ADAPTER, AUDIO_TEXT, PLAN, PRIOR
+from .joint import HostedNetwork, JointModel, Sizes, build_model
+from .latent import Layout
 
 ROUTE = "duet_route"  # [b, 2] on a condition: what a2v and v2a are, as ``route_of`` says it
-Sizes = Streams[tuple[int, ...]]
-
-
-class HostedNetwork(nn.Module):
-    """A network behind the host's calling convention: lists of streams, one noise level, named conditions.
-
-    Comes before the network among the bases; ``_forward`` is the network's side.
-    """
-
-    CONFIG: type
-
-    def __init__(
-        self,
-        *,
-        operations: Any,
-        dtype: torch.dtype | None = None,
-        device: Any = None,
-        image_model: str = "",
-        **config: Any,
-    ) -> None:
-        super().__init__(self.CONFIG(**config), operations=operations, dtype=dtype, device=device)
-        self.dtype, self.operations = dtype, operations
-
-    def forward(
-        self, x: list[Tensor], timestep: Tensor, context: Tensor, transformer_options: dict | None = None, **conds: Any
-    ) -> list[Tensor]:
-        options = transformer_options or {}
-        wrappers = comfy.patcher_extension.get_all_wrappers(comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL, options)
-        executor = comfy.patcher_extension.WrapperExecutor.new_class_executor(self._forward, self, wrappers)
-        return executor.execute(x, timestep, context, options, **conds)
-
-    def _forward(self, x: list[Tensor], timestep: Tensor, context: Tensor, options: dict, **conds: Any) -> list[Tensor]:
-        """Noise minus clean of each stream, as the host's flow models answer."""
-        raise NotImplementedError
-
-
-class JointModel(comfy.model_base.BaseModel):
-    """Conditions of every network of ours, and what the pack's nodes ask of its MODEL."""
-
-    title: str
-
-    def latents(self, *, height: int, width: int, seconds: float, fps: int) -> tuple[Sizes, ClipSpec]:
-        """Sizes of both latents of a clip, without the batch; ``fps`` 0 is the model's own.
-
-        Raises:
-            ValueError: the model cannot make such a clip.
-        """
-        raise NotImplementedError
-
-    def sigmas(self, steps: int, asked: ClipSpec | None, video: tuple[int, ...]) -> Tensor:
-        """The schedule the model was made for; without ``asked``, of the clip that the ``video`` latent stands for."""
-        raise NotImplementedError
-
-    def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
-        out = super().extra_conds(**kwargs)
-        shapes = kwargs.get("latent_shapes")
-        if shapes is None or len(shapes) != 2:
-            raise ValueError(
-                f"{self.title} needs a joint audio-video latent. Connect 'Duet Empty Latent' to the sampler."
-            )
-        out["latent_shapes"] = comfy.conds.CONDConstant(shapes)
-        out["c_crossattn"] = comfy.conds.CONDRegular(kwargs["cross_attn"])
-        if kwargs.get("denoise_mask") is not None:
-            masks = comfy.utils.unpack_latents(kwargs["denoise_mask"], shapes)
-            for name, mask in zip(("video_noisy", "audio_noisy"), masks, strict=True):
-                out[name] = comfy.conds.CONDRegular(mask.amax([d for d in range(mask.ndim) if d not in (0, 2)]))
-        return out
-
-    def scale_latent_inpaint(self, sigma: Tensor, noise: Tensor, latent_image: Tensor, **_kwargs: Any) -> Tensor:
-        """What is given stays clean (its noise level is 0), as in training."""
-        return latent_image
-
-
-def build_model(
-    config: comfy.supported_models_base.BASE, tensors: dict[str, Tensor], *, source: Path
-) -> comfy.model_patcher.ModelPatcher:
-    """A MODEL of ``config`` with ``tensors``, in the precision and on the devices that the host chooses."""
-    load_device, offload_device = (
-        comfy.model_management.get_torch_device(),
-        comfy.model_management.unet_offload_device(),
-    )
-    count = sum(value.numel() for value in tensors.values())
-    dtype = comfy.model_management.unet_dtype(model_params=count, supported_dtypes=config.supported_inference_dtypes)
-    config.set_inference_dtype(
-        dtype, comfy.model_management.unet_manual_cast(dtype, load_device, config.supported_inference_dtypes)
-    )
-    model = config.get_model({}, device=offload_device)
-    fill(model.diffusion_model, tensors, source=source)
-    return comfy.model_patcher.CoreModelPatcher(model, load_device=load_device, offload_device=offload_device)
 
 
 class PocketLatentFormat(comfy.latent_formats.LatentFormat):
@@ -177,6 +87,20 @@ class PocketBaseModel(JointModel):
     def __init__(self, config: comfy.supported_models_base.BASE, device: Any = None) -> None:
         super().__init__(config, comfy.model_base.ModelType.FLOW, device=device, unet_model=HostTwinStreamDiT)
 
+    @property
+    def layout(self) -> Layout:
+        config = self.diffusion_model.config
+        return Streams((config.video_channels, 5), (config.audio_channels, 3))
+
+    @property
+    def text_width(self) -> int:
+        return self.diffusion_model.config.text_dim
+
+    @property
+    def plans(self) -> bool:
+        """Whether the network has layers that read a plan."""
+        return PlanLayers.NAME in self.diffusion_model.add_ons
+
     def latents(self, *, height: int, width: int, seconds: float, fps: int) -> tuple[Sizes, ClipSpec]:
         config = self.diffusion_model.config
         shape = ClipShape(seconds, fps or config.fps, height, width, config.sample_rate)
@@ -185,6 +109,9 @@ class PocketBaseModel(JointModel):
 
     def sigmas(self, steps: int, asked: ClipSpec | None, video: tuple[int, ...]) -> Tensor:
         return flow_sigmas(steps)
+
+    def advice(self, video: tuple[int, ...]) -> str:
+        return size_advice(video, fps=self.diffusion_model.config.fps)
 
     def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
         out = super().extra_conds(**kwargs)
@@ -271,14 +198,3 @@ def with_add_on(model: comfy.model_patcher.ModelPatcher, kind: str) -> comfy.mod
     own = model.clone()
     own.model = patched.model
     return own
-
-
-def joint_model(model: comfy.model_patcher.ModelPatcher) -> JointModel:
-    """The network of a MODEL of ours.
-
-    Raises:
-        ValueError: the MODEL is not Duet's.
-    """
-    if not isinstance(model.model, JointModel):
-        raise ValueError(f"The model is a {type(model.model).__name__}; this node needs the MODEL of 'Duet Load AV'.")
-    return model.model

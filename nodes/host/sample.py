@@ -14,8 +14,10 @@ from torch import Tensor
 from ...pipelines.core.streams import Streams
 from ...pipelines.guidance.sampling import initial_noise
 from ..types import CLIP_SPEC
+from .branches import require_latent
+from .guider import passes_of
+from .joint import JointModel
 from .latent import nest, unnest
-from .model import JointModel
 
 
 def default_sampler() -> Any:
@@ -35,6 +37,22 @@ def schedule(model: Any, latent: dict[str, Any], steps: int) -> Tensor:
         )
     video, _ = unnest(latent).both()
     return model.model.sigmas(steps, latent.get(CLIP_SPEC), tuple(video.shape[1:]))
+
+
+def announcement(guider: comfy.samplers.CFGGuider, latent: dict[str, Any], sigmas: Tensor, *, takes: int = 1) -> str:
+    """The cost of sampling ``latent``, and a warning if it is far from what a Duet MODEL was trained on.
+
+    Raises:
+        ValueError: the latent is of another model.
+    """
+    model, streams = guider.model_patcher.model, unnest(latent)
+    require_latent(model, latent["samples"])
+    steps, passes = len(sigmas) - 1, passes_of(guider, sigmas)
+    cost = f"{steps} step{'s' * (steps != 1)}" if takes == 1 else f"{takes} takes of {steps} steps"
+    if passes is not None:
+        cost += f", {takes * passes} network passes"
+    warning = model.advice(tuple(streams.both()[0].shape[1:])) if isinstance(model, JointModel) else ""
+    return f"{cost}\n{warning}".strip()
 
 
 def sample_latent(

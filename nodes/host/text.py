@@ -24,6 +24,7 @@ from ...pipelines.core.weights import WeightsFile, fill
 from ...pipelines.models.catalogue import identify
 from ...pipelines.models.javisdit.caption import clean, with_aesthetic_score
 from ...pipelines.models.javisdit.files import read_checkpoint
+from ...pipelines.models.pocket.advice import prompt_advice
 from ...pipelines.models.pocket.load import configured
 from ...pipelines.models.pocket.text import END, MAX_TOKENS, PAD, TextEncoder, UnknownWord, WordTokenizer
 
@@ -45,6 +46,12 @@ class HostTokenizer:
     def unknown(self, text: str) -> list[UnknownWord]:
         """The words of ``text`` outside the vocabulary."""
         return self.words.unknown(plain_text(text))
+
+    def advice(self, text: str, *, describes: bool) -> list[str]:
+        """Warnings about unknown words and, if ``text`` ``describes`` the clip, about a prompt that names no known object."""
+        lines = [f"Unknown word, replaced by 'something': {word}" for word in self.unknown(text)]
+        named = prompt_advice(self.words.split(plain_text(text))) if describes else ""
+        return [*lines, named] if named else lines
 
     def tokenize_with_weights(self, text: str, _return_word_ids: bool = False, **_kwargs: Any) -> WeightedTokens:
         if unknown := self.unknown(text):

@@ -156,3 +156,22 @@ def h3(comfy):
 def words():
     """A CONDITIONING of random states: (seed, length, width, further entries)."""
     return _words
+
+
+@pytest.fixture
+def pocket(run, loaded):
+    """The pocket model with the prompts and the latent of one clip."""
+    positive, negative, _ = run("DuetEncodePrompt", loaded[1], "a red ball bounces slowly on the left", "", "")
+    latent = run("DuetEmptyLatent", loaded[0], 64, 64, 2.0, 16, 1)[0]["samples"]
+    return SimpleNamespace(model=loaded[0], positive=positive, negative=negative, latent=latent)
+
+
+@pytest.fixture
+def shown(comfy):
+    """Execute one of the pack's nodes and return the text that it shows."""
+
+    def shown(node_id, *args, **kwargs):
+        output = comfy.pack[node_id].execute(*args, **kwargs)
+        return output.ui.as_dict()["text"][0] if output.ui else ""
+
+    return shown

@@ -1,20 +1,11 @@
 """The host's cache nodes on every model: they recognise a condition by its uuid, and each branch of a strategy has its own."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 
 from duet_av.pipelines.guidance.strategy import UCG
 
 STEPS = 12
-
-
-@pytest.fixture
-def pocket(run, loaded):
-    positive, negative, _ = run("DuetEncodePrompt", loaded[1], "a red ball bounces slowly on the left", "", "")
-    latent = run("DuetEmptyLatent", loaded[0], 64, 64, 2.0, 16, 1)[0]["samples"]
-    return SimpleNamespace(model=loaded[0], positive=positive, negative=negative, latent=latent)
 
 
 @pytest.mark.parametrize("family", ["ltx", "h3", "pocket"])

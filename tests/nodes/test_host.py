@@ -81,7 +81,7 @@ def test_neutral_scales_cost_one_pass(comfy, run, loaded, conditioned, empty, mo
         comfy.samplers, "calc_cond_batch", lambda m, conds, *a: counted.append(len(conds)) or original(m, conds, *a)
     )
     run("DuetSampler", guider, empty, 0, 3)
-    assert (cost, counted) == ("1 pass per step", [1, 1, 1])
+    assert (cost, counted) == ("1 pass per step; the strategy has no effect at these settings", [1, 1, 1])
 
 
 def test_a_closed_branch_reaches_the_network(comfy, run, loaded, conditioned, empty):

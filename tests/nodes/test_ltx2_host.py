@@ -74,3 +74,8 @@ def test_a_sweep_decodes_ranks_and_keeps_at_the_models_own_rates(run, ltx2, guid
     kept = run("DuetSeedSweep", guider, ltx2.latent, *ltx2.vaes, **settings)[0]
     assert {(clip.fps, clip.sample_rate) for clip in clips} == {(ltx2.fps, ltx2.sample_rate)}
     assert run("DuetDecode", kept, *ltx2.vaes, False)[2] == ltx2.fps
+
+
+def test_swapped_vaes_are_rejected_before_anything_is_decoded(run, ltx2):
+    with pytest.raises(ValueError, match="The VAEs are swapped"):
+        run("DuetDecode", {**ltx2.latent, "frame_rate": 24.0}, *ltx2.vaes[::-1], False)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from ...core.sizes import ClipSpec
 
+AUDIO_CHANNELS = 8  # of AudioLDM2's latents
+
 
 @dataclass(frozen=True)
 class JavisClock:
@@ -37,7 +39,7 @@ class JavisClock:
 
     def audio(self, frames: int, fps: int) -> tuple[int, int, int]:
         """Channels, latent frames and bins: 100 mel frames a second, filled to a multiple of 32, four to a latent frame."""
-        return 8, -(-(frames * 100 // fps) // 32) * 8, 16
+        return AUDIO_CHANNELS, -(-(frames * 100 // fps) // 32) * 8, 16
 
 
 V01_CLOCK = JavisClock(fps=24, group=17, single=0, latents=5, least=1, channels=4, even=False)

@@ -1,0 +1,33 @@
+"""Advice on a request to the pocket model that is far from what it was trained on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from ...core.sizes import VIDEO_STRIDE, ClipShape
+from ...world.scene import KINDS
+
+TRAINED = ClipShape()
+
+
+def size_advice(video: tuple[int, ...], *, fps: int) -> str:
+    """A warning if a video latent [c, t, h, w] has not the size and duration of the training clips, or ""."""
+    if tuple(video[1:]) == TRAINED.video_latent:
+        return ""
+    frames, rows, columns = (n * step for n, step in zip(video[1:], VIDEO_STRIDE, strict=True))
+    times = math.prod(video[1:]) / math.prod(TRAINED.video_latent)
+    cost = f", and at least {times:.0f} times the sampling time" if times > 1.5 else ""
+    return (
+        f"This clip has {columns} x {rows} pixels and {frames / fps:g} s; the pocket model was trained on {TRAINED.width} x "
+        f"{TRAINED.height} pixels and {TRAINED.seconds:g} s. Expect repeated or deformed objects{cost}."
+    )
+
+
+def prompt_advice(words: Iterable[str]) -> str:
+    """A warning if the ``words`` of a prompt name none of the world's objects, or ""."""
+    if set(words) & set(KINDS):
+        return ""
+    return (
+        f"The prompt names no object that the pocket model knows ({', '.join(KINDS)}), so the clip will not match it."
+    )
