@@ -39,7 +39,7 @@ def oracle_plan(probes: Probes, prompts: Sequence[Prompt]) -> PlanStreams:
     """The plan that the prompts' own scenes would have: features of their true clips."""
     frames, waveform = render([prompt.scene for prompt in prompts], ClipShape())
     tokens = plan_targets(probes, frames, waveform)
-    return PlanGrid.of(frames.shape[1], PER_BLOCK * tokens.both()[1].shape[1]).placed(tokens)
+    return PlanGrid.of(frames.shape[1], PER_BLOCK * tokens.both()[1].shape[1]).place(tokens)
 
 
 def shuffled_plan(probes: Probes, prompts: Sequence[Prompt]) -> PlanStreams:

@@ -18,10 +18,10 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from ..media.provenance import describe, read_provenance
-    from ..models.pocket.provenance import own_weights
+    from ..models.pocket.provenance import weights_report
 
     if not arguments.files:
-        print("\n".join(own_weights()))
+        print("\n".join(weights_report()))
         return
     silent = 0
     for path in arguments.files:

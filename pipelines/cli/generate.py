@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.prior_seed is not None:
         model, request = _laid_out(model, request, arguments.prior_seed, arguments.prior_temperature)
     if footage is not None:
-        keep = encode_footage(model, footage, request.shape, len(prompts), anyway=arguments.anyway)
+        keep = encode_footage(model, footage, request.shape, len(prompts), skip_check=arguments.anyway)
         request = replace(request, keep=keep)
     if arguments.adapter:
         model, request = _through_adapter(model, request, V2A if arguments.video else A2V)

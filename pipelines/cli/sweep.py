@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ..media.mp4 import upscale, write_mp4
     from ..models.pocket.generate import decode, sample
     from ..models.pocket.load import PocketModel
-    from ..models.pocket.provenance import own_weights
+    from ..models.pocket.provenance import weights_report
 
     request = request_of(arguments, [arguments.prompt])
     model, probes, score = PocketModel.load(), Probes.load(), SCORES[BY[arguments.by]]
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
         tensors = {"video": video, "audio": audio}
         return take_of(seed, clip_of(tensors), score, probes), tensors
 
-    name = fingerprint(repr(replace(request, seed=0)), score, own_weights())
+    name = fingerprint(repr(replace(request, seed=0)), score, weights_report())
     folder = arguments.output / f".duet-{name}"
     with tqdm(total=len(seeds), desc="takes", unit="take") as bar:
         best = sweep(folder, seeds, make, keep=arguments.keep, on_take=lambda _: bar.update())

@@ -1,4 +1,4 @@
-"""Attention as every network of ours uses it, and where the tokens of a stream are.
+"""Attention layers that all networks of Duet use, and the positions of a stream's tokens.
 
 Letters: b batch, l tokens, m source tokens, n adapter tokens, h heads, d head width, c channels, a axes.
 """
@@ -22,7 +22,7 @@ Heads = tuple[Tensor, Tensor]  # keys and values, each [b, h, l, d]
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where the tokens of one stream are."""
+    """Positions of the tokens of one stream."""
 
     positions: Float[Tensor, "l a"]  # rotary positions: time, then row and column on a fixed span
     extent: Float[Tensor, " a"]  # rotary position of the far end of the unit cube along each axis
@@ -32,7 +32,7 @@ class Geometry:
 
 
 class Projections(nn.Module):
-    """What every attention layer has: queries, keys and values by head, RMS-normalised queries and keys, and W_O."""
+    """The projections of an attention layer: queries, keys and values by head, with RMS-normalised queries and keys, and W_O."""
 
     def __init__(self, dim: int, heads: int, *, source_dim: int | None = None, operations: Any, **factory: Any) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class Attention(Projections):
         *,
         rotary: RotaryTable | None = None,
     ) -> Float[Tensor, "b l c"]:
-        """``rotary`` rotates queries and keys alike."""
+        """``rotary`` rotates queries and keys."""
         q, (k, v) = self.queries(x), self.keys_values(x if source is None else source)
         if rotary is not None:
             q, k = rotate(q, rotary), rotate(k, rotary)
@@ -74,8 +74,8 @@ class Attention(Projections):
 @dataclass(frozen=True)
 class AdapterTokens:
     """Adapter tokens that join the prompt's tokens in text attention. Text tokens have no position; adapter tokens have a time, in
-    ``rotary``. ``near`` is added to the queries that meet them and to their keys, so that attention starts out local in time.
-    ``bias`` is added to their scores, because there are many more of them than text tokens."""
+    ``rotary``. ``near`` holds vectors added to the queries and to the keys of these tokens, so that attention is initially local in
+    time. ``bias`` is added to their scores, because they can outnumber the text tokens."""
 
     tokens: Float[Tensor, "b n s"]
     rotary: RotaryTable
@@ -84,6 +84,6 @@ class AdapterTokens:
     shown: Bool[Tensor, " b"] | None = None
 
     def scores(self, keys: Float[Tensor, "b h n d"]) -> Float[Tensor, "b h 1 n"]:
-        """What is added to the scores of their ``keys``: the bias, and -inf for a sample that does not see them."""
+        """The additive attention mask for their ``keys``: the bias, or -inf for a sample that does not see the tokens."""
         out = self.bias.to(keys).expand(keys.shape[0], -1, -1, keys.shape[2])
         return out if self.shown is None else out.masked_fill(~self.shown[:, None, None, None], -torch.inf)

@@ -1,4 +1,4 @@
-"""Small transformers that read latents: tokens of a stream, and learned queries over tokens.
+"""Small transformers over latents: self-attention over the tokens of a stream, and learned queries over tokens.
 
 Letters: b batch, l tokens of a stream, m tokens of a source, n queries, c channels, a axes, p channels of a token.
 """
@@ -19,7 +19,7 @@ OCTAVES = 5
 
 @dataclass(frozen=True)
 class PerceiverSize:
-    """Width, heads and blocks of a reader."""
+    """Width, heads and blocks of a perceiver."""
 
     dim: int
     heads: int
@@ -27,7 +27,7 @@ class PerceiverSize:
 
 
 class PerceiverBlock(nn.Module):
-    """Pre-norm attention, to itself or to a source, and a feed-forward."""
+    """Pre-norm attention (self-attention, or to a source) and a feed-forward."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class PerceiverBlock(nn.Module):
 
 
 class StreamPerceiver(nn.Module):
-    """One stream's tokens, with their places in the unit cube, through self-attention."""
+    """Self-attention over one stream's tokens, with embeddings of their places in the unit cube."""
 
     def __init__(self, inside: int, axes: int, size: PerceiverSize) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class StreamPerceiver(nn.Module):
 
 
 class QueryPerceiver(nn.Module):
-    """Learned queries over a source, each with the place it is for."""
+    """Learned queries over a source; each query has an embedding of its place."""
 
     places: Tensor
 
@@ -69,11 +69,11 @@ class QueryPerceiver(nn.Module):
         nn.init.normal_(self.queries, std=0.02)
 
     def forward(
-        self, states: Float[Tensor, "b m c"], begin: Float[Tensor, "b n c"] | None = None
+        self, states: Float[Tensor, "b m c"], initial: Float[Tensor, "b n c"] | None = None
     ) -> Float[Tensor, "b n c"]:
-        """``begin`` is what each query knows of the source beforehand."""
+        """``initial`` is added to the queries."""
         x = (self.queries + self.place(self.places)).expand(len(states), -1, -1)
-        x = x if begin is None else x + begin
+        x = x if initial is None else x + initial
         for block in self.blocks:
             x = block(x, states)
         return x

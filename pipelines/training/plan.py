@@ -105,4 +105,4 @@ class PlanStage(AddOnStage):
             features = features.map(
                 lambda true, z: torch.where(theirs[:, None, None], z[pick].float(), true), self.predicted
             )
-        return self.cache.grid.placed(features).map(lambda p: PlacedTokens(p.tokens, p.places, shown))
+        return self.cache.grid.place(features).map(lambda p: PlacedTokens(p.tokens, p.places, shown))

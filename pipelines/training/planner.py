@@ -121,7 +121,7 @@ def predicted_features(planner: VAPlanner, cache: PlanCache, *, batch: int = 64)
     width, found = max(map(len, rows)), []
     for start in range(0, len(rows), batch):
         standard = planner(batched(rows[start : start + batch], width=width))[1]
-        found.append(planner.restored(standard).map(Tensor.half))
+        found.append(planner.destandardised(standard).map(Tensor.half))
     return Streams(*(torch.cat(parts) for parts in zip(*found, strict=True)))
 
 

@@ -89,8 +89,8 @@ class PriorObjective(nn.Module):
     def forward(self, batch: PriorBatch) -> dict[str, Tensor]:
         net, clips = self.net, batch.clips
         video, audio = clips.both()
-        seen = net.encoder.seen(video)
-        states, wrong = (net.encoder.both(seen, net.encoder.heard(sound)) for sound in (audio, batch.other))
+        seen = net.encoder.encode_video(video)
+        states, wrong = (net.encoder.query(seen, net.encoder.encode_audio(sound)) for sound in (audio, batch.other))
         mean, log_variance = net.encoder.moments(states)
         draw = mean + (0.5 * log_variance).exp() * batch.noise
         turned = [net.encoder.states(turn(clips, by)) for by in batch.turns.unbind()]

@@ -134,5 +134,5 @@ def test_errors_name_the_cause(comfy, run, loaded, adapted, latent, scene):
     with pytest.raises(ValueError, match="Use the MODEL of 'Duet Load Adapter'"):
         run("DuetSampler", guider, latent, 9, 2)
     longer = run("DuetEmptyLatent", loaded[0], 64, 64, 3.0, 16, 1)[0]
-    with pytest.raises(ValueError, match="Make the clip 2 seconds"):
+    with pytest.raises(ValueError, match="Use a clip of 2 seconds"):
         run("DuetMaskedAdapter", adapted[1], longer, HEARD, *KIND)

@@ -176,7 +176,7 @@ def test_a_timeline_becomes_text(run, planned):
     assert "at 1.2 seconds, the dog on the right is seen and heard" in prompt
     assert timeline == "1.20 dog right"
     assert run("DuetTimelinePrompt", PROMPT, "prose", "", 2.0, 0, planned.planner)[1]
-    with pytest.raises(ValueError, match=r"2 s alone, and 5 s are asked for"):
+    with pytest.raises(ValueError, match=r"trained on clips of 2 s; the clip has 5 s"):
         run("DuetTimelinePrompt", PROMPT, "prose", "", 5.0, 0, planned.planner)
     with pytest.raises(ValueError, match="the clip ends at 1 s"):
         run("DuetTimelinePrompt", "a dog barks", "prose", "1.2 dog right", 1.0, 0)

@@ -35,7 +35,7 @@ SEEDS = 2  # priors, and noises, that are compared for each prompt
 
 def clip_prior(net: PriorNet, prompts: Sequence[Prompt]) -> BatchPrior:
     """The priors of the prompts' own clips: the oracle's."""
-    return batch_prior([net.of_clips(_latents([p.scene for p in prompts]))])
+    return batch_prior([net.encode_clips(_latents([p.scene for p in prompts]))])
 
 
 @cache
@@ -121,7 +121,7 @@ def _latents(scenes: Sequence[Scene]) -> Streams[torch.Tensor]:
 def _means(net: PriorNet, scenes: Sequence[Scene]) -> torch.Tensor:
     """The means of the scenes' own Gaussians."""
     parts = (scenes[start : start + PART] for start in range(0, len(scenes), PART))
-    return torch.cat([net.of_clips(_latents(part)).mean for part in parts]).clone()
+    return torch.cat([net.encode_clips(_latents(part)).mean for part in parts]).clone()
 
 
 def measure(run: Run) -> Table:

@@ -1,4 +1,4 @@
-"""The planner's language: prompts, then a timeline of four tokens an event, under a grammar that leaves nothing invalid.
+"""The planner's language: prompts, then a timeline with four tokens for each event, under a grammar that permits only valid timelines.
 
     [system] video words [sound] audio words [timeline] (time kind place mark)* [end] placeholders
 
@@ -19,14 +19,14 @@ from ..pocket.text import WordTokenizer
 
 PAD, SYSTEM, SOUND, TIMELINE, NO_TIMELINE, END, SEE, HEAR = range(8)
 SPECIAL = 8
-TICKS = 32  # a second: an event is written to within a sixty-fourth
+TICKS = 32  # per second; times are rounded to the nearest tick
 MAX_EVENTS = 16
 FIELDS = ("when", "what", "where", "mark")
 
 
 @dataclass(frozen=True)
 class Field:
-    """One place of an event and the tokens that may stand there."""
+    """One field of an event and the tokens that it may contain."""
 
     first: int
     count: int
@@ -36,7 +36,7 @@ class Field:
 
 
 class PlanLanguage:
-    """Tokens of prompts and timelines for clips of ``seconds``, about ``kinds`` of things."""
+    """Tokens of prompts and timelines for clips of ``seconds``, with events of the given ``kinds``."""
 
     def __init__(self, words: list[str], kinds: tuple[str, ...], seconds: float) -> None:
         self.words, self.kinds, self.seconds = WordTokenizer(words), tuple(kinds), seconds
@@ -47,27 +47,33 @@ class PlanLanguage:
         self.size = first + sum(sizes)
 
     def prompt(self, video: str, audio: str = "") -> list[int]:
-        """The tokens in front of a timeline. An empty audio prompt means the video's words."""
+        """The tokens before a timeline. An empty audio prompt means that the video prompt also describes the audio."""
         seen, heard = (self.words.encode(text) if text.strip() else [] for text in (video, audio))
         return [SYSTEM, *(SPECIAL + i for i in seen), SOUND, *(SPECIAL + i for i in heard)]
 
     def write(self, timeline: Timeline | None) -> list[int]:
-        """A timeline as tokens, from its mark to its end; None is the mark of having none.
+        """A timeline as tokens, from TIMELINE to END; ``None`` is the single token NO_TIMELINE.
 
         Raises:
-            ValueError: more events than fit, an unknown thing, or a time beyond the clip.
+            ValueError: there are too many events, an unknown kind of event, or a time beyond the clip.
         """
         if timeline is None:
             return [NO_TIMELINE]
         if len(timeline.events) > MAX_EVENTS:
-            raise ValueError(f"The timeline has {len(timeline.events)} events; at most {MAX_EVENTS} can be planned.")
+            raise ValueError(
+                f"The timeline has {len(timeline.events)} events; at most {MAX_EVENTS} can be planned. Remove some."
+            )
         return [TIMELINE, *chain.from_iterable(map(self._event, timeline.events)), END]
 
     def _event(self, event: Event) -> list[int]:
         if event.what not in self.kinds:
-            raise ValueError(f"The timeline has a {event.what!r}; this planner knows {', '.join(self.kinds)}.")
+            raise ValueError(
+                f"The timeline has an event {event.what!r}; this planner knows {', '.join(self.kinds)}. Use one of these."
+            )
         if event.when >= self.seconds:
-            raise ValueError(f"The {event.what} is at {event.when:g} s; the clip ends at {self.seconds:g} s.")
+            raise ValueError(
+                f"The event {event.what!r} is at {event.when:g} s, but the clip ends at {self.seconds:g} s. Move it."
+            )
         values = (
             min(round(event.when * TICKS), self.fields[0].count - 1),
             self.kinds.index(event.what),
@@ -77,7 +83,7 @@ class PlanLanguage:
         return [field.first + value for field, value in zip(self.fields, values, strict=True)]
 
     def read(self, tokens: list[int]) -> Timeline:
-        """The timeline of ``write``'s tokens."""
+        """The timeline in the tokens of ``write``: its inverse."""
         body = tokens[1 : tokens.index(END)]
         events = []
         for start in range(0, len(body), len(FIELDS)):
@@ -89,8 +95,8 @@ class PlanLanguage:
         return Timeline.of(events)
 
     def allowed(self, written: list[int]) -> Bool[Tensor, " v"]:
-        """Which tokens may follow ``written`` (from the timeline's mark on): the fields in turn, times in order, an end only
-        between events."""
+        """Which tokens may follow ``written`` (starting with TIMELINE): the fields of an event in turn, times in order, END only between
+        events."""
         out, body = torch.zeros(self.size, dtype=torch.bool), written[1:]
         turn = len(body) % len(FIELDS)
         field = self.fields[turn]

@@ -1,8 +1,8 @@
-"""The VA-Planner: a language model that writes a timeline and holds a place for every planned token, and two towers that turn
-those places into planned tokens (Baton, arXiv 2605.25195, in our reconstruction; the timeline is our addition).
+"""The VA-Planner: a language model that writes a timeline and has a placeholder for each planned token, and two towers that turn the
+placeholders' states into planned tokens (Baton, arXiv 2605.25195, our reconstruction; the timeline is our addition).
 
-A regression planner can only predict the mean of what could happen. So the model first writes *what happens when*, drawn
-with a seed; what is regressed after that is nearly determined.
+A regression planner can only predict the mean of all possible outcomes. Therefore the model first samples *what happens when* with a
+seed; given this, the regressed tokens are nearly determined.
 
 Letters: b batch, l tokens, n planned tokens, c channels, d channels of a planned token.
 """
@@ -46,7 +46,7 @@ class PlannerConfig:
 
 
 class CrossTower(nn.Module):
-    """One stream's half of the towers: its queries read their placeholders, then the other stream by time."""
+    """One stream's tower: its queries read the states of its placeholders, then the other stream at the same times."""
 
     def __init__(self, dim: int, heads: int, tokens: int, out: int) -> None:
         super().__init__()
@@ -58,13 +58,15 @@ class CrossTower(nn.Module):
         self.semantic = nn.Sequential(nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, out))
         nn.init.normal_(self.queries, std=0.02)
 
-    def read(self, states: Float[Tensor, "b n c"]) -> Float[Tensor, "b n c"]:
-        """Queries over this stream's placeholder states, to which they are added: one query for each."""
+    def read_placeholders(self, states: Float[Tensor, "b n c"]) -> Float[Tensor, "b n c"]:
+        """Attention of one query per token to this stream's placeholder states; the result is added to the states."""
         queries = self.queries.expand(len(states), -1, -1)
         return states + self.own(queries, states)
 
-    def listen(self, mine: Tensor, theirs: Tensor, rotary: tuple[RotaryTable, RotaryTable]) -> Float[Tensor, "b n c"]:
-        """Attention to the other stream with timestamp RoPE, so that equal times match."""
+    def read_other(
+        self, mine: Tensor, theirs: Tensor, rotary: tuple[RotaryTable, RotaryTable]
+    ) -> Float[Tensor, "b n c"]:
+        """Attention to the other stream with timestamp RoPE, so that tokens of equal times match."""
         layer = self.other
         q = rotate(layer.queries(self.norm(mine)), rotary[0])
         k, v = layer.keys_values(theirs)
@@ -75,7 +77,7 @@ class CrossTower(nn.Module):
 
 
 class VAPlanner(nn.Module):
-    """Prompts to a timeline, and both to planned tokens."""
+    """Writes a timeline for prompts, and planned tokens for prompts and a timeline."""
 
     video_mean: Tensor
     video_deviation: Tensor
@@ -117,68 +119,69 @@ class VAPlanner(nn.Module):
             self.register_buffer(f"{name}_deviation", torch.ones(width))
 
     def standardise(self, moments: Streams[tuple[Tensor, Tensor]]) -> None:
-        """Take mean and deviation of each channel of the targets; the towers work in their units."""
+        """Store the mean and standard deviation of each channel of the targets; the towers predict standardised targets."""
         for name, (mean, deviation) in zip(("video", "audio"), moments.both(), strict=True):
             getattr(self, f"{name}_mean").copy_(mean)
             getattr(self, f"{name}_deviation").copy_(deviation)
 
     def moments(self) -> Streams[tuple[Tensor, Tensor]]:
-        """Mean and deviation of each channel of the targets."""
+        """Mean and standard deviation of each channel of the targets."""
         return Streams((self.video_mean, self.video_deviation), (self.audio_mean, self.audio_deviation))
 
-    def restored(self, standard: Streams[Tensor]) -> Streams[Tensor]:
-        """Planned tokens in the targets' own units."""
+    def destandardised(self, standard: Streams[Tensor]) -> Streams[Tensor]:
+        """Planned tokens in the units of the targets."""
         return standard.map(lambda z, of: z * of[1] + of[0], self.moments())
 
     def states(self, tokens: Int[Tensor, "b l"]) -> Float[Tensor, "b l c"]:
-        """The language model's last states; PAD is neither seen nor counted."""
+        """The language model's last hidden states; PAD is masked and has no position."""
         mask = tokens != PAD
         positions = (mask.cumsum(1) - 1).clamp_min(0)
         return self.model(input_ids=tokens, attention_mask=mask.long(), position_ids=positions).last_hidden_state
 
     def placeholders(self, count: int) -> Int[Tensor, "b n"]:
-        """A token for each planned one, video first: through causality the sound's placeholders see the picture's."""
+        """One token for each planned token, video first: by causality, audio placeholders attend to video placeholders."""
         config = self.config
         row = torch.tensor([SEE] * (config.keyframes * CELLS**2) + [HEAR] * config.blocks)
         return row.expand(count, -1)
 
     def forward(self, written: Int[Tensor, "b l"]) -> tuple[Float[Tensor, "b l v"], Streams[Tensor]]:
-        """written: prompts and timelines. Next-token logits over them, and standardised planned tokens."""
+        """Next-token logits over ``written`` (prompts and timelines), and standardised planned tokens."""
         tail = self.placeholders(len(written)).to(written.device)
         states = self.states(torch.cat([written, tail], dim=1))
-        cut, seen = written.shape[1], self.config.keyframes * CELLS**2
-        placed = Streams(states[:, cut : cut + seen], states[:, cut + seen :])
-        return self.next(states[:, :cut]), self._towers(placed)
+        cut, count = written.shape[1], self.config.keyframes * CELLS**2
+        placeholders = Streams(states[:, cut : cut + count], states[:, cut + count :])
+        return self.next(states[:, :cut]), self._towers(placeholders)
 
-    def _towers(self, placed: Streams[Tensor]) -> Streams[Tensor]:
+    def _towers(self, placeholders: Streams[Tensor]) -> Streams[Tensor]:
         towers = Streams(self.towers["video"], self.towers["audio"])
         config, head = self.config, self.config.dim // self.config.heads
         times = Streams(
             torch.arange(config.keyframes).add(0.5).div(config.keyframes).repeat_interleave(CELLS**2),
             torch.arange(config.blocks).add(0.5).div(config.blocks),
         )
-        device = placed.present()[0].device
+        device = placeholders.present()[0].device
         tables = times.map(
             lambda t: rotary_table(t.to(device)[:, None] * config.seconds * ROTARY_POSITIONS_PER_SECOND, head_dim=head)
         )
-        read = placed.map(lambda h, tower: tower.read(h), towers)
-        swapped = Streams(read.audio, read.video)
-        turned = Streams((tables.video, tables.audio), (tables.audio, tables.video))
-        heard = read.map(lambda h, other, tower, rotary: tower.listen(h, other, rotary), swapped, towers, turned)
-        return heard.map(lambda h, tower: tower.tokens(h), towers)
+        read = placeholders.map(lambda h, tower: tower.read_placeholders(h), towers)
+        rotary = Streams((tables.video, tables.audio), (tables.audio, tables.video))
+        crossed = read.map(
+            lambda h, other, tower, rotary: tower.read_other(h, other, rotary), read.swapped(), towers, rotary
+        )
+        return crossed.map(lambda h, tower: tower.tokens(h), towers)
 
     @torch.inference_mode()
     def write(
         self, video: str, audio: str, *, seed: int, temperature: float = 1.0, seconds: float | None = None
     ) -> Timeline:
-        """A timeline for the prompts, drawn with ``seed`` under the grammar; temperature 0 takes the likeliest each time.
+        """A timeline for the prompts, sampled with ``seed`` under the grammar; temperature 0 takes the most likely token each time.
 
         Raises:
-            ValueError: ``seconds`` is not the length this planner was trained on.
+            ValueError: ``seconds`` is not the length that this planner was trained on.
         """
         if seconds not in (None, self.config.seconds):
             raise ValueError(
-                f"This planner knows clips of {self.config.seconds:g} s alone, and {seconds:g} s are asked for. Load a Qwen3 with "
+                f"The planner was trained on clips of {self.config.seconds:g} s; the clip has {seconds:g} s. Load a Qwen3 with "
                 "'Duet Load Timeline Writer' for other lengths."
             )
         generator = torch.Generator().manual_seed(seed)
@@ -190,18 +193,18 @@ class VAPlanner(nn.Module):
             if temperature == 0:
                 written.append(int(logits.argmax()))
             else:
-                chances = ((logits - logits.max()) / temperature).softmax(-1)
-                written.append(int(torch.multinomial(chances, 1, generator=generator)))
+                probabilities = ((logits - logits.max()) / temperature).softmax(-1)
+                written.append(int(torch.multinomial(probabilities, 1, generator=generator)))
         return self.language.read(written)
 
     @torch.inference_mode()
     def plan(self, video: str, audio: str, timeline: Timeline | None, *, seed: int = 0) -> Plan:
-        """Planned tokens for the prompts and a timeline; None is the paper's mode, without one."""
+        """Planned tokens for the prompts and a timeline; ``None`` selects the paper's mode, which has no timeline."""
         tokens = torch.tensor([self.language.prompt(video, audio) + self.language.write(timeline)])
-        found = self.restored(self(tokens.to(self.next.weight.device))[1])
-        return Plan(self.config.grid.placed(found), video, audio, timeline, seed, self.config.seconds)
+        predicted = self.destandardised(self(tokens.to(self.next.weight.device))[1])
+        return Plan(self.config.grid.place(predicted), video, audio, timeline, seed, self.config.seconds)
 
 
 def batched(rows: list[list[int]], *, width: int) -> Int[Tensor, "b l"]:
-    """Token rows of one width."""
+    """Token rows padded to ``width``."""
     return torch.tensor([row + [PAD] * (width - len(row)) for row in rows])

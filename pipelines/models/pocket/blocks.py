@@ -1,4 +1,4 @@
-"""The blocks of the pocket network. Both streams are instances of the same class; the weights differ, the code does not.
+"""The blocks of the pocket network. Both streams are instances of the same classes with different weights.
 
 Letters: b batch, l tokens, k tokens of the other stream, m text tokens, h heads, d head width, c channels, n noise levels (one, or
 one per latent frame or token).
@@ -63,10 +63,10 @@ def _scores(allowed: Bool[Tensor, "b 1 1 m"], like: Float[Tensor, "b h l d"]) ->
 class ContextAttention(Projections):
     """CCL's cross-modal context attention for one direction: queries of this stream, keys ``[C; the other stream]``.
 
-    C, the learnt context tokens, is not rotated and never masked. W_O starts at zero and there is no gate, so that a pretrained
-    stream is unchanged at first and "nothing to hear" is a value that the attention can produce (our reconstruction of CCL,
-    arXiv 2603.18600). ``gated`` is the design that CCL argues against, kept for its ablation: W_O has torch's own initialisation
-    and is multiplied by the tanh of a parameter that starts at zero.
+    C, the learnt context tokens, is not rotated and never masked. W_O is zero-initialised and there is no gate, so that a pretrained
+    stream is initially unchanged and the attention can express that the other stream contributes nothing (our reconstruction of CCL,
+    arXiv 2603.18600). ``gated`` is the design that CCL argues against, for its ablation: W_O has torch's own initialisation
+    and is multiplied by the tanh of a parameter that is zero-initialised.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class ContextAttention(Projections):
 
     @torch.no_grad()
     def init_weights(self) -> None:
-        """N(0, 0.02) for C; zero for W_O, or for the gate where there is one."""
+        """N(0, 0.02) for C; zero for W_O, or for the gate if there is one."""
         nn.init.normal_(self.context, std=0.02)
         for parameter in self.to_out.parameters() if self.gate is None else (self.gate,):
             nn.init.zeros_(parameter)
@@ -116,25 +116,25 @@ class ContextAttention(Projections):
         rotary: tuple[RotaryTable, RotaryTable],
         window: Bool[Tensor, "l k"] | None,
     ) -> Float[Tensor, "b l"]:
-        """The share of each token's attention that falls on C where the route is open."""
+        """The share of each token's attention that C receives when the route is open."""
         q, k = rotate(self.queries(x), rotary[0]), rotate(self.keys_values(other)[0], rotary[1])
         return context_mass(q, self.context_heads()[0], k, window=window)
 
 
 @dataclass(frozen=True)
 class BlockInputs:
-    """What every block of one stream reads beside the stream's own tokens; ``None`` where it is absent."""
+    """The inputs of every block of one stream apart from the stream's tokens; ``None`` if absent."""
 
     geometry: Geometry
     noise: Float[Tensor, "b n six_c"]  # modulation from the noise level and the pooled text
     text: Float[Tensor, "b m s"]
     text_mask: Bool[Tensor, "b m"]
     adapter: AdapterTokens | None
-    conditions: dict[str, Any]  # add-on name -> what its layers read
+    conditions: dict[str, Any]  # add-on name -> the input of its layers
     other_clock: RotaryTable | None  # times of the other stream's tokens
     window: Bool[Tensor, "l k"] | None  # which tokens of the other stream each token may see
-    route: Bool[Tensor, " b"] | None  # whether it sees the other stream; a closed route leaves the context tokens alone
-    silent: Bool[Tensor, " b"] | None  # whether cross-modal attention adds nothing at all
+    route: Bool[Tensor, " b"] | None  # whether it sees the other stream; if closed, only the context tokens
+    silent: Bool[Tensor, " b"] | None  # whether cross-modal attention adds zero
     detached: Bool[Tensor, " b"] | None  # whether the other stream reads this one without a gradient
 
 
@@ -169,7 +169,7 @@ class StreamBlock(nn.Module):
 
     @torch.no_grad()
     def init_weights(self) -> None:
-        """Zero for the modulation; the context attention's own; torch's own for the rest."""
+        """Zero for the modulation, the context attention's own initialisation, and torch's for the rest."""
         nn.init.zeros_(self.modulation)
         self.context_attention.init_weights()
 
@@ -194,11 +194,11 @@ class StreamBlock(nn.Module):
     ) -> Float[Tensor, "b l c"]:
         """Stage 2, between the streams: cross-modal context attention from ``mine`` to ``theirs``, both normed."""
         clocks = inputs.geometry.clock, inputs.other_clock
-        heard = self.context_attention(mine, theirs, rotary=clocks, window=inputs.window, route=inputs.route)
-        return x + (heard if inputs.silent is None else heard.where(~inputs.silent[:, None, None], 0))
+        update = self.context_attention(mine, theirs, rotary=clocks, window=inputs.window, route=inputs.route)
+        return x + (update if inputs.silent is None else update.where(~inputs.silent[:, None, None], 0))
 
     def feed(self, x: Float[Tensor, "b l c"], inputs: BlockInputs) -> Float[Tensor, "b l c"]:
-        """Stage 3, each token by itself: the feed-forward."""
+        """Stage 3, for each token separately: the feed-forward."""
         shift, scale, gate = self.modulations(inputs.noise)[3:]
         return x + (1 + gate) * self.feed_forward(modulate(x, shift, scale))
 
@@ -208,15 +208,15 @@ class TwinBlock(Streams[StreamBlock]):
     """Both streams' halves of one block."""
 
     def forward(self, states: Streams[Tensor], inputs: Streams[BlockInputs]) -> Streams[Tensor]:
-        """Each stream by itself, then both directions of the exchange, then each stream by itself again."""
+        """Stage 1 in each stream, stage 2 in both directions, then stage 3 in each stream."""
         states = states.map(lambda x, half, i: half.attend(x, i), self, inputs)
-        # Both directions read the states from before either update, so that their order cannot matter.
+        # Both directions read the states from before either update, so that their order does not matter.
         normed = states.map(lambda x, half: half.norm_context(x), self)
-        other = normed.map(_readable, inputs).swapped()
+        other = normed.map(_without_gradient_where_detached, inputs).swapped()
         states = states.map(lambda x, half, a, b, i: half.exchange(x, a, b, i), self, normed, other, inputs)
         return states.map(lambda x, half, i: half.feed(x, i), self, inputs)
 
 
-def _readable(x: Float[Tensor, "b l c"], inputs: BlockInputs) -> Float[Tensor, "b l c"]:
+def _without_gradient_where_detached(x: Float[Tensor, "b l c"], inputs: BlockInputs) -> Float[Tensor, "b l c"]:
     """``x`` as the other stream reads it: without a gradient in the samples marked as detached."""
     return x if inputs.detached is None else x.where(~inputs.detached[:, None, None], x.detach())

@@ -16,12 +16,12 @@ class PocketConfig:
     text_dim: int
     video_channels: int
     audio_channels: int
-    context_tokens: int  # 0: plain masked attention, whose closed route adds nothing
-    window: int | None  # latent frames on either side that cross-modal attention sees; None: all of them
+    context_tokens: int  # 0: plain masked attention; a closed route then adds zero
+    window: int | None  # latent frames on either side that cross-modal attention sees; None: all
     fps: int
     sample_rate: int
-    clock: Literal["seconds", "index"] = "seconds"  # what the rotary positions of cross-modal attention count
-    gated: bool = False  # a tanh gate after cross-modal attention in place of a zero-initialised W_O
+    clock: Literal["seconds", "index"] = "seconds"  # unit of the rotary positions in cross-modal attention
+    gated: bool = False  # a tanh gate after cross-modal attention instead of a zero-initialised W_O
 
 
 POCKET = PocketConfig(

@@ -1,6 +1,6 @@
-"""Predictions of x0 by the pocket network for several branches of guidance in one pass.
+"""Predictions of x0 by the pocket network for several guidance branches in one pass.
 
-``prepare`` is the one place where routes, kept frames and conditions come together; the command line and the host both call it.
+``prepare`` combines routes, kept frames and conditions; both the command line and the host call it.
 Letters: b batch, m text tokens, n latent frames of a stream.
 """
 
@@ -26,20 +26,20 @@ Flags = Streams[Bool[Tensor, " b"]]
 
 
 def route_of(branch: Branch) -> tuple[float, float]:
-    """a2v and v2a of ``branch`` as numbers: 1 open, 0 closed to the context tokens, -1 closed and adding nothing."""
+    """a2v and v2a of ``branch`` as numbers: 1 open; 0 closed, only context tokens are seen; -1 closed, cross-modal attention adds zero."""
     closed = -1.0 if branch.masked else 0.0
     return (1.0 if branch.a2v else closed, 1.0 if branch.v2a else closed)
 
 
 def split_routes(routes: Float[Tensor, "b 2"]) -> tuple[Flags, Flags | None]:
-    """The network's ``route`` and ``silent`` from rows of ``route_of``; ``silent`` is ``None`` where no route is -1."""
+    """The network's ``route`` and ``silent`` from rows of ``route_of``; ``silent`` is ``None`` if no route is -1."""
     silent = routes < 0
     return Streams(*(routes > 0).unbind(1)), Streams(*silent.unbind(1)) if bool(silent.any()) else None
 
 
 def route_through_adapter(adapter: AdapterStreams, route: Flags) -> tuple[dict[str, PlacedTokens], Flags]:
-    """Conditions and routes of streams that read the other one through an adapter. The direct route is closed; a sample whose route
-    was closed already does not see the adapter's tokens either."""
+    """Conditions and routes of streams that read the other stream through an adapter. Their direct route is closed; a sample whose route
+    was already closed does not see the adapter's tokens either."""
     conditions = {
         way: PlacedTokens(tokens.tokens, tokens.places, getattr(route, stream) & tokens.visible())
         for way, stream in WAYS.items()
@@ -50,7 +50,7 @@ def route_through_adapter(adapter: AdapterStreams, route: Flags) -> tuple[dict[s
 
 @dataclass(frozen=True)
 class Prepared:
-    """What one pass of the network needs beside latents and text."""
+    """The inputs of one pass of the network apart from latents and text."""
 
     sigma: Streams[Float[Tensor, "b n"]]
     route: Flags
@@ -58,7 +58,7 @@ class Prepared:
     conditions: dict[str, Any]
 
     def options(self) -> dict[str, Any]:
-        """The keyword arguments of the network: everything but the noise levels."""
+        """The network's keyword arguments: everything except the noise levels."""
         return {"route": self.route, "silent": self.silent, "conditions": self.conditions}
 
 
@@ -70,9 +70,9 @@ def prepare(
 ) -> Prepared:
     """Noise levels, routes and conditions of a pass at noise level ``sigma``.
 
-    A latent frame that is kept (``regenerate`` 0) has noise level 0. A stream that is kept whole keeps to its context tokens, because
-    it must not hear the other one's noise, and does not see adapter tokens. The prior is visible in every branch; a plan where its
-    tokens say so; an adapter's tokens where the route that they replace is open.
+    A kept latent frame (``regenerate`` 0) has noise level 0. A stream that is kept entirely has a closed route, so that the other
+    stream's noise does not reach it, and sees no adapter tokens. The prior is visible in every branch, a plan where its ``shown`` is True,
+    and an adapter's tokens where the route that they replace is open.
     """
     route, silent = split_routes(routes)
     level = Streams(*(sigma[:, None] if r is None else sigma[:, None] * r for r in regenerate))
@@ -84,18 +84,18 @@ def prepare(
 
 @dataclass(frozen=True)
 class PocketDenoiser:
-    """The network with a prompt: ``text`` and the ``null`` text for each stream, each [b, m, s], and conditions. ``regenerate`` marks
-    latent frames that are generated (1) and those that are kept clean (0)."""
+    """The network with a prompt (``text`` and ``null`` text for each stream, each [b, m, s]) and conditions. ``regenerate`` is 1 for
+    latent frames that are generated and 0 for those that are kept clean."""
 
     network: TwinStreamDiT
     text: Streams[Text]
     null: Streams[Text]
     conditions: Conditions = field(default_factory=Conditions)
-    regenerate: Streams[Tensor] = field(default_factory=Streams[Tensor])  # each [b, n]; None: all of it
+    regenerate: Streams[Tensor] = field(default_factory=Streams[Tensor])  # each [b, n]; None: everything is generated
 
     @torch.inference_mode()
     def __call__(self, branches: Sequence[Branch], x: Latents, sigma: float) -> list[Latents]:
-        """x0 predictions of ``branches`` at one noise level; the branches share a pass as further rows of the batch."""
+        """x0 predictions of ``branches`` at one noise level; the branches are stacked along the batch in one pass."""
         count, batch = len(branches), x.present()[0].shape[0]
         stacked = x.map(lambda z: z.repeat(count, *[1] * (z.ndim - 1)))
         texts = [self.text if branch.text else self.null for branch in branches]

@@ -1,7 +1,7 @@
-"""The two ends of the pocket network: latents to tokens with their noise level, and tokens back to latents.
+"""Input and output layers of the pocket network: latents to tokens with a noise level, and tokens to latents.
 
 Letters: b batch, c channels, t/h/w latent frames/rows/columns, l tokens, m text tokens, n noise levels (one, or one per latent
-frame), p numbers of a token.
+frame), p channels of a token.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ def noise_features(sigma: Float[Tensor, "b n"]) -> Float[Tensor, "b n features"]
 
 
 class StreamEnds(nn.Module):
-    """What comes before and after the blocks of one stream: the embedding of tokens and noise level, and the output layer."""
+    """The layers before and after the blocks of one stream: embeddings of tokens and noise level, and the output layer."""
 
     def __init__(self, config: PocketConfig, *, channels: int, axes: int, operations: Any, **factory: Any) -> None:
         super().__init__()
         dim = config.dim
         self.embed = operations.Linear(channels, dim, **factory)
-        # Rotary embedding tells tokens apart only by distance; rows and columns also need to know where they are.
+        # Rotary embedding encodes only distances between tokens; rows and columns also need absolute positions.
         self.place = operations.Linear(4 * (axes - 1), dim, **factory) if axes > 1 else None
         self.noise = nn.Sequential(
             operations.Linear(TIME_FEATURES, dim, **factory), nn.SiLU(), operations.Linear(dim, dim, **factory)
@@ -60,7 +60,7 @@ class StreamEnds(nn.Module):
     def noise_levels(
         self, sigma: Float[Tensor, "b n"], text: Float[Tensor, "b m s"], mask: Bool[Tensor, "b m"], *, tokens: int
     ) -> Float[Tensor, "b n_or_l c"]:
-        """Embedded noise level and pooled text: one for all tokens, or one per token where levels differ by latent frame."""
+        """Embedding of noise level and pooled text: one for all tokens, or one for each token if levels differ between latent frames."""
         pooled = (text * mask[..., None]).sum(1, keepdim=True) / mask.sum(1).clamp_min(1)[:, None, None]
         level = F.silu(self.noise(noise_features(sigma).to(text.dtype)) + self.pooled_text(pooled))
         return level if sigma.shape[1] == 1 else level.repeat_interleave(tokens // sigma.shape[1], dim=1)
@@ -81,7 +81,7 @@ def to_tokens(x: Streams[Tensor]) -> Streams[Tensor]:
         if rows % VIDEO_PATCH or columns % VIDEO_PATCH:
             raise ValueError(
                 f"The video latent is {rows} x {columns} cells; "
-                f"both must be multiples of {VIDEO_PATCH}. Use sizes in steps of {PIXEL_STEP} pixels."
+                f"both must be multiples of {VIDEO_PATCH}. Use a width and height in steps of {PIXEL_STEP} pixels."
             )
         video = rearrange(x.video, f"b c t (h p) (w q) -> {PATCHES}", p=VIDEO_PATCH, q=VIDEO_PATCH)
     return Streams(video, None if x.audio is None else x.audio.transpose(1, 2))

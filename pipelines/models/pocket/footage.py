@@ -1,4 +1,4 @@
-"""Footage as what a clip of the pocket model keeps."""
+"""Footage encoded for the pocket model as the part of a clip that is kept."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from .load import PocketModel
 
 @torch.inference_mode()
 def encode_footage(
-    model: PocketModel, footage: Footage, shape: ClipShape, count: int, *, anyway: bool = False
+    model: PocketModel, footage: Footage, shape: ClipShape, count: int, *, skip_check: bool = False
 ) -> KeepMask:
-    """What ``count`` clips begin with.
+    """The latents of ``footage`` and the mask of what is regenerated, for ``count`` clips.
 
     Raises:
-        ValueError: the footage is not of the pocket world, and ``anyway`` is not set.
+        ValueError: the footage does not look or sound like the pocket world, and ``skip_check`` is not set.
     """
     sizes = latent_sizes(model.network.config, shape)
-    latents, strange = sizes.map(lambda size: torch.zeros(1, *size)), ""
+    latents, problem = sizes.map(lambda size: torch.zeros(1, *size)), ""
     if footage.frames is not None:
         frames = footage.frames.permute(0, 3, 1, 2)
-        strange = picture_out_of_domain(frames)
+        problem = picture_out_of_domain(frames)
         if footage.keep == FIRST:
             first = model.video_codec.encode(frames.expand(VIDEO_STRIDE[0], -1, -1, -1)[None])
             latents.both()[0][:, :, :1] = first
@@ -36,9 +36,9 @@ def encode_footage(
     elif footage.waveform is not None:
         sound = resample(footage.waveform, rate=footage.sample_rate, to=shape.sample_rate)
         sound = fit_sound(sound, seconds=shape.duration, sample_rate=shape.sample_rate)
-        strange = sound_out_of_domain(model.audio_codec, sound)
+        problem = sound_out_of_domain(model.audio_codec, sound)
         latents = Streams(latents.video, model.audio_codec.encode(sound[None]))
-    if strange and not anyway:
-        raise ValueError(f"{strange} {OUT_OF_DOMAIN_ADVICE}")
+    if problem and not skip_check:
+        raise ValueError(f"{problem} {OUT_OF_DOMAIN_ADVICE}")
     regenerate = regenerated_frames(footage.keep, latents.map(lambda z: z.shape[2]), seconds=shape.duration)
     return KeepMask(latents.map(lambda z: z.expand(count, *z.shape[1:])), regenerate.map(lambda r: r.expand(count, -1)))

@@ -25,9 +25,9 @@ DEFAULT_STEPS = 25
 
 @dataclass(frozen=True)
 class Request:
-    """What to make: one clip for each prompt, clip k from ``seed + k``. ``audio`` None takes the video's words; ``plan`` is for a
-    network with plan layers, ``prior`` for one with prior layers, ``adapter`` for one with an adapter's; ``keep`` says
-    which latent frames are kept unchanged."""
+    """What to generate: one clip for each prompt, clip k with ``seed + k``. If ``audio`` is None, the prompts also describe the audio.
+    ``plan``, ``prior`` and ``adapter`` require a network with the layers for them (``with_add_on``). ``keep`` holds the latent frames that
+    are kept unchanged."""
 
     prompts: Sequence[str]
     audio: Sequence[str] | None = None
@@ -46,30 +46,34 @@ class Request:
     def __post_init__(self) -> None:
         if not self.prompts or not all(prompt.strip() for prompt in self.prompts):
             raise ValueError(
-                "The prompt is empty. Say what should be seen and heard, e.g. 'a small red ball bounces slowly on the left at night'."
+                "The prompt is empty. Describe what should be seen and heard, e.g. 'a small red ball bounces slowly on the left at night'."
             )
         if self.audio is not None and len(self.audio) != len(self.prompts):
             raise ValueError(
-                f"There are {len(self.audio)} audio prompts for {len(self.prompts)} prompts; give one for each, or none."
+                f"There are {len(self.audio)} audio prompts for {len(self.prompts)} prompts. Use one for each prompt, or none."
             )
         if self.sampler not in SAMPLERS:
             raise ValueError(f"sampler is {self.sampler!r}; it must be one of {', '.join(SAMPLERS)}.")
-        flow_sigmas(self.steps, shift=self.shift)  # refuses a number of steps that cannot be
+        flow_sigmas(self.steps, shift=self.shift)  # refuses an invalid number of steps
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed is {self.seed}; it must be from 0 to 2^63 - 1.")
 
 
 def check_clock(config: PocketConfig, shape: ClipShape) -> None:
-    """The network knows one frame rate and one sample rate: refuse others before anything is sampled."""
+    """Refuse a frame rate or sample rate that the network was not trained on.
+
+    Raises:
+        ValueError: the rates of ``shape`` are not those of ``config``.
+    """
     if (shape.fps, shape.sample_rate) != (config.fps, config.sample_rate):
         raise ValueError(
             f"The clip is at {shape.fps} fps and {shape.sample_rate} Hz; "
-            f"this model works at {config.fps} fps and {config.sample_rate} Hz. Ask for those."
+            f"this model generates {config.fps} fps and {config.sample_rate} Hz. Use these rates."
         )
 
 
 def latent_sizes(config: PocketConfig, shape: ClipShape) -> Streams[tuple[int, ...]]:
-    """Channels and extent of both latents of one clip."""
+    """Channels and size of both latents of one clip."""
     return Streams((config.video_channels, *shape.video_latent), (config.audio_channels, shape.audio_latent))
 
 
@@ -99,7 +103,7 @@ def sample(network: TwinStreamDiT, text: TextEncoder, request: Request, *, progr
 
 @torch.inference_mode()
 def decode(model: PocketModel, latents: Latents, shape: ClipShape) -> list[Clip]:
-    """One clip for each row of ``latents``; both streams last ``shape.duration``."""
+    """One clip for each row of ``latents``; both streams have the length ``shape.duration``."""
     video, audio = latents.both()
     frames = model.video_codec.decode(video)
     return as_clips(frames, model.audio_codec.decode(audio, samples=shape.samples), shape)
@@ -109,14 +113,14 @@ def as_clips(
     frames: Float[Tensor, "b t 3 h w"], waveforms: Float[Tensor, "b channels samples"], shape: ClipShape
 ) -> list[Clip]:
     """Batched frames and waveforms as clips."""
-    pictures = frames.permute(0, 1, 3, 4, 2)
-    return [Clip(f, float(shape.fps), w, shape.sample_rate) for f, w in zip(pictures, waveforms, strict=True)]
+    channels_last = frames.permute(0, 1, 3, 4, 2)
+    return [Clip(f, float(shape.fps), w, shape.sample_rate) for f, w in zip(channels_last, waveforms, strict=True)]
 
 
 def generate(
     model: PocketModel, request: Request, *, batch: int = 16, on_step: Callable[[], object] | None = None
 ) -> list[Clip]:
-    """Clips of ``request``, at most ``batch`` of them sampled at once; ``on_step`` is called after every step."""
+    """The clips of ``request``, sampled at most ``batch`` at once; ``on_step`` is called after every step."""
     progress = None if on_step is None else lambda _step, _x0: on_step()
     clips: list[Clip] = []
     for start in range(0, len(request.prompts), batch):

@@ -1,4 +1,4 @@
-"""Where the tokens of a latent are, in rotary positions; the time of both streams is counted in seconds.
+"""Rotary positions of the tokens of a latent; time is in seconds for both streams.
 
 Letters: t/h/w latent frames/rows/columns, l tokens, a axes.
 """
@@ -35,8 +35,8 @@ def stream_geometry(config: PocketConfig, x: Streams[Tensor]) -> Streams[Geometr
 
 
 def _geometry(config: PocketConfig, frames: Tensor, seconds_each: float, space: Tensor | None = None) -> Geometry:
-    """Geometry of one stream: ``frames`` is the video latent frame that each of its latent frames falls into, ``space`` [s, 2] the
-    rows and columns of one latent frame's tokens."""
+    """Geometry of one stream. ``frames``: the video latent frame that each of its latent frames falls into. ``space`` [s, 2]: the rows and
+    columns of the tokens of one latent frame."""
     count, head_dim = len(frames), config.dim // config.heads
     positions = latent_times(count, seconds_each)[:, None] * ROTARY_POSITIONS_PER_SECOND
     if space is not None:

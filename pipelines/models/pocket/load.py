@@ -1,4 +1,4 @@
-"""The pocket model's parts, from their weights files."""
+"""The pocket model's weights files, and the loading of its base."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ CONDITION_FILES = {
     condition: tuple(kind for kind, part in PARTS.items() if part.condition == condition)
     for condition in ("plan", "prior", "adapter")
 }  # condition -> the kinds of file that it needs beside the base
-# The kind of file behind each input of the loader.
+# Input of the loader node -> kind of file.
 KINDS = {
     "model": "pocket-av",
     "text_encoder": "pocket-text",
@@ -105,23 +105,23 @@ NAME = "the Duet pocket model"
 LICENCE = "Apache-2.0"
 
 
-def configured(make: Callable[..., T], file: WeightsFile) -> T:
-    """What ``file``'s configuration describes.
+def configured(create: Callable[..., T], file: WeightsFile) -> T:
+    """``create`` called with the configuration in ``file``.
 
     Raises:
         ValueError: an entry is missing or unknown.
     """
     try:
-        return make(**file.config)
+        return create(**file.config)
     except TypeError as error:
         raise ValueError(
-            f"The '{file.kind}' file's configuration does not fit this version of Duet: {error}."
+            f"{file.path}: its configuration does not fit this version of Duet ({error}). Update Duet or restore the file."
         ) from error
 
 
-def _load(path: Path, kind: str, make: Callable[..., M]) -> M:
+def _load(path: Path, kind: str, create: Callable[..., M]) -> M:
     file = load_weights(path, kind)
-    return fill(configured(make, file), file.tensors, source=path)
+    return fill(configured(create, file), file.tensors, source=path)
 
 
 def load_network(path: Path = FILES["pocket-av"]) -> TwinStreamDiT:
@@ -135,7 +135,7 @@ def load_text_encoder(path: Path = FILES["pocket-text"]) -> TextEncoder:
 
 
 def load_video_codec(path: Path = FILES["video-codec"]) -> VideoCodec:
-    """The linear video codec."""
+    """The video codec."""
     return _load(path, "video-codec", VideoCodec)
 
 
@@ -146,7 +146,7 @@ def load_audio_codec(path: Path = FILES["audio-codec"]) -> AudioCodec:
 
 @dataclass(frozen=True)
 class PocketModel:
-    """Network, text encoder and codecs that were trained together."""
+    """The base: network, text encoder and codecs, which were trained together."""
 
     network: TwinStreamDiT
     text: TextEncoder

@@ -20,11 +20,11 @@ LORA, UP, DOWN = (
     "diffusion_model.",
     ".lora_up.weight",
     ".lora_down.weight",
-)  # around a layer's name in the host's LoRA files
+)  # before and after a layer's name in the host's LoRA files
 
 
 class LowRank(nn.Module):
-    """W + B A on a frozen weight (LoRA; Hu et al., 2021), nothing at first."""
+    """W + B A for a frozen weight W (LoRA; Hu et al., 2021). B is zero-initialised."""
 
     def __init__(self, weight: Float[Tensor, "o i"], rank: int) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class LowRank(nn.Module):
 
 
 def _linear(network: TwinStreamDiT, stream: str) -> Iterator[tuple[str, nn.Linear]]:
-    """The conditioning layers of one stream, with their names in the network."""
+    """The conditioning layers of one stream with their names in the network."""
     for i, pair in enumerate(network.pairs()):
         half: StreamBlock = getattr(pair, stream)
         for name in LINEAR:
@@ -44,13 +44,13 @@ def _linear(network: TwinStreamDiT, stream: str) -> Iterator[tuple[str, nn.Linea
 
 
 def add_lora(network: TwinStreamDiT, config: AdapterLayersConfig) -> None:
-    """Let LoRA learn on the conditioning layers of the stream that is made."""
+    """Add trainable LoRA to the conditioning layers of the stream that is generated."""
     for _, layer in _linear(network, WAYS[config.way]):
         parametrize.register_parametrization(layer, "weight", LowRank(layer.weight, config.rank))
 
 
 def lora_tensors(network: TwinStreamDiT, way: str) -> dict[str, Tensor]:
-    """What LoRA has learnt, under the names of the host's LoRA files."""
+    """The LoRA's tensors, with the names of the host's LoRA files."""
     found = {}
     for name, layer in _linear(network, WAYS[way]):
         low: Any = layer.get_submodule("parametrizations.weight.0")

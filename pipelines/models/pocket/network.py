@@ -1,7 +1,7 @@
 """The pocket network: a twin-stream rectified flow with cross-modal context attention.
 
-An absent stream is ``None``; noise levels and routes are per stream and sample, so that every task (both streams, either alone, one
-from the other, first frame kept) is the same network with other routes and noise levels.
+An absent stream is ``None``. Noise levels and routes are set per stream and sample, so that every task (both streams, either alone, one
+from the other, first frame kept) uses the same network with different routes and noise levels.
 
 Letters: b batch, c channels, t/h/w latent frames/rows/columns, m text tokens, n noise levels (one, or one per latent frame).
 """
@@ -31,8 +31,8 @@ STREAMS = ("video", "audio")
 class TwinStreamDiT(nn.Module):
     """Estimates both streams' clean latents x0 at noise levels sigma, where x = (1 - sigma) x0 + sigma noise.
 
-    It predicts x0 and not the velocity: a video token has more numbers (256) than the network is wide, so that the noise could not
-    pass through it, but the clean video can (Li and He, "Back to Basics", arXiv 2511.13720).
+    It predicts x0, not the velocity: a video token has more channels (256) than the network's width, so that noise cannot pass through
+    the network, whereas clean video can (Li and He, "Back to Basics", arXiv 2511.13720).
 
     ``operations`` supplies Linear, RMSNorm and LayerNorm: ``torch.nn``, or the host's classes for offload and casting.
     """
@@ -56,14 +56,14 @@ class TwinStreamDiT(nn.Module):
                 "audio": StreamEnds(config, channels=config.audio_channels, axes=1, **shared),
             }
         )
-        self.add_ons = nn.ModuleDict()  # condition -> what encodes it for the add-on's layers in the blocks
+        self.add_ons = nn.ModuleDict()  # condition -> encoder of the condition for the add-on's layers in the blocks
         self.adapters = nn.ModuleDict()  # direction of an adapter -> phi, which encodes its tokens for text attention
         self.blocks = nn.ModuleDict(
             {name: nn.ModuleList(StreamBlock(**block) for _ in range(config.depth)) for name in STREAMS}
         )
 
     def pairs(self) -> list[TwinBlock]:
-        """The blocks in order, each with its half for either stream."""
+        """The blocks in order, each with one half for each stream."""
         video, audio = (cast(Iterable[StreamBlock], self.blocks[name]) for name in STREAMS)
         return [TwinBlock(*halves) for halves in zip(video, audio, strict=True)]
 
@@ -79,7 +79,7 @@ class TwinStreamDiT(nn.Module):
                 half.init_weights()
 
     def geometry(self, x: Streams[Tensor]) -> Streams[Geometry]:
-        """Where the tokens of the streams present are."""
+        """Geometry of the streams that are present."""
         return stream_geometry(self.config, x)
 
     def forward(
@@ -97,8 +97,8 @@ class TwinStreamDiT(nn.Module):
 
         x: video [b, c, t, h, w], audio [b, c, t]. sigma: [b, n] in 0..1, n one or the stream's latent frames; 0 is clean.
         text: [b, m, text_dim] for each stream, an all-zero row being padding. route, silent, detached: [b] bool for each stream,
-        see ``BlockInputs`` (``None``: open, not silent, not detached). conditions: condition or direction of an adapter -> what its
-        encoder reads; a condition without an encoder is ignored.
+        see ``BlockInputs`` (``None``: open, not silent, not detached). conditions: name of a condition or direction of an adapter ->
+        the input of its encoder; a condition without an encoder is ignored.
         """
         geometry, masks = self.geometry(x), text.map(lambda e: e.abs().amax(-1) > 0)
         ends = Streams(self.ends["video"], self.ends["audio"])
@@ -115,7 +115,7 @@ class TwinStreamDiT(nn.Module):
         return to_latents(states.map(lambda h, end, z: end.clean(h, z), ends, level), x)
 
     def _encoded(self, conditions: dict[str, Any], geometry: Streams[Geometry]) -> tuple[Streams[Any], Streams[Any]]:
-        """Each stream's adapter tokens, and each stream's part of every condition for which there is an add-on."""
+        """Each stream's adapter tokens, and each stream's part of the conditions that have an add-on."""
         adapter = {}
         for way, phi in self.adapters.items():
             if conditions.get(way) is not None:
@@ -129,7 +129,7 @@ class TwinStreamDiT(nn.Module):
         return Streams(**adapter), Streams(*parts)
 
     def _other(self, geometry: Streams[Geometry]) -> tuple[Streams[Any], Streams[Any]]:
-        """For each stream the clock of the other one, and the window of the other's tokens that it may see."""
+        """For each stream the rotary table of the other stream's times, and which of the other's tokens it may see."""
         reach, other = self.config.window, geometry.swapped()
 
         def window(mine: Geometry, theirs: Geometry | None) -> Tensor | None:

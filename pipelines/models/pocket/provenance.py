@@ -1,4 +1,4 @@
-"""Provenance of the pocket model: its own weights and the clips it makes."""
+"""Provenance of the pocket model: its weights files, and the metadata of its clips."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from ...media.provenance import GENERATED, Provenance, file_hash, version
 from . import load as pocket
 
 
-def own_weights() -> list[str]:
-    """A line for each of the pack's own weights files: there, with its hash, or missing."""
+def weights_report() -> list[str]:
+    """One line for each weights file of the pack, with its hash, or marked as missing."""
     rows = []
     for path in (*pocket.FILES.values(), *pocket.ADD_ONS.values()):
         if path.is_file():
@@ -23,7 +23,7 @@ def own_weights() -> list[str]:
 
 
 def pocket_provenance(*, prompts: Sequence[str], seed: int, add_ons: Sequence[str] = (), **settings: Any) -> Provenance:
-    """Of a clip of the pocket model. ``settings`` that are None are left out."""
+    """The provenance of a clip of the pocket model, for its metadata. ``settings`` that are None are omitted."""
     files = [*pocket.FILES.values(), *(pocket.ADD_ONS[name] for name in add_ons)]
     return {
         "origin": GENERATED,

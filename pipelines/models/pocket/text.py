@@ -17,7 +17,7 @@ MAX_TOKENS = 48
 
 @dataclass(frozen=True)
 class UnknownWord:
-    """A word outside the vocabulary, with the known ones nearest to it in spelling."""
+    """A word outside the vocabulary, with the known words nearest in spelling."""
 
     word: str
     nearest: tuple[str, ...]
@@ -28,7 +28,7 @@ class UnknownWord:
 
 
 class WordTokenizer:
-    """Words to numbers. An unknown word becomes ``<unk>`` and is reported; nothing is dropped."""
+    """Words to token ids. An unknown word becomes ``<unk>`` and can be reported; no word is dropped."""
 
     def __init__(self, words: list[str]) -> None:
         self.words = [*SPECIAL, *words]
@@ -42,18 +42,18 @@ class WordTokenizer:
     def unknown(self, text: str) -> list[UnknownWord]:
         """The words of ``text`` outside the vocabulary, in order, each once."""
         known = self.words[len(SPECIAL) :]
-        strangers = dict.fromkeys(word for word in self.split(text) if word not in self.index)
-        return [UnknownWord(word, tuple(difflib.get_close_matches(word, known, n=3, cutoff=0.5))) for word in strangers]
+        unknown = dict.fromkeys(word for word in self.split(text) if word not in self.index)
+        return [UnknownWord(word, tuple(difflib.get_close_matches(word, known, n=3, cutoff=0.5))) for word in unknown]
 
     def number(self, word: str) -> int:
-        """The number of one lower-case word."""
+        """The token id of one lower-case word."""
         return self.index.get(word, UNKNOWN)
 
     def encode(self, text: str) -> list[int]:
-        """Token numbers with the end mark, unpadded.
+        """Token ids with the end token, unpadded.
 
         Raises:
-            ValueError: more than ``MAX_TOKENS - 1`` words, or words of which none is known.
+            ValueError: there are more than ``MAX_TOKENS - 1`` words, or none of the words is known.
         """
         words = self.split(text)
         if len(words) >= MAX_TOKENS:
@@ -69,19 +69,19 @@ class WordTokenizer:
         return [*ids, END]
 
     def batch(self, texts: list[str]) -> Int[Tensor, "b m"]:
-        """Token numbers padded to ``MAX_TOKENS``."""
+        """Token ids padded to ``MAX_TOKENS``."""
         rows = [self.encode(text) for text in texts]
         return torch.tensor([row + [PAD] * (MAX_TOKENS - len(row)) for row in rows])
 
 
 class TextEncoder(nn.Module):
-    """Token numbers [b, m] -> embeddings [b, m, dim]; padding comes out as all-zero rows, which the networks mask."""
+    """Token ids [b, m] to embeddings [b, m, dim]; padding becomes all-zero rows, which the networks mask."""
 
     tokenizer: WordTokenizer
 
     def __init__(self, *, words: list[str], dim: int, depth: int, heads: int) -> None:
         super().__init__()
-        # Importing T5 takes a second, which a start of ComfyUI should not pay before a model is loaded.
+        # Importing T5 takes a second, which would slow the start of ComfyUI.
         from transformers import T5Config, T5EncoderModel
 
         self.config = {"words": words, "dim": dim, "depth": depth, "heads": heads}
@@ -107,5 +107,5 @@ class TextEncoder(nn.Module):
 
     @torch.no_grad()
     def embed(self, texts: list[str]) -> Float[Tensor, "b m dim"]:
-        """Prompts to embeddings, on the encoder's device."""
+        """The embeddings of prompts, on the encoder's device."""
         return self(self.tokenizer.batch(texts).to(self.t5.device))

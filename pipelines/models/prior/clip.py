@@ -1,5 +1,8 @@
-"""What a true clip's prior tokens are: video and audio encoders over latents (JavisDiT, HiST-Sypo; sizes, the Gaussian of a clip
-and the form of the contrastive score are our reconstruction).
+"""Encoders of real clips: video and audio latents to the Gaussian of a clip's prior tokens.
+
+The structure follows JavisDiT (HiST-Sypo). The sizes, the Gaussian of a clip, the contrastive score and the layout reader are ours, as are
+the losses that train them: InfoNCE, KL with free nats, and the likelihood of the layout. JavisDiT's official losses are listed in the
+docstring of this package.
 
 Letters: b batch, l tokens of a stream, n prior tokens, k channels of one, c channels.
 """
@@ -22,14 +25,14 @@ from ...core.timeline import PLACES
 from ..perceiver import PerceiverSize, QueryPerceiver, StreamPerceiver
 from .estimator import LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE
 
-BINS = 16  # a second: bins of what is read from the tokens
-KEY = 128  # channels in which a draw and a clip are compared
-NARROW = 8  # channels of a token that its clip's key is made of
+BINS = 16  # time bins of a layout per second
+KEY = 128  # channels of the embeddings by which draws and clips are compared
+NARROW = 8  # channels of each token's projection into its clip's key
 
 
 @dataclass(frozen=True)
 class ClipConfig:
-    """Sizes; ``video`` and ``audio`` are channels of latents."""
+    """Sizes; ``video`` and ``audio`` are latent channels."""
 
     spatial: int
     temporal: int
@@ -51,26 +54,26 @@ class ClipConfig:
 
 
 def temporal_places(count: int) -> Float[Tensor, "n a"]:
-    """The times for which ``count`` temporal tokens stand, in lengths of the clip."""
+    """The times of ``count`` temporal tokens, as fractions of the clip's length."""
     return unit_grid(count)
 
 
 def spatial_places(count: int) -> Float[Tensor, "n a"]:
-    """The rows and columns of the picture for which ``count`` spatial tokens stand, in its sizes.
+    """The rows and columns of ``count`` spatial tokens, as fractions of the frame's height and width.
 
     Raises:
-        ValueError: ``count`` is no power of two.
+        ValueError: ``count`` is not a power of two.
     """
     if count < 1 or count & (count - 1):
         raise ValueError(
-            f"spatial is {count}; the pocket prior's spatial tokens lie in rows and columns, a power of two of them."
+            f"spatial is {count}; it must be a power of two, because the spatial tokens form rows and columns."
         )
     rows = 2 ** ((count.bit_length() - 1) // 2)
     return unit_grid(rows, count // rows)
 
 
 class ClipEncoder(nn.Module):
-    """A clip to the Gaussian of its prior tokens, spatial ones first, and to the key by which it is told from others."""
+    """Encodes a clip to the Gaussian of its prior tokens, spatial tokens first, and to a key that distinguishes it from other clips."""
 
     def __init__(self, config: ClipConfig) -> None:
         super().__init__()
@@ -83,28 +86,28 @@ class ClipEncoder(nn.Module):
         self.out = nn.Linear(config.dim, 2 * config.channels)
         self.narrow, self.to_key = nn.Linear(config.dim, NARROW), nn.Linear(config.tokens * NARROW, KEY)
 
-    def seen(self, video: Float[Tensor, "b v t h w"]) -> Float[Tensor, "b l c"]:
-        """What is in a picture's latents."""
+    def encode_video(self, video: Float[Tensor, "b v t h w"]) -> Float[Tensor, "b l c"]:
+        """States of the video tokens."""
         t, h, w = video.shape[2], video.shape[3] // VIDEO_PATCH, video.shape[4] // VIDEO_PATCH
         patches = rearrange(video, "b c t (h p) (w q) -> b (t h w) (c p q)", p=VIDEO_PATCH, q=VIDEO_PATCH)
         return self.video_embedder(patches, unit_grid(t, h, w))
 
-    def heard(self, audio: Float[Tensor, "b a t"]) -> Float[Tensor, "b l c"]:
-        """What is in a sound's latents."""
+    def encode_audio(self, audio: Float[Tensor, "b a t"]) -> Float[Tensor, "b l c"]:
+        """States of the audio tokens."""
         return self.audio_embedder(audio.transpose(1, 2), unit_grid(audio.shape[2]))
 
-    def both(self, seen: Float[Tensor, "b l c"], heard: Float[Tensor, "b m c"]) -> Float[Tensor, "b n c"]:
-        """What the queries find in a picture and a sound."""
-        states = torch.cat([seen, heard], dim=1)
+    def query(self, video: Float[Tensor, "b l c"], audio: Float[Tensor, "b m c"]) -> Float[Tensor, "b n c"]:
+        """States of the prior tokens: learned queries over the states of both streams."""
+        states = torch.cat([video, audio], dim=1)
         return torch.cat([self.va_spatial_encoder(states), self.va_temporal_encoder(states)], dim=1)
 
     def states(self, latents: Streams[Tensor]) -> Float[Tensor, "b n c"]:
-        """What the queries find in clips."""
+        """States of the prior tokens of clips, from their latents."""
         video, audio = latents.both()
-        return self.both(self.seen(video), self.heard(audio))
+        return self.query(self.encode_video(video), self.encode_audio(audio))
 
     def moments(self, states: Float[Tensor, "b n c"]) -> tuple[Float[Tensor, "b n k"], Float[Tensor, "b n k"]]:
-        """Mean and log variance of every prior token."""
+        """Mean and log variance of each prior token."""
         mean, log_variance = self.out(states).float().chunk(2, dim=-1)
         return mean, log_variance.clamp(LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE)
 
@@ -113,10 +116,10 @@ class ClipEncoder(nn.Module):
 
 
 class LayoutReader(nn.Module):
-    """What prior tokens say: where and when something that sounds happens, [b, places, bins] logits."""
+    """Reads the layout from prior tokens: where and when an audible event happens, as logits [b, places, bins]."""
 
     def __init__(self, inside: int, bins: int, *, operations: Any = nn, **factory: Any) -> None:
-        """``inside``: numbers of all tokens together."""
+        """``inside``: the number of components of all tokens together."""
         super().__init__()
         self.bins = bins
         self.net = nn.Sequential(
@@ -130,7 +133,7 @@ class LayoutReader(nn.Module):
 
 
 class Critic(nn.Module):
-    """A draw's side of the contrastive score."""
+    """The contrastive score of draws against keys of clips."""
 
     def __init__(self, config: ClipConfig) -> None:
         super().__init__()
@@ -140,5 +143,5 @@ class Critic(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(2.0))
 
     def forward(self, tokens: Float[Tensor, "b n k"], keys: Float[Tensor, "m key"]) -> Float[Tensor, "b m"]:
-        """How well each draw fits each clip."""
+        """The score of each draw for each clip."""
         return self.log_scale.exp() * F.normalize(self.net(tokens.flatten(1)).float(), dim=-1) @ keys.T

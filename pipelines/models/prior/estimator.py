@@ -1,8 +1,10 @@
-"""The HiST-Sypo prior estimator of JavisDiT, at the released size and at the pocket's: from the text to a Gaussian over
-spatial and temporal prior tokens.
+"""The HiST-Sypo prior estimator of JavisDiT, at the released size and at pocket size: text to a Gaussian over spatial and temporal prior
+tokens.
 
-The text tower is ImageBind's (its trunk's last state, before the head). Attributes carry the names of the official files'
-keys. Letters: b batch, n prior tokens, k channels of one.
+The text tower is ImageBind's (the last states of its trunk, before the head). Attribute names are the official checkpoint keys. The
+training losses are those of the package docstring; this module is only the network.
+
+Letters: b batch, l text tokens, n prior tokens, k channels of a prior token, c channels.
 """
 
 from __future__ import annotations
@@ -22,13 +24,13 @@ from ...core.conditions import Prior
 POSITIONS = 77
 START, END, PAD = 49406, 49407, 0
 VOCABULARY = 49408
-# What the files hold and the prior does not read: the tower's own head and temperature.
+# Tensors in the files that the prior does not use: the text tower's head and temperature.
 UNUSED_KEYS = ("text_encoder.modality_heads.", "text_encoder.modality_postprocessors.")
 LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE = -30.0, 20.0
 
 
 def token_ids(text: str, bpe: Callable[[str], list[int]]) -> Int[Tensor, "1 77"]:
-    """CLIP's tokens as ImageBind pads them; ``bpe`` splits a text without marks for its ends. A long text loses its end mark."""
+    """CLIP token ids with ImageBind's padding; ``bpe`` adds no start and end tokens. A long text is cut and loses its end token."""
     ids = [START, *bpe(text), END][:POSITIONS]
     return torch.tensor([ids + [PAD] * (POSITIONS - len(ids))])
 
@@ -78,7 +80,7 @@ class TextInput(nn.Module):
 
 
 class TextTower(nn.Module):
-    """ImageBind's text branch under its own names, without its head."""
+    """ImageBind's text branch with its parameter names, without its head."""
 
     def __init__(self, config: PriorConfig) -> None:
         super().__init__()
@@ -98,10 +100,10 @@ class TextTower(nn.Module):
 
 
 class PriorEstimator(nn.Module):
-    """Text states to the moments of the prior; queries for spatial and temporal tokens read them through a transformer.
+    """Text states to the moments of the prior; queries for spatial and temporal tokens read the states through a transformer.
 
-    Its decoder has ReLU: the reference asks for tanh GELU as a module, which torch forgets when it copies a decoder layer,
-    so that the released weights were trained without it.
+    The decoder uses ReLU: the reference passes tanh GELU as a module, which torch drops when it copies a decoder layer, so that the
+    released weights were trained with ReLU.
     """
 
     def __init__(self, config: PriorConfig) -> None:
@@ -111,24 +113,29 @@ class PriorEstimator(nn.Module):
         self.spatial_query_emb = nn.Parameter(torch.empty(1, config.spatial_token_num, hidden))
         self.temporal_query_emb = nn.Parameter(torch.empty(1, config.temporal_token_num, hidden))
         self.in_proj = nn.Linear(config.text_width, hidden)
-        # torch's fused encoder layer computes another GELU than was asked for; a function of our own keeps it away.
+        # torch's fused encoder layer would compute the exact GELU; a partial function disables the fused path.
         gelu = partial(F.gelu, approximate="tanh")
-        usual: dict[str, Any] = {"dim_feedforward": 4 * hidden, "dropout": 0.0, "batch_first": True, "norm_first": True}
-        layer = nn.TransformerEncoderLayer(hidden, config.heads, activation=gelu, **usual)
+        common: dict[str, Any] = {
+            "dim_feedforward": 4 * hidden,
+            "dropout": 0.0,
+            "batch_first": True,
+            "norm_first": True,
+        }
+        layer = nn.TransformerEncoderLayer(hidden, config.heads, activation=gelu, **common)
         encoder = nn.TransformerEncoder(layer, config.layers, nn.LayerNorm(hidden), enable_nested_tensor=False)
         self.prior_extractor = nn.Transformer(
-            hidden, config.heads, num_decoder_layers=config.layers, activation=F.relu, custom_encoder=encoder, **usual
+            hidden, config.heads, num_decoder_layers=config.layers, activation=F.relu, custom_encoder=encoder, **common
         )
         self.out_proj = nn.Linear(hidden, 2 * config.out_dim)
 
     def moments(self, ids: Int[Tensor, "b l"]) -> tuple[Float[Tensor, "b n k"], Float[Tensor, "b n k"]]:
-        """Mean and log variance of every prior token, spatial ones first."""
+        """Mean and log variance of each prior token, spatial tokens first."""
         states = self.in_proj(self.text_encoder(ids))
         queries = torch.cat([self.spatial_query_emb, self.temporal_query_emb], dim=1).expand(len(ids), -1, -1)
         mean, log_variance = self.out_proj(self.prior_extractor(states, queries)).chunk(2, dim=-1)
         return mean, log_variance.clamp(LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE)
 
     def sample(self, ids: Int[Tensor, "b l"], *, seed: int, temperature: float = 1.0) -> Prior:
-        """One draw for each text; ``temperature`` multiplies the deviation (0: the mean). The noise is the CPU's, as in the
-        reference, so that a seed means the same on every machine."""
+        """One draw for each text; ``temperature`` multiplies the standard deviation (0: the mean). As in the reference, noise is generated
+        on the CPU, so that a seed gives the same draw on every machine."""
         return Prior(*self.moments(ids), seed, temperature, self.config.spatial_token_num)

@@ -1,4 +1,7 @@
-"""The pocket model's prior: JavisDiT's estimator over our words, the encoders of true clips, and what reads the tokens."""
+"""The pocket model's prior: JavisDiT's estimator with the pocket vocabulary, encoders of real clips, and readers of the tokens.
+
+Its training losses (InfoNCE, KL with free nats, likelihood of the layout) are ours; see the docstring of this package.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from .estimator import PriorConfig, PriorEstimator, TextInput
 
 @dataclass(frozen=True)
 class PriorNetConfig:
-    """Sizes of the pocket prior and the words it knows."""
+    """Sizes of the pocket prior, and its vocabulary."""
 
     words: tuple[str, ...]
     video: int
@@ -37,7 +40,7 @@ class PriorNetConfig:
 
     @property
     def estimator(self) -> PriorConfig:
-        """The released class at this size."""
+        """The configuration of the estimator at this size."""
         return PriorConfig(
             spatial_token_num=self.spatial, temporal_token_num=self.temporal, out_dim=self.channels,
             hidden_size=self.hidden, heads=self.heads, layers=self.layers, text_width=self.hidden,
@@ -46,7 +49,7 @@ class PriorNetConfig:
 
 
 class PriorNet(nn.Module):
-    """Texts to priors, clips to their own."""
+    """Priors of texts, and priors of real clips."""
 
     def __init__(self, config: PriorNetConfig) -> None:
         super().__init__()
@@ -60,7 +63,7 @@ class PriorNet(nn.Module):
         self.tokenizer = WordTokenizer(list(config.words))
 
     def init_weights(self) -> None:
-        """What torch leaves undefined: the estimator's embeddings."""
+        """Initialise the estimator's embeddings, which its constructor leaves uninitialised."""
         start = cast(TextInput, self.estimator.text_encoder.modality_preprocessors["text"])
         for parameter in (self.estimator.spatial_query_emb, self.estimator.temporal_query_emb, start.pos_embed):
             nn.init.normal_(parameter, std=0.02)
@@ -70,15 +73,15 @@ class PriorNet(nn.Module):
 
     @torch.inference_mode()
     def sample(self, texts: Sequence[str], *, seed: int, temperature: float = 1.0) -> Prior:
-        """One draw for each text, all from one ``seed``."""
+        """One draw for each text, all with the same ``seed``."""
         return self.estimator.sample(self.ids(texts), seed=seed, temperature=temperature)
 
     @torch.inference_mode()
-    def of_clips(self, latents: Streams[Tensor], *, seed: int = 0, temperature: float = 0.0) -> Prior:
-        """The prior of true clips, from their latents."""
+    def encode_clips(self, latents: Streams[Tensor], *, seed: int = 0, temperature: float = 0.0) -> Prior:
+        """The prior of real clips, from their latents."""
         return Prior(*self.encoder.moments(self.encoder.states(latents)), seed, temperature, self.config.spatial)
 
     @torch.inference_mode()
     def layout(self, tokens: Float[Tensor, "b n k"]) -> Float[Tensor, "b places bins"]:
-        """How likely something happens where and when, as the tokens say."""
+        """The probability of an audible event for each place and time bin, as read from the tokens."""
         return self.reader(tokens).sigmoid()

@@ -19,7 +19,7 @@ def waveforms():
     return render_sound(SCENES, samples=32_000, sample_rate=16_000)
 
 
-def test_all_components_lose_nothing_and_are_standardised():
+def test_all_components_reconstruct_exactly_and_are_standardised():
     pca = PatchPCA(6, 6)
     x = torch.randn(500, 6) @ torch.randn(6, 6) + 3
     pca.fit(x)
@@ -29,14 +29,14 @@ def test_all_components_lose_nothing_and_are_standardised():
     assert z.square().mean().item() == pytest.approx(1, rel=0.01)
 
 
-def test_strong_components_stay_the_strong_ones():
+def test_strong_components_keep_a_larger_deviation():
     pca = PatchPCA(3, 3)
     pca.fit(torch.randn(5000, 3) * torch.tensor([9.0, 4.0, 1.0]))
     spread = pca.encode(torch.randn(5000, 3) * torch.tensor([9.0, 4.0, 1.0])).std(0)
     assert spread[0] / spread[2] == pytest.approx(3, rel=0.1)  # the square root of 9 to 1
 
 
-def test_world_pictures_survive():
+def test_world_video_is_reconstructed():
     frames = render_picture(SCENES, ClipShape())
     codec = load_video_codec()
     latent = codec.encode(frames)
@@ -45,7 +45,7 @@ def test_world_pictures_survive():
     assert -10 * error.log10() > 25
 
 
-def test_the_learnt_decoder_draws_what_moves_better_than_the_linear_inverse():
+def test_the_learnt_decoder_reconstructs_motion_better_than_the_linear_inverse():
     frames, codec = render_picture(SCENES, ClipShape()), load_video_codec()
     linear = VideoCodec(channels=codec.channels)
     linear.pca = codec.pca
@@ -53,7 +53,7 @@ def test_the_learnt_decoder_draws_what_moves_better_than_the_linear_inverse():
     assert sharp > plain + 3
 
 
-def test_a_long_clip_decoded_in_chunks_is_the_clip_decoded_whole():
+def test_decoding_in_chunks_equals_decoding_at_once():
     torch.manual_seed(0)
     codec = VideoCodec(channels=4, width=8, depth=2)
     codec.pca.basis.normal_(std=0.1)
@@ -64,7 +64,7 @@ def test_a_long_clip_decoded_in_chunks_is_the_clip_decoded_whole():
     assert torch.allclose(torch.cat(parts, dim=1), codec.pixels(latent).clamp(0, 1), atol=1e-6)
 
 
-def test_world_sounds_survive(waveforms):
+def test_world_audio_is_reconstructed(waveforms):
     codec = load_audio_codec()
     latent = codec.encode(waveforms)
     assert latent.shape == (12, 24, 32)
@@ -106,7 +106,7 @@ def test_griffin_lim_is_deterministic_and_keeps_an_onset(waveforms):
     assert codec.decode(torch.zeros(1, 4, 8)).shape == (1, 2, 8_000)
 
 
-def test_every_latent_frame_stands_for_four_frames():
+def test_a_latent_frame_covers_four_frames():
     codec = VideoCodec(channels=5)
     assert codec.encode(torch.zeros(1, 12, 3, 32, 64)).shape == (1, 5, 3, 4, 8)
     assert codec.decode(torch.zeros(1, 5, 3, 4, 8)).shape == (1, 12, 3, 32, 64)

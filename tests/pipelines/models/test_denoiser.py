@@ -1,4 +1,4 @@
-"""One place where routes, kept frames and conditions come together, whichever path calls it."""
+"""``prepare``: routes, kept frames and conditions, for the command line and the host."""
 
 import pytest
 import torch
@@ -10,16 +10,16 @@ from duet_av.pipelines.models.pocket.denoiser import prepare
 OPEN, CLOSED = 1.0, 0.0
 
 
-def placed(samples, *counts, shown=None):
+def tokens(samples, *counts, shown=None):
     return PlacedTokens(torch.randn(samples, unit_grid(*counts).shape[0], 3), unit_grid(*counts), shown)
 
 
 @pytest.fixture
 def conditions():
     return Conditions(
-        Streams(placed(2, 2, 2, 2, shown=torch.tensor([True, False])), placed(2, 4)),
+        Streams(tokens(2, 2, 2, 2, shown=torch.tensor([True, False])), tokens(2, 4)),
         BatchPrior(torch.randn(2, 3, 5), torch.randn(2, 4, 5)),
-        Streams(placed(2, 4), placed(2, 2, 2, 2, shown=torch.tensor([False, True]))),
+        Streams(tokens(2, 4), tokens(2, 2, 2, 2, shown=torch.tensor([False, True]))),
     )
 
 
@@ -40,7 +40,7 @@ def test_conditions_survive_being_flattened_for_the_host(conditions):
     assert again.prior.shown.all()
 
 
-def test_nothing_flattens_to_nothing():
+def test_empty_conditions_flatten_to_an_empty_dict():
     assert Conditions().flatten() == {}
     assert Conditions.unflatten({}) == Conditions()
 
@@ -58,7 +58,7 @@ def test_an_open_route_is_replaced_by_the_adapter_and_a_closed_one_hides_it(cond
     assert set(prepared.conditions) == {"plan", "prior", "v2a", "a2v"}
 
 
-def test_a_stream_that_is_kept_whole_keeps_to_its_context_tokens_and_sees_no_adapter_tokens(conditions):
+def test_an_entirely_kept_stream_sees_only_context_tokens_and_no_adapter_tokens(conditions):
     regenerate = Streams(torch.tensor([[0.0, 0.0], [0.0, 1.0]]), None)
     prepared = prepare(torch.tensor([0.5, 0.5]), torch.ones(2, 2), regenerate, conditions)
     assert prepared.sigma.video.tolist() == [[0.0, 0.0], [0.0, 0.5]]

@@ -27,7 +27,7 @@ from duet_av.pipelines.models.pocket.domain import picture_out_of_domain, sound_
 from duet_av.pipelines.models.pocket.footage import encode_footage
 from duet_av.pipelines.models.pocket.generate import Request, sample
 from duet_av.pipelines.models.pocket.load import PocketModel
-from duet_av.pipelines.models.pocket.provenance import own_weights, pocket_provenance
+from duet_av.pipelines.models.pocket.provenance import pocket_provenance, weights_report
 from duet_av.pipelines.world import caption, make_scene, make_scenes
 from duet_av.pipelines.world.scene import MIX
 
@@ -62,9 +62,9 @@ def clip(scene):
         ("all but a range", "00110000", "0" * 8 + "1" * 8 + "0" * 16),
     ],
 )
-def test_what_is_kept_is_not_made(keep, video, audio):
-    made = regenerated_frames(keep, FRAMES, seconds=2.0, start=0.5, end=1.0)
-    assert ["".join(str(int(x)) for x in m) for m in made.both()] == [video, audio]
+def test_kept_frames_are_not_regenerated(keep, video, audio):
+    regenerate = regenerated_frames(keep, FRAMES, seconds=2.0, start=0.5, end=1.0)
+    assert ["".join(str(int(x)) for x in m) for m in regenerate.both()] == [video, audio]
     assert keep in KEEPS
 
 
@@ -77,65 +77,65 @@ def test_what_is_kept_is_not_made(keep, video, audio):
         ("a range of seconds", 0.0, 2.0, "nothing is left to regenerate"),
     ],
 )
-def test_what_cannot_be_kept_is_refused(keep, start, end, message):
+def test_an_invalid_keep_setting_is_refused(keep, start, end, message):
     with pytest.raises(ValueError, match=message):
         regenerated_frames(keep, FRAMES, seconds=2.0, start=start, end=end)
 
 
-def test_the_denoiser_sees_the_given_clean_and_answers_with_it():
+def test_the_denoiser_reads_and_returns_kept_frames_clean():
     x = Streams(torch.full((1, 2, 2, 1, 1), 5.0), torch.full((1, 2, 4), 5.0))
-    given = KeepMask(x.map(torch.zeros_like), Streams(torch.tensor([[0.0, 1.0]]), torch.ones(1, 4)))
+    mask = KeepMask(x.map(torch.zeros_like), Streams(torch.tensor([[0.0, 1.0]]), torch.ones(1, 4)))
     seen = []
-    out = keep_clean(lambda z, sigma: seen.append(z) or z.map(lambda a: a + sigma), given)(x, 0.5)
+    out = keep_clean(lambda z, sigma: seen.append(z) or z.map(lambda a: a + sigma), mask)(x, 0.5)
     assert seen[0].video.flatten().tolist() == [0, 5, 0, 5]
     assert out.video.flatten().tolist() == [0, 5.5, 0, 5.5]
     assert out.audio.unique().tolist() == [5.5]
 
 
 @torch.inference_mode()
-def test_a_given_picture_stays_and_shapes_the_sound(model, scene):
+def test_a_kept_video_is_unchanged_and_influences_the_audio(model, scene):
     frames, _ = render([scene, make_scene(7, 4, stratum="single")], SHAPE)
-    latents, sounds = model.video_codec.encode(frames), []
-    made = regenerated_frames("video", FRAMES, seconds=2.0).map(lambda m: m[None])
+    latents, audio = model.video_codec.encode(frames), []
+    regenerate = regenerated_frames("video", FRAMES, seconds=2.0).map(lambda m: m[None])
     for z in latents[:, None]:
-        given = KeepMask(Streams(z, torch.zeros(1, 24, 32)), made)
-        out = sample(
-            model.network, model.text, Request([caption(scene)], seed=3, steps=3, strategy=DEFAULT, keep=given)
-        )
+        mask = KeepMask(Streams(z, torch.zeros(1, 24, 32)), regenerate)
+        out = sample(model.network, model.text, Request([caption(scene)], seed=3, steps=3, strategy=DEFAULT, keep=mask))
         assert torch.allclose(out.video, z, atol=1e-5)
-        sounds.append(out.audio)
-    assert not torch.allclose(*sounds, atol=1e-2)
+        audio.append(out.audio)
+    assert not torch.allclose(*audio, atol=1e-2)
 
 
 @pytest.mark.slow
-def test_a_sound_made_for_a_picture_is_heard_when_it_is_seen(tmp_path, clip, scene, capsys):
+def test_audio_generated_for_a_video_is_synchronous(tmp_path, clip, scene, capsys):
     write_mp4(tmp_path / "in.mp4", Clip(clip.frames, clip.fps, torch.zeros(2, 32_000), 16_000))
     out = tmp_path / "out.mp4"
     assert main(["generate", caption(scene), "--video", str(tmp_path / "in.mp4"), "-o", str(out)]) == 0
     assert "synchrony F1 1.00" in capsys.readouterr().out
-    made = read_provenance(out)["duet"]
-    assert made["settings"]["kept"] == "in.mp4"
-    assert made["prompts"] == [caption(scene)]
-    assert set(made["weights"]) == {f"pocket-{p}.safetensors" for p in ("av", "text", "video-codec", "audio-codec")}
+    provenance_of_clip = read_provenance(out)["duet"]
+    assert provenance_of_clip["settings"]["kept"] == "in.mp4"
+    assert provenance_of_clip["prompts"] == [caption(scene)]
+    assert set(provenance_of_clip["weights"]) == {
+        f"pocket-{p}.safetensors" for p in ("av", "text", "video-codec", "audio-codec")
+    }
     assert main(["doctor", str(out)]) == 0
     assert "licence: Apache-2.0" in capsys.readouterr().out
 
 
 @pytest.mark.slow
-def test_a_sound_is_made_through_the_adapter(tmp_path, clip, scene, capsys):
+def test_audio_is_generated_through_the_adapter(tmp_path, clip, scene, capsys):
     write_mp4(tmp_path / "in.mp4", Clip(clip.frames, clip.fps, torch.zeros(2, 32_000), 16_000))
     out = tmp_path / "out.mp4"
     words = ["generate", caption(scene), "--adapter", "--steps", "10", "-o", str(out)]
     assert main([*words, "--video", str(tmp_path / "in.mp4")]) == 0
-    made = read_provenance(out)["duet"]
-    assert {"pocket-adapter.safetensors", "pocket-adapter-v2a.safetensors"} <= set(made["weights"])
-    assert made["settings"]["kept"] == "in.mp4"
+    provenance_of_clip = read_provenance(out)["duet"]
+    assert {"pocket-adapter.safetensors", "pocket-adapter-v2a.safetensors"} <= set(provenance_of_clip["weights"])
+    assert provenance_of_clip["settings"]["kept"] == "in.mp4"
     capsys.readouterr()
     assert main(words) == 2
     assert "Use it with --video or --audio" in capsys.readouterr().err
 
 
-def test_the_given_sound_is_carried_as_it_was(tmp_path, clip, model):
+def test_kept_audio_is_copied_unchanged(tmp_path, clip, model):
     rate = 44_100
     wave = resample(clip.waveform, rate=16_000, to=rate)
     write_mp4(tmp_path / "in.mp4", Clip(clip.frames, 16.0, wave, rate))
@@ -146,19 +146,19 @@ def test_the_given_sound_is_carried_as_it_was(tmp_path, clip, model):
     over = footage.over(clip)
     assert over.sample_rate == rate
     assert torch.equal(over.waveform, footage.waveform)
-    given = encode_footage(model, footage, SHAPE, 3)
-    assert given.latents.audio.shape == (3, 24, 32)
-    assert [float(m.mean()) for m in given.regenerate.both()] == [1, 0]
+    mask = encode_footage(model, footage, SHAPE, 3)
+    assert mask.latents.audio.shape == (3, 24, 32)
+    assert [float(m.mean()) for m in mask.regenerate.both()] == [1, 0]
 
 
-def test_a_picture_is_the_first_frame(tmp_path, clip, model):
+def test_an_image_becomes_the_first_frame(tmp_path, clip, model):
     Image.fromarray((clip.frames[0] * 255).byte().numpy()).resize((128, 128), Image.Resampling.NEAREST).save(
         tmp_path / "a.png"
     )
-    given = encode_footage(model, read_footage(tmp_path / "a.png", "first frame", SHAPE), SHAPE, 1)
-    frames = model.video_codec.decode(given.latents.video[:, :, :1])
+    mask = encode_footage(model, read_footage(tmp_path / "a.png", "first frame", SHAPE), SHAPE, 1)
+    frames = model.video_codec.decode(mask.latents.video[:, :, :1])
     assert (frames[0] - clip.frames[0].permute(2, 0, 1)).abs().mean() < 0.03
-    assert given.regenerate.video.tolist() == [[0] + [1] * 7]
+    assert mask.regenerate.video.tolist() == [[0] + [1] * 7]
 
 
 def test_footage_that_is_too_short_or_lacks_the_stream_is_refused(tmp_path, clip):
@@ -173,7 +173,7 @@ def test_footage_that_is_too_short_or_lacks_the_stream_is_refused(tmp_path, clip
         read_streams(tmp_path / "b.mp4", SHAPE)
 
 
-def test_the_world_is_known_and_other_footage_is_not(model, clip):
+def test_the_domain_check_accepts_the_world_and_refuses_other_footage(model, clip):
     frames, waveforms = render(make_scenes(31, 24, mix=MIX), SHAPE)
     assert [
         picture_out_of_domain(f) + sound_out_of_domain(model.audio_codec, w)
@@ -183,30 +183,30 @@ def test_the_world_is_known_and_other_footage_is_not(model, clip):
     clouds = torch.nn.functional.interpolate(torch.rand(20, 3, 5, 5, generator=generator), size=64, mode="bicubic")
     assert all("does not look like the pocket world" in picture_out_of_domain(c[None].clamp(0, 1)) for c in clouds)
     tone = torch.sin(torch.arange(32_000) / 16_000 * 440 * 6.2832).expand(2, -1) * 0.5
-    assert "not like the pocket world's" in sound_out_of_domain(model.audio_codec, tone)
+    assert "does not sound like the pocket world" in sound_out_of_domain(model.audio_codec, tone)
     footage = Footage("video", frames=clouds.permute(0, 2, 3, 1)[:1].clamp(0, 1).expand(32, -1, -1, -1))
     with pytest.raises(ValueError, match="For footage of your own use a full-size model"):
         encode_footage(model, footage, SHAPE, 1)
-    assert encode_footage(model, footage, SHAPE, 1, anyway=True).latents.video.shape == (1, 16, 8, 8, 8)
+    assert encode_footage(model, footage, SHAPE, 1, skip_check=True).latents.video.shape == (1, 16, 8, 8, 8)
 
 
-def test_a_file_says_where_it_comes_from(tmp_path, clip):
-    made = pocket_provenance(prompts=["a"], seed=3, add_ons=["pocket-plan"], steps=4, plan=None)
-    write_mp4(tmp_path / "a.mp4", clip, metadata={"duet": made})
+def test_a_file_contains_its_provenance(tmp_path, clip):
+    provenance_of_clip = pocket_provenance(prompts=["a"], seed=3, add_ons=["pocket-plan"], steps=4, plan=None)
+    write_mp4(tmp_path / "a.mp4", clip, metadata={"duet": provenance_of_clip})
     found = read_provenance(tmp_path / "a.mp4")
-    assert found["duet"] == made
-    assert made["settings"] == {"steps": 4}
-    assert "pocket-plan.safetensors" in made["weights"]
+    assert found["duet"] == provenance_of_clip
+    assert provenance_of_clip["settings"] == {"steps": 4}
+    assert "pocket-plan.safetensors" in provenance_of_clip["weights"]
     assert "seed: 3" in describe(found)
     assert read_mp4(tmp_path / "a.mp4").frames.shape[0] == 32
     write_mp4(tmp_path / "b.mp4", clip)
     assert read_provenance(tmp_path / "b.mp4") == {}
     assert main(["doctor", str(tmp_path / "b.mp4")]) == 2
-    graph = {"duet": made, "prompt": {"1": {"class_type": "DuetMux"}}}
+    graph = {"duet": provenance_of_clip, "prompt": {"1": {"class_type": "DuetMux"}}}
     assert "1 nodes" in describe(graph)
 
 
-def test_a_changed_entry_is_told(tmp_path):
+def test_damaged_provenance_is_reported(tmp_path):
     from PIL.PngImagePlugin import PngInfo
 
     info = PngInfo()
@@ -219,14 +219,14 @@ def test_a_changed_entry_is_told(tmp_path):
         read_provenance(tmp_path / "b.png")
 
 
-def test_own_weights_are_listed_with_their_hashes(capsys):
+def test_the_weights_report_lists_files_with_their_hashes(capsys):
     assert main(["doctor"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines == own_weights()
+    assert lines == weights_report()
     assert all("found" in line and "sha256" in line for line in lines)
 
 
-def test_a_large_file_is_known_by_its_header(tmp_path, monkeypatch):
+def test_a_large_file_is_hashed_by_its_header(tmp_path, monkeypatch):
     from duet_av.pipelines.media import provenance
 
     path = tmp_path / "large.safetensors"
@@ -239,7 +239,7 @@ def test_a_large_file_is_known_by_its_header(tmp_path, monkeypatch):
     provenance._hashed.cache_clear()
 
 
-def test_a_label_is_shown_by_choice_alone():
+def test_a_label_is_optional():
     frames = torch.full((2, 128, 256, 3), 0.5)
     assert add_label(frames, "") is frames
     marked = add_label(frames, "AI generated")
@@ -252,18 +252,18 @@ def test_a_label_is_shown_by_choice_alone():
 
 
 @torch.inference_mode()
-def test_the_bench_gives_one_stream_of_the_prompts_own_clips(model):
+def test_the_bench_keeps_one_stream_of_the_prompts_own_clips(model):
     prompts = bench_prompts(2, DEVELOPMENT, strata=("single",))
-    given = of_clips(VIDEO, model, prompts)
-    assert [m.unique().tolist() for m in given.regenerate.both()] == [[0], [1]]
+    mask = of_clips(VIDEO, model, prompts)
+    assert [m.unique().tolist() for m in mask.regenerate.both()] == [[0], [1]]
     variant = Variant("a", PerStreamCFG(1.0, 1.0), steps=2, anchored=False, given=partial(of_clips, VIDEO))
     records = score_chunk(model, Probes.load(), prompts, variant)
-    assert all(scores["kind_seen"] == 1 for _, scores in records), "the pictures are the true clips'"
-    apart = of_takes(VIDEO, PerStreamCFG(1.0, 1.0), model, prompts)
-    assert not torch.allclose(apart.latents.video, given.latents.video, atol=0.1)
+    assert all(scores["kind_seen"] == 1 for _, scores in records), "the video is that of the true clips"
+    independent = of_takes(VIDEO, PerStreamCFG(1.0, 1.0), model, prompts)
+    assert not torch.allclose(independent.latents.video, mask.latents.video, atol=0.1)
 
 
-def test_every_variant_of_the_adapter_suite_has_its_rows():
+def test_the_adapter_suites_comparisons_refer_to_unique_variants():
     names = [variant.name for variant in VARIANTS]
     assert {name for pair in AGAINST for name in pair} <= set(names)
     assert len(set(names)) == len(names)

@@ -1,4 +1,4 @@
-"""Properties of the pocket network whose answers are known (CCL: one network, every task by its route)."""
+"""Properties of the pocket network with known answers (CCL: one network, each task selected by its route)."""
 
 from types import SimpleNamespace
 
@@ -16,25 +16,25 @@ def close(a, b, tolerance=1e-5):
     return all(torch.allclose(x, y, atol=tolerance) for x, y in zip(a.present(), b.present(), strict=True))
 
 
-def alone(network, x, sigma, text):
+def unimodal(network, x, sigma, text):
     """T2V and T2A: each stream with the other absent."""
     video = network(Streams(x.video), Streams(sigma.video), Streams(text.video)).video
     return Streams(video, network(Streams(None, x.audio), Streams(None, sigma.audio), Streams(None, text.audio)).audio)
 
 
-def test_without_the_output_projection_joint_is_both_unimodal(network, inputs):
+def test_with_a_zero_output_projection_joint_equals_unimodal(network, inputs):
     for half in (half for block in network.pairs() for half in block.present()):
         nn.init.zeros_(half.context_attention.to_out.weight)
         nn.init.zeros_(half.context_attention.to_out.bias)
-    assert close(network(*inputs), alone(network, *inputs), 1e-6)
+    assert close(network(*inputs), unimodal(network, *inputs), 1e-6)
 
 
-def test_joint_differs_from_unimodal_once_it_projects(network, inputs):
-    assert not close(network(*inputs), alone(network, *inputs), 1e-2)
+def test_with_an_output_projection_joint_differs_from_unimodal(network, inputs):
+    assert not close(network(*inputs), unimodal(network, *inputs), 1e-2)
 
 
-def test_context_alone_is_the_unimodal_task(network, inputs):
-    assert close(network(*inputs, route=Streams(CLOSED, CLOSED)), alone(network, *inputs))
+def test_closed_routes_equal_the_unimodal_task(network, inputs):
+    assert close(network(*inputs, route=Streams(CLOSED, CLOSED)), unimodal(network, *inputs))
 
 
 @pytest.mark.parametrize("stream", ["video", "audio"])
@@ -49,7 +49,7 @@ def test_a_closed_route_passes_no_gradient_between_streams(network, inputs, stre
 
 
 def test_a_clean_stream_does_not_depend_on_the_others_noise(network, inputs):
-    """V2A: the given video keeps to its context tokens, so that what it offers the audio is the same at every step."""
+    """V2A: the kept video sees only its context tokens, so that the audio reads the same states at every step."""
     x, sigma, text = inputs
     clean = Streams(torch.zeros(2, 1), sigma.audio)
     route = Streams(CLOSED, OPEN)
@@ -61,7 +61,7 @@ def test_a_clean_stream_does_not_depend_on_the_others_noise(network, inputs):
     assert not torch.allclose(first.audio, later.audio)
 
 
-def test_a_batch_of_mixed_tasks_is_its_separate_batches(network, inputs):
+def test_a_batch_of_mixed_tasks_equals_separate_batches(network, inputs):
     x, sigma, text = inputs
     route = Streams(torch.tensor([True, False]), torch.tensor([False, True]))
     mixed = network(x, sigma, text, route=route)
@@ -73,7 +73,7 @@ def test_a_batch_of_mixed_tasks_is_its_separate_batches(network, inputs):
 
 @pytest.mark.parametrize(("changed", "kept"), [("video", "audio"), ("audio", "video")])
 def test_both_directions_read_the_earlier_state(make_network, inputs, changed, kept):
-    """In one block, what one stream takes must not reach the other: it read the state from before."""
+    """Within a block, the update of one stream must not reach the other, which reads the state before it."""
     before, after = make_network(depth=1), make_network(depth=1)
     with torch.no_grad():
         weight = getattr(after.pairs()[0], changed).context_attention.to_out.weight
@@ -83,13 +83,13 @@ def test_both_directions_read_the_earlier_state(make_network, inputs, changed, k
     assert not torch.allclose(getattr(a, changed), getattr(b, changed))
 
 
-def test_padding_changes_nothing(network, inputs):
+def test_padding_does_not_change_the_output(network, inputs):
     x, sigma, text = inputs
     longer = text.map(lambda e: torch.cat([e, torch.zeros(2, 5, 12)], 1))
     assert close(network(x, sigma, text), network(x, sigma, longer))
 
 
-def test_each_stream_reads_its_own_words(network, inputs):
+def test_each_stream_reads_its_own_text(network, inputs):
     x, sigma, text = inputs
     closed = Streams(CLOSED, CLOSED)
     a = network(x, sigma, text, route=closed)
@@ -98,13 +98,13 @@ def test_each_stream_reads_its_own_words(network, inputs):
     assert not torch.allclose(a.audio, b.audio)
 
 
-def test_equal_levels_for_all_frames_are_one_level(network, inputs):
+def test_equal_levels_for_all_frames_equal_one_level(network, inputs):
     x, sigma, text = inputs
     each = Streams(sigma.video.expand(-1, 3), sigma.audio.expand(-1, 13))
     assert close(network(x, sigma, text), network(x, each, text))
 
 
-def test_a_given_first_frame_has_its_own_level(network, inputs):
+def test_a_kept_first_frame_has_its_own_noise_level(network, inputs):
     x, sigma, text = inputs
     first = sigma.video.repeat(1, 3)
     first[:, 0] = 0
@@ -132,16 +132,18 @@ def test_an_add_on_runs_only_with_its_condition(network, inputs):
 
 
 def test_time_is_shared_in_seconds(network):
-    """An audio token and the video frame of the same moment have the same clock, whatever the lengths."""
+    """An audio token and the video frame at the same time have the same rotary time, for any lengths."""
     place = network.geometry(Streams(torch.zeros(1, 3, 8, 4, 4), torch.zeros(1, 5, 32)))
     video, audio = place.video.positions[:, 0], place.audio.positions[:, 0]
     assert torch.allclose(video, audio.view(8, 4).mean(1))
 
 
-def test_the_window_bounds_what_is_heard(make_network, inputs):
-    """With one block, the first latent frame must not notice a change in the last third of the sound."""
+def test_the_window_limits_cross_modal_attention(make_network, inputs):
+    """With one block, the first latent frame must not depend on the last third of the audio."""
     network = make_network(depth=1)
-    nn.init.zeros_(network.pairs()[0].audio.self_attention.to_out.weight)  # else it spreads the change first
+    nn.init.zeros_(
+        network.pairs()[0].audio.self_attention.to_out.weight
+    )  # otherwise self-attention would spread the change first
     x, sigma, text = inputs
     later = x.audio.clone()
     later[:, :, -4:] += 1
@@ -150,25 +152,25 @@ def test_the_window_bounds_what_is_heard(make_network, inputs):
     assert not torch.allclose(a.video[:, :, 2], b.video[:, :, 2], atol=1e-3)
 
 
-def test_sizes_that_make_no_whole_tokens_are_refused(network, inputs):
+def test_sizes_that_are_not_whole_patches_are_refused(network, inputs):
     _, sigma, text = inputs
     with pytest.raises(ValueError, match="5 x 8 cells; both must be multiples of 4"):
         network(Streams(torch.zeros(2, 3, 3, 5, 8)), Streams(sigma.video), Streams(text.video))
 
 
-def test_layers_come_from_the_operations_given():
-    made = []
+def test_all_layers_are_built_by_operations():
+    built = []
 
     def recorded(kind):
-        return lambda *args, **kwargs: made.append(kind) or getattr(nn, kind)(*args, **kwargs)
+        return lambda *args, **kwargs: built.append(kind) or getattr(nn, kind)(*args, **kwargs)
 
     operations = SimpleNamespace(**{kind: recorded(kind) for kind in ("Linear", "RMSNorm", "LayerNorm")})
     network = TwinStreamDiT(POCKET, operations=operations)
     layers = sum(isinstance(m, nn.Linear | nn.RMSNorm | nn.LayerNorm) for m in network.modules())
-    assert len(made) == layers
+    assert len(built) == layers
 
 
-def test_a_fresh_network_predicts_nothing_and_exchanges_nothing(inputs):
+def test_a_new_network_predicts_zero(inputs):
     torch.manual_seed(0)
     network = TwinStreamDiT(POCKET)
     network.init_weights()

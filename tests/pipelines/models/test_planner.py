@@ -95,7 +95,7 @@ def test_timelines_that_cannot_be_encoded_are_refused():
     language = PlanLanguage(list(WORDS), SOUNDING, 2.0)
     with pytest.raises(ValueError, match="knows ball"):
         language.write(Timeline((Event(0.1, "dog", "left"),)))
-    with pytest.raises(ValueError, match="the clip ends at 2 s"):
+    with pytest.raises(ValueError, match="but the clip ends at 2 s"):
         language.write(Timeline((Event(2.0, "bell", "left"),)))
     with pytest.raises(ValueError, match="at most 16"):
         language.write(Timeline((Event(0.1, "bell", "left"),) * 17))

@@ -1,4 +1,4 @@
-"""The pocket prior: encoders of clips, asynchronous sounds, losses with known values, layers that read a prior."""
+"""The pocket prior: clip encoders, asynchronous audio, losses with known values, and prior layers."""
 
 from dataclasses import replace
 from random import Random
@@ -51,7 +51,7 @@ def net():
     return net.eval()
 
 
-def test_asynchronous_scenes_keep_the_picture_and_change_the_sound():
+def test_asynchronous_scenes_keep_the_video_and_change_the_audio():
     scenes = [s for s in make_scenes(3, 60) if any(x.heard and x.times for x in s.subjects)]
     changed = 0
     for scene in scenes:
@@ -65,7 +65,7 @@ def test_asynchronous_scenes_keep_the_picture_and_change_the_sound():
     assert asynchronous(silent, Random(0)) == silent
 
 
-def test_a_moved_event_has_room_around_it():
+def test_an_event_is_moved_by_the_configured_distance():
     for scene in make_scenes(4, 40, mix={"single": 1.0}):
         before, after = scene.subjects[0].times, moved(scene, Random(scene.index)).subjects[0].times
         (gone,), (come,) = set(before) - set(after), set(after) - set(before)
@@ -73,7 +73,7 @@ def test_a_moved_event_has_room_around_it():
         assert len(before) == len(after)
 
 
-def test_the_divergence_of_gaussians_has_its_known_values():
+def test_the_kl_divergence_of_gaussians_matches_known_values():
     zero, one = torch.zeros(3), torch.ones(3)
     assert torch.equal(gaussian_kl((zero, zero), (zero, zero)), zero)
     assert torch.allclose(gaussian_kl((one, zero), (zero, zero)), 0.5 * one)
@@ -84,7 +84,7 @@ def test_the_divergence_of_gaussians_has_its_known_values():
     assert torch.allclose(gaussian_kl((one, zero), (zero, wide)), expected)
 
 
-def test_a_layout_says_what_is_heard_where_and_when():
+def test_a_layout_contains_the_place_and_time_of_audible_events():
     scene = make_scene(0, 3, stratum="single")
     (subject,) = scene.subjects
     layout = layout_of(scene)
@@ -95,61 +95,61 @@ def test_a_layout_says_what_is_heard_where_and_when():
     assert all(min(abs(t - at) for at in subject.times) <= 1 / 16 for t in found[subject.place])
 
 
-def test_the_cache_holds_sounds_that_do_not_fit(cache):
+def test_the_cache_contains_asynchronous_audio(cache):
     assert cache.others.shape == (CLIPS, NEGATIVES, *cache.latents.audio.shape[1:])
     again = other_sounds(cache.scenes, load_audio_codec()).half()
     assert torch.equal(cache.others, again)
 
 
-def test_the_losses_are_contrast_layout_and_what_the_prior_costs_beyond_what_is_free(cache, net, tmp_path, monkeypatch):
+def test_the_loss_is_contrast_plus_layout_plus_kl_beyond_the_free_nats(cache, net, tmp_path, monkeypatch):
     stage = PriorStage(cache, net.train(), tmp_path / "p.safetensors", judge=lambda _: {"score": 0.0})
     batch = stage.batch(torch.Generator().manual_seed(0), 6)
     losses = stage.objective(batch)
     assert 0 < losses["contrast"] < 5
-    paid = float(losses["loss"].detach() - losses["contrast"] - losses["layout"])
-    assert paid == pytest.approx(max(float(losses["kl"]), FREE_NATS), rel=1e-4)
+    kl_term = float(losses["loss"].detach() - losses["contrast"] - losses["layout"])
+    assert kl_term == pytest.approx(max(float(losses["kl"]), FREE_NATS), rel=1e-4)
     estimator = net.estimator.out_proj.weight
     monkeypatch.setattr(prior, "FREE_NATS", 1e9)
     stage.objective(batch)["loss"].backward()
-    assert estimator.grad is None or not estimator.grad.any(), "what is free teaches nothing"
-    assert net.encoder.out.weight.grad.any(), "the layout teaches the tokens"
+    assert estimator.grad is None or not estimator.grad.any(), "within the free nats there is no gradient"
+    assert net.encoder.out.weight.grad.any(), "the layout loss trains the tokens"
     net.zero_grad()
     monkeypatch.setattr(prior, "FREE_NATS", 0.0)
     stage.objective(batch)["loss"].backward()
     assert estimator.grad.any()
 
 
-def test_a_linear_probe_reads_what_is_there_and_nothing_else():
+def test_a_linear_probe_finds_only_information_in_the_tokens():
     generator = torch.Generator().manual_seed(0)
     layouts = (torch.rand(600, 3, 4, generator=generator) < 0.3).float()
     tokens = torch.cat([layouts.flatten(1), torch.randn(600, 12, generator=generator)], dim=1).unflatten(1, (4, 6))
     read = linear_probe(tokens[:500], layouts[:500], others=tokens[500:])
     assert ((read > 0.5) == (layouts[500:] > 0.5)).float().mean() > 0.99
-    blind = linear_probe(torch.randn(500, 4, 6, generator=generator), layouts[:500], others=tokens[500:])
-    assert ((blind > 0.5) == (layouts[500:] > 0.5)).float().mean() < 0.75
+    from_noise = linear_probe(torch.randn(500, 4, 6, generator=generator), layouts[:500], others=tokens[500:])
+    assert ((from_noise > 0.5) == (layouts[500:] > 0.5)).float().mean() < 0.75
 
 
-def test_spatial_tokens_lie_in_rows_and_columns():
+def test_spatial_tokens_form_rows_and_columns():
     assert spatial_places(32).shape == (32, 2)
     assert len({float(x) for x in spatial_places(8)[:, 1]}) == 4
     with pytest.raises(ValueError, match="spatial is 12"):
         spatial_places(12)
 
 
-def test_a_turned_clip_keeps_its_streams_together():
+def test_rolling_a_clip_keeps_the_streams_synchronous():
     clips = Streams(torch.arange(8.0).view(1, 1, 8, 1, 1), torch.arange(32.0).view(1, 1, 32))
     video, audio = turn(clips, 3).both()
     assert video.flatten()[:2].tolist() == [3, 4]
     assert audio.flatten()[:2].tolist() == [12, 13]
 
 
-def test_averages_leave_masks_as_they_are(net):
+def test_ema_weights_keep_infinite_masks_without_nan(net):
     averaged = {name: value.clone() for name, value in net.state_dict().items()}
     update_ema(averaged, net, step=3, limit=0.9)
     assert all(not value.isnan().any() for value in averaged.values())
 
 
-def test_what_tokens_know_is_counted_clip_by_clip(cache, net):
+def test_knowledge_scores_are_reported_for_each_clip(cache, net):
     latents = Streams(cache.latents.video.float(), cache.latents.audio.float())
     rows = knowledge(net, cache.scenes, latents, cache.others.float())
     assert len(rows) == CLIPS
@@ -158,7 +158,7 @@ def test_what_tokens_know_is_counted_clip_by_clip(cache, net):
     assert found["world_s"] > 0
 
 
-def test_a_seed_is_a_draw_and_temperature_nought_is_the_mean(net):
+def test_equal_seeds_give_equal_draws_and_temperature_zero_gives_the_mean(net):
     text = ["a small red bell rings slowly on the left at night"]
     a, b, other = (net.sample(text, seed=s) for s in (1, 1, 2))
     assert torch.equal(a.all_tokens, b.all_tokens)
@@ -169,7 +169,7 @@ def test_a_seed_is_a_draw_and_temperature_nought_is_the_mean(net):
 
 
 @torch.inference_mode()
-def test_prior_layers_are_nothing_without_a_prior_and_read_where_they_are(network, inputs):
+def test_prior_layers_change_only_samples_that_see_a_prior(network, inputs):
     bare = network(*inputs)
     layers = PriorLayers(PriorLayersConfig(4, 4, 5, 32), network.config)
     layers.init_weights()
@@ -180,7 +180,7 @@ def test_prior_layers_are_nothing_without_a_prior_and_read_where_they_are(networ
         return [[bool(torch.equal(x[i], y[i])) for i in range(2)] for x, y in zip(a, b, strict=True)]
 
     assert same(network(*inputs), bare) == [[True, True]] * 2
-    assert same(network(*inputs, conditions={"prior": prior}), bare) == [[True, True]] * 2  # W_O starts at nought
+    assert same(network(*inputs, conditions={"prior": prior}), bare) == [[True, True]] * 2  # W_O is zero-initialised
     for parameter in layers.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     assert same(network(*inputs), bare) == [[True, True]] * 2
@@ -189,7 +189,7 @@ def test_prior_layers_are_nothing_without_a_prior_and_read_where_they_are(networ
         layers.encoder.check(prior.spatial, prior.temporal[:, :2])
 
 
-def test_a_prior_is_shown_in_every_branch(network, inputs):
+def test_a_prior_is_visible_in_every_branch(network, inputs):
     x, _, text = inputs
     layers = PriorLayers(PriorLayersConfig(4, 4, 5, 32), network.config)
     for parameter in layers.parameters():
@@ -198,21 +198,21 @@ def test_a_prior_is_shown_in_every_branch(network, inputs):
     prior = BatchPrior(torch.randn(2, 4, 5), torch.randn(2, 4, 5))
     branches = [PLAIN, Branch(text=False)]
     bare = PocketDenoiser(network, text, text)(branches, x, 0.5)
-    given = PocketDenoiser(network, text, text, Conditions(prior=prior))(branches, x, 0.5)
-    for a, b in zip(bare, given, strict=True):
+    with_prior = PocketDenoiser(network, text, text, Conditions(prior=prior))(branches, x, 0.5)
+    for a, b in zip(bare, with_prior, strict=True):
         assert all(not torch.allclose(p, q, atol=1e-5) for p, q in zip(a, b, strict=True))
 
 
-def test_chance_is_of_takes_without_a_prior(monkeypatch):
-    asked = []
+def test_chance_is_measured_without_a_prior(monkeypatch):
+    had_prior = []
 
-    def noted(model, request, *, batch):
-        asked.append(request.prior is not None)
+    def record(model, request, *, batch):
+        had_prior.append(request.prior is not None)
         return reconstruct(model, [p.scene for p in prompts], ClipShape())
 
-    monkeypatch.setattr(bench, "generate", noted)
+    monkeypatch.setattr(bench, "generate", record)
     prompts = bench_prompts(1, DEVELOPMENT, strata=("single",))
-    given = BatchPrior(torch.zeros(2, 3, 5), torch.zeros(2, 4, 5))
-    variant = bench.Variant("a", PerStreamCFG(2.0, 2.0), prior=lambda _: given)
+    draw = BatchPrior(torch.zeros(2, 3, 5), torch.zeros(2, 4, 5))
+    variant = bench.Variant("a", PerStreamCFG(2.0, 2.0), prior=lambda _: draw)
     bench.score_chunk(PocketModel.load(), Probes.load(), prompts, variant)
-    assert asked == [True, False]
+    assert had_prior == [True, False]

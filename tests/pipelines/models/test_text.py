@@ -1,4 +1,4 @@
-"""The pocket text encoder: unknown words are told, padding is nothing."""
+"""The pocket text encoder: unknown words, limits, padding."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ def tokenizer():
     return WordTokenizer(vocabulary())
 
 
-def test_an_unknown_word_is_named_with_its_nearest_and_kept_as_a_token(tokenizer):
+def test_an_unknown_word_is_reported_with_its_nearest_and_encoded_as_unk(tokenizer):
     (word,) = tokenizer.unknown("a bouncy ball")
     assert (word.word, word.nearest[0]) == ("bouncy", "bounces")
     assert tokenizer.encode("a bouncy ball")[1] == UNKNOWN
@@ -27,18 +27,18 @@ def test_the_empty_text_is_the_null_text(tokenizer):
     assert tokenizer.encode("") == [END]
 
 
-def test_a_text_too_long_is_refused(tokenizer):
+def test_a_too_long_text_is_refused(tokenizer):
     assert len(tokenizer.encode("ball " * (MAX_TOKENS - 1))) == MAX_TOKENS
     with pytest.raises(ValueError, match="48 words; the pocket text encoder takes at most 47"):
         tokenizer.encode("ball " * MAX_TOKENS)
 
 
-def test_a_text_of_unknown_words_alone_is_refused(tokenizer):
+def test_a_text_of_only_unknown_words_is_refused(tokenizer):
     with pytest.raises(ValueError, match=r"None of the prompt's words is known: 'zebra'"):
         tokenizer.encode("zebra quartz")
 
 
-def test_padding_comes_out_as_zeros_and_words_do_not():
+def test_only_padding_becomes_zero_rows():
     encoder = TextEncoder(words=vocabulary(), dim=16, depth=1, heads=2)
     with torch.no_grad():
         rows = encoder.embed(["a small red ball", ""])
