@@ -1,4 +1,4 @@
-"""What every figure shares: colours, pixels, and PNG files."""
+"""Shared by all figures: colours, conversion to an image tensor, and PNG files."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from torch import Tensor
 from ..core.files import atomic_output
 
 DPI = 100
+SEEN, HEARD = "#1f6fd6", "#d6401f"  # colours of video and audio
+STRIP_FRAMES = 8  # frames in a filmstrip
 
 
 def pixels(figure: Figure) -> Float[Tensor, "height width 3"]:
-    """A figure as a picture in 0..1."""
+    """The figure as an image in 0..1."""
     figure.set_dpi(DPI)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
@@ -27,11 +29,8 @@ def pixels(figure: Figure) -> Float[Tensor, "height width 3"]:
     return drawn.view(height, width, 4)[..., :3].float() / 255
 
 
-SEEN, HEARD = "#1f6fd6", "#d6401f"
-
-
 def write_png(path: Path, figure: Figure, *, metadata: dict[str, Any] | None = None) -> None:
-    """Save a figure with each entry of ``metadata`` as JSON; the file appears whole or not at all."""
+    """Save a figure atomically, with each entry of ``metadata`` as JSON."""
     with atomic_output(path) as temporary:
         text = {key: json.dumps(value) for key, value in (metadata or {}).items()}
         figure.savefig(temporary, dpi=120, format="png", metadata=text)

@@ -1,4 +1,4 @@
-"""A figure of the offset between sound and picture over time."""
+"""A figure of the offset between audio and video over time."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from .canvas import HEARD
 
 
 def draw_curve(measured: Measured) -> Figure:
-    """Offset second by second: a dot where there is evidence, the whole clip's as a line."""
+    """Offset over time: a dot for each window with evidence, a line for the whole clip."""
     figure = Figure(figsize=(10, 3), layout="constrained")
     axes = figure.subplots()
     figure.suptitle(str(measured.agreement), fontsize=10)
     found = [(t, 1000 * a.offset, a.strength) for t, a in measured.seconds if a.offset is not None]
-    nothing = [t for t, a in measured.seconds if a.offset is None]
+    without = [t for t, a in measured.seconds if a.offset is None]
     if found:
         t, offset, strength = zip(*found, strict=True)
         axes.scatter(t, offset, s=[30 + 120 * x for x in strength], color=HEARD, label="offset (size: strength)")
-    axes.plot(nothing, [0] * len(nothing), linestyle="", marker="x", color="#999", label="no evidence")
+    axes.plot(without, [0] * len(without), linestyle="", marker="x", color="#999", label="no evidence")
     if measured.agreement.offset is not None:
         axes.axhline(1000 * measured.agreement.offset, color=HEARD, linewidth=1, alpha=0.6)
     axes.axhline(0, color="#333", linewidth=0.8)
-    axes.set(xlabel="seconds", ylabel="sound late, ms", xlim=(0, max(measured.video_seconds, 0.1)), ylim=(-650, 650))
+    axes.set(xlabel="seconds", ylabel="audio delay, ms", xlim=(0, max(measured.video_seconds, 0.1)), ylim=(-650, 650))
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, loc="upper right")
     return figure

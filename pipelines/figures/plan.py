@@ -9,7 +9,7 @@ from .canvas import HEARD, SEEN
 
 
 def draw_plan(timeline: Timeline, *, seconds: float, title: str) -> Figure:
-    """A timeline as two lanes: what is seen, by place, and what is heard."""
+    """A timeline in two lanes, seen and heard events, each by place."""
     figure = Figure(figsize=(10, 3.2), layout="constrained")
     seen, heard = figure.subplots(2, 1, sharex=True)
     figure.suptitle(title, fontsize=10)

@@ -11,14 +11,14 @@ from ..core.timeline import PLACES
 
 
 def draw_prior(prior: Prior, *, title: str) -> Figure:
-    """Mean, spread and draw of the first text's prior tokens: a row for each token, a column for each channel."""
+    """Mean, standard deviation and draw of the prior tokens of the first text. Each panel has a row per token and a column per channel."""
     figure = Figure(figsize=(10, 5.2), layout="constrained")
     figure.suptitle(title, fontsize=10)
     drawn = prior.all_tokens
     reach = max(prior.mean[0].abs().max().item(), drawn[0].abs().max().item(), 1e-6)
     columns = (
         ("mean", prior.mean[0], {"vmin": -reach, "vmax": reach, "cmap": "RdBu_r"}),
-        ("spread (deviation)", prior.deviation[0], {"vmin": 0, "cmap": "magma"}),
+        ("standard deviation", prior.deviation[0], {"vmin": 0, "cmap": "magma"}),
         (
             f"this draw: seed {prior.seed}, temperature {prior.temperature:g}",
             drawn[0],
@@ -38,7 +38,7 @@ def draw_prior(prior: Prior, *, title: str) -> Figure:
 
 
 def draw_layout(layout: Float[Tensor, "places bins"], *, seconds: float, title: str) -> Figure:
-    """How likely something happens where in the frame and when, as a prior's draw says."""
+    """Likelihood of an event by place in the frame and time, as predicted from a draw of the prior."""
     figure = Figure(figsize=(10, 2.8), layout="constrained")
     figure.suptitle(title, fontsize=10)
     axes = figure.subplots()
@@ -49,6 +49,3 @@ def draw_layout(layout: Float[Tensor, "places bins"], *, seconds: float, title: 
     axes.set(yticks=range(len(PLACES)), yticklabels=PLACES, xlabel="seconds")
     figure.colorbar(shown, ax=axes, label="likelihood of an event")
     return figure
-
-
-SHOWN = 8  # frames of each take

@@ -1,4 +1,4 @@
-"""Figures of takes and of settings compared."""
+"""Figures of takes and comparisons of settings."""
 
 from __future__ import annotations
 
@@ -10,24 +10,23 @@ from matplotlib.figure import Figure
 from ..bench.takes import Take, Takes
 from ..core.statistics import mean_interval
 from ..core.streams import Clip
-from .canvas import HEARD, SEEN
-from .prior import SHOWN
+from .canvas import HEARD, SEEN, STRIP_FRAMES
 
 
 def draw_takes(clips: Sequence[Clip], takes: Sequence[Take], *, title: str) -> Figure:
-    """A contact sheet: a row of frames and the waveform of each take, with its seed and score."""
+    """A contact sheet: for each take a row of frames and the waveform, with its seed and score."""
     figure = Figure(figsize=(10, 0.6 + 1.3 * len(clips)), layout="constrained")
     figure.suptitle(title, fontsize=9)
     rows = figure.subplots(len(clips), 1, squeeze=False)[:, 0]
     for axes, clip, take in zip(rows, clips, takes, strict=True):
         seconds = len(clip.frames) / clip.fps
-        picks = torch.linspace(0, len(clip.frames) - 1, SHOWN).round().long()
+        picks = torch.linspace(0, len(clip.frames) - 1, STRIP_FRAMES).round().long()
         strip = torch.cat(list(clip.frames[picks]), dim=1)
         axes.imshow(strip.clamp(0, 1).numpy(), extent=(0, seconds, 0.5, 1.5), aspect="auto")
-        sound = clip.waveform.mean(0)
-        reach = max(float(sound.abs().max()), 1e-6)
+        mono = clip.waveform.mean(0)
+        peak = max(float(mono.abs().max()), 1e-6)
         axes.plot(
-            torch.linspace(0, seconds, len(sound)).numpy(), 0.45 * (sound / reach).numpy(), color=HEARD, linewidth=0.4
+            torch.linspace(0, seconds, len(mono)).numpy(), 0.45 * (mono / peak).numpy(), color=HEARD, linewidth=0.4
         )
         axes.set(xlim=(0, seconds), ylim=(-0.5, 1.5), yticks=[], ylabel=f"seed {take.seed}\n{take.score:.2f}")
     rows[-1].set_xlabel("seconds")
@@ -35,7 +34,7 @@ def draw_takes(clips: Sequence[Clip], takes: Sequence[Take], *, title: str) -> F
 
 
 def draw_comparison(settings: Sequence[Takes]) -> Figure:
-    """Every take's score by setting, and each setting's mean with its 95 % interval."""
+    """The score of each take by setting, and the mean of each setting with its 95 % interval."""
     figure = Figure(figsize=(10, 1.2 + 0.7 * len(settings)), layout="constrained")
     axes = figure.subplots()
     for row, each in enumerate(settings):

@@ -1,4 +1,4 @@
-"""The timeline picture: frames, spectrogram and the events of both streams on one axis."""
+"""The timeline figure: frames, waveform, spectrogram and the events of both streams on one time axis."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ from ..media.mp4 import upscale
 from ..models.pocket.audio_codec import log_mel
 from ..sync.events import Events, match
 from ..sync.measure import Measured
-from .canvas import HEARD, SEEN
+from .canvas import HEARD, SEEN, STRIP_FRAMES
 
-SHOWN = 8  # frames in the strip
-WAVE_POINTS = 800  # of the waveform's outline
+WAVE_POINTS = 800  # of the waveform envelope
 
 
 def _frames(axes: Axes, clip: Clip, seconds: float) -> None:
-    picks = torch.linspace(0, len(clip.frames) - 1, SHOWN).round().long()
+    picks = torch.linspace(0, len(clip.frames) - 1, STRIP_FRAMES).round().long()
     for slot, k in enumerate(picks.tolist()):
-        left, right = (slot + 0.03) * seconds / SHOWN, (slot + 0.97) * seconds / SHOWN
+        left, right = (slot + 0.03) * seconds / STRIP_FRAMES, (slot + 0.97) * seconds / STRIP_FRAMES
         axes.imshow(upscale(clip.frames[k : k + 1])[0].numpy(), extent=(left, right, 0, 1), aspect="auto")
         axes.text((left + right) / 2, 1.05, f"{(k + 0.5) / clip.fps:.2f} s", ha="center", fontsize=7)
     axes.set(xlim=(0, seconds), ylim=(0, 1), yticks=[], ylabel="frames")
@@ -34,8 +33,8 @@ def _events(axes: Axes, heard: Events, seen: Events) -> None:
     kinds = sorted(heard.keys() | seen.keys())
     for row, kind in enumerate(kinds):
         a, v = heard.get(kind, ()), seen.get(kind, ())
-        for sound, sight in match(a, v):
-            axes.plot((sight, sound), (row + 0.2, row - 0.2), color="#888", linewidth=1)
+        for heard_at, seen_at in match(a, v):
+            axes.plot((seen_at, heard_at), (row + 0.2, row - 0.2), color="#888", linewidth=1)
         axes.plot(v, [row + 0.2] * len(v), linestyle="", marker="v", color=SEEN, markersize=9)
         axes.plot(a, [row - 0.2] * len(a), linestyle="", marker="^", color=HEARD, markersize=9)
     axes.set(ylim=(-0.6, max(0, len(kinds) - 1) + 0.6), yticks=range(len(kinds)), yticklabels=kinds, xlabel="seconds")
@@ -54,10 +53,11 @@ def _offsets(axes: Axes, measured: Measured) -> None:
     found = [(t, 1000 * a.offset) for t, a in measured.seconds if a.offset is not None]
     axes.plot([t for t, _ in found], [o for _, o in found], linestyle="", marker="o", color=HEARD)
     axes.axhline(0, color="#333", linewidth=0.8)
-    axes.set(ylim=(-650, 650), xlabel="seconds", ylabel="sound late, ms")
+    axes.set(ylim=(-650, 650), xlabel="seconds", ylabel="audio delay, ms")
     if not found:
-        told = f"no evidence: {measured.agreement.reason}" if measured.agreement.reason else "no evidence in any window"
-        axes.text(0.5, 0.6, told, transform=axes.transAxes, ha="center", va="center")
+        reason = measured.agreement.reason
+        text = f"no evidence: {reason}" if reason else "no evidence in any window"
+        axes.text(0.5, 0.6, text, transform=axes.transAxes, ha="center", va="center")
 
 
 def draw_timeline(
@@ -70,8 +70,8 @@ def draw_timeline(
     plan: Timeline | None = None,
     measured: Measured | None = None,
 ) -> Figure:
-    """A figure with the frames, the waveform, the log-mel spectrogram (mean of the channels) and the detected events beside those of
-    a ``plan``, or, of a ``measured`` clip, how late its sound is from second to second."""
+    """A figure of the frames, the waveform, the log-mel spectrogram (mean of the channels) and the detected events, with the events of
+    ``plan`` marked. With ``measured`` the audio delay over time replaces the events."""
     seconds = len(clip.frames) / clip.fps
     figure = Figure(figsize=(10, 5.4), layout="constrained")
     strip, wave, spectrogram, events = figure.subplots(4, 1, sharex=True, height_ratios=(1.3, 0.5, 1.1, 1))
@@ -80,8 +80,8 @@ def draw_timeline(
     mono = clip.waveform.mean(0)
     step = max(1, len(mono) // WAVE_POINTS)
     peaks = mono[: len(mono) // step * step].view(-1, step).abs().amax(1)
-    clock = torch.linspace(0, len(mono) / clip.sample_rate, len(peaks))
-    wave.fill_between(clock.numpy(), -peaks.numpy(), peaks.numpy(), color=HEARD, linewidth=0)
+    times = torch.linspace(0, len(mono) / clip.sample_rate, len(peaks))
+    wave.fill_between(times.numpy(), -peaks.numpy(), peaks.numpy(), color=HEARD, linewidth=0)
     wave.set(yticks=[], ylabel="level")
     mel = log_mel(clip.waveform[None], sample_rate=clip.sample_rate)[0].mean(0)
     spectrogram.imshow(mel.numpy(), origin="lower", aspect="auto", extent=(0, seconds, 0, len(mel)), cmap="magma")

@@ -1,7 +1,7 @@
-"""Scores over somebody's encoder of pictures, sounds and words: JavisScore, AVHScore, CAVP-Sim and the three similarities.
+"""Scores from embeddings of video, audio and text: JavisScore, AVHScore, CAVP-Sim and cosine similarities between two of them.
 
-The encoder is the user's: a folder that ``transformers`` reads (CLAP, CLIP), or embeddings that were made elsewhere and are named
-after what made them. A score has its published name only where the encoder is the one it was published with.
+The user supplies the encoder: a folder that ``transformers`` can load (CLAP, CLIP), or a file of precomputed embeddings that names
+its encoder. A score is reported under its published name only with the encoder it was published with.
 
 Letters: f and g frames, d channels of an embedding, w windows.
 """
@@ -23,64 +23,72 @@ from ..core.streams import Clip
 from ..core.weights import read_tensors
 
 IMAGEBIND, CAVP, CLAP, CLIP = "imagebind_huge", "cavp", "clap-htsat-unfused", "clip-vit-base-patch32"
-WINDOW, STEP, LOWEST = 2.0, 0.5, 0.4  # seconds of JavisScore's windows, between them, and share of frames that counts
+WINDOW, STEP, LOWEST = 2.0, 0.5, 0.4  # JavisScore: seconds of a window and between windows, share of the lowest cosines
+PARTS = (
+    "frames",
+    "video",
+    "audio",
+    "audio_windows",
+    "audio_frames",
+    "text",
+)  # fields of ``Embedded`` that a file may hold
 CLAP_RATE, CLIP_FRAMES = 48_000, 48
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """One clip as an encoder sees it; what it does not read is None."""
+    """Embeddings of one clip; None for those that the encoder does not provide."""
 
     frames: Float[Tensor, "f d"] | None = None
     video: Float[Tensor, " d"] | None = None
     audio: Float[Tensor, " d"] | None = None
-    audio_windows: Float[Tensor, "w d"] | None = None  # of JavisScore's windows
-    audio_frames: Float[Tensor, "g d"] | None = None  # frame by frame, of encoders that are aligned so
+    audio_windows: Float[Tensor, "w d"] | None = None  # one for each of JavisScore's windows
+    audio_frames: Float[Tensor, "g d"] | None = None  # one per video frame, from encoders with time-aligned embeddings
     text: Float[Tensor, " d"] | None = None
     fps: float = 0.0
 
 
 @runtime_checkable
 class Encoder(Protocol):
-    """What gives embeddings of clips."""
+    """Anything that provides embeddings of clips."""
 
     @property
     def name(self) -> str:
-        """What it is called where scores over it were published."""
+        """The encoder's published name."""
         ...
 
     def embed(self, clip: str, load: Callable[[], Clip], text: str) -> Embedded:
-        """Of the clip called ``clip``; ``load`` decodes it if the encoder wants to see it."""
+        """Embeddings of the clip named ``clip`` and its prompt ``text``. ``load`` decodes the clip if the encoder needs it."""
         ...
 
 
 def similarity(a: Float[Tensor, " d"], b: Float[Tensor, " d"]) -> float:
-    """Cosine."""
+    """Cosine similarity."""
     return float(F.cosine_similarity(a.float(), b.float(), dim=0))
 
 
 def avh_score(e: Embedded) -> float | None:
-    """Mean cosine of every frame with the whole sound (Mao et al., TAVGBench, 2024)."""
+    """Mean cosine similarity of each frame with the whole audio (Mao et al., TAVGBench, 2024)."""
     if e.frames is None or e.audio is None:
         return None
     return float(F.cosine_similarity(e.frames.float(), e.audio.float()[None], dim=1).mean())
 
 
 def javis_score(e: Embedded) -> float | None:
-    """Mean over windows of the mean of the lowest two fifths of the cosines of a window's frames with its sound (Liu et al.,
-    JavisDiT, 2025): windows of 2 s, every half second."""
+    """Mean over windows of 2 s, every 0.5 s, of the mean of the lowest 40 % of the cosine similarities between the window's frames and
+    its audio (Liu et al., JavisDiT, 2025)."""
     if e.frames is None or e.audio_windows is None or not e.fps:
         return None
     scores = []
-    windows = picture_windows(len(e.frames), fps=e.fps, window=WINDOW, step=STEP)
-    for (start, end), sound in zip(windows, e.audio_windows, strict=False):
-        cosines = F.cosine_similarity(e.frames[start:end].float(), sound.float()[None], dim=1)
+    windows = frame_windows(len(e.frames), fps=e.fps, window=WINDOW, step=STEP)
+    for (start, end), audio in zip(windows, e.audio_windows, strict=False):
+        cosines = F.cosine_similarity(e.frames[start:end].float(), audio.float()[None], dim=1)
         scores.append(float(cosines.sort().values[: max(1, int(LOWEST * len(cosines)))].mean()))
     return sum(scores) / len(scores)
 
 
-def picture_windows(frames: int, *, fps: float, window: float, step: float) -> list[tuple[int, int]]:
-    """Frames of each window, [start, end); the last one ends with the clip, and a shorter clip is one window."""
+def frame_windows(frames: int, *, fps: float, window: float, step: float) -> list[tuple[int, int]]:
+    """Frames of each window as [start, end). The last window ends with the clip; a clip shorter than ``window`` seconds is one window."""
     length, each = int(window * fps), max(1, int(step * fps))
     if frames <= length:
         return [(0, frames)]
@@ -89,7 +97,7 @@ def picture_windows(frames: int, *, fps: float, window: float, step: float) -> l
 
 
 def cavp_similarity(e: Embedded) -> float | None:
-    """Mean cosine frame by frame of embeddings that were trained to agree (Luo et al., Diff-Foley, 2023)."""
+    """Mean cosine similarity of time-aligned frame and audio embeddings (CAVP; Luo et al., Diff-Foley, 2023)."""
     if e.frames is None or e.audio_frames is None:
         return None
     count = min(len(e.frames), len(e.audio_frames))
@@ -104,7 +112,7 @@ def _pair(a: str, b: str) -> Callable[[Embedded], float | None]:
     return score
 
 
-# Aggregator -> encoder it was published with -> the name it has there.
+# Name -> the score, and its published name for each encoder that it was published with.
 AGGREGATORS: Mapping[str, tuple[Callable[[Embedded], float | None], Mapping[str, str]]] = {
     "javis": (javis_score, {IMAGEBIND: "JavisScore"}),
     "avh": (avh_score, {IMAGEBIND: "AVHScore"}),
@@ -116,7 +124,7 @@ AGGREGATORS: Mapping[str, tuple[Callable[[Embedded], float | None], Mapping[str,
 
 
 def aggregated(encoder: str, e: Embedded) -> dict[str, float]:
-    """Every score that ``e`` allows; under its published name with the encoder it belongs to, else with the encoder's own."""
+    """Every score that the embeddings ``e`` allow, under its published name if ``encoder`` has one, otherwise as 'score (encoder)'."""
     found = {}
     for name, (score, published) in AGGREGATORS.items():
         value = score(e)
@@ -125,12 +133,9 @@ def aggregated(encoder: str, e: Embedded) -> dict[str, float]:
     return found
 
 
-PARTS = ("frames", "video", "audio", "audio_windows", "audio_frames", "text")
-
-
 @dataclass(frozen=True)
 class EmbeddingFile:
-    """Embeddings that were made elsewhere: safetensors whose metadata names the 'encoder', with tensors 'CLIP/part'."""
+    """Precomputed embeddings: a safetensors file whose metadata names the 'encoder', with tensors named 'CLIP/part'."""
 
     name: str
     tensors: dict[str, Tensor]
@@ -141,19 +146,19 @@ class EmbeddingFile:
         """Embeddings from ``path``.
 
         Raises:
-            ValueError: not such a file.
+            ValueError: not a file of embeddings.
         """
         tensors, about = read_tensors(path)
-        strange = [name for name in tensors if name.rpartition("/")[2] not in PARTS or "/" not in name]
-        if "encoder" not in about or strange:
+        unexpected = [name for name in tensors if name.rpartition("/")[2] not in PARTS or "/" not in name]
+        if "encoder" not in about or unexpected:
             raise ValueError(
-                f"{path} is no file of embeddings: its metadata must name the 'encoder' (and 'fps' of its frames), and its tensors are "
-                f"CLIP/{{{', '.join(PARTS)}}}" + (f", not {strange[0]!r}." if strange else ".")
+                f"{path} is not a file of embeddings: its metadata must name the 'encoder' (and the 'fps' of its frames), and its tensors "
+                f"must be named CLIP/{{{', '.join(PARTS)}}}" + (f", not {unexpected[0]!r}." if unexpected else ".")
             )
         try:
             return cls(about["encoder"], tensors, float(about.get("fps", 0)))
         except ValueError as error:
-            raise ValueError(f"{path}: 'fps' in its metadata is {about['fps']!r}, which is no number.") from error
+            raise ValueError(f"{path}: 'fps' in the metadata is {about['fps']!r}; it must be a number.") from error
 
     def embed(self, clip: str, load: Callable[[], Clip], text: str) -> Embedded:
         own = {part: self.tensors[f"{clip}/{part}"] for part in PARTS if f"{clip}/{part}" in self.tensors}
@@ -161,31 +166,31 @@ class EmbeddingFile:
 
 
 class ClapEncoder:
-    """Sounds and words by the user's CLAP, a folder as ``transformers`` saves it."""
+    """Audio and text embeddings of a CLAP model, from a folder in the format of ``transformers``."""
 
     def __init__(self, folder: Path) -> None:
         from transformers import AutoTokenizer, ClapFeatureExtractor, ClapModel
 
         self.name = _name(folder, "clap")
         self.model: Any = ClapModel.from_pretrained(folder, local_files_only=True).eval()
-        self.hear: Any = ClapFeatureExtractor.from_pretrained(folder, local_files_only=True)
-        self.read: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        self.features: Any = ClapFeatureExtractor.from_pretrained(folder, local_files_only=True)
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
     @torch.inference_mode()
     def embed(self, clip: str, load: Callable[[], Clip], text: str) -> Embedded:
         from ..media.sound import resample
 
-        seen = load()
-        mono = resample(seen.waveform, rate=seen.sample_rate, to=CLAP_RATE).mean(0)
-        sound = self.hear(mono.numpy(), sampling_rate=CLAP_RATE, return_tensors="pt")
-        words = self.read([text], return_tensors="pt", padding=True, truncation=True)
+        decoded = load()
+        mono = resample(decoded.waveform, rate=decoded.sample_rate, to=CLAP_RATE).mean(0)
+        audio = self.features(mono.numpy(), sampling_rate=CLAP_RATE, return_tensors="pt")
+        tokens = self.tokenizer([text], return_tensors="pt", padding=True, truncation=True)
         return Embedded(
-            audio=_pooled(self.model.get_audio_features(**sound)), text=_pooled(self.model.get_text_features(**words))
+            audio=_pooled(self.model.get_audio_features(**audio)), text=_pooled(self.model.get_text_features(**tokens))
         )
 
 
 class ClipEncoder:
-    """Pictures and words by the user's CLIP, a folder as ``transformers`` saves it; a clip is the mean over 48 frames."""
+    """Frame and text embeddings of a CLIP model, from a folder in the format of ``transformers``. A video is the mean of 48 frames."""
 
     def __init__(self, folder: Path) -> None:
         from transformers import CLIPModel, CLIPProcessor
@@ -198,30 +203,32 @@ class ClipEncoder:
     def embed(self, clip: str, load: Callable[[], Clip], text: str) -> Embedded:
         frames = load().frames
         picks = torch.linspace(0, len(frames) - 1, min(CLIP_FRAMES, len(frames))).round().long()
-        pictures = [(frame * 255).round().byte().numpy() for frame in frames[picks]]
-        seen = _each(self.model.get_image_features(**self.processor(images=pictures, return_tensors="pt")))
-        words = self.processor(text=[text], return_tensors="pt", padding=True, truncation=True)
-        seen = F.normalize(seen, dim=-1)
-        return Embedded(frames=seen, video=seen.mean(0), text=_pooled(self.model.get_text_features(**words)))
+        images = [(frame * 255).round().byte().numpy() for frame in frames[picks]]
+        found = _features(self.model.get_image_features(**self.processor(images=images, return_tensors="pt")))
+        tokens = self.processor(text=[text], return_tensors="pt", padding=True, truncation=True)
+        embedded = F.normalize(found, dim=-1)
+        return Embedded(frames=embedded, video=embedded.mean(0), text=_pooled(self.model.get_text_features(**tokens)))
 
 
-def _each(found: Any) -> Tensor:
-    """Features as transformers 4 (a tensor) and 5 (an output) give them."""
+def _features(found: Any) -> Tensor:
+    """Features as a tensor: transformers 4 returns a tensor, transformers 5 an output object."""
     return found if isinstance(found, Tensor) else found.pooler_output
 
 
 def _pooled(found: Any) -> Tensor:
-    return _each(found)[0]
+    return _features(found)[0]
 
 
 def _name(folder: Path, kind: str) -> str:
-    """What a folder's model calls itself.
+    """Published name of the model in ``folder``.
 
     Raises:
-        ValueError: the folder holds no such model.
+        ValueError: the folder does not contain a model of this kind.
     """
     path = folder / "config.json"
     config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     if config.get("model_type") != kind:
-        raise ValueError(f"{folder} holds no {kind.upper()}: its config.json must be of model_type {kind!r}.")
+        raise ValueError(
+            f"{folder} does not contain a {kind.upper()} model: the model_type in its config.json must be {kind!r}."
+        )
     return Path(config.get("_name_or_path") or folder.name).name

@@ -1,5 +1,5 @@
-"""What can be said of any clip from any model or camera: synchrony, AV-Align, loudness, lengths, and whether sound comes from where
-something moves."""
+"""Measurements of any clip, generated or recorded: synchrony, AV-Align, loudness, durations, and whether the stereo position of sounds
+follows the motion in the frame."""
 
 from __future__ import annotations
 
@@ -19,76 +19,82 @@ from ..core.streams import Clip
 from ..media.containers import open_media
 from .avalign import av_align_code, av_align_paper, peaks
 from .loudness import Loudness, loudness
-from .meter import CELLS, TICKS, Agreement, agreement, cell_changes, curve, in_step, picture_onsets, sound_onsets
+from .meter import CELLS, TICKS, Agreement, agreement, cell_changes, curve, in_step, sound_onsets, video_onsets
 
-SMALL = 96  # pixels of the longer side in which changes are looked for
-MOMENTS, LEAST_MOMENTS = 20, 4  # onsets at which a side is asked for, and how many it takes
-SIDE_SECONDS = 0.08  # of sound after an onset in which its side is measured
-SIDE_SPREAD = 1.0  # decibels by which levels must differ over a clip before a side means something
+SMALL = 96  # pixels of the longer side, to which frames are scaled before changes are measured
+MAX_ONSETS, MIN_ONSETS = 20, 4  # onsets used for the stereo position, strongest first, and the least number of them
+SIDE_SECONDS = 0.08  # of audio after an onset whose channel levels are compared
+MIN_LEVEL_SPREAD = (
+    1.0  # dB; with a smaller standard deviation of the level difference the stereo position is not reported
+)
 
 
 @dataclass(frozen=True)
 class Signals:
-    """What is kept of a clip: changes of its picture by frame, when each frame begins to be shown, and its sound."""
+    """The parts of a clip that are measured; None for a missing stream."""
 
-    changes: Float[Tensor, "f c"] | None
-    times: Float[Tensor, " f"] | None
+    changes: Float[Tensor, "f c"] | None  # of each cell of the frame since the previous frame
+    times: Float[Tensor, " f"] | None  # seconds from which each frame is shown
     video_seconds: float
     waveform: Float[Tensor, "channels s"] | None
     sample_rate: int
 
     @property
     def audio_seconds(self) -> float:
+        """Duration of the audio in seconds."""
         return 0.0 if self.waveform is None else self.waveform.shape[1] / self.sample_rate
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A clip in numbers. What does not apply is None; ``agreement`` says why there is no offset."""
+    """The measurements of a clip. Those that do not apply are None; ``agreement`` holds the reason if there is no offset."""
 
     video_seconds: float
     audio_seconds: float
     agreement: Agreement
-    seconds: list[tuple[float, Agreement]]  # the same, second by second
+    seconds: list[tuple[float, Agreement]]  # the same over time, see ``meter.curve``
     av_align_code: float | None
     av_align_paper: float | None
     loudness: Loudness | None
-    in_step: float | None  # correlation of sound and picture as they stand, 0..1
-    side: float | None  # correlation of where something moves with where it is heard, -1..1
+    in_step: float | None  # correlation of audio and video without a shift, 0..1
+    side: float | None  # correlation of the stereo position of onsets with the position of motion, -1..1
 
     @property
     def drift(self) -> float:
-        """Seconds by which the sound lasts longer than the picture."""
+        """Seconds by which the audio is longer than the video."""
         return self.audio_seconds - self.video_seconds
 
     def to_json(self) -> dict[str, Any]:
+        """All measurements as plain data."""
         return asdict(self) | {"drift": self.drift}
 
     def __str__(self) -> str:
-        step = "" if self.in_step is None else f"; in step {self.in_step:.2f}"
-        lines = [f"{self.agreement}{step}", f"picture {self.video_seconds:.2f} s, sound {self.audio_seconds:.2f} s"]
+        step = "" if self.in_step is None else f"; correlation without a shift {self.in_step:.2f}"
+        lines = [f"{self.agreement}{step}", f"video {self.video_seconds:.2f} s, audio {self.audio_seconds:.2f} s"]
         if self.av_align_code is not None:
-            lines.append(f"AV-Align {self.av_align_code:.2f} (code), {self.av_align_paper:.2f} (paper), over our peaks")
-        if self.loudness is not None:
-            sound = self.loudness
-            level = "below the gate" if sound.lufs is None else f"{sound.lufs:.1f} LUFS"
             lines.append(
-                f"{level}, true peak {sound.true_peak:.1f} dB, {sound.clipped} clipped run(s), {100 * sound.silent:.0f} % silence"
+                f"AV-Align {self.av_align_code:.2f} (as in the code), {self.av_align_paper:.2f} (as in the paper), with Duet's peaks"
+            )
+        if self.loudness is not None:
+            found = self.loudness
+            level = "below the loudness gate" if found.lufs is None else f"{found.lufs:.1f} LUFS"
+            lines.append(
+                f"{level}, true peak {found.true_peak:.1f} dB, {found.clipped} clipped run(s), {100 * found.silent:.0f} % silence"
             )
         if self.side is not None:
-            lines.append(f"side: correlation {self.side:.2f} of where it moves with where it is heard")
+            lines.append(f"stereo position: correlation {self.side:.2f} with the position of motion")
         return "\n".join(lines)
 
 
 def measure(signals: Signals) -> Measured:
-    """Everything that can be said of ``signals``."""
+    """All measurements of ``signals``."""
     heard = None if signals.waveform is None else sound_onsets(signals.waveform, sample_rate=signals.sample_rate)
     level = None if signals.waveform is None else loudness(signals.waveform.float(), sample_rate=signals.sample_rate)
     if heard is None or signals.changes is None or signals.times is None:
-        missing = "sound" if heard is None else "picture"
+        missing = "audio" if heard is None else "video"
         nothing = Agreement(None, 0.0, 1.0, f"the clip has no {missing}")
         return Measured(signals.video_seconds, signals.audio_seconds, nothing, [], None, None, level, None, None)
-    seen = picture_onsets(signals.changes, signals.times, seconds=signals.video_seconds)
+    seen = video_onsets(signals.changes, signals.times, seconds=signals.video_seconds)
     both = peaks(heard), peaks(seen.sum(1))
     frame = signals.video_seconds / max(1, len(signals.times))
     return Measured(
@@ -105,7 +111,7 @@ def measure(signals: Signals) -> Measured:
 
 
 def signals_of(clip: Clip) -> Signals:
-    """The signals of decoded frames and waveform."""
+    """The signals of a decoded clip."""
     frames = clip.frames.float()
     factor = max(1, math.ceil(max(frames.shape[1:3]) / SMALL))
     small = F.avg_pool2d(frames.permute(0, 3, 1, 2), factor, ceil_mode=True).permute(0, 2, 3, 1)
@@ -132,13 +138,13 @@ def read_signals(path: Path, *, on_seconds: Callable[[float], object] = lambda _
             elif isinstance(frame, av.AudioFrame):
                 audio.add(frame)
     if not video.times and not audio.parts:
-        raise ValueError(f"{path} holds no frame and no sound.")
+        raise ValueError(f"{path}: its streams contain no frames and no audio samples.")
     times = torch.tensor(video.times, dtype=torch.float64)
     each = float(times.diff().median()) if len(times) > 1 else 0.0
     begin = video.times[0] if video.times else 0.0
     waveform = audio.waveform()
     late = round(((audio.begin or 0.0) - begin) * audio.rate) if video.times else 0
-    if waveform is not None and late:  # the video's clock is the clip's
+    if waveform is not None and late:  # times are relative to the first video frame
         waveform = F.pad(waveform, (max(0, late), 0))[:, max(0, -late) :]
     return Signals(
         video.stacked(),
@@ -159,13 +165,13 @@ class _VideoChanges:
         self.on_seconds = on_seconds
 
     def add(self, frame: av.VideoFrame) -> None:
-        picture = _small(frame)
-        if self.before is not None and picture.shape == self.before.shape:
-            self.changes.append(cell_changes(torch.stack([self.before, picture]))[1])
+        small = _small(frame)
+        if self.before is not None and small.shape == self.before.shape:
+            self.changes.append(cell_changes(torch.stack([self.before, small]))[1])
         else:
             self.changes.append(torch.zeros(CELLS**2))
         last = self.times[-1] if self.times else 0.0
-        self.before = picture
+        self.before = small
         self.times.append(frame.time if frame.time is not None else last)
         self.on_seconds(self.times[-1])
 
@@ -202,28 +208,29 @@ class _AudioSamples:
 
 
 def _small(frame: av.VideoFrame) -> Float[Tensor, "h w 3"]:
+    """The frame scaled so that its longer side has ``SMALL`` pixels, in 0..1."""
     factor = SMALL / max(frame.width, frame.height)
     size = {"width": max(CELLS, round(frame.width * factor)), "height": max(CELLS, round(frame.height * factor))}
     return torch.from_numpy(frame.reformat(**size, format="rgb24", interpolation="AREA").to_ndarray()).float() / 255
 
 
 def _side(signals: Signals, heard: Float[Tensor, " n"], seen: Float[Tensor, "m c"]) -> float | None:
-    """Correlation, over the strongest onsets, of the level's difference right minus left with where something changes."""
+    """Correlation, over the strongest onsets, of the level difference right minus left with the horizontal position of changes."""
     waveform, rate = signals.waveform, signals.sample_rate
     if waveform is None or len(waveform) < 2:
         return None
     columns = seen.unflatten(1, (CELLS, CELLS)).sum(1)
     found = []
-    for time in sorted(peaks(heard), key=lambda t: -float(heard[min(len(heard) - 1, int(t * TICKS))]))[:MOMENTS]:
+    for time in sorted(peaks(heard), key=lambda t: -float(heard[min(len(heard) - 1, int(t * TICKS))]))[:MAX_ONSETS]:
         tick, start = int(time * TICKS), round(time * rate)
         near = columns[max(0, tick - TICKS // 10) : tick + TICKS // 10].sum(0)
         piece = waveform[:2, start : start + round(SIDE_SECONDS * rate)].square().sum(1) + 1e-9
         if float(near.sum()) > 0:
             place = float((near * torch.arange(CELLS)).sum() / near.sum())
             found.append((place, 10 * math.log10(float(piece[1] / piece[0]))))
-    if len(found) < LEAST_MOMENTS:
+    if len(found) < MIN_ONSETS:
         return None
     places, levels = torch.tensor(found).T
-    if float(levels.std()) < SIDE_SPREAD or float(places.std()) < 1e-3:
+    if float(levels.std()) < MIN_LEVEL_SPREAD or float(places.std()) < 1e-3:
         return None
     return float(torch.corrcoef(torch.stack([places, levels]))[0, 1])

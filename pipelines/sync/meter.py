@@ -1,7 +1,8 @@
-"""Whether sound and picture of any clip agree, without a model: onsets of the sound against sudden changes of the picture.
+"""A synchrony meter for any clip that needs no model: audio onsets are correlated with sudden changes in the video.
 
-It hears and sees *that* something happens, not what. Where nothing lines up better than by chance, it says that there is no
-evidence. Letters: f frames, s samples, n ticks of the common clock, c cells of the picture, l lags, r surrogates.
+It detects that something happens, not what. If no delay fits better than chance, it reports that there is no evidence.
+
+Letters: f frames, s samples, n ticks of the common clock, c cells of the frame, l lags, r surrogates.
 """
 
 from __future__ import annotations
@@ -13,42 +14,44 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-TOLERANCE = 0.0625  # seconds within which both are called in step: a frame of the pocket model
-TICKS = 100  # a second, of the common clock
-CELLS = 4  # rows and columns in which changes of the picture are told apart
-BANDS = 40
+from .events import TOLERANCE
+from .peaks import parabola_peak
+
+TICKS = 100  # values per second of the common clock
+CELLS = 4  # rows and columns of the grid of cells in which changes of the video are measured
+BANDS = 40  # of the spectrogram
 WINDOW_SECONDS = 0.032  # of the spectrogram
-REACH = 0.6  # seconds of offset that are looked for, either way
+MAX_OFFSET = 0.6  # seconds, either way
 SURROGATES = 200
-SURE = 0.02  # p-value below which there is evidence
-LEAST_SECONDS = 1.5  # of a clip, so that chance can be told
-PIECE, STEP = 4.0, 1.0  # seconds of the curve's windows
-SHORTEST, LONGEST = 0.2, 0.7  # seconds of the pieces whose order is changed to know chance
-LEAST_LEVEL = 1e-6  # of the loudest band: what is softer is silence
+SIGNIFICANCE = 0.02  # largest p-value that counts as evidence
+MIN_SECONDS = 1.5  # shorter clips cannot be compared with chance
+CURVE_WINDOW, CURVE_STEP = 4.0, 1.0  # seconds
+MIN_SEGMENT, MAX_SEGMENT = 0.2, 0.7  # seconds of the audio segments that are shuffled
+SILENCE = 1e-6  # power relative to the loudest band; below it counts as silence
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How sound and picture line up. ``offset`` is in seconds, positive where the sound is late; None without evidence."""
+    """How well audio and video match. ``offset`` is in seconds, positive if the audio is late, and None without evidence."""
 
     offset: float | None
-    strength: float  # of the best lag: correlation of the sound with the cell that follows it best, 0..1
-    p: float  # chance of such a strength for the same sound with its pieces in another order
+    strength: float  # correlation of the audio with the best matching cell at the best lag, 0..1
+    p: float  # p-value: how often the same audio with its segments shuffled reaches this strength
     reason: str = ""  # why there is no evidence
 
     def __str__(self) -> str:
         if self.offset is None:
             return f"no evidence: {self.reason}"
         late = "late" if self.offset >= 0 else "early"
-        return f"sound {abs(self.offset) * 1000:.0f} ms {late} (strength {self.strength:.2f}, p {self.p:.3f})"
+        return f"audio {abs(self.offset) * 1000:.0f} ms {late} (strength {self.strength:.2f}, p {self.p:.3f})"
 
 
 def sound_onsets(waveform: Float[Tensor, "channels s"], *, sample_rate: int) -> Float[Tensor, " n"]:
-    """Rise of the spectrum's logarithm at each tick (spectral flux)."""
+    """Increase of the log spectrum at each tick (spectral flux)."""
     hop, size = sample_rate / TICKS, max(32, round(WINDOW_SECONDS * sample_rate))
     count = max(1, round(waveform.shape[1] / hop))
     mono = F.pad(waveform.float().mean(0), (size // 2, size + round(hop)))
-    # A rate that is no multiple of the clock still gets frames at the ticks themselves.
+    # The hop need not be an integer, so each frame's start is rounded on its own and no drift accumulates.
     starts = (torch.arange(count, device=mono.device) * hop).round().long()
     spectrum = torch.zeros(count, BANDS)
     bands = (torch.linspace(0, 1, size // 2 + 1).sqrt() * BANDS).long().clamp(max=BANDS - 1)
@@ -56,15 +59,15 @@ def sound_onsets(waveform: Float[Tensor, "channels s"], *, sample_rate: int) -> 
     for part in torch.arange(count).split(6000):
         frames = torch.stack([mono[s : s + size] for s in starts[part].tolist()]) * window
         spectrum[part] = torch.zeros(len(part), BANDS).index_add_(1, bands, torch.fft.rfft(frames).abs().square())
-    level = torch.log(spectrum + LEAST_LEVEL * spectrum.max() + 1e-10)
+    level = torch.log(spectrum + SILENCE * spectrum.max() + 1e-10)
     rise = F.pad((level[1:] - level[:-1]).clamp_min(0).mean(1), (1, 0))
-    rise[: round(WINDOW_SECONDS * TICKS)] = 0  # the beginning itself is no event
+    rise[: round(WINDOW_SECONDS * TICKS)] = 0  # the start of the clip is not an event
     return rise
 
 
 def cell_changes(frames: Float[Tensor, "f height width 3"]) -> Float[Tensor, "f c"]:
-    """How much each cell of the picture changed since the frame before; the first frame as much as the second, so that the
-    beginning itself is no event."""
+    """Mean absolute change of each cell since the previous frame. The first frame repeats the second one's value, so that the start of
+    the clip is not an event."""
     if len(frames) == 1:
         return torch.zeros(1, CELLS**2)
     change = (frames[1:] - frames[:-1]).abs().mean(-1)
@@ -72,11 +75,9 @@ def cell_changes(frames: Float[Tensor, "f height width 3"]) -> Float[Tensor, "f 
     return torch.cat([cells[:1], cells])
 
 
-def picture_onsets(
-    changes: Float[Tensor, "f c"], times: Float[Tensor, " f"], *, seconds: float
-) -> Float[Tensor, "n c"]:
-    """Rise of each cell's change at each tick. ``times`` are the moments at which the frames begin to be shown: a change lies
-    there, and its rise is spread over the frame before and the frame after, since nobody knows where between them it was."""
+def video_onsets(changes: Float[Tensor, "f c"], times: Float[Tensor, " f"], *, seconds: float) -> Float[Tensor, "n c"]:
+    """Increase of each cell's change at each tick. ``times`` are the times in seconds from which the frames are shown. Each increase is
+    spread as a triangle over the frames before and after, because the exact time between frames is unknown."""
     rise = F.pad((changes[1:] - changes[:-1]).clamp_min(0), (0, 0, 1, 0))
     ticks = (torch.arange(max(1, round(seconds * TICKS))) + 0.5) / TICKS
     out = torch.zeros(len(ticks), rise.shape[1])
@@ -91,82 +92,77 @@ def picture_onsets(
     return out
 
 
-def agreement(sound: Float[Tensor, " n"], picture: Float[Tensor, "m c"]) -> Agreement:
-    """The lag at which the sound's onsets follow some cell of the picture best, against the sound with its pieces in another order."""
-    count = min(len(sound), len(picture))
-    if count < LEAST_SECONDS * TICKS:
-        return Agreement(None, 0.0, 1.0, f"{count / TICKS:.1f} s are too short to tell chance from agreement")
-    a, v = _ready(sound[:count, None])[:, 0], _ready(picture[:count])
-    for trace, name in ((a, "nothing is heard to begin"), (v, "nothing moves")):
+def agreement(audio: Float[Tensor, " n"], video: Float[Tensor, "m c"]) -> Agreement:
+    """The lag at which the audio onsets correlate best with any cell of the video, tested against the audio with its segments shuffled."""
+    count = min(len(audio), len(video))
+    if count < MIN_SECONDS * TICKS:
+        reason = (
+            f"{count / TICKS:.1f} s is too short for a comparison with chance; at least {MIN_SECONDS:g} s are needed"
+        )
+        return Agreement(None, 0.0, 1.0, reason)
+    a, v = _normalised(audio[:count, None])[:, 0], _normalised(video[:count])
+    for trace, reason in ((a, "the audio has no onsets"), (v, "nothing moves")):
         if float(trace.abs().max()) == 0:
-            return Agreement(None, 0.0, 1.0, name)
-    reach = round(REACH * TICKS)
+            return Agreement(None, 0.0, 1.0, reason)
+    reach = round(MAX_OFFSET * TICKS)
     scores = _best_cell(a[None], v, reach)[0]
     best = int(scores.argmax())
     strength = float(scores[best])
     generator = torch.Generator().manual_seed(0)
     chance = torch.cat(
         [
-            _best_cell(torch.stack([_elsewhere(a, generator) for _ in range(SURROGATES // 10)]), v, reach).amax(1)
+            _best_cell(torch.stack([_shuffled(a, generator) for _ in range(SURROGATES // 10)]), v, reach).amax(1)
             for _ in range(10)
         ]
     )
     p = (1 + int((chance >= strength).sum())) / (1 + SURROGATES)
-    if p > SURE:
-        return Agreement(None, strength, p, f"the same sound fits elsewhere as well (p {p:.2f})")
-    return Agreement((best - reach + _peak(scores, best)) / TICKS, strength, p)
+    if p > SIGNIFICANCE:
+        return Agreement(None, strength, p, f"the match is no better than chance (p {p:.2f})")
+    inside = 0 < best < len(scores) - 1
+    fraction = parabola_peak(*scores[best - 1 : best + 2].tolist()) if inside else 0.0
+    return Agreement((best - reach + fraction) / TICKS, strength, p)
 
 
-def in_step(sound: Float[Tensor, " n"], picture: Float[Tensor, "m c"]) -> float:
-    """Correlation of both where the sound is neither late nor early by more than ``TOLERANCE``: what takes are ranked by, 0..1."""
-    count, reach = min(len(sound), len(picture)), round(TOLERANCE * TICKS)
+def in_step(audio: Float[Tensor, " n"], video: Float[Tensor, "m c"]) -> float:
+    """The highest correlation at a lag of at most ``TOLERANCE`` either way, 0..1. Takes are ranked by it."""
+    count, reach = min(len(audio), len(video)), round(TOLERANCE * TICKS)
     if count <= 2 * reach:
         return 0.0
-    scores = _best_cell(_ready(sound[:count, None]).T, _ready(picture[:count]), reach)
+    scores = _best_cell(_normalised(audio[:count, None]).T, _normalised(video[:count]), reach)
     return max(0.0, float(scores.max()))
 
 
-def curve(sound: Float[Tensor, " n"], picture: Float[Tensor, "m c"]) -> list[tuple[float, Agreement]]:
-    """Agreement second by second: the middle of each window of ``PIECE`` seconds, and what holds in it."""
-    count, step = min(len(sound), len(picture)), round(STEP * TICKS)
-    length = min(count, round(PIECE * TICKS))
+def curve(audio: Float[Tensor, " n"], video: Float[Tensor, "m c"]) -> list[tuple[float, Agreement]]:
+    """Agreement over time: the centre in seconds of each window of ``CURVE_WINDOW`` seconds, and the agreement within it."""
+    count, step = min(len(audio), len(video)), round(CURVE_STEP * TICKS)
+    length = min(count, round(CURVE_WINDOW * TICKS))
     last = max(1, count - length + 1)
     return [
-        ((start + length / 2) / TICKS, agreement(sound[start : start + length], picture[start : start + length]))
+        ((start + length / 2) / TICKS, agreement(audio[start : start + length], video[start : start + length]))
         for start in range(0, last, step)
     ]
 
 
-def _ready(traces: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
-    """Compressed, centred and of unit length; a trace in which nothing happens is nought."""
+def _normalised(traces: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
+    """Compressed by a square root, centred and scaled to unit norm; traces that are almost constant become zero."""
     x = traces.clamp_min(0).sqrt()
     x = x - x.mean(0)
     length = x.norm(dim=0)
     return torch.where(length > 1e-3 * length.max().clamp_min(1e-6), x / length.clamp_min(1e-9), torch.zeros(()))
 
 
-def _best_cell(sounds: Float[Tensor, "r n"], picture: Float[Tensor, "n c"], reach: int) -> Float[Tensor, "r l"]:
-    """Correlation of each sound with the cell that fits it best, at every lag from -reach to reach ticks."""
-    size = 1 << (2 * sounds.shape[1] - 1).bit_length()
-    spectra = torch.fft.rfft(sounds, size)[:, None] * torch.fft.rfft(picture.T, size).conj()[None]
+def _best_cell(traces: Float[Tensor, "r n"], video: Float[Tensor, "n c"], reach: int) -> Float[Tensor, "r l"]:
+    """Correlation of each audio trace with the best matching cell, at every lag from -reach to reach ticks."""
+    size = 1 << (2 * traces.shape[1] - 1).bit_length()
+    spectra = torch.fft.rfft(traces, size)[:, None] * torch.fft.rfft(video.T, size).conj()[None]
     lags = torch.fft.irfft(spectra, size).amax(1)
     return torch.cat([lags[:, -reach:], lags[:, : reach + 1]], dim=1)
 
 
-def _elsewhere(trace: Float[Tensor, " n"], generator: torch.Generator) -> Float[Tensor, " n"]:
-    """The same sound with its pieces in another order: as much happens, at other times. (Moving it as a whole would not do: a clip
-    of eight seconds has only eight places that are a second apart.)"""
-    lengths = torch.rand(len(trace), generator=generator) * (LONGEST - SHORTEST) + SHORTEST
+def _shuffled(trace: Float[Tensor, " n"], generator: torch.Generator) -> Float[Tensor, " n"]:
+    """The trace with its segments in random order. Shifting it as a whole would give too few independent surrogates for short clips."""
+    lengths = torch.rand(len(trace), generator=generator) * (MAX_SEGMENT - MIN_SEGMENT) + MIN_SEGMENT
     cuts = (lengths.cumsum(0) * TICKS).long()
     pieces = trace.tensor_split(cuts[cuts < len(trace)])
     order = torch.randperm(len(pieces), generator=generator).tolist()
     return torch.cat([pieces[k] for k in order]).roll(int(torch.randint(len(trace), (1,), generator=generator)))
-
-
-def _peak(scores: Float[Tensor, " l"], best: int) -> float:
-    """Where between its neighbours the peak lies, by a parabola."""
-    if not 0 < best < len(scores) - 1:
-        return 0.0
-    before, here, after = scores[best - 1 : best + 2].tolist()
-    bend = before - 2 * here + after
-    return 0.5 * (before - after) / bend if bend < 0 else 0.0

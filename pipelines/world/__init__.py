@@ -1,4 +1,4 @@
-"""The procedural audio-video world: clips with exact truth, on which the pocket models are trained and measured."""
+"""The procedural audio-video world: clips with known event times, on which the pocket models are trained and measured."""
 
 from .caption import caption, vocabulary
 from .edit import asynchronous, irregular, moved

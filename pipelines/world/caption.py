@@ -1,11 +1,11 @@
-"""Captions: a closed grammar with paraphrases. They say what and where and how often, never at which moment."""
+"""Captions from a closed grammar with paraphrases. They state what happens, where and how often, but never the times of events."""
 
 from __future__ import annotations
 
 from random import Random
 
-from ..core.timeline import WHERE
-from .scene import SILENT, Scene, Subject
+from ..core.timeline import PLACES, WHERE
+from .scene import BACKGROUNDS, COLOURS, KINDS, SILENT, SIZES, TEMPI, Scene, Subject
 
 VERBS = {
     "ball": "bounces",
@@ -45,6 +45,7 @@ def _clause(subject: Subject, rng: Random, *, article: str = "a") -> str:
 
 
 def _body(scene: Scene, rng: Random) -> str:
+    """The caption without its scenery."""
     clauses = [_clause(subject, rng) for subject in scene.subjects]
     if scene.rule == "then":
         return f"{clauses[0]} {rng.choice(('then', 'and then', 'before'))} {clauses[1]}"
@@ -62,7 +63,7 @@ def _body(scene: Scene, rng: Random) -> str:
 
 
 def caption(scene: Scene, *, paraphrase: int = 0) -> str:
-    """The scene in words; ``paraphrase`` picks among equivalent wordings."""
+    """The caption of a scene. ``paraphrase`` selects one of several equivalent wordings."""
     rng = Random(f"duet caption 1/{scene.seed}/{scene.index}/{paraphrase}")
     scenery, body = SCENERY[scene.background], _body(scene, rng)
     return rng.choice((f"{scenery} {body}", f"{body} {scenery}"))
@@ -70,9 +71,6 @@ def caption(scene: Scene, *, paraphrase: int = 0) -> str:
 
 def vocabulary() -> list[str]:
     """Every word the grammar can produce, sorted."""
-    from ..core.timeline import PLACES
-    from .scene import BACKGROUNDS, COLOURS, KINDS, SIZES, TEMPI
-
     fixed = "a an the and while then before unseen off screen after first second third beat of only alone one sounds smaller larger"
     phrases = [
         fixed,

@@ -1,7 +1,7 @@
-"""Picture of the world: anti-aliased signed distance fields, batched over clips and frames.
+"""Video of the world: anti-aliased signed distance fields, batched over clips and frames.
 
-Each kind has a visible sign of its event (the ball touches the floor, the bell starts to swing, ...). A muted source
-moves without ever completing that sign, so that its silence can be seen. Lengths are in heights of the frame, y down.
+Each kind shows its events (the ball touches the floor, the bell starts to swing, ...). A muted source moves without completing that
+movement, so its silence is visible. Lengths are in frame heights; y points down.
 
 Letters: n subjects, t frames, h rows, w columns.
 """
@@ -37,15 +37,15 @@ SKY = {
 }
 WOOD = (0.8, 0.6, 0.35)
 PAPER = (0.85, 0.83, 0.78)
-SCENERY_TOLERANCE = 0.06  # of a pixel's channel, as a video codec leaves it
-NEVER = 1e3  # seconds to an event that does not come
+SCENERY_TOLERANCE = 0.06  # difference per channel that a video codec may cause
+NEVER = 1e3  # seconds to an event that does not exist
 
 Layer = tuple[Tensor, Tensor]  # coverage [n, t, h, w] in 0..1 and colour [n, t or 1, 3]
 
 
 @dataclass(frozen=True)
 class Group:
-    """Subjects of one kind, ready to be drawn: all tensors [n, t, 1, 1] but ``colour`` [n, 1, 3]."""
+    """Subjects of one kind, prepared for drawing. Tensors are [n, t, 1, 1], except ``colour`` [n, 1, 3] and the coordinates."""
 
     x: Tensor
     radius: Tensor
@@ -57,33 +57,35 @@ class Group:
     fall: Tensor  # seconds a ball needs from its highest point to the floor
     time: Tensor
     px: Tensor  # coordinates of the pixels' centres, [1, 1, h, w]
-    py: Tensor
+    py: Tensor  # [1, 1, h, w]
 
     def disc(self, x: Tensor, y: Tensor, radius: Tensor) -> Tensor:
+        """Coverage of a disc."""
         return self.cover(torch.hypot(self.px - x, self.py - y) - radius)
 
     def line(self, x0: Tensor, y0: Tensor, x1: Tensor, y1: Tensor, width: Tensor) -> Tensor:
-        """A capsule from (x0, y0) to (x1, y1)."""
+        """Coverage of a line with round ends from (x0, y0) to (x1, y1); ``width`` is its radius."""
         dx, dy = x1 - x0, y1 - y0
         along = (((self.px - x0) * dx + (self.py - y0) * dy) / (dx**2 + dy**2).clamp_min(1e-8)).clamp(0, 1)
         return self.cover(torch.hypot(self.px - x0 - along * dx, self.py - y0 - along * dy) - width)
 
     def box(self, x: Tensor, y: Tensor, half_width: Tensor, half_height: Tensor) -> Tensor:
+        """Coverage of a rectangle centred at (x, y)."""
         return self.cover(torch.maximum((self.px - x).abs() - half_width, (self.py - y).abs() - half_height))
 
     def cover(self, distance: Tensor) -> Tensor:
-        """Anti-aliased coverage: a pixel is half covered where the distance is nought."""
+        """Anti-aliased coverage in 0..1 from a signed distance; 0.5 at distance zero."""
         return (0.5 - distance * self.py.shape[-2]).clamp(0, 1)
 
     def tint(self, strength: Tensor) -> Tensor:
-        """The subjects' colour, darkened (< 1) or lightened towards white (> 1): [n, t, 3]."""
+        """The subjects' colour darkened (``strength`` below 1) or lightened towards white (above 1): [n, t, 3]."""
         s = strength[..., 0]
         return self.colour * s.clamp(max=1) + (1 - self.colour) * (s - 1).clamp(0, 1)
 
 
 def _ball(g: Group) -> list[Layer]:
     rise = 1 - (1 - (torch.minimum(g.since, g.until) / g.fall).clamp(0, 1)) ** 2
-    rise = torch.where(g.heard > 0, rise, 0.5 + 0.5 * rise)  # a muted ball turns round in the air
+    rise = torch.where(g.heard > 0, rise, 0.5 + 0.5 * rise)  # a muted ball turns around in mid-air
     y = FLOOR_Y - g.radius - rise * (0.1 + g.fall)
     shadow = g.line(g.x - g.radius * 0.7, g.x * 0 + FLOOR_Y, g.x + g.radius * 0.7, g.x * 0 + FLOOR_Y, g.x * 0 + 0.012)
     return [
@@ -113,8 +115,8 @@ def _bell(g: Group) -> list[Layer]:
 
 def _lamp(g: Group) -> list[Layer]:
     decay = torch.where(g.since < 0.14, torch.ones_like(g.since), torch.exp(-14 * (g.since - 0.14)))
-    glow = decay * g.heard  # a muted lamp only breathes
-    breath = (1 - g.heard) * 0.15 * torch.sin(2 * math.pi * torch.minimum(g.since, g.until)).clamp(0, 1)
+    glow = decay * g.heard  # a muted lamp only pulses weakly
+    pulse = (1 - g.heard) * 0.15 * torch.sin(2 * math.pi * torch.minimum(g.since, g.until)).clamp(0, 1)
     y = g.x * 0 + 0.45
     halo = torch.exp(-((torch.hypot(g.px - g.x, g.py - y) / (g.radius * 1.7)) ** 2)) * 0.6 * glow
     stand = g.line(g.x, y, g.x, g.x * 0 + FLOOR_Y, g.x * 0 + 0.02)
@@ -122,7 +124,7 @@ def _lamp(g: Group) -> list[Layer]:
     return [
         (torch.maximum(stand, foot), g.tint(g.x * 0)),
         (halo, g.tint(g.x * 0 + 1.3)),
-        (g.disc(g.x, y, g.radius), g.tint(0.5 + breath + 0.9 * glow)),
+        (g.disc(g.x, y, g.radius), g.tint(0.5 + pulse + 0.9 * glow)),
     ]
 
 
@@ -170,7 +172,7 @@ def _bird(g: Group) -> list[Layer]:
 
 def _clock(g: Group) -> list[Layer]:
     y, size = g.x * 0 + 0.45, g.radius * 1.15
-    sweep = g.time * 1.5  # a muted clock's hand creeps instead of stepping
+    sweep = g.time * 1.5  # the hand of a muted clock moves continuously instead of in steps
     angle = torch.where(g.heard > 0, g.count * (2 * math.pi / 6), sweep)
     flash = g.heard * torch.exp(-14 * g.since)
     face = torch.tensor(PAPER, device=g.x.device) * (0.75 + 0.25 * flash[..., 0])
@@ -219,24 +221,26 @@ _PAINTERS: dict[str, Callable[[Group], list[Layer]]] = {
 
 
 def _fall_seconds(subject: Subject) -> float:
+    """Seconds a ball falls: 0.4, or half of the shortest interval between its events if that is less."""
     gaps = [b - a for a, b in pairwise(subject.times)]
     return min([0.4, *(gap / 2 for gap in gaps)])
 
 
 def _group(subjects: Sequence[Subject], shape: ClipShape, device: str | torch.device) -> Group:
-    make = partial(torch.tensor, dtype=torch.float32, device=device)
+    """Subjects of one kind as tensors."""
+    tensor = partial(torch.tensor, dtype=torch.float32, device=device)
     longest = max(1, *(len(s.times) for s in subjects)) if subjects else 1
-    onsets = make([list(s.times) + [NEVER] * (longest - len(s.times)) for s in subjects])  # n k
+    onsets = tensor([list(s.times) + [NEVER] * (longest - len(s.times)) for s in subjects])  # n k
     time = (torch.arange(shape.frames, device=device) + 0.5) / shape.fps
     gap = time[None, :, None] - onsets[:, None, :]  # n t k
-    column = lambda values: make(values)[:, None, None, None].expand(-1, shape.frames, 1, 1)  # noqa: E731 - six uses below
+    column = lambda values: tensor(values)[:, None, None, None].expand(-1, shape.frames, 1, 1)  # noqa: E731 - one line, used below
     rows = (torch.arange(shape.height, device=device) + 0.5) / shape.height
     columns = (torch.arange(shape.width, device=device) + 0.5) / shape.height
     aspect = shape.width / shape.height
     return Group(
         x=column([s.x * aspect for s in subjects]),
         radius=column([RADIUS[s.size] for s in subjects]),
-        colour=make([RGB[s.colour] for s in subjects])[:, None],
+        colour=tensor([RGB[s.colour] for s in subjects])[:, None],
         heard=column([float(s.heard) for s in subjects]),
         since=torch.where(gap >= 0, gap, NEVER).amin(-1)[..., None, None],
         until=torch.where(gap < 0, -gap, NEVER).amin(-1)[..., None, None],
@@ -249,7 +253,7 @@ def _group(subjects: Sequence[Subject], shape: ClipShape, device: str | torch.de
 
 
 def _scenery(scenes: Sequence[Scene], shape: ClipShape, device: str | torch.device) -> Tensor:
-    """Sky above, ground below: [b, t, 3, h, w]."""
+    """Backgrounds of sky and ground: [b, t, 3, h, w]."""
     top, ground = (torch.tensor([SKY[s.background][i] for s in scenes], device=device)[:, :, None] for i in (0, 1))
     y = (torch.arange(shape.height, device=device) + 0.5) / shape.height
     below = ((y - FLOOR_Y) * shape.height + 0.5).clamp(0, 1)
@@ -258,17 +262,17 @@ def _scenery(scenes: Sequence[Scene], shape: ClipShape, device: str | torch.devi
 
 
 def scenery_share(frames: Tensor) -> float:
-    """Share of the pixels of ``frames`` [t, 3, h, w] that are of one of the world's three backgrounds, the best fitting one."""
+    """Share of the pixels of ``frames`` [t, 3, h, w] that match the best matching of the world's backgrounds."""
     scenes = [Scene(0, 0, "single", name, 1.0, ()) for name in SKY]
     empty = _scenery(scenes, ClipShape(1.0, 4, *frames.shape[2:]), frames.device)[:, :1]  # one frame of each
     return float(((frames - empty).abs().amax(2) < SCENERY_TOLERANCE).float().mean((1, 2, 3)).max())
 
 
 def render_picture(scenes: Sequence[Scene], shape: ClipShape, *, device: str | torch.device = "cpu") -> Tensor:
-    """Frames of ``scenes``: [b, t, 3, h, w], float32 in 0..1. Frame k shows the moment (k + 0.5) / fps."""
+    """Frames of ``scenes``: [b, t, 3, h, w], float32 in 0..1. Frame k shows the time (k + 0.5) / fps."""
     canvas = _scenery(scenes, shape, device)
     slots = max(len(scene.subjects) for scene in scenes)
-    # Silent things are painted first: a cloud never hides a source.
+    # Silent subjects are drawn first, so that a cloud never hides a source.
     ordered = [sorted((s for s in scene.subjects if s.seen), key=lambda s: s.kind not in SILENT) for scene in scenes]
     for slot in range(slots):
         for kind in KINDS:

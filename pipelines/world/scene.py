@@ -1,8 +1,8 @@
-"""Scenes of the procedural world: who is there, what it does, when it sounds.
+"""Scenes of the procedural world: subjects, their events and the event times.
 
-A scene is drawn from ``(seed, index)`` with Python's own generator, so the list is identical on every machine. It is
-the ground truth: the renderers turn it into pixels and samples, the captions say part of it. *When* an event happens
-inside its period is never said (hidden phase), so that only coupled streams can agree on it.
+A scene is drawn from ``(seed, index)`` with Python's random generator, so lists of scenes are identical on every machine. The scene is
+the ground truth: the renderers turn it into frames and samples, and captions describe part of it. Captions never state event times
+(the phase of periodic events is hidden), so only coupled streams can agree on them.
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ STRATA = ("single", "sequential", "simultaneous", "muted", "offscreen", "reasoni
 
 PERIOD = {"slowly": 0.85, "quickly": 0.42}  # seconds between events
 JITTER = 0.08  # of a period
-ONSET_MARGIN = 0.06  # seconds kept free of events at both ends, so that each is seen and heard
-PLACE_X = {"left": 0.24, "middle": 0.5, "right": 0.76}  # in widths of the frame
+ONSET_MARGIN = 0.06  # seconds without events at both ends, so that each event is seen and heard
+PLACE_X = {"left": 0.24, "middle": 0.5, "right": 0.76}  # in frame widths
 
 Split = Literal["train", "test", "any"]
 
 
 @dataclass(frozen=True)
 class Subject:
-    """One thing in a scene. ``seen`` without ``heard`` is a muted source; ``heard`` without ``seen`` is off-screen."""
+    """One object in a scene. A muted source is ``seen`` but not ``heard``; an off-screen source is ``heard`` but not ``seen``."""
 
     kind: str
     colour: str
     size: str
     place: str
-    x: float  # centre, in widths of the frame
+    x: float  # centre, in frame widths
     tempo: str
     times: tuple[float, ...]  # onsets, seconds
     heard: bool = True
     seen: bool = True
-    said: bool = True  # whether the caption tells that a muted source is silent
+    said: bool = True  # whether the caption mentions that a muted source is silent
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A clip's whole truth. ``rule`` is the reasoning a caption asks for, or ''; ``edited`` says that events were moved, so that
-    the caption's tempo need not hold."""
+    """The ground truth of a clip. ``rule`` is the comparison or count that the caption requires, or ''. ``edited``: events were moved, so
+    the tempo in the caption may be wrong."""
 
     seed: int
     index: int
@@ -63,19 +63,19 @@ class Scene:
     edited: bool = False
 
     def to_json(self) -> dict[str, object]:
-        """The event list as plain data; 'edited' stands in it only where it holds."""
+        """The scene as plain data. 'edited' is included only if true, so that hashes of unedited scenes do not change."""
         return {name: value for name, value in asdict(self).items() if name != "edited" or value}
 
 
 def held_out(colour: str, kind: str, place: str) -> bool:
-    """Whether a composition is kept out of training: for every kind and place one colour of the six, by a stable hash."""
+    """Whether a combination is held out of training: for each kind and place one of the six colours, chosen by a stable hash."""
     return COLOURS.index(colour) == zlib.crc32(f"{kind} {place}".encode()) % len(COLOURS)
 
 
 def event_times(
     rng: Random, tempo: str, seconds: float, *, start: float = 0.0, stop: float | None = None
 ) -> tuple[float, ...]:
-    """Onsets in [start, stop): the first anywhere in one period, the others a jittered period apart."""
+    """Onsets in [start, stop): the first at a random phase, the others at jittered periods."""
     first, last = max(start, ONSET_MARGIN), min(seconds if stop is None else stop, seconds - ONSET_MARGIN)
     if tempo == "once":
         return (round(rng.uniform(first, max(first, last - 0.2)), 4),)
@@ -90,7 +90,7 @@ def event_times(
 def _subject(
     rng: Random, split: Split, seconds: float, *, kinds: tuple[str, ...], place: str = "", size: str = ""
 ) -> Subject:
-    """A subject of one of ``kinds`` whose composition belongs to ``split``."""
+    """A subject of one of ``kinds`` whose combination of colour, kind and place belongs to ``split``."""
     where = place or rng.choice(PLACES)
     while True:
         kind, colour = rng.choice(kinds), rng.choice(COLOURS)
@@ -111,7 +111,7 @@ def _subject(
 
 
 def _pair(rng: Random, split: Split, seconds: float, *, second: tuple[str, ...] = SOUNDING) -> tuple[Subject, Subject]:
-    """Two subjects at different places; the same kind twice is allowed (two speakers)."""
+    """Two subjects at different places, possibly of the same kind."""
     left, right = rng.sample(PLACES, 2)
     return _subject(rng, split, seconds, kinds=SOUNDING, place=left), _subject(
         rng, split, seconds, kinds=second, place=right
@@ -134,21 +134,21 @@ def _simultaneous(rng: Random, split: Split, seconds: float) -> tuple[tuple[Subj
 
 
 def _muted(rng: Random, split: Split, seconds: float) -> tuple[tuple[Subject, ...], str]:
-    """A muted source or a silent distractor, half of the time beside one that sounds."""
+    """A muted source or a silent distractor; in half of the scenes together with a source that sounds."""
     first, other = _pair(rng, split, seconds, second=SILENT if rng.random() < 0.4 else SOUNDING)
     quiet = replace(other, heard=False, said=other.said and rng.random() < 0.5)
     return ((first, quiet) if rng.random() < 0.5 else (quiet,)), ""
 
 
 def _offscreen(rng: Random, split: Split, seconds: float) -> tuple[tuple[Subject, ...], str]:
-    """A sound without a picture, beside a silent thing that gives the picture a subject."""
+    """An off-screen source, together with a silent subject that is visible."""
     places = rng.sample(("left", "right"), 2)
     source = replace(_subject(rng, split, seconds, kinds=SOUNDING, place=places[0]), seen=False)
     return (source, _subject(rng, split, seconds, kinds=SILENT, place=places[1])), ""
 
 
 def _reasoning(rng: Random, split: Split, seconds: float) -> tuple[tuple[Subject, ...], str]:
-    """What sounds follows from a comparison or a count, not from a word beside it."""
+    """Which subject sounds follows from a comparison or a count in the caption."""
     if rng.random() < 0.5:
         rule = rng.choice(SIZES)
         places = rng.sample(PLACES, 2)
@@ -167,7 +167,7 @@ def _reasoning(rng: Random, split: Split, seconds: float) -> tuple[tuple[Subject
     ), f"after {count}"
 
 
-_MAKERS: dict[str, Callable[[Random, Split, float], tuple[tuple[Subject, ...], str]]] = {
+_STRATUM_SCENES: dict[str, Callable[[Random, Split, float], tuple[tuple[Subject, ...], str]]] = {
     "single": _single,
     "sequential": _sequential,
     "simultaneous": _simultaneous,
@@ -179,26 +179,26 @@ MIX = {"single": 0.30, "sequential": 0.18, "simultaneous": 0.18, "muted": 0.14, 
 
 
 def make_scene(seed: int, index: int, *, stratum: str = "", split: Split = "train", seconds: float = 2.0) -> Scene:
-    """Scene ``index`` of list ``seed``; ``stratum`` '' draws one from ``MIX``.
+    """Scene ``index`` of list ``seed``; an empty ``stratum`` draws one from ``MIX``.
 
     Raises:
-        ValueError: unknown stratum, or a clip too short to hold an event of each subject.
+        ValueError: unknown stratum, or less than 1 s.
     """
     if stratum and stratum not in STRATA:
         raise ValueError(f"stratum is {stratum!r}; it must be one of {', '.join(STRATA)}.")
     if seconds < 1.0:
-        raise ValueError(f"seconds is {seconds}; a scene needs at least 1 s to hold its events.")
+        raise ValueError(f"seconds is {seconds}; a scene needs at least 1 s for its events.")
     rng = Random(f"duet world 1/{split}/{seed}/{index}")
     stratum = stratum or rng.choices(list(MIX), weights=list(MIX.values()))[0]
     background = rng.choice(BACKGROUNDS)
-    subjects, rule = _MAKERS[stratum](rng, split, seconds)
+    subjects, rule = _STRATUM_SCENES[stratum](rng, split, seconds)
     return Scene(seed, index, stratum, background, seconds, subjects, rule)
 
 
 def make_scenes(
     seed: int, count: int, *, mix: dict[str, float] | None = None, split: Split = "train", seconds: float = 2.0
 ) -> list[Scene]:
-    """``count`` scenes of list ``seed``, their strata drawn from ``mix`` (default ``MIX``)."""
+    """The first ``count`` scenes of list ``seed``, with strata drawn from ``mix`` (default ``MIX``)."""
     weights = mix or MIX
     rng = Random(f"duet strata 1/{seed}")
     strata = rng.choices(list(weights), weights=list(weights.values()), k=count)

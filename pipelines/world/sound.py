@@ -1,4 +1,4 @@
-"""Sound of the world: each event adds its kind's template at its onset, panned to the subject's place.
+"""Audio of the world: each event adds its kind's template at its onset, panned to the subject's position.
 
 Letters: n events, l samples of a template, b clips.
 """
@@ -14,7 +14,7 @@ from torch import Tensor
 from .scene import SOUNDING, Scene
 
 ATTACK = 0.002  # seconds
-SMALL_PITCH = 1.5
+SMALL_PITCH = 1.5  # factor on the frequencies of small subjects
 LEVEL = 0.8
 TEMPLATE_SECONDS = {"ball": 0.18, "bell": 0.7, "lamp": 0.14, "drum": 0.2, "bird": 0.12, "clock": 0.06}
 
@@ -40,7 +40,7 @@ def _lamp(t: Tensor, pitch: Tensor) -> Tensor:
 
 
 def _drum(t: Tensor, pitch: Tensor) -> Tensor:
-    # A hash of the template's own time stands in for noise, so that no generator is involved.
+    # Noise is a hash of the time, so that no random generator is needed.
     noise = torch.frac(torch.sin((t * 16_000).round() * 12.9898) * 43758.5453) * 2 - 1
     return 0.5 * noise * torch.exp(-40 * t) + 0.8 * _sine(190.0, t, pitch) * torch.exp(-22 * t)
 
@@ -68,7 +68,7 @@ _TEMPLATES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 def render_sound(
     scenes: Sequence[Scene], *, samples: int, sample_rate: int, device: str | torch.device = "cpu"
 ) -> Tensor:
-    """Waveforms of ``scenes``: [b, 2, samples], float32 in (-1, 1), stereo by constant-power panning."""
+    """Stereo waveforms of ``scenes`` with constant-power panning: [b, 2, samples], float32 in (-1, 1)."""
     out = torch.zeros(len(scenes) * 2 * samples, device=device)
     for kind in SOUNDING:
         rows = [

@@ -1,4 +1,4 @@
-"""The exact truth of a scene, as events and as a timeline."""
+"""The ground truth of a scene as events and as a timeline."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .scene import Scene
 
 
 def timeline_of(scene: Scene) -> Timeline:
-    """What happens in a scene of the world: the oracle's timeline."""
+    """The true timeline of a scene."""
     return Timeline.of(
         Event(time, subject.kind, subject.place, subject.heard, subject.seen)
         for subject in scene.subjects
@@ -17,7 +17,7 @@ def timeline_of(scene: Scene) -> Timeline:
 
 
 def true_events(scene: Scene, *, stream: str) -> Events:
-    """The scene's events in ``stream``: heard ones in 'audio', visible contacts (heard and seen) in 'video'."""
+    """The events of a scene in ``stream``: audible ones for 'audio', audible and visible ones for 'video'."""
     events: dict[str, list[float]] = {}
     for s in scene.subjects:
         if s.heard and (s.seen or stream == "audio"):

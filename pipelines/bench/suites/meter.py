@@ -21,7 +21,7 @@ from ...sync.events import best_offset, f1
 from ...sync.measure import measure as measured
 from ...sync.measure import signals_of
 from ...world import Scene, irregular, make_scene
-from ...world.second_renderer import Happening, happening, render_second_renderer, render_weather
+from ...world.second_renderer import ClipEvents, random_events, render_events, render_weather
 from ..readings import Probes, read, render
 from ..runner import Rows, Run
 from ..scores import Scores
@@ -63,13 +63,13 @@ def _resounded(scene: Scene, moved: Callable[[float], float | None]) -> Scene:
 
 
 def _elsewhere(seed: int, i: int) -> Source:
-    what = happening(1000 * seed + 2 * i, seconds=SHAPE.seconds)
+    events = random_events(1000 * seed + 2 * i, seconds=SHAPE.seconds)
 
     def make(moved: Callable[[float], float | None]) -> Clip:
-        sounds = tuple(t for t in map(moved, what.times) if t is not None)
-        return render_second_renderer(Happening(what.seed, what.times, sounds), SHAPE)
+        sounds = tuple(t for t in map(moved, events.times) if t is not None)
+        return render_events(ClipEvents(events.seed, events.times, sounds), SHAPE)
 
-    return Source(what.times, make)
+    return Source(events.times, make)
 
 
 def _score(clip: Clip, late: float | None, probes: Probes | None) -> Scores:

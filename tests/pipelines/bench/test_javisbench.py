@@ -23,8 +23,8 @@ from duet_av.pipelines.sync.encoders import (
     aggregated,
     avh_score,
     cavp_similarity,
+    frame_windows,
     javis_score,
-    picture_windows,
 )
 from duet_av.pipelines.world import make_scene, render_picture, render_sound
 
@@ -39,9 +39,9 @@ def clip():
 
 
 def test_windows_end_with_the_clip():
-    assert picture_windows(20, fps=10.0, window=2.0, step=0.5) == [(0, 20)]
-    assert picture_windows(15, fps=10.0, window=2.0, step=0.5) == [(0, 15)]
-    assert picture_windows(32, fps=10.0, window=2.0, step=0.5) == [(0, 20), (5, 25), (10, 30), (12, 32)]
+    assert frame_windows(20, fps=10.0, window=2.0, step=0.5) == [(0, 20)]
+    assert frame_windows(15, fps=10.0, window=2.0, step=0.5) == [(0, 15)]
+    assert frame_windows(32, fps=10.0, window=2.0, step=0.5) == [(0, 20), (5, 25), (10, 30), (12, 32)]
 
 
 def test_scores_by_hand():
@@ -144,10 +144,10 @@ def test_mistakes_are_told_before_anything_is_measured(bench, capsys):
         samples_of(bench / "bad.csv", bench)
     for name, tensors, about in (("a", {"x/audio": UP}, {}), ("b", {"x/taste": UP}, {"encoder": "e"})):
         save_file(tensors, bench / f"{name}.safetensors", metadata=about)
-        with pytest.raises(ValueError, match="no file of embeddings"):
+        with pytest.raises(ValueError, match="is not a file of embeddings"):
             EmbeddingFile.read(bench / f"{name}.safetensors")
     save_file({"x/audio": UP}, bench / "c.safetensors", metadata={"encoder": "e", "fps": "many"})
-    with pytest.raises(ValueError, match="'many', which is no number"):
+    with pytest.raises(ValueError, match="'many'; it must be a number"):
         EmbeddingFile.read(bench / "c.safetensors")
     (bench / "cut.safetensors").write_bytes(b"nothing")
     for read in (EmbeddingFile.read, read_features):

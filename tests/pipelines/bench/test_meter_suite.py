@@ -1,4 +1,4 @@
-"""The meter's table of record: another renderer, offsets from events, and rows with the answers they must have."""
+"""The meter suite: the second renderer, offsets from events, and rows with known answers."""
 
 from itertools import pairwise
 
@@ -9,34 +9,34 @@ from duet_av.pipelines.bench.runner import Run
 from duet_av.pipelines.bench.suites import meter as suite
 from duet_av.pipelines.core.sizes import ClipShape
 from duet_av.pipelines.sync.events import best_offset
-from duet_av.pipelines.world.second_renderer import Happening, happening, render_second_renderer, render_weather
+from duet_av.pipelines.world.second_renderer import ClipEvents, random_events, render_events, render_weather
 
 SHAPE = ClipShape(seconds=3.0)
 
 
-def test_another_renderer_draws_and_sounds_what_happens_when_it_happens():
-    what = Happening(7, (1.0, 2.2))
-    clip = render_second_renderer(what, SHAPE)
+def test_the_second_renderer_places_events_in_both_streams():
+    events = ClipEvents(7, (1.0, 2.2))
+    clip = render_events(events, SHAPE)
     assert clip.frames.shape == (48, 64, 64, 3)
     assert 0 <= float(clip.frames.min()) <= float(clip.frames.max()) <= 1
     change = (clip.frames[1:] - clip.frames[:-1]).abs().mean((1, 2, 3))
-    assert sorted(change.topk(2).indices.tolist()) == [15, 35], "the frames before those in which the disc has moved"
+    assert sorted(change.topk(2).indices.tolist()) == [15, 35], "differences to the frames in which the disc has moved"
     level = clip.waveform.square().mean(0).unfold(0, 1600, 1600).mean(1)
     assert level.argmax() in (10, 22)
-    silent = render_second_renderer(Happening(7, (1.0, 2.2), ()), SHAPE)
+    silent = render_events(ClipEvents(7, (1.0, 2.2), ()), SHAPE)
     assert float(silent.waveform.std()) < 0.02
-    assert torch.equal(render_second_renderer(what, SHAPE).waveform, clip.waveform), "the same every time"
+    assert torch.equal(render_events(events, SHAPE).waveform, clip.waveform), "deterministic"
 
 
-def test_happenings_are_apart():
-    times = happening(3, seconds=8.0).times
+def test_random_events_keep_their_distance():
+    times = random_events(3, seconds=8.0).times
     assert 4 <= len(times) <= 10
     assert all(b - a >= 0.25 for a, b in pairwise(times))
     assert render_weather(3, SHAPE).waveform.abs().max() <= 0.2
 
 
 @pytest.mark.parametrize("late", [-0.5, -0.0625, 0.0, 0.25])
-def test_an_offset_of_events_is_found_beyond_the_tolerance(late):
+def test_best_offset_finds_offsets_beyond_the_tolerance(late):
     seen = {"ball": (0.5, 1.1, 2.7), "bell": (1.9,)}
     heard = {kind: tuple(t + late for t in times) for kind, times in seen.items()}
     assert best_offset(heard, seen) == pytest.approx(late, abs=1e-9)
@@ -54,7 +54,7 @@ def test_the_table_has_known_answers(monkeypatch):
     for row in ("-125 ms", "+0 ms", "+125 ms"):
         assert rows[row]["world"]["probe_error_ms"].mean < 10
     step = [rows[row]["world"]["strength"].mean for row in ("+0 ms", "50% missing", "sound of another clip")]
-    assert step == sorted(step, reverse=True), "strength falls as sound and picture come apart"
+    assert step == sorted(step, reverse=True), "strength decreases with synchrony"
     assert rows["+0 ms"]["weather"]["evidence"].mean <= 0.25
     assert set(table.to_json()["weights"]) == {"audio-probe", "video-probe"}
     assert len(suite.draw(table).axes) == 2

@@ -1,4 +1,4 @@
-"""The world: the truth it states is what it shows and sounds."""
+"""The world: rendered video and audio agree with the stated ground truth."""
 
 import hashlib
 import json
@@ -46,14 +46,14 @@ def picture(*subjects, shape=FINE):
 
 
 def test_scene_lists_are_identical_everywhere():
-    """A change of this hash is a new world: weights and tables made before it no longer speak of the same prompts."""
+    """If this hash changes, the world has changed, and earlier weights and tables refer to other prompts."""
     text = json.dumps([s.to_json() | {"caption": caption(s)} for s in make_scenes(0, 50)], sort_keys=True)
     assert (
         hashlib.sha256(text.encode()).hexdigest() == "49df6dc995c2781202d9c5208bc7ccedbfdc79a4c393a4f41d5e538f23035a02"
     )
 
 
-def test_a_longer_list_begins_with_the_shorter_one():
+def test_a_longer_list_starts_with_the_shorter_one():
     assert make_scenes(3, 20)[:5] == make_scenes(3, 5)
 
 
@@ -67,15 +67,15 @@ def test_an_event_is_heard_within_a_millisecond_of_its_time(kind):
 
 @pytest.mark.parametrize("kind", SOUNDING)
 def test_an_event_is_seen_within_a_frame_of_its_time_at_its_place(kind):
-    """The picture with the event departs from the one without it where and when the event is."""
+    """The video with the event differs from the one without it at the time and place of the event."""
     for place in PLACES:
         shown = picture(subject(kind, times=(1.0,), place=place)).mean(1)
         idle = picture(subject(kind, times=(), place=place)).mean(1)
         change = (shown - idle).abs()
-        # Falling things announce the event; its own moment is the sharpest turn of the movement.
+        # Motion starts before the event (a ball falls); the event is where the amount of motion changes most.
         motion = shown.diff(dim=0).abs().sum((1, 2))
-        turn = motion.diff().abs().argmax().item() + 1.5
-        assert abs(turn / 64 - 1.0) <= 1 / 16
+        change_of_motion = motion.diff().abs().argmax().item() + 1.5
+        assert abs(change_of_motion / 64 - 1.0) <= 1 / 16
         columns = change.amax((0, 1)).gt(0.05).nonzero().flatten().float() / 64
         assert abs(columns.mean().item() - {"left": 0.24, "middle": 0.5, "right": 0.76}[place]) < 0.15
 
@@ -87,27 +87,27 @@ def test_sound_comes_from_the_side_of_its_source(place, louder):
 
 
 @pytest.mark.parametrize("kind", SOUNDING)
-def test_a_muted_source_moves_otherwise_and_makes_no_sound(kind):
+def test_a_muted_source_moves_differently_and_is_silent(kind):
     muted = subject(kind, heard=False)
     assert sound(muted).abs().max() == 0
     quiet, loud = picture(muted), picture(subject(kind))
-    assert (quiet.amax(0) - quiet.amin(0)).max() > 0.05, "it moves"
-    assert (quiet - loud).abs().amax((1, 2, 3)).gt(0.1).any(), "and differs from the one that sounds"
+    assert (quiet.amax(0) - quiet.amin(0)).max() > 0.05, "a muted source moves"
+    assert (quiet - loud).abs().amax((1, 2, 3)).gt(0.1).any(), "its motion differs from an audible one's"
 
 
-def test_an_off_screen_source_is_heard_and_leaves_no_pixel():
+def test_an_off_screen_source_is_heard_but_not_drawn():
     hidden = subject("bell", seen=False)
     assert torch.equal(picture(hidden), picture())
     assert sound(hidden).abs().max() > 0.1
 
 
-def test_captions_never_tell_the_moment():
+def test_captions_do_not_depend_on_event_times():
     for s in make_scenes(5, 60, split="any"):
         moved = replace(s, subjects=tuple(replace(x, times=tuple(t + 0.01 for t in x.times)) for x in s.subjects))
         assert caption(s) == caption(moved)
 
 
-def test_every_caption_speaks_the_vocabulary_and_has_paraphrases():
+def test_captions_use_the_vocabulary_and_have_paraphrases():
     words = set(vocabulary())
     scenes = make_scenes(6, 300, split="any")
     assert all(set(caption(s, paraphrase=p).split()) <= words for s in scenes for p in range(3))
@@ -115,12 +115,12 @@ def test_every_caption_speaks_the_vocabulary_and_has_paraphrases():
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_held_out_compositions_stay_out(split):
+def test_held_out_combinations_are_in_the_test_split_only(split):
     subjects = [x for s in make_scenes(7, 200, split=split) for x in s.subjects]
     assert {held_out(x.colour, x.kind, x.place) for x in subjects} == {split == "test"}
 
 
-def test_everything_occurs():
+def test_all_kinds_places_and_tempi_occur():
     subjects = [x for s in make_scenes(8, 400, split="any") for x in s.subjects]
     assert {x.kind for x in subjects} == set(KINDS)
     assert {x.place for x in subjects} == set(PLACES)
@@ -131,7 +131,7 @@ def strata(name):
     return [make_scene(9, i, stratum=name, split="any") for i in range(60)]
 
 
-def test_strata_mean_what_they_are_called():
+def test_strata_match_their_definitions():
     assert all(len(s.subjects) == 1 and s.subjects[0].heard and s.subjects[0].seen for s in strata("single"))
     assert all(max(s.subjects[0].times) < min(s.subjects[1].times) for s in strata("sequential"))
     assert all(len(s.subjects) == 2 and all(x.heard for x in s.subjects) for s in strata("simultaneous"))
@@ -139,12 +139,12 @@ def test_strata_mean_what_they_are_called():
     assert all(any(x.heard and not x.seen for x in s.subjects) for s in strata("offscreen"))
 
 
-def test_muting_is_often_left_unsaid():
+def test_captions_do_not_always_mention_muting():
     said = [("silently" in caption(s) or "without a sound" in caption(s)) for s in strata("muted")]
     assert 0.1 < sum(said) / len(said) < 0.9
 
 
-def test_reasoning_has_one_answer():
+def test_reasoning_scenes_have_one_answer():
     for s in strata("reasoning"):
         if s.rule in ("small", "large"):
             assert [x.size for x in s.subjects if x.heard] == [s.rule]
@@ -156,18 +156,18 @@ def test_reasoning_has_one_answer():
 
 
 @pytest.mark.parametrize("name", STRATA)
-def test_events_keep_inside_the_clip(name):
+def test_events_lie_inside_the_clip(name):
     assert all(0.05 < t < 1.95 for s in strata(name) for x in s.subjects for t in x.times)
 
 
-def test_size_rate_and_length_are_parameters():
+def test_size_rates_and_duration_are_parameters():
     shape = ClipShape(seconds=3.0, fps=8, height=96, width=160, sample_rate=8_000)
     long = [make_scene(1, i, seconds=3.0) for i in range(3)]
     assert render_picture(long, shape).shape == (3, 24, 3, 96, 160)
     assert render_sound(long, samples=shape.samples, sample_rate=shape.sample_rate).shape == (3, 2, 24_000)
 
 
-def test_a_batch_is_its_single_renders():
+def test_a_batch_equals_single_renders():
     scenes = make_scenes(2, 12)
     shape = ClipShape()
     frames, waves = render_picture(scenes, shape), render_sound(scenes, samples=32_000, sample_rate=RATE)
@@ -176,7 +176,7 @@ def test_a_batch_is_its_single_renders():
         assert torch.allclose(waves[i], render_sound([s], samples=32_000, sample_rate=RATE)[0], atol=1e-6)
 
 
-def test_what_cannot_be_a_scene_is_refused():
+def test_invalid_scenes_are_rejected():
     with pytest.raises(ValueError, match="stratum is 'loud'; it must be one of single"):
         make_scene(0, 0, stratum="loud")
     with pytest.raises(ValueError, match=r"seconds is 0\.5; a scene needs at least 1 s"):
