@@ -104,7 +104,10 @@ def main() -> None:
     for name, (_, model) in kinds.items():
         for label, (height, width) in SIZES.items():
             frames = model.clock.frames(4.0, model.clock.fps)
-            video, audio = model.clock.video(frames, height, width), model.clock.audio(frames, model.clock.fps)
+            video, audio = (
+                model.clock.video_latent(frames, height, width),
+                model.clock.audio_latent(frames, model.clock.fps),
+            )
             run = passed(name, video, audio, branches)
             with torch.inference_mode(), Live() as live:
                 run()

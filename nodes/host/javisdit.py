@@ -34,7 +34,7 @@ MEGABYTE = 1024 * 1024
 
 
 class HostJavisDiT01(HostedNetwork, JavisDiT01):  # pyright: ignore[reportIncompatibleMethodOverride] - the host's forward
-    """v0.1. Text states that are all zeros stand for no text: the learnt null of the same length."""
+    """v0.1. Text states that are all zero represent an empty prompt; they are replaced by the learned null text of the same length."""
 
     CONFIG = V01Config
 
@@ -45,7 +45,7 @@ class HostJavisDiT01(HostedNetwork, JavisDiT01):  # pyright: ignore[reportIncomp
         context: Tensor,
         options: dict,
         *,
-        asked: ClipSpec,
+        clip: ClipSpec,
         keys: tuple[str, ...],
         spatial_prior: Tensor | None = None,
         temporal_prior: Tensor | None = None,
@@ -56,11 +56,11 @@ class HostJavisDiT01(HostedNetwork, JavisDiT01):  # pyright: ignore[reportIncomp
         count = len(context)
         null_text = self.y_embedder.y_embedding[: context.shape[1]].to(context)
         text = torch.where((context == 0).all((1, 2), keepdim=True), null_text, context)
-        none = self.null_prior()
-        null = tuple(z.to(context).expand(count, -1, -1) for z in (none.spatial, none.temporal))
-        offered: dict[str, tuple[Any, ...]] = {"null": null, "prior": (spatial_prior, temporal_prior)}
-        # Each sample brings its own keys, so that the result does not depend on which samples the host puts together.
-        sets = [torch.cat(kinds, dim=1) for kinds in zip(*(offered[key] for key in keys), strict=True)]
+        null_prior = self.null_prior()
+        null = tuple(z.to(context).expand(count, -1, -1) for z in (null_prior.spatial, null_prior.temporal))
+        sources: dict[str, tuple[Any, ...]] = {"null": null, "prior": (spatial_prior, temporal_prior)}
+        # Each sample reads only its own tokens, so that the result does not depend on which samples the host batches.
+        tokens = [torch.cat(kinds, dim=1) for kinds in zip(*(sources[key] for key in keys), strict=True)]
         route = [options.get(name, True) for name in ("a2v_cross_attn", "v2a_cross_attn")]
         opened = Streams(*(torch.full((count,), flag, device=context.device) for flag in route))
         masks = Streams(video_noisy, audio_noisy).map(lambda mask: mask > 0)
@@ -70,9 +70,9 @@ class HostJavisDiT01(HostedNetwork, JavisDiT01):  # pyright: ignore[reportIncomp
             timestep,
             text,
             torch.ones(context.shape[:2], dtype=torch.bool, device=context.device),
-            PriorTokens(*sets, own=torch.arange(count, device=context.device)),
-            size=(float(asked.height), float(asked.width)),
-            fps=float(asked.fps),
+            PriorTokens(*tokens, own=torch.arange(count, device=context.device)),
+            size=(float(clip.height), float(clip.width)),
+            fps=float(clip.fps),
             noisy=masks if masks.present() else None,
             route=None if all(route) else opened,
         )
@@ -80,21 +80,21 @@ class HostJavisDiT01(HostedNetwork, JavisDiT01):  # pyright: ignore[reportIncomp
 
 
 class HostJavisDiT10(HostedNetwork, JavisDiT10):  # pyright: ignore[reportIncompatibleMethodOverride] - the host's forward
-    """v1.0. The host's UMT5 sets padded text states to zero, as the network was trained."""
+    """v1.0. The host's UMT5 sets padded text states to zero, as in the network's training."""
 
     CONFIG = V10Config
 
     def _forward(
         self, x: list[Tensor], timestep: Tensor, context: Tensor, options: dict, **_unused: Any
     ) -> list[Tensor]:
-        seen = torch.ones(context.shape[:2], dtype=torch.bool, device=context.device)
+        visible = torch.ones(context.shape[:2], dtype=torch.bool, device=context.device)
         route = {way: options.get(f"{way}_cross_attn", True) for way in ("a2v", "v2a")}
-        velocity = JavisDiT10.forward(self, Streams(*x), timestep, context, seen, **route)
+        velocity = JavisDiT10.forward(self, Streams(*x), timestep, context, visible, **route)
         return velocity.map(torch.neg).present()
 
 
 class JavisModel(JointModel):
-    """What both versions have in common: the official schedule, and how large their clips are."""
+    """Common to both versions: the official schedule and the sizes of their clips."""
 
     clock: JavisClock
     network: type
@@ -114,16 +114,16 @@ class JavisModel(JointModel):
     def latents(self, *, height: int, width: int, seconds: float, fps: int) -> tuple[Sizes, ClipSpec]:
         fps = fps or self.clock.fps
         frames = self.clock.frames(seconds, fps)
-        asked = ClipSpec(height, width, frames, fps)
-        return Streams(self.clock.video(frames, height, width), self.clock.audio(frames, fps)), asked
+        clip = ClipSpec(height, width, frames, fps)
+        return Streams(self.clock.video_latent(frames, height, width), self.clock.audio_latent(frames, fps)), clip
 
-    def sigmas(self, steps: int, asked: ClipSpec | None, video: tuple[int, ...]) -> Tensor:
-        clip = asked or self.clock.asked(video)
+    def sigmas(self, steps: int, requested: ClipSpec | None, video: tuple[int, ...]) -> Tensor:
+        clip = requested or self.clock.clip_of(video)
         return flow_sigmas(steps, shift=shift_ratio(clip.height, clip.width, clip.frames))
 
 
 class JavisModel01(JavisModel):
-    """v0.1: prior tokens, frame masks, and the size in pixels that positions are scaled by."""
+    """v0.1: adds prior tokens, frame masks, and the size in pixels by which positions are scaled."""
 
     title = "JavisDiT v0.1"
     clock, network = V01_CLOCK, HostJavisDiT01
@@ -133,11 +133,11 @@ class JavisModel01(JavisModel):
         longest = self.diffusion_model.config.model_max_length
         if (found := kwargs["cross_attn"].shape[1]) > longest:
             raise ValueError(
-                f"The prompt has {found} tokens; {self.title} takes at most {longest}. Shorten it, or encode it with the CLIP "
-                "of 'Duet Load AV', which cuts it."
+                f"The prompt has {found} tokens; {self.title} accepts at most {longest}. Shorten it, or encode it with the CLIP "
+                "of 'Duet Load AV', which truncates it."
             )
-        asked = kwargs.get(CLIP_SPEC) or self.clock.asked(kwargs["latent_shapes"][0])
-        out["asked"] = comfy.conds.CONDConstant(asked)
+        clip = kwargs.get(CLIP_SPEC) or self.clock.clip_of(kwargs["latent_shapes"][0])
+        out["clip"] = comfy.conds.CONDConstant(clip)
         prior: Prior | None = kwargs.get(PRIOR)
         out["keys"] = comfy.conds.CONDConstant(("null",) if prior is None else kwargs[PRIOR_KEYS])
         if prior is not None:
@@ -148,7 +148,7 @@ class JavisModel01(JavisModel):
 
 
 class JavisModel10(JavisModel):
-    """v1.0: its video latents are Wan's, which the host's codec gives as they are and the network sees standardised."""
+    """v1.0: its video latents are Wan's. The host's codec returns them unscaled; the network reads them standardised."""
 
     title = "JavisDiT v1.0"
     clock, network = V10_CLOCK, HostJavisDiT10
@@ -160,7 +160,7 @@ class JavisModel10(JavisModel):
         return self._with_video(latent, self.latent_format.process_out)
 
     def _with_video(self, latent: Any, change: Any) -> Any:
-        """``change`` on the video stream of a nested latent, or of one the sampler has packed."""
+        """``latent`` with ``change`` applied to its video stream; the latent is nested, or packed by the sampler."""
         if latent.is_nested:
             video, audio = latent.unbind()
             return comfy.nested_tensor.NestedTensor((change(video), audio))
@@ -168,28 +168,28 @@ class JavisModel10(JavisModel):
         return comfy.utils.pack_latents([change(video), audio])[0]
 
     def scale_latent_inpaint(self, sigma: Tensor, noise: Tensor, latent_image: Tensor, **_kwargs: Any) -> Tensor:
-        """The network knows one noise level for all: what is given is brought to it."""
+        """The network has a single noise level, so that kept frames get noise of that level."""
         return comfy.model_base.BaseModel.scale_latent_inpaint(
             self, sigma=sigma, noise=noise, latent_image=latent_image
         )
 
 
 def memory_factor(bytes_a_token: int, values_a_token: int) -> float:
-    """The host's ``memory_usage_factor`` of a packed latent: it counts 0.01 MB for each value and byte of the dtype."""
+    """The host's ``memory_usage_factor`` for a packed latent: the host assumes 0.01 MB for each value and byte of the dtype."""
     return bytes_a_token / HALF / values_a_token / (0.01 * MEGABYTE)
 
 
 class V01LatentFormat(comfy.latent_formats.LatentFormat):
-    """Normalised by the codec. No colours of single latent channels are known, so there is no preview."""
+    """Normalised by the codec. There is no preview, because no colours of latent channels are known."""
 
     latent_channels, latent_dimensions = 4, 3
     spacial_downscale_ratio = 8
 
 
 class JavisConfig01(comfy.supported_models_base.BASE):
-    """What the host wants to know about v0.1 before it builds it."""
+    """The host's description of v0.1, read before the model is built."""
 
-    unet_config = {"image_model": "duet_javisdit_v01"}  # noqa: RUF012 - the host's own way to declare it
+    unet_config = {"image_model": "duet_javisdit_v01"}  # noqa: RUF012 - the host declares it so
     unet_extra_config = {}  # noqa: RUF012
     sampling_settings = {"shift": 1.0}  # noqa: RUF012 - the official shift depends on the clip
     latent_format = V01LatentFormat
@@ -198,7 +198,7 @@ class JavisConfig01(comfy.supported_models_base.BASE):
     def __init__(self, unet_config: dict[str, Any]) -> None:
         super().__init__(unet_config)
         width = unet_config["hidden_size"]
-        # At once: a feed-forward's hidden layer before and after its activation, and four more tensors of the stream's width.
+        # Peak: a feed-forward's hidden layer before and after its activation, and four more tensors of the stream's width.
         self.memory_usage_factor = memory_factor(
             (2 * MLP_RATIO + 4) * width * HALF, PATCH**2 * unet_config["in_channels"]
         )
@@ -208,7 +208,7 @@ class JavisConfig01(comfy.supported_models_base.BASE):
 
 
 class JavisConfig10(comfy.supported_models_base.BASE):
-    """What the host wants to know about v1.0 before it builds it."""
+    """The host's description of v1.0, read before the model is built."""
 
     unet_config = {"image_model": "duet_javisdit_v10"}  # noqa: RUF012
     unet_extra_config = {}  # noqa: RUF012
@@ -218,9 +218,9 @@ class JavisConfig10(comfy.supported_models_base.BASE):
 
     def __init__(self, unet_config: dict[str, Any]) -> None:
         super().__init__(unet_config)
-        # At once: queries or keys turned in float64 (themselves, products, result), and seven tensors in the network's dtype.
-        width, turned = unet_config["dim"], 3 * torch.float64.itemsize
-        self.memory_usage_factor = memory_factor(width * (turned + 7 * HALF), PATCH**2 * unet_config["in_dim"])
+        # Peak: queries or keys rotated in float64 (input, products, result), and seven tensors in the network's dtype.
+        width, rotated = unet_config["dim"], 3 * torch.float64.itemsize
+        self.memory_usage_factor = memory_factor(width * (rotated + 7 * HALF), PATCH**2 * unet_config["in_dim"])
 
     def get_model(self, state_dict: dict[str, Tensor], prefix: str = "", device: Any = None) -> JavisModel10:
         return JavisModel10(self, device=device)
@@ -230,17 +230,17 @@ KINDS = {"JavisDiT v0.1": (JavisConfig01, JavisModel01), "JavisDiT v1.0": (Javis
 
 
 def sampling_bytes(name: str, *, height: int, width: int, seconds: float) -> float:
-    """Working memory that is set aside for a pass of the released sizes with two branches, beside the weights."""
+    """Estimated working memory of a pass with two branches at the released sizes, in bytes, without the weights."""
     config, model = KINDS[name]
     clock = model.clock
     frames = clock.frames(seconds, clock.fps)
-    values = math.prod(clock.video(frames, height, width)) + math.prod(clock.audio(frames, clock.fps))
+    values = math.prod(clock.video_latent(frames, height, width)) + math.prod(clock.audio_latent(frames, clock.fps))
     factor = config(vars(model.network.CONFIG())).memory_usage_factor
     return 2 * values * HALF * 0.01 * MEGABYTE * factor
 
 
 def build_javisdit(name: str, tensors: dict[str, Tensor], *, source: Path) -> comfy.model_patcher.ModelPatcher:
-    """'JavisDiT v0.1' or 'JavisDiT v1.0' as a MODEL; its sizes are those of ``tensors``."""
+    """'JavisDiT v0.1' or 'JavisDiT v1.0' as a MODEL; its sizes are read from ``tensors``."""
     kind, _ = KINDS[name]
     with require_keys(source):
         config = kind({**kind.unet_config, **vars(CONFIGS[name](tensors))})

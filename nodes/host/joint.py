@@ -1,4 +1,4 @@
-"""What all networks of Duet have in common as MODELs of the host."""
+"""The common base of Duet's networks as MODELs of the host."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ Sizes = Streams[tuple[int, ...]]
 
 
 class HostedNetwork(nn.Module):
-    """A network behind the host's calling convention: lists of streams, one noise level, named conditions.
+    """Adapts a network to the host's calling convention: lists of streams, one noise level, named conditions.
 
-    Comes before the network among the bases; ``_forward`` is the network's side.
+    It must precede the network among the base classes; ``_forward`` calls the network.
     """
 
     CONFIG: type
@@ -52,12 +52,12 @@ class HostedNetwork(nn.Module):
         return executor.execute(x, timestep, context, options, **conds)
 
     def _forward(self, x: list[Tensor], timestep: Tensor, context: Tensor, options: dict, **conds: Any) -> list[Tensor]:
-        """Noise minus clean of each stream, as the host's flow models answer."""
+        """Noise minus clean for each stream, as the host's flow models return it."""
         raise NotImplementedError
 
 
 class JointModel(comfy.model_base.BaseModel):
-    """Conditions of every network of ours, and what the pack's nodes ask of its MODEL."""
+    """Conditions common to all networks of Duet, and the methods that the pack's nodes call on a MODEL."""
 
     title: str
 
@@ -75,12 +75,12 @@ class JointModel(comfy.model_base.BaseModel):
         """Sizes of both latents of a clip, without the batch; ``fps`` 0 is the model's own.
 
         Raises:
-            ValueError: the model cannot make such a clip.
+            ValueError: the model cannot generate such a clip.
         """
         raise NotImplementedError
 
-    def sigmas(self, steps: int, asked: ClipSpec | None, video: tuple[int, ...]) -> Tensor:
-        """The schedule the model was made for; without ``asked``, of the clip that the ``video`` latent stands for."""
+    def sigmas(self, steps: int, requested: ClipSpec | None, video: tuple[int, ...]) -> Tensor:
+        """The schedule that the model was trained for, for the ``requested`` clip or, if None, for the size of the ``video`` latent."""
         raise NotImplementedError
 
     def advice(self, video: tuple[int, ...]) -> str:
@@ -109,7 +109,7 @@ class JointModel(comfy.model_base.BaseModel):
         return out
 
     def scale_latent_inpaint(self, sigma: Tensor, noise: Tensor, latent_image: Tensor, **_kwargs: Any) -> Tensor:
-        """What is given stays clean (its noise level is 0), as in training."""
+        """Kept frames stay clean (their noise level is 0), as in training."""
         return latent_image
 
 
@@ -132,7 +132,7 @@ def build_model(
 
 
 def joint_model(model: comfy.model_patcher.ModelPatcher) -> JointModel:
-    """The network of a MODEL of ours.
+    """The network of a Duet MODEL.
 
     Raises:
         ValueError: the MODEL is not Duet's.

@@ -107,7 +107,7 @@ class PocketBaseModel(JointModel):
         check_clock(config, shape)
         return latent_sizes(config, shape), ClipSpec(height, width, shape.frames, shape.fps)
 
-    def sigmas(self, steps: int, asked: ClipSpec | None, video: tuple[int, ...]) -> Tensor:
+    def sigmas(self, steps: int, requested: ClipSpec | None, video: tuple[int, ...]) -> Tensor:
         return flow_sigmas(steps)
 
     def advice(self, video: tuple[int, ...]) -> str:

@@ -174,7 +174,7 @@ def test_prompt_and_null_match_the_training_of_v01(run, first):
 
 def test_a_prompt_from_stock_nodes_that_is_too_long_is_rejected(run, first):
     first.positive = [[torch.randn(1, 301, 64), {}]]
-    with pytest.raises(ValueError, match=r"301 tokens; JavisDiT v0\.1 takes at most 300"):
+    with pytest.raises(ValueError, match=r"301 tokens; JavisDiT v0\.1 accepts at most 300"):
         sampled(run, first)
 
 

@@ -1,4 +1,4 @@
-"""How each version of JavisDiT converts between seconds, frames and latent frames."""
+"""Conversions between seconds, frames and latent frames in each version of JavisDiT."""
 
 from __future__ import annotations
 
@@ -7,40 +7,46 @@ from dataclasses import dataclass
 
 from ...core.sizes import ClipSpec
 
-AUDIO_CHANNELS = 8  # of AudioLDM2's latents
+AUDIO_CHANNELS = 8  # channels of AudioLDM2's latents
 
 
 @dataclass(frozen=True)
 class JavisClock:
-    """How a version of JavisDiT counts: frames come in groups, behind single ones that are latent frames by themselves."""
+    """The clip sizes of one version of JavisDiT. Frames are encoded in groups, after leading frames with a latent frame each."""
 
     fps: int
-    group: int  # frames that are encoded together
-    single: int  # frames before the first group
-    latents: int  # latent frames of a group
-    least: int  # groups below which the official schedule has no value
+    group_frames: int
+    leading_frames: int
+    group_latents: int  # latent frames of one group
+    min_groups: int  # the official schedule is not defined for fewer
     channels: int
-    even: bool  # whether latent rows and columns are rounded up to even numbers, or down to whole ones
+    even_sides: bool  # whether latent rows and columns are rounded up to even numbers, or down to integers
 
     def frames(self, seconds: float, fps: int) -> int:
-        """The fewest frames of whole groups that last ``seconds``."""
-        groups = math.ceil(round(seconds * fps - self.single, 6) / self.group)
-        return max(self.least, groups) * self.group + self.single
+        """The smallest permitted number of frames that lasts at least ``seconds``."""
+        groups = math.ceil(round(seconds * fps - self.leading_frames, 6) / self.group_frames)
+        return max(self.min_groups, groups) * self.group_frames + self.leading_frames
 
-    def video(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
-        """Channels, latent frames, rows and columns."""
-        rows, columns = (-(-side // 16) * 2 if self.even else side // 8 for side in (height, width))
-        return self.channels, (frames - self.single) // self.group * self.latents + self.single, rows, columns
+    def video_latent(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
+        """Channels, latent frames, rows and columns of the video latent."""
+        rows, columns = (-(-side // 16) * 2 if self.even_sides else side // 8 for side in (height, width))
+        groups = (frames - self.leading_frames) // self.group_frames
+        return self.channels, groups * self.group_latents + self.leading_frames, rows, columns
 
-    def asked(self, latent: tuple[int, ...]) -> ClipSpec:
-        """The clip that a video latent [channels, t, h, w] of unknown origin stands for."""
+    def clip_of(self, latent: tuple[int, ...]) -> ClipSpec:
+        """The clip that a video latent [channels, t, h, w] decodes to, at the version's own frame rate."""
         t, rows, columns = latent[-3:]
-        return ClipSpec(rows * 8, columns * 8, (t - self.single) // self.latents * self.group + self.single, self.fps)
+        frames = (t - self.leading_frames) // self.group_latents * self.group_frames + self.leading_frames
+        return ClipSpec(rows * 8, columns * 8, frames, self.fps)
 
-    def audio(self, frames: int, fps: int) -> tuple[int, int, int]:
-        """Channels, latent frames and bins: 100 mel frames a second, filled to a multiple of 32, four to a latent frame."""
+    def audio_latent(self, frames: int, fps: int) -> tuple[int, int, int]:
+        """Channels, latent frames and bins of the audio latent: 100 mel frames per second, padded to a multiple of 32, four each."""
         return AUDIO_CHANNELS, -(-(frames * 100 // fps) // 32) * 8, 16
 
 
-V01_CLOCK = JavisClock(fps=24, group=17, single=0, latents=5, least=1, channels=4, even=False)
-V10_CLOCK = JavisClock(fps=16, group=4, single=1, latents=1, least=4, channels=16, even=True)
+V01_CLOCK = JavisClock(
+    fps=24, group_frames=17, leading_frames=0, group_latents=5, min_groups=1, channels=4, even_sides=False
+)
+V10_CLOCK = JavisClock(
+    fps=16, group_frames=4, leading_frames=1, group_latents=1, min_groups=4, channels=16, even_sides=True
+)

@@ -1,4 +1,4 @@
-"""Advice on a request to the pocket model that is far from what it was trained on."""
+"""Warnings about requests to the pocket model that are far from its training data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TRAINED = ClipShape()
 
 
 def size_advice(video: tuple[int, ...], *, fps: int) -> str:
-    """A warning if a video latent [c, t, h, w] has not the size and duration of the training clips, or ""."""
+    """A warning if a video latent [c, t, h, w] does not have the size and duration of the training clips, or ""."""
     if tuple(video[1:]) == TRAINED.video_latent:
         return ""
     frames, rows, columns = (n * step for n, step in zip(video[1:], VIDEO_STRIDE, strict=True))

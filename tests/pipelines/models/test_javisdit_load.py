@@ -159,10 +159,10 @@ def test_the_aesthetic_score_is_appended_once():
 )
 def test_clip_sizes_match_the_official_ones(clock, seconds, size, frames, video, audio):
     assert clock.frames(seconds, clock.fps) == frames
-    assert clock.video(frames, *size) == video
-    assert clock.audio(frames, clock.fps) == (8, audio, 16)
+    assert clock.video_latent(frames, *size) == video
+    assert clock.audio_latent(frames, clock.fps) == (8, audio, 16)
     height, width = (8 * n for n in video[2:])
-    assert clock.asked(video) == ClipSpec(height, width, frames, clock.fps)
+    assert clock.clip_of(video) == ClipSpec(height, width, frames, clock.fps)
 
 
 def test_token_ids_are_padded_with_zeros_and_long_texts_are_cut():
