@@ -31,18 +31,18 @@ from ..types import ADAPTER, AUDIO_TEXT, PLAN, PRIOR
 from .joint import HostedNetwork, JointModel, Sizes, build_model
 from .latent import Layout
 
-ROUTE = "duet_route"  # [b, 2] on a condition: what a2v and v2a are, as ``route_of`` says it
+ROUTE = "duet_route"  # [b, 2] on a condition: a2v and v2a in the coding of ``route_of``
 
 
 class PocketLatentFormat(comfy.latent_formats.LatentFormat):
-    """Video latents as the previewer sees them; they are standardised by the codec, so nothing is scaled here."""
+    """Format of the video latents for the previewer; the codec standardises them, so that no scaling is needed."""
 
     latent_dimensions = 3
     spacial_downscale_ratio = VIDEO_STRIDE[1]
     temporal_downscale_ratio = VIDEO_STRIDE[0]
 
     def set_preview(self, codec: VideoCodec) -> None:
-        """Mean colour of a cell as a linear function of its latent, in the previewer's -1..1: exact for a linear codec."""
+        """Set the mean colour of a cell as a linear function of its latent, in the previewer's -1..1; exact for a linear codec."""
         colour = lambda z: codec.pca.decode(z).unflatten(-1, (3, -1)).mean(-1) * 2 - 1  # noqa: E731 - used twice
         bias = colour(torch.zeros(1, codec.channels))
         self.latent_rgb_factors = (colour(torch.eye(codec.channels)) - bias).tolist()
@@ -72,7 +72,7 @@ class HostTwinStreamDiT(HostedNetwork, TwinStreamDiT):  # pyright: ignore[report
         regenerate = Streams(video_noisy, audio_noisy)
         prepared = prepare(timestep, routes, regenerate, Conditions.unflatten(others))
         x0 = TwinStreamDiT.forward(self, streams, prepared.sigma, text, **prepared.options())
-        # The host's flow models answer with the velocity at its one noise level.
+        # The host's flow models return the velocity at the host's single noise level.
         return streams.map(lambda z, clean: (z - clean) / timestep.view(-1, *[1] * (z.ndim - 1)), x0).present()
 
 
@@ -80,9 +80,9 @@ class PocketBaseModel(JointModel):
     """The pocket network's own conditions: text for each stream, and the route."""
 
     title = "The Duet pocket model"
-    file: WeightsFile  # what it was built from, for a network of another MODEL's own
+    file: WeightsFile  # its weights, from which a MODEL with add-ons builds a network of its own
     codec: VideoCodec
-    kinds: Sequence[str] = ()  # add-ons on its network
+    kinds: Sequence[str] = ()  # kinds of the add-on layers on its network
 
     def __init__(self, config: comfy.supported_models_base.BASE, device: Any = None) -> None:
         super().__init__(config, comfy.model_base.ModelType.FLOW, device=device, unet_model=HostTwinStreamDiT)
@@ -150,18 +150,18 @@ def _require_layers(layers: nn.ModuleDict, name: str, condition: str, node: str)
     """Refuse a condition that the network has no layers for."""
     if name not in layers:
         raise ValueError(
-            f"The prompt carries a {condition}, but this MODEL has no layers that read it. Use the MODEL of '{node}'."
+            f"The prompt has a {condition}, but this MODEL has no layers that read it. Use the MODEL of '{node}'."
         )
 
 
 class PocketModelConfig(comfy.supported_models_base.BASE):
-    """What the host wants to know about the pocket network before it builds it."""
+    """The host's description of the pocket network, read before the model is built."""
 
-    unet_config = {"image_model": "duet_pocket"}  # noqa: RUF012 - the host's own way to declare it
+    unet_config = {"image_model": "duet_pocket"}  # noqa: RUF012 - the host declares it so
     unet_extra_config = {}  # noqa: RUF012
     sampling_settings = {"shift": SHIFT, "multiplier": 1.0}  # noqa: RUF012 - timesteps are the noise levels themselves
     latent_format = PocketLatentFormat
-    memory_usage_factor = 0.1  # of a packed latent, whose channels lie inside its length
+    memory_usage_factor = 0.1  # for a packed latent, whose channels are part of its length
     supported_inference_dtypes = [torch.bfloat16, torch.float32]  # noqa: RUF012
 
     def get_model(self, state_dict: dict[str, Tensor], prefix: str = "", device: Any = None) -> PocketBaseModel:
@@ -169,11 +169,11 @@ class PocketModelConfig(comfy.supported_models_base.BASE):
 
 
 def build_pocket(file: WeightsFile, codec: VideoCodec) -> comfy.model_patcher.ModelPatcher:
-    """The pocket network as a MODEL; ``codec`` gives the colours of its previews."""
+    """The pocket network as a MODEL; ``codec`` determines the colours of its previews."""
     config = PocketModelConfig({"image_model": "duet_pocket", **vars(configured(PocketConfig, file))})
     patcher = build_model(config, file.tensors, source=file.path)
     patcher.model.latent_format.set_preview(codec)
-    # The host's cache nodes cut both streams to this many channels, so that it must be the larger number.
+    # The host's cache nodes cut both streams to this number of channels, so that it must be the larger one.
     network = patcher.model.diffusion_model.config
     patcher.model.latent_format.latent_channels = max(network.video_channels, network.audio_channels)
     patcher.model.file, patcher.model.codec = file, codec

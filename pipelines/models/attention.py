@@ -28,7 +28,7 @@ class Geometry:
     extent: Float[Tensor, " a"]  # rotary position of the far end of the unit cube along each axis
     frames: Tensor  # the video latent frame that each token falls into, [l]
     rotary: RotaryTable  # over all axes, for self-attention
-    clock: RotaryTable  # over time alone, for cross-modal and adapter attention
+    clock: RotaryTable  # over time only, for cross-modal and adapter attention
 
 
 class Projections(nn.Module):

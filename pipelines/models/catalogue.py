@@ -112,7 +112,7 @@ PARTS = (
         "UMT5-XXL in Wan's own layout, which ComfyUI does not read",
         ("token_embedding.weight", "blocks.0.attn.q.weight"),
     ),
-    Part("Wan2.1 without sound", ("patch_embedding.weight", "time_projection.1.weight")),
+    Part("Wan2.1 without audio", ("patch_embedding.weight", "time_projection.1.weight")),
 )
 
 

@@ -27,8 +27,8 @@ AXES = {V2A: 3, A2V: 1}  # axes of the tokens' places: three for video tokens, o
 OCTAVES = 4
 # Magnitude of the components that queries and keys share. At the prior layers' value the text tokens received no attention.
 NEAR = 0.8
-# Initial bias of the scores. A video has 128 adapter tokens beside about ten text tokens, which must still receive attention; the eight
-# tokens of an audio stream receive none at -4.
+# Initial bias of the scores. The 128 adapter tokens of a video outnumber the text tokens (about ten), which must still receive
+# attention; the eight adapter tokens of an audio stream would receive none at -4.
 BIAS = {V2A: -4.0, A2V: -1.0}
 
 

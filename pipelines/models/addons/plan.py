@@ -2,7 +2,7 @@
 
 After the text, each block's tokens read the plan through cross-attention with Relative Semantic RoPE. Latent tokens keep their own
 rotary positions; the places of plan tokens in the unit cube are scaled to the extent of the latent. The product of a query and a key
-then depends on their distance in the clip, whatever the two grids are.
+then depends on their distance in the clip, for any two grids.
 
 Letters: b batch, l latent tokens, n plan tokens, d plan channels, c channels, a axes.
 """

@@ -182,8 +182,8 @@ def load_audioldm2_codec(folder: Path) -> AudioLDM2Codec:
     }
     with require_keys(vae_file):
         vae = _filled(AutoencoderKL(_kl_config(tensors)), tensors, source=vae_file)
-    held = require(read_checkpoint(vocoder_file), "AudioLDM2's vocoder", source=vocoder_file)
-    vocoder = _filled(SpeechT5HifiGan(SpeechT5HifiGanConfig(**rates)), held, source=vocoder_file)
+    vocoder_tensors = require(read_checkpoint(vocoder_file), "AudioLDM2's vocoder", source=vocoder_file)
+    vocoder = _filled(SpeechT5HifiGan(SpeechT5HifiGanConfig(**rates)), vocoder_tensors, source=vocoder_file)
     return AudioLDM2Codec(vae, vocoder, scale["scaling_factor"]).eval()
 
 

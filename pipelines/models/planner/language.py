@@ -1,6 +1,6 @@
 """The planner's language: prompts, then a timeline with four tokens for each event, under a grammar that permits only valid timelines.
 
-    [system] video words [sound] audio words [timeline] (time kind place mark)* [end] placeholders
+    [system] video prompt [sound] audio prompt [timeline] (time kind place mark)* [end] placeholders
 
 Letters: b batch, l tokens, v vocabulary.
 """

@@ -86,7 +86,7 @@ class LineGrammar:
         if not re.fullmatch(r"(0|[1-9]\d*)(\.\d{0,2})?", text) or (complete and not re.fullmatch(r".*\.\d\d", text)):
             return False
         number, dot, after = text.partition(".")
-        scales = [1] if dot or number == "0" else [1, 10, 100, 1000]  # whole seconds may have more digits to come
+        scales = [1] if dot or number == "0" else [1, 10, 100, 1000]  # the integer part may still get more digits
         spans = (
             (
                 int(number) * k + int(after.ljust(2, "0")) / 100,

@@ -18,7 +18,7 @@ from .load import PocketModel
 def encode_footage(
     model: PocketModel, footage: Footage, shape: ClipShape, count: int, *, skip_check: bool = False
 ) -> KeepMask:
-    """The latents of ``footage`` and the mask of what is regenerated, for ``count`` clips.
+    """The latents of ``footage`` and the mask of latent frames to regenerate, for ``count`` clips.
 
     Raises:
         ValueError: the footage does not look or sound like the pocket world, and ``skip_check`` is not set.

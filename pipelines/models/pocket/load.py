@@ -62,8 +62,8 @@ PARTS = {
     ),
     "pocket-prior": Part(
         "Pocket prior (HiST-Sypo)",
-        "An estimator of JavisDiT's class over the pocket's words, encoders of true clips, and decoders that read their tokens (our "
-        "reconstruction).",
+        "An estimator with JavisDiT's architecture and the pocket vocabulary, encoders of real clips, and readers of their tokens (our "
+        "reconstruction; the training losses are ours).",
         "prior",
     ),
     "pocket-prior-layers": Part(
@@ -87,13 +87,13 @@ PARTS = {
         "The same layers for the video stream.",
         "adapter",
     ),
-}  # kind -> file; this table is the one place that names the files and says which condition each one serves
+}  # kind -> file; all lists of the pocket model's files are derived from this table
 FILES = {kind: part.path(kind) for kind, part in PARTS.items() if not part.condition}  # the base
 ADD_ONS = {kind: part.path(kind) for kind, part in PARTS.items() if part.condition}
 CONDITION_FILES = {
     condition: tuple(kind for kind, part in PARTS.items() if part.condition == condition)
     for condition in ("plan", "prior", "adapter")
-}  # condition -> the kinds of file that it needs beside the base
+}  # condition -> the kinds of file that it needs in addition to the base
 # Input of the loader node -> kind of file.
 KINDS = {
     "model": "pocket-av",

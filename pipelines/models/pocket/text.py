@@ -1,4 +1,4 @@
-"""The pocket text encoder: a closed vocabulary of words and a small T5 encoder."""
+"""The pocket text encoder: a closed vocabulary and a small T5 encoder."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def test_a_pickle_that_would_run_code_is_not_opened(tmp_path):
         ),
         (["audio_patch_embedding.weight", "patch_embedding.weight", "time_projection.1.weight"], "JavisDiT v1.0"),
         (["audio_patch_embedding.weight"], "JavisDiT v1.0's text-to-audio stage"),
-        (["patch_embedding.weight", "time_projection.1.weight"], "Wan2.1 without sound"),
+        (["patch_embedding.weight", "time_projection.1.weight"], "Wan2.1 without audio"),
         (["spatial_query_emb"], "JavisDiT v0.1's prior"),
         (["temporal_vae.quant_conv.conv.weight"], "Open-Sora's video autoencoder v1.2"),
         (["quant_conv.weight", "decoder.conv_out.weight"], "AudioLDM2's audio autoencoder"),
