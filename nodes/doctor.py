@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from .host.doctor import report
+from .host.notice import show
 from .types import CATEGORY
 
 
@@ -25,9 +26,10 @@ class DuetDoctor(io.ComfyNode):
                 io.Model.Input("model", optional=True, tooltip="If connected, the report also describes this MODEL.")
             ],
             outputs=[io.String.Output(display_name="report", tooltip="The report as text, also shown on the node.")],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
     def execute(cls, model: io.Model.Type | None = None) -> io.NodeOutput:
         text = report(model)
-        return io.NodeOutput(text, ui=ui.PreviewText(text))
+        return io.NodeOutput(text, ui=show(cls, text))

@@ -11,6 +11,7 @@ from ..pipelines.core.keep import KEEPS, OUTSIDE, RANGE
 from . import inputs
 from .host.footage import clip_seconds, mask_of, notice, put_pictures, put_sound
 from .host.latent import require_vaes
+from .host.notice import show
 from .types import CATEGORY
 
 V2A_TERMS = ["video to audio", "audio to video", "v2a", "a2v", "foley", "sfx", "sound effects", "dub"]
@@ -75,8 +76,12 @@ class DuetEncodeAV(io.ComfyNode):
                     display_name="original",
                     tooltip="The unmodified input audio, for the 'original' input of 'Duet Mux'. Silence if there was no audio.",
                 ),
-                io.String.Output(display_name="notice", tooltip="A summary of what was encoded, with any warning."),
+                io.String.Output(
+                    display_name="notice",
+                    tooltip="A summary of what was encoded, with any warning. Also shown on the node.",
+                ),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -111,7 +116,8 @@ class DuetEncodeAV(io.ComfyNode):
             original = audio
             found.append(f"{audio['waveform'].shape[-1] / audio['sample_rate']:.2f} s of audio")
             warnings.append(warning)
-        return io.NodeOutput(latent, original, notice(found, warnings, skip_check=anyway))
+        summary = notice(found, warnings, skip_check=anyway)
+        return io.NodeOutput(latent, original, summary, ui=show(cls, summary))
 
 
 class DuetFreezeStream(io.ComfyNode):

@@ -39,8 +39,23 @@ def fps() -> io.Float.Input:
         min=0.1,
         max=240.0,
         step=0.01,
-        tooltip="Frame rate of the images, in frames per second. Connect the fps output of 'Duet Decode'.",
+        tooltip="Frame rate of the images, in frames per second. Connect the fps output of 'Duet Decode'. A connected video has its "
+        "own rate.",
     )
+
+
+def images_and_audio() -> list[Any]:
+    """A clip as IMAGE and AUDIO with a frame rate; an alternative to ``video``."""
+    return [
+        io.Image.Input("images", optional=True, tooltip="The frames of the clip, e.g. from 'Duet Decode'."),
+        io.Audio.Input("audio", optional=True, tooltip="The audio of the clip."),
+        fps(),
+    ]
+
+
+def video(tooltip: str) -> io.Video.Input:
+    """An optional video."""
+    return io.Video.Input("video", optional=True, tooltip=tooltip)
 
 
 def seconds(name: str, default: float, tooltip: str, **options: Any) -> io.Float.Input:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import torch
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ..pipelines.core.conditions import Plan
-from ..pipelines.media.sound import shift_sound
 from ..pipelines.sync.measure import measure, signals_of
 from . import inputs
-from .host.latent import clip_of
+from .host.clips import clip_from, no_video, shifted, shifted_video, with_silence
+from .host.notice import show
 from .types import CATEGORY
 from .types import Plan as PlanSocket
 
+CLIP = "A clip, instead of images and audio. Its own frame rate and sample rate are used."
 POCKET_EVENTS, OFFSETS, NONE = "pocket world", "offset curve", "none"
 
 
@@ -31,9 +32,8 @@ class DuetSyncMeter(io.ComfyNode):
             search_aliases=["synchrony", "offset", "lip sync", "talking", "av-align", "lufs"],
             is_output_node=True,
             inputs=[
-                io.Image.Input("images", tooltip="The frames of the clip, e.g. from 'Duet Decode'."),
-                io.Audio.Input("audio", tooltip="The audio of the clip."),
-                inputs.fps(),
+                *inputs.images_and_audio(),
+                inputs.video(CLIP),
             ],
             outputs=[
                 io.Float.Output(
@@ -46,17 +46,24 @@ class DuetSyncMeter(io.ComfyNode):
                 io.String.Output(display_name="report", tooltip="All measurements as text, also shown on the node."),
                 io.Image.Output(display_name="picture", tooltip="A plot of the offset over time."),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
-    def execute(cls, images: torch.Tensor, audio: dict, fps: float) -> io.NodeOutput:
+    def execute(
+        cls,
+        images: torch.Tensor | None = None,
+        audio: dict | None = None,
+        fps: float = 16.0,
+        video: io.Video.Type | None = None,
+    ) -> io.NodeOutput:
         from ..pipelines.figures.canvas import pixels
         from ..pipelines.figures.offsets import draw_curve
 
-        measured = measure(signals_of(clip_of(images, audio, fps)))
+        measured = measure(signals_of(clip_from(video=video, images=images, audio=audio, fps=fps)))
         offset, report = measured.agreement.offset, str(measured)
         picture = pixels(draw_curve(measured))[None]
-        return io.NodeOutput(1000 * (offset or 0.0), offset is not None, report, picture, ui=ui.PreviewText(report))
+        return io.NodeOutput(1000 * (offset or 0.0), offset is not None, report, picture, ui=show(cls, report))
 
 
 class DuetShiftAudio(io.ComfyNode):
@@ -72,7 +79,7 @@ class DuetShiftAudio(io.ComfyNode):
             "measured.",
             search_aliases=["offset", "delay", "sync", "lip sync", "dub"],
             inputs=[
-                io.Audio.Input("audio", tooltip="The audio to shift."),
+                io.Audio.Input("audio", optional=True, tooltip="The audio to shift. Or connect a video."),
                 io.Float.Input(
                     "late_ms",
                     default=0.0,
@@ -82,16 +89,26 @@ class DuetShiftAudio(io.ComfyNode):
                     tooltip="Delay of the audio in milliseconds. A positive value shifts the audio earlier by that amount, a "
                     "negative value shifts it later. 0 changes nothing.",
                 ),
+                inputs.video("A video whose audio is shifted, instead of an audio."),
             ],
             outputs=[
-                io.Audio.Output(display_name="audio", tooltip="The shifted audio. The gap is filled with silence.")
+                io.Audio.Output(display_name="audio", tooltip="The shifted audio. The gap is filled with silence."),
+                io.Video.Output(
+                    display_name="video",
+                    tooltip="The video with the shifted audio. Only available if a video is connected.",
+                ),
             ],
         )
 
     @classmethod
-    def execute(cls, audio: dict, late_ms: float) -> io.NodeOutput:
-        moved = shift_sound(audio["waveform"], samples=round(late_ms / 1000 * audio["sample_rate"]))
-        return io.NodeOutput({**audio, "waveform": moved})
+    def execute(
+        cls, audio: dict | None = None, late_ms: float = 0.0, video: io.Video.Type | None = None
+    ) -> io.NodeOutput:
+        if (audio is None) == (video is None):
+            raise ValueError("Connect either an audio or a video to shift, not both or neither.")
+        if video is not None:
+            return io.NodeOutput(*shifted_video(video, late_ms))
+        return io.NodeOutput(shifted(audio, late_ms), no_video())
 
 
 class DuetTimelinePlot(io.ComfyNode):
@@ -107,22 +124,21 @@ class DuetTimelinePlot(io.ComfyNode):
             "connected; or plots the audio delay over time.",
             search_aliases=["timeline", "spectrogram", "sync"],
             inputs=[
-                io.Image.Input("images", tooltip="The frames of the clip, e.g. from 'Duet Decode'."),
-                io.Audio.Input("audio", tooltip="The audio of the clip."),
-                inputs.fps(),
+                *inputs.images_and_audio(),
                 io.String.Input("title", default="", tooltip="Title shown above the plot. Empty: no title."),
                 io.Combo.Input(
                     "events",
                     options=[POCKET_EVENTS, OFFSETS, NONE],
                     default=POCKET_EVENTS,
-                    tooltip="pocket world: events detected by probes that only work on clips of the pocket model. offset curve: audio "
-                    "delay over time, for any clip. none: only frames and audio.",
+                    tooltip="pocket world: events detected by probes that only know clips of the pocket model, at any size and rate. "
+                    "offset curve: audio delay over time, for any clip. none: only frames and audio.",
                 ),
                 PlanSocket.Input(
                     "plan",
                     optional=True,
                     tooltip="Planned events are marked in the plot and compared with the detected events.",
                 ),
+                inputs.video(CLIP),
             ],
             outputs=[
                 io.Image.Output(display_name="picture", tooltip="The plot."),
@@ -131,18 +147,26 @@ class DuetTimelinePlot(io.ComfyNode):
                     tooltip="The measured synchrony as text, including the match with the plan; empty for 'none'.",
                 ),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
     def execute(
-        cls, images: torch.Tensor, audio: dict, fps: float, title: str, events: str, plan: Plan | None = None
+        cls,
+        images: torch.Tensor | None = None,
+        audio: dict | None = None,
+        fps: float = 16.0,
+        title: str = "",
+        events: str = POCKET_EVENTS,
+        plan: Plan | None = None,
+        video: io.Video.Type | None = None,
     ) -> io.NodeOutput:
-        from ..pipelines.bench.readings import reading_of
+        from ..pipelines.bench.readings import reading_of, unlike_the_world
         from ..pipelines.figures.canvas import pixels
         from ..pipelines.figures.timeline import draw_timeline
         from ..pipelines.sync.events import against_plan
 
-        clip = clip_of(images, audio, fps)
+        clip = with_silence(clip_from(video=video, images=images, audio=audio, fps=fps))
         heard, seen, score = reading_of(clip) if events == POCKET_EVENTS else ({}, {}, "")
         measured = measure(signals_of(clip)) if events == OFFSETS else None
         score = str(measured.agreement) if measured else score
@@ -150,4 +174,5 @@ class DuetTimelinePlot(io.ComfyNode):
         if timeline and events == POCKET_EVENTS:
             score += f"; {against_plan(timeline, heard, seen)}"
         figure = draw_timeline(clip, heard, seen, title=title, score=score, plan=timeline, measured=measured)
-        return io.NodeOutput(pixels(figure)[None], score)
+        warning = unlike_the_world(clip) if events == POCKET_EVENTS else ""
+        return io.NodeOutput(pixels(figure)[None], score, ui=show(cls, score, warning))

@@ -11,6 +11,7 @@ from ..pipelines.core.timeline import Timeline
 from ..pipelines.models.planner.planner import VAPlanner
 from ..pipelines.models.planner.qwen import QwenPlanner
 from . import inputs
+from .host.notice import show
 from .host.output import new_output
 from .host.plan import PLAN_SUFFIX, load_plan, plan_file, plan_files
 from .types import CATEGORY
@@ -174,6 +175,7 @@ class DuetSavePlan(io.ComfyNode):
                 ),
             ],
             outputs=[],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -181,7 +183,7 @@ class DuetSavePlan(io.ComfyNode):
         path = new_output(filename_prefix, PLAN_SUFFIX)
         with atomic_output(path) as temporary:
             temporary.write_text(plan.saved.to_json() + "\n", encoding="utf-8")
-        return io.NodeOutput(ui=ui.PreviewText(f"{path.name}\n{plan.timeline or ''}"))
+        return io.NodeOutput(ui=show(cls, path.name, str(plan.timeline or "")))
 
 
 class DuetLoadPlan(io.ComfyNode):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 from torch import Tensor
 
 from ..pipelines.bench.takes import ANY, SCORES, Takes, compare, sweep, takes_of, write_csv
@@ -142,6 +142,7 @@ class DuetCompareTakes(io.ComfyNode):
                 ),
                 io.String.Output(display_name="report", tooltip="The comparison as text, also shown on the node."),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -153,4 +154,4 @@ class DuetCompareTakes(io.ComfyNode):
         report, path = compare(settings), new_output(filename_prefix, ".csv")
         write_csv(path, settings)
         report = f"{report}\n{path.name}"
-        return io.NodeOutput(pixels(draw_comparison(settings))[None], report, ui=ui.PreviewText(report))
+        return io.NodeOutput(pixels(draw_comparison(settings))[None], report, ui=show(cls, report))

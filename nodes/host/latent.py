@@ -10,7 +10,7 @@ import comfy.sd
 import torch
 from torch import Tensor
 
-from ...pipelines.core.streams import Clip, Streams
+from ...pipelines.core.streams import Streams
 from ...pipelines.media.sound import fit_sound
 from ..types import CLIP_SPEC
 
@@ -126,8 +126,3 @@ def decoded(
         for w, c in zip(waveforms, clips, strict=True)
     ]
     return list(clips), sounds, fps
-
-
-def clip_of(images: Tensor, audio: dict[str, Any], fps: float) -> Clip:
-    """IMAGE and AUDIO as a clip."""
-    return Clip(images[..., :3].float().cpu(), fps, audio["waveform"][0].float().cpu(), audio["sample_rate"])

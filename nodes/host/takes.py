@@ -10,14 +10,15 @@ import comfy.samplers
 import comfy.sd
 import folder_paths
 import torch
-from comfy_api.latest import Types
 from torch import Tensor
 
 from ...pipelines.bench.readings import Probes
-from ...pipelines.bench.takes import EVENTS, Take, Takes, Tensors, fingerprint, numbers_of, take_of
+from ...pipelines.bench.takes import ANY, EVENTS, Take, Takes, Tensors, fingerprint, numbers_of, take_of
 from ...pipelines.core.streams import Clip, Streams
 from ...pipelines.sync.measure import measure, signals_of
-from .latent import clip_of, decoded, nest, unnest
+from .clips import clip_from, clip_of
+from .latent import decoded, nest, unnest
+from .model import PocketBaseModel
 from .provenance import Graph, above
 from .sample import sample_latent
 
@@ -54,13 +55,18 @@ def taking(
     """A function that generates and measures the take of one seed.
 
     Raises:
-        ValueError: the batch size of the latent is not 1.
+        ValueError: the batch size of the latent is not 1, or the score does not apply to the MODEL.
     """
     count = unnest(latent).present()[0].shape[0]
     if count != 1:
         raise ValueError(
             f"The latent has batch size {count}; a sweep needs 1, as it generates one clip per seed. Set the batch of 'Duet "
             "Empty Latent' to 1."
+        )
+    if score == EVENTS and not isinstance(guider.model_patcher.model, PocketBaseModel):
+        raise ValueError(
+            f"The score '{EVENTS}' only works on clips of the pocket model; this MODEL is a {type(guider.model_patcher.model).__name__}. "
+            f"Choose '{ANY}'."
         )
     probes = Probes.load() if score == EVENTS else None
 
@@ -92,9 +98,9 @@ def takes_from(name: str, connected: Any) -> Takes:
     """
     if isinstance(connected, Takes):
         return connected
-    parts: Types.VideoComponents = connected.get_components()
-    if parts.audio is None:
+    clip = clip_from(video=connected, images=None, audio=None, fps=0.0)
+    if not clip.waveform.shape[1]:
         raise ValueError(f"Clip {name} has no audio, so synchrony cannot be compared. Connect a video with audio.")
-    measured = measure(signals_of(clip_of(parts.images, parts.audio, float(parts.frame_rate))))
+    measured = measure(signals_of(clip))
     numbers = numbers_of(measured)
     return Takes(f"clip {name}", (Take(0, numbers.get("in_step", 0.0), numbers),))

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from ..core.sizes import ClipShape
+from ..core.sizes import PIXEL_STEP, ClipShape
 from ..core.streams import Clip, Latents, Streams
 from ..core.weights import WEIGHTS, fill, load_weights
+from ..media.sound import resample
 from ..models.pocket.audio_codec import AudioCodec
+from ..models.pocket.domain import picture_out_of_domain
 from ..models.pocket.generate import decode
 from ..models.pocket.load import PocketModel
 from ..models.pocket.network import POCKET
@@ -23,6 +26,7 @@ from .probes import AudioProbe, Seen, VideoProbe
 
 AUDIO_PROBE = WEIGHTS / "pocket-audio-probe.safetensors"
 VIDEO_PROBE = WEIGHTS / "pocket-video-probe.safetensors"
+SIDE = 64  # pixels of the frames on which the video probe was trained
 SIDE_SECONDS = 0.08  # of sound after an onset in which its side is measured
 # A quarter of the world's own difference between the channels: the audio codec leaves a large ball half of it.
 SIDE_DECIBELS = 2.5
@@ -74,18 +78,34 @@ def side(clip: Clip, times: Sequence[float]) -> str:
     return "middle" if abs(difference) < SIDE_DECIBELS else "left" if difference > 0 else "right"
 
 
-def reading_of(clip: Clip, probes: Probes | None = None) -> tuple[Events, Events, str]:
-    """Events heard and seen in a clip of the pocket world, and their synchrony in words.
+def as_rendered(clip: Clip) -> Clip:
+    """``clip`` as the probes know clips: the shorter side ``SIDE`` pixels and the other a multiple of 32, 16 fps, 16 kHz, stereo. What
+    has these values already is unchanged; frames and samples are converted, nothing is cropped."""
+    height, width = clip.frames.shape[1:3]
+    scale = SIDE / min(height, width)
+    size = tuple(max(1, round(side * scale / PIXEL_STEP)) * PIXEL_STEP for side in (height, width))
+    frames = clip.frames
+    if clip.fps != POCKET.fps:
+        count = max(1, round(len(frames) / clip.fps * POCKET.fps))
+        shown = ((torch.arange(count) + 0.5) * clip.fps / POCKET.fps).long().clamp_max(len(frames) - 1)
+        frames = frames[shown]
+    if (height, width) != size:
+        frames = F.interpolate(frames.permute(0, 3, 1, 2), size=size, mode="area").permute(0, 2, 3, 1)
+    waveform = clip.waveform
+    if (clip.sample_rate, len(waveform)) != (POCKET.sample_rate, 2):
+        waveform = resample(waveform, rate=clip.sample_rate, to=POCKET.sample_rate)
+    return Clip(frames, float(POCKET.fps), waveform, POCKET.sample_rate)
 
-    Raises:
-        ValueError: the clip's rates are not those of the pocket world, so its probes cannot read it.
-    """
-    if (clip.fps, clip.sample_rate, len(clip.waveform)) != (POCKET.fps, POCKET.sample_rate, 2):
-        raise ValueError(
-            f"The clip has {clip.fps:g} fps, {clip.sample_rate} Hz and {len(clip.waveform)} channel(s); the pocket world's probes read "
-            f"{POCKET.fps} fps, {POCKET.sample_rate} Hz and 2 channels. Choose no events for clips of other models."
-        )
-    (reading,) = read(probes or Probes.load(), [clip])
+
+def unlike_the_world(clip: Clip) -> str:
+    """A warning if the frames of ``clip`` are not of the pocket world, whose events alone the probes know, or ""."""
+    reason = picture_out_of_domain(as_rendered(clip).frames.permute(0, 3, 1, 2))
+    return reason and f"{reason} The probes only know the pocket world, so the detected events are not reliable."
+
+
+def reading_of(clip: Clip, probes: Probes | None = None) -> tuple[Events, Events, str]:
+    """Events heard and seen in a clip of the pocket world, at any size and rate, and their synchrony in words."""
+    (reading,) = read(probes or Probes.load(), [as_rendered(clip)])
     heard, seen = reading.heard, reading.seen.events
     late = offset(heard, seen)
     delay = "" if late is None else f", sound {abs(late) * 1000:.0f} ms {'late' if late >= 0 else 'early'}"

@@ -19,7 +19,7 @@ from ..core.statistics import mean_interval
 from ..core.streams import Clip
 from ..sync.events import f1
 from ..sync.measure import Measured, measure, signals_of
-from .readings import Probes, read
+from .readings import Probes, as_rendered, read
 
 ANY, EVENTS = "sound and motion in step (any clip)", "events heard and seen (pocket world)"
 SCORES = (ANY, EVENTS)
@@ -78,7 +78,7 @@ def take_of(seed: int, clip: Clip, score: str, probes: Probes | None) -> Take:
         raise ValueError(f"score is {score!r}; it must be one of: {'; '.join(SCORES)}.")
     numbers = numbers_of(measure(signals_of(clip)))
     if score == EVENTS:
-        (reading,) = read(probes or Probes.load(), [clip])
+        (reading,) = read(probes or Probes.load(), [as_rendered(clip)])
         numbers["event_f1"] = f1(reading.heard, reading.seen.events)
     return Take(seed, numbers["event_f1"] if score == EVENTS else numbers.get("in_step", 0.0), numbers)
 

@@ -271,9 +271,9 @@ INPUTS = {
     "DuetSampler": ["guider", "latent", "seed", "steps", "sampler", "sigmas"],
     "DuetDecode": ["latent", "video_vae", "audio_vae", "tiling", "fps"],
     "DuetMux": ["images", "audio", "fps", "enlarge", "original", "watermark"],
-    "DuetSyncMeter": ["images", "audio", "fps"],
-    "DuetShiftAudio": ["audio", "late_ms"],
-    "DuetTimelinePlot": ["images", "audio", "fps", "title", "events", "plan"],
+    "DuetSyncMeter": ["images", "audio", "fps", "video"],
+    "DuetShiftAudio": ["audio", "late_ms", "video"],
+    "DuetTimelinePlot": ["images", "audio", "fps", "title", "events", "plan", "video"],
     "DuetSeedSweep": [
         *("guider", "latent", "video_vae", "audio_vae", "seed", "takes", "keep", "score", "label", "steps"),
         *("sampler", "sigmas"),

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from duet_av.pipelines.bench.takes import ANY
+from duet_av.pipelines.bench.takes import ANY, EVENTS
 from duet_av.pipelines.guidance.strategy import UCG
 
 FRAMES, SIZE = 33, (64, 96)
@@ -79,3 +79,9 @@ def test_a_sweep_decodes_ranks_and_keeps_at_the_models_own_rates(run, ltx2, guid
 def test_swapped_vaes_are_rejected_before_anything_is_decoded(run, ltx2):
     with pytest.raises(ValueError, match="The VAEs are swapped"):
         run("DuetDecode", {**ltx2.latent, "frame_rate": 24.0}, *ltx2.vaes[::-1], False)
+
+
+def test_the_events_score_of_a_sweep_is_for_the_pocket_model(run, ltx2, guider):
+    settings = {"seed": 0, "takes": 1, "keep": 1, "score": EVENTS, "label": "", "steps": 2, "sigmas": SIGMAS}
+    with pytest.raises(ValueError, match="only works on clips of the pocket model; this MODEL is a LTXAV"):
+        run("DuetSeedSweep", guider, ltx2.latent, *ltx2.vaes, **settings)

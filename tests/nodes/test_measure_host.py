@@ -1,5 +1,8 @@
 """Measuring clips inside a real ComfyUI, as the host's own nodes output them."""
 
+import re
+from fractions import Fraction
+
 import pytest
 import torch
 
@@ -45,3 +48,99 @@ def test_audio_of_stock_nodes_is_accepted(run, comfy, clip):
     assert run("DuetSyncMeter", images, mono, 16.0)[1]
     with_alpha = torch.cat([images, torch.ones_like(images[..., :1])], dim=-1)
     assert run("DuetSyncMeter", with_alpha, sound, 16.0)[1]
+
+
+@pytest.fixture(scope="module")
+def short():
+    """Two seconds of a single object: frames [32, 64, 64, 3] and stereo audio at 16 kHz."""
+    shape = ClipShape()
+    scene = make_scene(21, 3, stratum="single")
+    sound = render_sound([scene], samples=shape.samples, sample_rate=shape.sample_rate)
+    frames = render_picture([scene], shape)[0].permute(0, 2, 3, 1)
+    return frames, {"waveform": sound, "sample_rate": shape.sample_rate}
+
+
+def video_of(images, audio, fps):
+    from comfy_api.latest import InputImpl, Types
+
+    return InputImpl.VideoFromComponents(
+        Types.VideoComponents(images=images, audio=audio, frame_rate=Fraction(fps).limit_denominator(1001))
+    )
+
+
+def enlarged(images, factor):
+    return images.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
+
+
+def test_a_video_is_measured_at_its_own_rates(run, clip):
+    images, sound = clip
+    late = run("DuetShiftAudio", sound, -200.0)[0]
+    by_parts, by_video = (
+        run("DuetSyncMeter", images, late, 16.0),
+        run("DuetSyncMeter", video=video_of(images, late, 16), fps=5.0),
+    )
+    assert by_video[:3] == by_parts[:3]
+
+
+def test_the_audio_of_a_video_is_shifted(run, clip):
+    images, sound = clip
+    audio, video = run("DuetShiftAudio", video=video_of(images, sound, 16), late_ms=150.0)
+    assert torch.equal(audio["waveform"], run("DuetShiftAudio", sound, 150.0)[0]["waveform"])
+    parts = video.get_components()
+    assert torch.equal(parts.audio["waveform"], audio["waveform"])
+    assert (len(parts.images), float(parts.frame_rate)) == (len(images), 16.0)
+    blocked = run("DuetShiftAudio", sound, 150.0)[1]
+    assert "only if one is connected" in blocked.message
+
+
+@pytest.mark.parametrize("node", ["DuetSyncMeter", "DuetTimelinePlot"])
+def test_a_clip_is_connected_once_and_completely(run, short, node):
+    images, sound = short
+    with pytest.raises(ValueError, match=r"images and audio missing\. Connect either a video, or images and audio"):
+        run(node)
+    with pytest.raises(ValueError, match="No clip is connected: audio missing"):
+        run(node, images)
+    with pytest.raises(ValueError, match="Both a video and images or audio"):
+        run(node, images, sound, video=video_of(images, sound, 16))
+    for both in ({}, {"audio": sound, "video": video_of(images, sound, 16)}):
+        with pytest.raises(ValueError, match="either an audio or a video"):
+            run("DuetShiftAudio", **both)
+
+
+@pytest.mark.parametrize("change", ["none", "enlarged", "another frame rate", "mono at 48 kHz", "saved and loaded"])
+def test_the_probes_find_the_same_events_at_any_size_and_rate(run, short, tmp_path, change):
+    from comfy_api.latest import InputImpl
+
+    images, sound = short
+    plot = {"title": "", "events": "pocket world"}
+    expected = run("DuetTimelinePlot", images, sound, 16.0, **plot)[1]
+    fps = 16
+    if change in ("enlarged", "saved and loaded"):
+        images = enlarged(images, 8)
+    if change == "another frame rate":
+        images, fps = images.repeat_interleave(2, 0), 32
+    if change == "mono at 48 kHz":
+        mono = torch.nn.functional.interpolate(sound["waveform"].mean(1, keepdim=True), scale_factor=3.0)
+        sound = {"waveform": mono, "sample_rate": 48_000}
+    video = video_of(images, sound, fps)
+    if change == "saved and loaded":
+        video.save_to(str(tmp_path / "clip.mp4"))
+        video = InputImpl.VideoFromFile(str(tmp_path / "clip.mp4"))
+    found = run("DuetTimelinePlot", video=video, **plot)[1]
+    f1 = [float(re.search(r"F1 ([\d.]+)", text)[1]) for text in (expected, found)]
+    assert f1 == [1.0, 1.0]
+
+
+def test_the_probes_warn_about_clips_that_are_not_of_the_pocket_world(shown, short):
+    images, sound = short
+    events = {"title": "", "events": "pocket world"}
+    assert "not reliable" not in shown("DuetTimelinePlot", enlarged(images, 8), sound, 16.0, **events)
+    noise = torch.rand(48, 90, 160, 3, generator=torch.Generator().manual_seed(0))
+    assert "not reliable" in shown("DuetTimelinePlot", noise, sound, 24.0, **events)
+    assert shown("DuetTimelinePlot", noise, sound, 24.0, "", "none") == ""
+
+
+def test_a_silent_video_is_plotted_and_reported(run, short):
+    video = video_of(short[0], None, 16)
+    assert "has no sound" in run("DuetSyncMeter", video=video)[2]
+    assert run("DuetTimelinePlot", video=video, events="pocket world")[0].ndim == 4

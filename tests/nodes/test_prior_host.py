@@ -91,5 +91,3 @@ def test_the_timeline_of_a_clip_is_plotted(run, loaded):
     assert picture.shape[-1] == 3
     assert score.startswith("synchrony F1")
     assert run("DuetTimelinePlot", images[0], audio[0], 24.0, "", "none")[1] == ""
-    with pytest.raises(ValueError, match="Choose no events for clips of other models"):
-        run("DuetTimelinePlot", images[0], audio[0], 24.0, "", "pocket world")
