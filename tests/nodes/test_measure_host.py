@@ -142,5 +142,5 @@ def test_the_probes_warn_about_clips_that_are_not_of_the_pocket_world(shown, sho
 
 def test_a_silent_video_is_plotted_and_reported(run, short):
     video = video_of(short[0], None, 16)
-    assert "has no sound" in run("DuetSyncMeter", video=video)[2]
+    assert "has no audio" in run("DuetSyncMeter", video=video)[2]
     assert run("DuetTimelinePlot", video=video, events="pocket world")[0].ndim == 4
