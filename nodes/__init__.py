@@ -10,7 +10,7 @@ from .doctor import DuetDoctor
 from .footage import DuetEncodeAV, DuetFreezeStream
 from .guidance import DuetCrossModalGuidance, DuetGuider
 from .latent import DuetDecode, DuetEmptyLatent, DuetMux
-from .loaders import DuetLoadAV
+from .loaders import DuetLoadAddOn, DuetLoadAV
 from .measure import DuetShiftAudio, DuetSyncMeter, DuetTimelinePlot
 from .plan import (
     DuetEditPlan,
@@ -37,6 +37,7 @@ from .timeline import DuetLoadTimelineWriter, DuetTimelinePrompt
 
 NODES: list[type[io.ComfyNode]] = [
     DuetLoadAV,
+    DuetLoadAddOn,
     DuetLoadPlanner,
     DuetLoadPrior,
     DuetLoadAdapter,

@@ -1,9 +1,10 @@
-"""The loader of joint audio-video models."""
+"""The loaders of joint audio-video models and of add-on layers."""
 
 from __future__ import annotations
 
 from comfy_api.latest import io
 
+from .host.add_ons import add_on_files, load_add_on
 from .host.families import AUTO, FOLDERS, choices, load_family
 from .types import CATEGORY
 
@@ -57,3 +58,40 @@ class DuetLoadAV(io.ComfyNode):
         chosen = dict(zip(FOLDERS, (model, text_encoder, video_codec, audio_codec), strict=True))
         parts, licence = load_family(chosen)
         return io.NodeOutput(*parts, licence)
+
+
+class DuetLoadAddOn(io.ComfyNode):
+    """Adds layers that the user trained to the MODEL."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="DuetLoadAddOn",
+            display_name="Duet Load Add-On",
+            category=CATEGORY,
+            description="Adds plan, prior or adapter layers that you trained with 'duet train' to the MODEL. They must have been "
+            "trained on the same base. The output is unchanged until a plan, prior or adapter is connected; adapter layers also "
+            "contain a LoRA, which is applied at strength 1.",
+            search_aliases=[
+                "own layers",
+                "trained layers",
+                "fine-tuned",
+                "plan layers",
+                "prior layers",
+                "adapter layers",
+            ],
+            inputs=[
+                io.Model.Input("model", tooltip="The MODEL of 'Duet Load AV', or of another add-on loader."),
+                io.Combo.Input(
+                    "file",
+                    options=add_on_files(),
+                    tooltip="Add-on layers from models/duet, or from the pack's runs folder, where 'duet train' writes them. "
+                    "Press R to refresh the list.",
+                ),
+            ],
+            outputs=[io.Model.Output(display_name="model", tooltip="The MODEL with the layers, for 'Duet Guider'.")],
+        )
+
+    @classmethod
+    def execute(cls, model: io.Model.Type, file: str) -> io.NodeOutput:
+        return io.NodeOutput(load_add_on(model, file))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import comfy.lora
@@ -18,6 +19,7 @@ from ...pipelines.models.pocket.lora import LORA
 from .latent import unnest
 from .model import with_add_on
 
+ADAPTER_KINDS = tuple(f"pocket-adapter-{way}" for way in WAYS)
 MAKES = {"sound for the picture": V2A, "picture for the sound": A2V}
 
 
@@ -25,15 +27,24 @@ def load_masked_adapter(
     model: comfy.model_patcher.ModelPatcher, strength: float
 ) -> tuple[comfy.model_patcher.ModelPatcher, MaskedAdapter]:
     """A MODEL with the adapter layers of both directions and their LoRA as host patches, and the adapter."""
-    for way in WAYS:
-        model = with_add_on(model, f"pocket-adapter-{way}")
-    keys = comfy.lora.model_lora_keys_unet(model.model, {})
-    for way in WAYS:
-        kind = f"pocket-adapter-{way}"
-        tensors = load_weights(ADD_ONS[kind], kind).tensors
-        lora = {name: value for name, value in tensors.items() if name.startswith(LORA)}
-        model.add_patches(comfy.lora.load_lora(lora, keys), strength)
+    for kind in ADAPTER_KINDS:
+        model = with_adapter_layers(model, kind, strength, ADD_ONS[kind])
     return model, load_adapter()
+
+
+def with_adapter_layers(
+    model: comfy.model_patcher.ModelPatcher, kind: str, strength: float, path: Path
+) -> comfy.model_patcher.ModelPatcher:
+    """A MODEL with the adapter layers of one direction from ``path``, and their LoRA as host patches.
+
+    Raises:
+        ValueError: the file was trained on another base, or the MODEL already has such layers.
+    """
+    model = with_add_on(model, kind, path)
+    tensors = load_weights(path, kind).tensors
+    lora = {name: value for name, value in tensors.items() if name.startswith(LORA)}
+    model.add_patches(comfy.lora.load_lora(lora, comfy.lora.model_lora_keys_unet(model.model, {})), strength)
+    return model
 
 
 def adapted(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import comfy.conds
@@ -82,7 +84,8 @@ class PocketBaseModel(JointModel):
     title = "The Duet pocket model"
     file: WeightsFile  # its weights, from which a MODEL with add-ons builds a network of its own
     codec: VideoCodec
-    kinds: Sequence[str] = ()  # kinds of the add-on layers on its network
+    # Kind -> file of the add-on layers on its network; None is the file that ships with the pack.
+    add_ons: Mapping[str, Path | None] = MappingProxyType({})
 
     def __init__(self, config: comfy.supported_models_base.BASE, device: Any = None) -> None:
         super().__init__(config, comfy.model_base.ModelType.FLOW, device=device, unet_model=HostTwinStreamDiT)
@@ -180,20 +183,28 @@ def build_pocket(file: WeightsFile, codec: VideoCodec) -> comfy.model_patcher.Mo
     return patcher
 
 
-def with_add_on(model: comfy.model_patcher.ModelPatcher, kind: str) -> comfy.model_patcher.ModelPatcher:
-    """A MODEL like ``model``, its LoRAs, options and add-ons included, on a network of its own that has the layers ``kind`` too.
+def with_add_on(
+    model: comfy.model_patcher.ModelPatcher, kind: str, path: Path | None = None
+) -> comfy.model_patcher.ModelPatcher:
+    """A MODEL like ``model``, its LoRAs, options and add-ons included, on a network of its own that has the layers ``kind`` too,
+    from ``path`` (``None``: the file that ships with the pack).
 
     Raises:
-        ValueError: the MODEL is not the pocket model, or the layers are of another base.
+        ValueError: the MODEL is not the pocket model or already has such layers, or the layers were trained on another base.
     """
     base = model.model
     if not isinstance(base, PocketBaseModel):
         raise ValueError(f"These layers are for the Duet pocket model; this is a {type(base).__name__}.")
+    if kind in base.add_ons:
+        raise ValueError(
+            f"This MODEL already has '{kind}' layers. Connect the MODEL from before the node that added them; the other output "
+            "of that node can still be used."
+        )
     patched = build_pocket(base.file, base.codec)
-    network = patched.model.diffusion_model
-    patched.model.kinds = [name for name in LAYERS if name in (*base.kinds, kind)]
-    for name in patched.model.kinds:  # without an adapter's LoRA, which the host applies as a patch
-        layers = load_layers(name, network.config, base.file.sha256, operations=network.operations).layers
+    network, files = patched.model.diffusion_model, {**base.add_ons, kind: path}
+    patched.model.add_ons = {name: files[name] for name in LAYERS if name in files}
+    for name, file in patched.model.add_ons.items():  # without an adapter's LoRA, which the host applies as a patch
+        layers = load_layers(name, network.config, base.file.sha256, file, operations=network.operations).layers
         layers.to(device=next(network.parameters()).device, dtype=network.dtype).install(network)
     own = model.clone()
     own.model = patched.model

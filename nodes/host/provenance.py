@@ -10,9 +10,10 @@ from comfy_api.latest import InputImpl
 from ...pipelines.core.weights import KEY
 from ...pipelines.media.provenance import ASSEMBLED, GENERATED, Provenance, file_hash, version
 from ...pipelines.models.pocket import load as pocket
+from .add_ons import add_on_path
 from .families import FOLDERS, licences, resolve
 
-LOADER = "DuetLoadAV"
+LOADER, ADD_ON_LOADER = "DuetLoadAV", "DuetLoadAddOn"
 WORDS = ("video", "audio", "prompt", "text", "negative", "value")  # inputs that may contain a prompt
 SEEDS = ("seed", "noise_seed")
 CONDITIONS = {  # loaders that use files of the pocket model without a file input -> the condition whose files they use
@@ -50,6 +51,9 @@ def of_graph(graph: Graph, node: str) -> Provenance:
             terms += licences(family, paths, values)
         elif kind in CONDITIONS:
             added += pocket.CONDITION_FILES[CONDITIONS[kind]]
+        elif kind == ADD_ON_LOADER:
+            path = add_on_path(values["file"])
+            weights[path.name] = file_hash(path)
         elif "Load" in kind:
             others |= {f"{kind} {key}": value for key, value in values.items() if isinstance(value, str)}
         prompts += [values[key] for key in WORDS if isinstance(values.get(key), str) and values[key].strip()]

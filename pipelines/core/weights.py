@@ -63,6 +63,16 @@ def is_ours(path: Path) -> bool:
         return False
 
 
+def stored_kind(path: Path) -> str | None:
+    """The kind of a weights file, read from its header; ``None`` if Duet did not write it, or if it is damaged."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {}).get(KEY, "null"))
+    except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError):
+        return None
+    return header.get("kind") if isinstance(header, dict) else None
+
+
 def load_weights(path: Path, kind: str) -> WeightsFile:
     """Read a weights file of ``kind``; floating-point tensors become float32.
 

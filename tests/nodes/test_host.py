@@ -236,6 +236,7 @@ def test_every_input_and_output_has_a_tooltip(comfy):
 # Saved workflows refer to these ids: new ones may be added, none may be renamed or removed.
 INPUTS = {
     "DuetLoadAV": ["model", "text_encoder", "video_codec", "audio_codec"],
+    "DuetLoadAddOn": ["model", "file"],
     "DuetEncodePrompt": ["clip", "video", "audio", "negative"],
     "DuetLoadPlanner": ["model"],
     "DuetPlanner": ["planner", "video", "audio", "seed", "temperature", "mode"],

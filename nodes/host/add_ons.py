@@ -1,0 +1,60 @@
+"""Add-on layers trained by the user: where their files are listed, and adding them to a MODEL."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import comfy.model_patcher
+import folder_paths
+
+from ...pipelines.core.files import ROOT
+from ...pipelines.core.weights import stored_kind
+from ...pipelines.models.pocket.add_ons import LAYERS
+from .adapter import ADAPTER_KINDS, with_adapter_layers
+from .families import place
+from .model import with_add_on
+
+FOLDER = "duet"
+for _folder in (Path(folder_paths.models_dir) / FOLDER, ROOT / "runs"):
+    folder_paths.add_model_folder_path(FOLDER, str(_folder))
+
+
+def add_on_files() -> list[str]:
+    """The add-on layers in models/duet and in the pack's runs folder, where 'duet train' writes them."""
+    return [name for name in folder_paths.get_filename_list(FOLDER) if _kind(place(FOLDER, name)) in LAYERS]
+
+
+def add_on_path(choice: str) -> Path:
+    """The path of an entry of ``add_on_files``.
+
+    Raises:
+        ValueError: it no longer exists.
+    """
+    return place(FOLDER, choice)
+
+
+def load_add_on(model: comfy.model_patcher.ModelPatcher, choice: str) -> comfy.model_patcher.ModelPatcher:
+    """A MODEL with the layers of an entry of ``add_on_files``; LoRA in the file is applied at strength 1.
+
+    Raises:
+        ValueError: the file is not of add-on layers or was trained on another base, or the MODEL already has such layers.
+    """
+    path = add_on_path(choice)
+    kind = _kind(path)
+    if kind not in LAYERS:
+        raise ValueError(
+            f"{path} holds {f'{kind!r} weights' if kind else 'no Duet weights'}; this node loads {', '.join(LAYERS)}."
+        )
+    if kind in ADAPTER_KINDS:
+        return with_adapter_layers(model, kind, 1.0, path)
+    return with_add_on(model, kind, path)
+
+
+def _kind(path: Path) -> str | None:
+    return _kind_at(path, path.stat().st_mtime_ns) if path.suffix == ".safetensors" else None
+
+
+@cache
+def _kind_at(path: Path, _changed: int) -> str | None:
+    return stored_kind(path)
