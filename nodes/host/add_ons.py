@@ -22,7 +22,10 @@ for _folder in (Path(folder_paths.models_dir) / FOLDER, ROOT / "runs"):
 
 def add_on_files() -> list[str]:
     """The add-on layers in models/duet and in the pack's runs folder, where 'duet train' writes them."""
-    return [name for name in folder_paths.get_filename_list(FOLDER) if _kind(place(FOLDER, name)) in LAYERS]
+    roots = [Path(root) for root in folder_paths.get_folder_paths(FOLDER)]
+    names = folder_paths.get_filename_list(FOLDER)
+    # The host's list may be older than the folders, so that a file of it can be gone.
+    return [name for name in names if any(_kind(root / name) in LAYERS for root in roots)]
 
 
 def add_on_path(choice: str) -> Path:
@@ -52,7 +55,7 @@ def load_add_on(model: comfy.model_patcher.ModelPatcher, choice: str) -> comfy.m
 
 
 def _kind(path: Path) -> str | None:
-    return _kind_at(path, path.stat().st_mtime_ns) if path.suffix == ".safetensors" else None
+    return _kind_at(path, path.stat().st_mtime_ns) if path.suffix == ".safetensors" and path.is_file() else None
 
 
 @cache

@@ -1,7 +1,7 @@
-"""How much of the cross-modal attention rests on the context tokens, for tokens at an event and for the background.
+"""The share of cross-modal attention on the context tokens, for tokens at an event and for background tokens.
 
-CCL claims that context tokens cure "background bias": a token without a counterpart in the other stream should attend to
-them. The split into event and background tokens uses the world's truth and is our reconstruction of that claim's test.
+CCL claims that context tokens remove "background bias": a token without a counterpart in the other stream should attend to
+them. The split into event and background tokens uses the world's ground truth and is our reconstruction of a test of that claim.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from ..models.pocket.load import PocketModel
 from ..world import Scene, caption
 from .readings import true_latents
 
-SIGMA = 0.5
+SIGMA = 0.5  # noise level at which the attention is read
 
 
 def event_tokens(scenes: Sequence[Scene], shape: ClipShape) -> Streams[Tensor]:
-    """Which tokens hold an event that is both seen and heard: video [b, t*h*w], audio [b, t] bool."""
+    """Which tokens contain an event that is both seen and heard: video [b, t*h*w], audio [b, t] bool."""
     frames, rows, columns = shape.video_latent
     patches = (rows // VIDEO_PATCH, columns // VIDEO_PATCH)
     video = torch.zeros(len(scenes), frames, *patches, dtype=torch.bool)
@@ -41,19 +41,19 @@ def event_tokens(scenes: Sequence[Scene], shape: ClipShape) -> Streams[Tensor]:
 
 @torch.inference_mode()
 def context_share(model: PocketModel, scenes: Sequence[Scene]) -> dict[str, float]:
-    """Mean share of attention on the context tokens over all layers: 'a2v event', 'a2v background' and so for v2a.
+    """Mean share of attention on the context tokens over all layers: 'a2v event', 'a2v background', and the same for v2a.
 
-    True clips at noise level ``SIGMA`` with their captions and both routes open.
+    The inputs are rendered clips at noise level ``SIGMA``, with their captions and both routes open.
     """
     shape, found = ClipShape(), dict[ContextAttention, Tensor]()
 
-    def look(layer: ContextAttention, inputs: tuple[Any, ...], options: dict[str, Any]) -> None:
+    def record(layer: ContextAttention, inputs: tuple[Any, ...], options: dict[str, Any]) -> None:
         found[layer] = layer.mass(*inputs, rotary=options["rotary"], window=options["window"])
 
     layers = Streams(
         *([getattr(pair, name).context_attention for pair in model.network.pairs()] for name in ("video", "audio"))
     )
-    hooks = [layer.register_forward_pre_hook(look, with_kwargs=True) for rows in layers.present() for layer in rows]
+    hooks = [layer.register_forward_pre_hook(record, with_kwargs=True) for rows in layers.present() for layer in rows]
     clean = true_latents(model.codecs, scenes, shape)
     noise = initial_noise(clean.map(lambda z: tuple(z.shape[1:])), range(len(scenes)))
     text = model.text.embed([caption(scene) for scene in scenes])
@@ -64,9 +64,7 @@ def context_share(model: PocketModel, scenes: Sequence[Scene]) -> dict[str, floa
         for hook in hooks:
             hook.remove()
     out, events = {}, event_tokens(scenes, shape)
-    for way, rows, event in (("a2v", layers.video, events.video), ("v2a", layers.audio, events.audio)):
-        assert rows is not None
-        assert event is not None
+    for direction, rows, event in zip(("a2v", "v2a"), layers.both(), events.both(), strict=True):
         mass = torch.stack([found[layer] for layer in rows]).mean(0)
-        out |= {f"{way} event": mass[event].mean().item(), f"{way} background": mass[~event].mean().item()}
+        out |= {f"{direction} event": mass[event].mean().item(), f"{direction} background": mass[~event].mean().item()}
     return out

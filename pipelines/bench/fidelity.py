@@ -1,4 +1,4 @@
-"""How much of a true clip a codec gives back: pixels, what moves, spectra, events."""
+"""How well a codec reconstructs rendered clips: pixels, moving pixels, spectra, events."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from ..world import Scene
 from ..world.truth import true_events
 from .readings import Probes, render
 
-MOVING = 0.04  # a pixel moves where it differs by more than this from its own median over the clip
-ONSET_TOLERANCE = 0.05  # seconds: the field's usual window for onsets of sound
-DECIBELS = 20 / 2.302585  # of one unit of natural logarithm
+MOVING = 0.04  # a pixel is moving where it differs by more than this from its median over the clip
+ONSET_TOLERANCE = 0.05  # seconds: the usual tolerance for audio onsets
+DECIBELS = 20 / 2.302585  # dB per unit of a natural logarithm of amplitude
+AUDIO_PATHS = ("nothing", "griffin-lim", "codec")  # what ``audio_fidelity`` passes waveforms through
 
 
 def moving(frames: Tensor) -> Tensor:
-    """Which pixels show something that moves: [b, t, 1, h, w] bool."""
+    """Which pixels of frames [b, t, c, h, w] are moving: [b, t, 1, h, w] bool."""
     return ((frames - frames.median(1, keepdim=True).values).abs() > MOVING).any(2, keepdim=True)
 
 
 def psnr(a: Tensor, b: Tensor, where: Tensor | None = None) -> float:
-    """Peak signal-to-noise ratio in dB of frames in 0..1, over the pixels of ``where``."""
+    """Peak signal-to-noise ratio in dB of frames in 0..1, over the pixels of ``where`` (``None``: all)."""
     error = (a - b).square()
     mean = error.mean() if where is None else error[where.expand_as(error)].mean()
     return float(-10 * mean.clamp_min(1e-10).log10())
@@ -39,47 +40,46 @@ def spectral_distance(a: Tensor, b: Tensor, *, sample_rate: int) -> float:
 
 
 @torch.inference_mode()
-def picture_fidelity(codec: VideoCodec | None, probes: Probes, scenes: Sequence[Scene]) -> list[dict[str, float]]:
-    """Of each scene's picture through ``codec`` (``None``: as rendered): PSNR, PSNR of what moves, F1 of events seen."""
+def video_fidelity(codec: VideoCodec | None, probes: Probes, scenes: Sequence[Scene]) -> list[dict[str, float]]:
+    """For the video of each scene after ``codec`` (``None``: as rendered): PSNR, PSNR of moving pixels, F1 of the events seen."""
     shape = ClipShape()
     frames, _ = render(scenes, shape)
-    drawn = frames if codec is None else codec.decode(codec.encode(frames))
-    where, seen = moving(frames), probes.video.read(drawn, fps=float(shape.fps))
+    decoded = frames if codec is None else codec.decode(codec.encode(frames))
+    where, seen = moving(frames), probes.video.read(decoded, fps=float(shape.fps))
     rows = []
     for k, scene in enumerate(scenes):
         truth = true_events(scene, stream="video")
         row = {"event_f1": f1(seen[k].events, truth)} if truth else {}
         if codec is not None:
-            row |= {"psnr": psnr(drawn[k], frames[k])}
-            row |= {"psnr_moving": psnr(drawn[k], frames[k], where[k])} if where[k].any() else {}
+            row |= {"psnr": psnr(decoded[k], frames[k])}
+            row |= {"psnr_moving": psnr(decoded[k], frames[k], where[k])} if where[k].any() else {}
         rows.append(row)
     return rows
 
 
 @torch.inference_mode()
-def sound_fidelity(
+def audio_fidelity(
     codec: AudioCodec, probes: Probes, scenes: Sequence[Scene], *, through: str
 ) -> list[dict[str, float]]:
-    """Of each scene's sound ``through`` 'nothing', 'griffin-lim' alone or the whole 'codec': F1 of onsets and, where it
-    changed, the spectral distance."""
+    """For the audio of each scene after one of ``AUDIO_PATHS``: F1 of the onsets and, if it passed through anything, the spectral
+    distance in dB."""
     shape = ClipShape()
-    _, sound = render(scenes, shape)
+    _, original = render(scenes, shape)
     if through == "codec":
-        made = codec.decode(codec.encode(sound), samples=shape.samples)
+        result = codec.decode(codec.encode(original), samples=shape.samples)
     elif through == "griffin-lim":
-        mel = log_mel(sound, sample_rate=shape.sample_rate)
-        made = griffin_lim(magnitudes(mel.flatten(0, 1), sample_rate=shape.sample_rate), samples=shape.samples).view_as(
-            sound
-        )
+        mel = log_mel(original, sample_rate=shape.sample_rate)
+        spectrum = magnitudes(mel.flatten(0, 1), sample_rate=shape.sample_rate)
+        result = griffin_lim(spectrum, samples=shape.samples).view_as(original)
     else:
-        made = sound
-    heard, rows = probes.audio.events(made), []
+        result = original
+    heard, rows = probes.audio.events(result), []
     for k, scene in enumerate(scenes):
         truth = true_events(scene, stream="audio")
         row = {"onset_f1": f1(heard[k], truth, tolerance=ONSET_TOLERANCE)} if truth else {}
         if through != "nothing":
             row["spectral_distance_db"] = spectral_distance(
-                made[k : k + 1], sound[k : k + 1], sample_rate=shape.sample_rate
+                result[k : k + 1], original[k : k + 1], sample_rate=shape.sample_rate
             )
         rows.append(row)
     return rows

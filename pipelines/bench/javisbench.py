@@ -1,7 +1,7 @@
-"""``duet bench javisbench``: a list of prompts and a folder of clips, by whatever the user's files allow.
+"""``duet bench javisbench``: measures of a folder of clips with a list of their prompts, as far as the user's files allow.
 
-What needs no weights is measured of every clip; scores over an encoder where the encoder, or its embeddings, are given; distances
-where features of real clips are. What could not be measured is named with what it needs.
+Measures that need no weights are computed for every clip; scores of an encoder if the encoder or its embeddings are available;
+distances if features of real clips are available. Measures that could not be computed are listed with what they require.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -27,15 +28,18 @@ from ..sync.measure import Signals, measure, read_signals
 from .tables import Table
 from .takes import numbers_of
 
-TEXT = "text"  # the column of prompts
-# Published measure -> features it is computed from, what they are called there, and how.
+TEXT = "text"  # column of the CSV file that holds the prompts
+# Published measure -> the network whose features it is computed from, and the distance between them.
 DISTANCES = {
     "FVD": ("i3d-400", frechet),
     "KVD": ("i3d-400", kernel_distance),
     "FAD": ("audioclip", frechet),
     "KL": ("passt", divergence),
 }
-INCEPTION = ("IS", "passt")
+INCEPTION = (
+    "IS",
+    "passt",
+)  # name of the inception score, and the network whose class probabilities it is computed from
 
 
 @dataclass(frozen=True)
@@ -49,53 +53,45 @@ class Sample:
 
 @dataclass(frozen=True)
 class Features:
-    """Features of the clips and of real ones, by the network that made them: [n, d], or class probabilities [n, k]."""
+    """Features of the generated and of real clips by one network: [n, d], or class probabilities [n, k]."""
 
     clips: Tensor
     real: Tensor
 
 
 def samples_of(table: Path, clips: Path) -> list[Sample]:
-    """Rows of a CSV file with a column 'text', each with its clip: sample_0000.mp4, sample_0001.mp4, ... in ``clips``.
+    """The rows of a CSV file with a column 'text', each with its clip in ``clips``: sample_0000.mp4, sample_0001.mp4, and so on.
 
     Raises:
-        ValueError: the file lacks the column or any row, or clips are missing.
+        ValueError: the file has no such column or no rows, or clips are missing.
     """
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{table} is no CSV file in UTF-8: {error}.") from error
+        raise ValueError(f"{table} is not a CSV file in UTF-8: {error}.") from error
     if not rows or TEXT not in rows[0]:
         raise ValueError(f"{table} has no column {TEXT!r} with prompts; its first line must name the columns.")
     samples = [Sample(f"sample_{i:04d}", row[TEXT] or "", clips / f"sample_{i:04d}.mp4") for i, row in enumerate(rows)]
     missing = [sample.path.name for sample in samples if not sample.path.is_file()]
     if missing:
         raise ValueError(
-            f"{len(missing)} of {len(samples)} clips are missing in {clips}, the first is {missing[0]}. Row k of the list, counted from 0, "
-            "is sample_000k.mp4."
+            f"{len(missing)} of {len(samples)} clips are missing in {clips}; the first is {missing[0]}. Name the clip of the first row "
+            "sample_0000.mp4, that of the second sample_0001.mp4, and so on."
         )
     return samples
 
 
-def signals_with_wav(path: Path) -> Signals:
-    """A clip's signals; where the video has no sound, of the WAV file beside it, as JavisBench keeps it."""
-    signals = read_signals(path)
-    beside = path.with_suffix(".wav")
-    if signals.waveform is not None or not beside.is_file():
-        return signals
-    waveform, rate = read_sound(beside)
-    return replace(signals, waveform=waveform, sample_rate=rate)
+T = TypeVar("T", Signals, Clip)
 
 
-def clip_with_wav(path: Path) -> Clip:
-    """The same, decoded."""
+def with_wav(media: T, path: Path) -> T:
+    """``media`` of the video at ``path``; if it has no audio, with the audio of the WAV file beside the video (JavisBench's layout)."""
     beside = path.with_suffix(".wav")
-    clip = read_mp4(path)
-    if clip.waveform.shape[1] or not beside.is_file():
-        return clip
+    if (media.waveform is not None and media.waveform.shape[1]) or not beside.is_file():
+        return media
     waveform, rate = read_sound(beside)
-    return replace(clip, waveform=waveform, sample_rate=rate)
+    return replace(media, waveform=waveform, sample_rate=rate)
 
 
 def measure_list(
@@ -105,11 +101,11 @@ def measure_list(
     features: dict[str, Features] | None = None,
     on_clip: Callable[[], object] = lambda: None,
 ) -> Table:
-    """Means with intervals over ``samples``, and distances of the features that are given."""
+    """Means with intervals over ``samples``, and the distances of ``features``."""
     scores: list[dict[str, float]] = []
     for sample in samples:
-        found = numbers_of(measure(signals_with_wav(sample.path)))
-        load = cache(lambda path=sample.path: clip_with_wav(path))
+        found = numbers_of(measure(with_wav(read_signals(sample.path), sample.path)))
+        load = cache(lambda path=sample.path: with_wav(read_mp4(path), path))
         for encoder in encoders:
             found |= aggregated(encoder.name, encoder.embed(sample.name, load, sample.text))
         scores.append(found)
@@ -122,7 +118,7 @@ def measure_list(
 
 
 def distances(features: dict[str, Features]) -> dict[str, str]:
-    """Every distance that ``features`` allow; under its published name for the features it belongs to."""
+    """Every distance that ``features`` allow; under its published name if the features are those of the published measure."""
     found = {}
     for name, (network, distance) in DISTANCES.items():
         if network in features:
@@ -140,7 +136,7 @@ def read_features(path: Path) -> dict[str, Features]:
     """Features by network from a safetensors file with tensors 'NETWORK/clips' and 'NETWORK/real'.
 
     Raises:
-        ValueError: not such a file, or scipy is not there to compare them with.
+        ValueError: the file has other contents, or scipy is not installed.
     """
     if find_spec("scipy") is None:
         raise ValueError("Distances between features need scipy. Install it: pip install scipy")
@@ -149,15 +145,15 @@ def read_features(path: Path) -> dict[str, Features]:
     wanted = {f"{network}/{part}" for network in networks for part in ("clips", "real")}
     if not networks or "" in networks or set(tensors) != wanted:
         raise ValueError(
-            f"{path} holds {', '.join(sorted(tensors))[:200]}; features are NETWORK/clips and NETWORK/real in pairs."
+            f"{path} holds {', '.join(sorted(tensors))[:200]}; it must hold pairs of tensors NETWORK/clips and NETWORK/real."
         )
     if any(not torch.isfinite(value).all() for value in tensors.values()):
-        raise ValueError(f"{path} holds numbers that are not finite.")
+        raise ValueError(f"{path} holds values that are not finite. Compute the features again.")
     return {network: Features(tensors[f"{network}/clips"], tensors[f"{network}/real"]) for network in sorted(networks)}
 
 
 def _absent(measured: set[str]) -> list[str]:
-    """Published measures that could not be taken, with what they need."""
+    """Published measures that could not be computed, with what they require."""
     rows = [
         f"{name}: embeddings of {encoder}"
         for _, published in AGGREGATORS.values()

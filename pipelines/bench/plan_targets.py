@@ -1,5 +1,5 @@
-"""What planned tokens aim at: features of frozen instruments on a coarse grid of the clip (Baton: SigLIP2 and WavTokenizer;
-here the last-but-one layers of our own probes).
+"""Training targets of plan tokens: features of frozen probes on a coarse grid of the clip. Baton uses SigLIP2 and WavTokenizer; here
+they are the second-to-last layers of our own probes.
 
 Letters: b batch, t frames, h/w rows and columns, n plan tokens, d channels.
 """
@@ -27,7 +27,7 @@ from .readings import Probes, render
 def plan_targets(
     probes: Probes, frames: Float[Tensor, "b t 3 h w"], waveform: Float[Tensor, "b 2 samples"]
 ) -> Streams[Tensor]:
-    """Features of true clips: video [b, keyframes * CELLS^2, d], audio [b, blocks, d']."""
+    """Features of rendered or recorded clips: video [b, keyframes * CELLS^2, d], audio [b, blocks, d']."""
     maps = F.adaptive_avg_pool2d(probes.video.features(frames), CELLS)
     video = rearrange(maps, "(b k two) c h w -> b (k h w) (two c)", b=len(frames), two=PER_KEYFRAME)
     series = probes.audio.features(log_mel(waveform, sample_rate=probes.audio.sample_rate))
@@ -36,14 +36,14 @@ def plan_targets(
 
 
 def oracle_plan(probes: Probes, prompts: Sequence[Prompt]) -> PlanStreams:
-    """The plan that the prompts' own scenes would have: features of their true clips."""
+    """The ideal plan of each prompt: features of its rendered scene."""
     frames, waveform = render([prompt.scene for prompt in prompts], ClipShape())
     tokens = plan_targets(probes, frames, waveform)
     return PlanGrid.of(frames.shape[1], PER_BLOCK * tokens.both()[1].shape[1]).place(tokens)
 
 
 def shuffled_plan(probes: Probes, prompts: Sequence[Prompt]) -> PlanStreams:
-    """The same tokens at each other's places: what a plan is worth when it is misplaced."""
+    """The ideal plan with its tokens at randomly permuted positions: a control for the value of correct positions."""
     generator = torch.Generator().manual_seed(prompts[0].seed)
 
     def shuffle(part: PlacedTokens) -> PlacedTokens:

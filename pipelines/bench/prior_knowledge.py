@@ -1,4 +1,4 @@
-"""What prior tokens know: whether they tell a clip from others, where and when things happen in it, and how draws spread."""
+"""What prior tokens encode: whether they identify their clip, where and when events happen in it, and how samples vary."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from ..sync.events import Events, f1, pick_peaks
 from ..world import Scene, asynchronous, caption, render_sound
 from ..world.scene import ONSET_MARGIN, event_times
 
-DRAWS = 16
-PROBE_STEPS, PROBE_DECAY = 100, 0.002
-NEGATIVES = 3  # sounds for each clip that do not fit it
+DRAWS = 16  # samples of the prior for each prompt
+PROBE_STEPS, PROBE_DECAY = 100, 0.002  # L-BFGS iterations and weight decay of the linear probe
+NEGATIVES = 3  # mismatched audio tracks for each clip
 
 
-def other_sounds(scenes: Sequence[Scene], codec: AudioCodec) -> Float[Tensor, "n negatives c t"]:
-    """Latents of ``NEGATIVES`` sounds for each scene that do not fit its picture."""
-    shape, kept = ClipShape(seconds=scenes[0].seconds), []
+def mismatched_audio(scenes: Sequence[Scene], codec: AudioCodec) -> Float[Tensor, "n negatives c t"]:
+    """Latents of ``NEGATIVES`` audio tracks for each scene whose events do not match its video."""
+    shape, latents = ClipShape(seconds=scenes[0].seconds), []
     for k in range(NEGATIVES):
         wrong = [asynchronous(s, Random(f"duet asynchronous 1/{s.seed}/{s.index}/{k}")) for s in scenes]
-        kept.append(codec.encode(render_sound(wrong, samples=shape.samples, sample_rate=shape.sample_rate)))
-    return torch.stack(kept, dim=1)
+        latents.append(codec.encode(render_sound(wrong, samples=shape.samples, sample_rate=shape.sample_rate)))
+    return torch.stack(latents, dim=1)
 
 
 @torch.enable_grad()
 def linear_probe(
     tokens: Float[Tensor, "b n k"], layouts: Float[Tensor, "b places bins"], *, others: Float[Tensor, "m n k"]
 ) -> Float[Tensor, "m places bins"]:
-    """What a linear layer, fitted on ``tokens`` and ``layouts``, reads from ``others``: logistic regression with weight decay
-    (L-BFGS), the usual test of what a representation holds."""
+    """Layouts that a linear layer, fitted to ``tokens`` and ``layouts``, predicts for ``others``: logistic regression with weight
+    decay (L-BFGS), the usual test of the information in a representation."""
     inside, mean, deviation = tokens.flatten(1), tokens.flatten(1).mean(0), tokens.flatten(1).std(0).clamp_min(1e-4)
     layer = nn.Linear(inside.shape[1], layouts[0].numel())
     nn.init.zeros_(layer.weight)
@@ -61,7 +61,7 @@ def linear_probe(
 
 
 def layout_of(scene: Scene) -> Float[Tensor, "places bins"]:
-    """Where and when something is heard: 1 in the bin of each event."""
+    """Where and when something is heard in ``scene``: 1 in the bin of each audible event."""
     out = torch.zeros(len(PLACES), round(scene.seconds * BINS))
     for subject in scene.subjects:
         for time in subject.times if subject.heard else ():
@@ -70,12 +70,12 @@ def layout_of(scene: Scene) -> Float[Tensor, "places bins"]:
 
 
 def layout_events(layout: Float[Tensor, "places bins"]) -> Events:
-    """Times at which something happens, by place, as a layout says."""
+    """Event times by place, from the peaks of a predicted layout."""
     return pick_peaks(layout, rate=float(BINS), names=PLACES)
 
 
 def layout_truth(scene: Scene) -> Events:
-    """Times at which something is heard, by place."""
+    """True times of the audible events of ``scene``, by place."""
     found: dict[str, list[float]] = {}
     for subject in scene.subjects:
         if subject.heard:
@@ -87,8 +87,9 @@ def layout_truth(scene: Scene) -> Events:
 def knowledge(
     net: PriorNet, scenes: Sequence[Scene], latents: Streams[Tensor], others: Float[Tensor, "n m c t"]
 ) -> list[dict[str, float]]:
-    """Of each clip: 'rank_1', whether its own draw fits it better than the same picture with each of ``others``; 'text_rank_1',
-    whether the words' Gaussian finds it likelier than those; 'layout_f1' of where and when, read linearly from its tokens."""
+    """For each clip: 'rank_1', 1 if its tokens match it better than the same video with each audio track in ``others``;
+    'text_rank_1', 1 if it is more likely than those under the Gaussian predicted from its caption; 'layout_f1', F1 of the event times
+    and places that the decoder reads from its tokens."""
     variants = [latents.audio, *others.unbind(1)]
     states = [net.encoder.states(Streams(latents.video, audio)) for audio in variants]
     own = net.encoder.moments(states[0])[0]
@@ -108,7 +109,8 @@ def knowledge(
 
 
 def spread(net: PriorNet, scene: Scene) -> dict[str, float]:
-    """Deviation of the first event's time: 'draws_s' over draws for the scene's words, 'world_s' over what the world would do."""
+    """Standard deviation of the time of the first event, in seconds: 'draws_s' over samples of the prior for the scene's caption,
+    'world_s' over scenes of the world with that caption."""
     prior = net.sample([caption(scene)] * DRAWS, seed=scene.index)
     events = (layout_events(layout) for layout in net.layout(prior.all_tokens))
     firsts = [min(t for times in found.values() for t in times) for found in events if found]

@@ -1,7 +1,7 @@
-"""The measuring instruments: small convolutional networks that find events and things in decoded sound and frames.
+"""The probes: small convolutional networks that detect events and objects in decoded audio and frames.
 
-They are trained on the world's renders and on their codec reconstructions, never on generated clips.
-Letters: b batch, s channels of sound, m mel bands, t time, k kinds.
+They are trained on rendered clips of the world and their codec reconstructions, never on generated clips.
+Letters: b batch, s audio channels, m mel bands, t time, k kinds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..models.pocket.audio_codec import N_MELS, log_mel
 from ..sync.events import Events, pick_peaks
 from ..world.scene import COLOURS, KINDS, SOUNDING
 
-BINS_PER_FRAME = 4  # onset bins behind one video frame: a quarter of the tolerance
+BINS_PER_FRAME = 4  # onset bins per video frame; one bin is a quarter of the matching tolerance
 
 
 def _conv1d(inputs: int, outputs: int, *, width: int = 5) -> nn.Sequential:
@@ -29,7 +29,7 @@ def _conv1d(inputs: int, outputs: int, *, width: int = 5) -> nn.Sequential:
 
 
 class AudioProbe(nn.Module):
-    """Stereo log-mel frames to an onset map for each kind, one bin a mel frame."""
+    """From stereo log-mel frames to an onset map for each kind, with one bin per mel frame."""
 
     def __init__(self, *, width: int, sample_rate: int) -> None:
         super().__init__()
@@ -39,11 +39,11 @@ class AudioProbe(nn.Module):
         )
 
     def forward(self, mel: Float[Tensor, "b 2 m t"]) -> Float[Tensor, "b k t"]:
-        """Logits of an onset of each sounding kind in each bin."""
+        """Logits of an onset of each audible kind in each bin."""
         return self.net[-1](self.features(mel))
 
     def features(self, mel: Float[Tensor, "b 2 m t"]) -> Float[Tensor, "b c t"]:
-        """The last layer but one."""
+        """Output of the second-to-last layer."""
         return self.net[:-1](rearrange(mel, "b s m t -> b (s m) t"))
 
     @torch.inference_mode()
@@ -55,7 +55,8 @@ class AudioProbe(nn.Module):
 
 @dataclass(frozen=True)
 class Seen:
-    """What the picture shows: events, how likely each of ``KINDS`` is in view, and each thing at each place."""
+    """What the video probe detects: events, the probability that each of ``KINDS`` is in view, and the probability of each kind in
+    each colour at each place."""
 
     events: Events
     presence: tuple[float, ...]
@@ -63,21 +64,21 @@ class Seen:
 
     @property
     def kinds(self) -> set[str]:
-        """The kinds more likely in view than not."""
+        """The kinds in view with a probability above 0.5."""
         return {kind for kind, p in zip(KINDS, self.presence, strict=True) if p > 0.5}
 
     def colour(self, kind: str, place: str) -> str:
-        """The colour in which ``kind`` is most likely seen at ``place``."""
+        """The most likely colour of ``kind`` at ``place``."""
         return COLOURS[int(self.things[PLACES.index(place), KINDS.index(kind)].argmax())]
 
     def place(self, kind: str) -> str:
-        """Where ``kind`` is most likely seen."""
+        """The most likely place of ``kind``."""
         return PLACES[int(self.things[:, KINDS.index(kind)].amax(1).argmax())]
 
 
 class VideoProbe(nn.Module):
-    """Frames and their differences to an onset map for each kind (four bins a frame), to the kinds in view, and to
-    which kind in which colour stands at each of ``PLACES``."""
+    """From frames and their differences to an onset map for each kind (four bins per frame), the kinds in view, and the kinds and
+    colours at each of ``PLACES``."""
 
     def __init__(self, *, width: int) -> None:
         super().__init__()
@@ -97,7 +98,7 @@ class VideoProbe(nn.Module):
     def forward(
         self, frames: Float[Tensor, "b t 3 h w"]
     ) -> tuple[Float[Tensor, "b k bins"], Float[Tensor, "b kinds"], Float[Tensor, "b places kinds colours"]]:
-        """Logits of onsets, of presence and of things."""
+        """Logits of onsets, of presence, and of kinds and colours at each place."""
         features = self.features(frames)
         # Both means: the largest response finds a small subject, the average counts it.
         pooled = torch.cat([features.amax((2, 3)), features.mean((2, 3))], dim=1)
@@ -106,12 +107,12 @@ class VideoProbe(nn.Module):
         return onsets, self.kinds(series.mean(2)), self._things(features, clips=frames.shape[0])
 
     def features(self, frames: Float[Tensor, "b t 3 h w"]) -> Float[Tensor, "bt c rows columns"]:
-        """What it sees in each frame and in its difference to the one before."""
+        """Features of each frame and its difference from the previous one."""
         change = torch.diff(frames, dim=1, prepend=frames[:, :1])
         return self.space(torch.cat([frames, 3 * change], dim=2).flatten(0, 1))
 
     def _things(self, features: Float[Tensor, "bt c h w"], *, clips: int) -> Tensor:
-        """The same layer looks at the left, the middle and the right half of the picture, over the whole clip."""
+        """Logits [b, places, kinds, colours]: one layer applied to the left, middle and right half of the frames, averaged over time."""
         columns = features.shape[-1]
         starts = [round(columns * at) for at in (0.0, 0.25, 0.5)]
         halves = [features[..., s : s + max(1, columns // 2)] for s in starts]
@@ -124,11 +125,11 @@ class VideoProbe(nn.Module):
     @torch.inference_mode()
     def events(self, frames: Float[Tensor, "b t 3 h w"], *, fps: float) -> list[Events]:
         """The events seen in each clip."""
-        return [pick_peaks(row, names=SOUNDING, rate=fps * BINS_PER_FRAME) for row in self(frames)[0].sigmoid()]
+        return [seen.events for seen in self.read(frames, fps=fps)]
 
     @torch.inference_mode()
     def read(self, frames: Float[Tensor, "b t 3 h w"], *, fps: float) -> list[Seen]:
-        """All that is seen in each clip, from one look."""
+        """Everything detected in each clip, from one forward pass."""
         onsets, kinds, things = (logits.sigmoid() for logits in self(frames))
         rate = fps * BINS_PER_FRAME
         return [
@@ -136,14 +137,9 @@ class VideoProbe(nn.Module):
             for row, p, at in zip(onsets, kinds, things, strict=True)
         ]
 
-    @torch.inference_mode()
-    def presence(self, frames: Float[Tensor, "b t 3 h w"]) -> Float[Tensor, "b kinds"]:
-        """Probability that each of ``KINDS`` is in view."""
-        return self(frames)[1].sigmoid()
-
 
 def onset_target(times: Events, *, bins: int, rate: float) -> Float[Tensor, "k bins"]:
-    """What a probe should answer: a Gaussian bump, one bin wide, at each event."""
+    """The training target of a probe: a Gaussian at each event, with a standard deviation of one bin."""
     centres = (torch.arange(bins) + 0.5) / rate
     rows = [torch.tensor(times.get(kind, ())) for kind in SOUNDING]
     return torch.stack(
@@ -155,5 +151,5 @@ def onset_target(times: Events, *, bins: int, rate: float) -> Float[Tensor, "k b
 
 
 def onset_loss(logits: Float[Tensor, "b k t"], target: Float[Tensor, "b k t"]) -> Float[Tensor, ""]:
-    """Cross-entropy with onsets weighted up: without it the probe learns to answer 'never'."""
+    """Binary cross-entropy with a higher weight on onsets: they are so rare that an unweighted probe learns to predict none."""
     return F.binary_cross_entropy_with_logits(logits.float(), target, pos_weight=logits.new_tensor(3.0).float())

@@ -1,4 +1,4 @@
-"""Readings of clips by the instruments: what is heard, from which side, and what is seen."""
+"""Readings of clips by the probes: what is heard, from which side, and what is seen."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from .probes import AudioProbe, Seen, VideoProbe
 AUDIO_PROBE = WEIGHTS / "pocket-audio-probe.safetensors"
 VIDEO_PROBE = WEIGHTS / "pocket-video-probe.safetensors"
 SIDE = 64  # pixels of the frames on which the video probe was trained
-SIDE_SECONDS = 0.08  # of sound after an onset in which its side is measured
-# A quarter of the world's own difference between the channels: the audio codec leaves a large ball half of it.
+SIDE_SECONDS = 0.08  # duration after an onset over which its side is measured
+# A quarter of the level difference between the world's channels; after the audio codec, half of it remains for a large ball.
 SIDE_DECIBELS = 2.5
 
 
 @dataclass(frozen=True)
 class Probes:
-    """Both instruments."""
+    """The audio probe and the video probe."""
 
     audio: AudioProbe
     video: VideoProbe
@@ -51,7 +51,7 @@ class Probes:
 
 @dataclass(frozen=True)
 class Reading:
-    """What was found in one clip: events heard, the side each kind sounds from, and all that is seen."""
+    """What the probes detect in one clip: the events heard, the side of each audible kind, and everything seen."""
 
     heard: Events
     sides: dict[str, str]
@@ -59,18 +59,18 @@ class Reading:
 
 
 def read(probes: Probes, clips: Sequence[Clip]) -> list[Reading]:
-    """Read clips of one size and rate."""
+    """The readings of clips that all have the same size and rates."""
     frames = torch.stack([clip.frames for clip in clips]).permute(0, 1, 4, 2, 3)
     heard = probes.audio.events(torch.stack([clip.waveform for clip in clips]))
     seen = probes.video.read(frames, fps=clips[0].fps)
     return [
-        Reading(events, {kind: side(clip, times) for kind, times in events.items()}, picture)
-        for events, picture, clip in zip(heard, seen, clips, strict=True)
+        Reading(events, {kind: side(clip, times) for kind, times in events.items()}, visible)
+        for events, visible, clip in zip(heard, seen, clips, strict=True)
     ]
 
 
 def side(clip: Clip, times: Sequence[float]) -> str:
-    """'left', 'middle' or 'right', by the channels' levels just after ``times`` (interaural level difference)."""
+    """'left', 'middle' or 'right', by the difference of the channels' levels just after ``times``."""
     rate, length = clip.sample_rate, round(SIDE_SECONDS * clip.sample_rate)
     pieces = [clip.waveform[:, max(0, round(t * rate)) :][:, :length] for t in times]
     left, right = (sum(float(piece[c].square().sum()) for piece in pieces) + 1e-8 for c in (0, 1))
@@ -118,11 +118,11 @@ def render(scenes: Sequence[Scene], shape: ClipShape) -> tuple[Tensor, Tensor]:
 
 
 def true_latents(codecs: tuple[VideoCodec, AudioCodec], scenes: Sequence[Scene], shape: ClipShape) -> Latents:
-    """True clips, encoded."""
+    """Latents of the rendered ``scenes``."""
     frames, waveforms = render(scenes, shape)
     return Streams(codecs[0].encode(frames), codecs[1].encode(waveforms))
 
 
 def reconstruct(model: PocketModel, scenes: Sequence[Scene], shape: ClipShape) -> list[Clip]:
-    """True clips through both codecs: the ceiling."""
+    """The rendered ``scenes`` after both codecs: the ceiling of every metric."""
     return decode(model, true_latents(model.codecs, scenes, shape), shape)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from ..bench.adapter_masks import mask_quality
-from ..bench.prior_knowledge import knowledge, other_sounds
+from ..bench.prior_knowledge import knowledge, mismatched_audio
 from ..bench.prompts import AUDIBLE, DEVELOPMENT, Prompt, bench_prompts
 from ..bench.readings import Probes, true_latents
 from ..bench.runner import Variant, chunks, score_chunk, summarise
@@ -57,7 +57,7 @@ def judge_prior(net: PriorNet) -> dict[str, float]:
     scenes = make_scenes(DEVELOPMENT, PRIOR_CLIPS, mix=MIX, split="test")
     codecs = load_codecs()
     latents = true_latents(codecs, scenes, ClipShape())
-    rows = knowledge(net, scenes, latents, other_sounds(scenes, codecs[1]))
+    rows = knowledge(net, scenes, latents, mismatched_audio(scenes, codecs[1]))
     found = {name: fmean(row[name] for row in rows) for name in rows[0]}
     return {"score": found["layout_f1"], **found}
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ..bench.prior_knowledge import NEGATIVES, layout_of, other_sounds
+from ..bench.prior_knowledge import NEGATIVES, layout_of, mismatched_audio
 from ..core.conditions import BatchPrior
 from ..core.streams import Streams
 from ..core.weights import save_weights, to_half
@@ -41,7 +41,7 @@ class PriorCache:
         scenes = spec.scenes()
 
         def encode(part: Sequence[Scene], frames: Tensor, waveform: Tensor) -> dict[str, Tensor]:
-            others = other_sounds(part, encoder.codecs[1]).half()
+            others = mismatched_audio(part, encoder.codecs[1]).half()
             return {**encoder(part, frames, waveform), "others": others}
 
         found = encoded(spec.path, scenes, encode)

@@ -30,6 +30,7 @@ def models(comfy, tmp_path):
     yield tmp_path
     for name in ("diffusion_models", "duet"):
         folder_paths.folder_names_and_paths[name][0].remove(str(tmp_path / name))
+        folder_paths.filename_list_cache.pop(name, None)
 
 
 def files(comfy):

@@ -1,4 +1,4 @@
-"""True clips through the codecs, and through parts of them."""
+"""Reconstruction of rendered clips by the codecs and by parts of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 
 from ...models.pocket.load import PocketModel
 from ...models.pocket.video_codec import VideoCodec
-from ..fidelity import picture_fidelity, sound_fidelity
+from ..fidelity import audio_fidelity, video_fidelity
 from ..prompts import bench_prompts
 from ..readings import Probes
 from ..runner import Record, Run, chunks, differences, summarise
@@ -15,19 +15,19 @@ from ..tables import Table
 
 @torch.inference_mode()
 def measure(run: Run) -> Table:
-    """True clips of held-out compositions through the codecs, and through parts of them."""
+    """Every codec, and parts of it, on rendered clips of held-out compositions."""
     model, probes = PocketModel.load(), Probes.load()
     linear = VideoCodec(channels=model.video_codec.channels)
     linear.pca = model.video_codec.pca
-    pictures = {"as-rendered": None, "video-linear": linear, "video-learnt": model.video_codec}
-    sounds = {"as-rendered": "nothing", "griffin-lim": "griffin-lim", "audio-codec": "codec"}
-    found: dict[str, list[Record]] = {name: [] for name in (*pictures, *sounds)}
+    videos = {"as-rendered": None, "video-linear": linear, "video-learnt": model.video_codec}
+    audio_paths = {"as-rendered": "nothing", "griffin-lim": "griffin-lim", "audio-codec": "codec"}
+    found: dict[str, list[Record]] = {name: [] for name in (*videos, *audio_paths)}
     for part in chunks(bench_prompts(run.prompts, run.seed)):
         scenes = [p.scene for p in part]
-        for name, codec in pictures.items():
-            found[name] += zip(part, picture_fidelity(codec, probes, scenes), strict=True)
-        for name, through in sounds.items():
-            found[name] += zip(part, sound_fidelity(model.audio_codec, probes, scenes, through=through), strict=True)
+        for name, codec in videos.items():
+            found[name] += zip(part, video_fidelity(codec, probes, scenes), strict=True)
+        for name, through in audio_paths.items():
+            found[name] += zip(part, audio_fidelity(model.audio_codec, probes, scenes, through=through), strict=True)
         run.on_chunk(len(part))
     rows = {name: summarise(records) for name, records in found.items()}
     rows["video-learnt-minus-video-linear"] = differences(found["video-learnt"], found["video-linear"])

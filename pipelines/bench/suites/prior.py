@@ -21,7 +21,7 @@ from ...models.prior.net import PriorNet
 from ...sync.events import f1
 from ...world import Scene, make_scenes
 from ...world.scene import MIX
-from ..prior_knowledge import knowledge, layout_events, layout_of, layout_truth, linear_probe, other_sounds, spread
+from ..prior_knowledge import knowledge, layout_events, layout_of, layout_truth, linear_probe, mismatched_audio, spread
 from ..prompts import AUDIBLE, DEVELOPMENT, Prompt, bench_prompts
 from ..readings import Probes, Reading, read, true_latents
 from ..runner import Run, Variant, chunks, differences, run_variants, summarise
@@ -105,7 +105,7 @@ def known(net: PriorNet, seed: int) -> dict[str, Interval]:
     rows = []
     for start in range(0, KNOWN, PART):
         part = scenes[start : start + PART]
-        rows += knowledge(net, part, _latents(part), other_sounds(part, _codecs().audio_codec))
+        rows += knowledge(net, part, _latents(part), mismatched_audio(part, _codecs().audio_codec))
     fitted = make_scenes(DEVELOPMENT, FITTED, mix=MIX)
     read = linear_probe(_means(net, fitted), torch.stack([layout_of(s) for s in fitted]), others=_means(net, scenes))
     rows += [{"linear_f1": f1(layout_events(r), layout_truth(s))} for r, s in zip(read, scenes, strict=True)]

@@ -7,11 +7,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from duet_av.pipelines.bench.javisbench import Features, distances, read_features, samples_of, signals_with_wav
+from duet_av.pipelines.bench.javisbench import Features, distances, read_features, samples_of
 from duet_av.pipelines.cli.main import main
 from duet_av.pipelines.core.sizes import ClipShape
 from duet_av.pipelines.core.streams import Clip
-from duet_av.pipelines.media.mp4 import write_mp4
+from duet_av.pipelines.media.mp4 import read_mp4, write_mp4
 from duet_av.pipelines.sync.distances import divergence, frechet, inception_score, kernel_distance
 from duet_av.pipelines.sync.encoders import (
     CAVP,
@@ -26,6 +26,7 @@ from duet_av.pipelines.sync.encoders import (
     frame_windows,
     javis_score,
 )
+from duet_av.pipelines.sync.measure import read_signals
 from duet_av.pipelines.world import make_scene, render_picture, render_sound
 
 UP, SIDE = torch.tensor([0.0, 1.0]), torch.tensor([1.0, 0.0])
@@ -154,14 +155,14 @@ def test_mistakes_are_told_before_anything_is_measured(bench, capsys):
         with pytest.raises(ValueError, match="not a complete safetensors file"):
             read(bench / "cut.safetensors")
     save_file({"i3d-400/clips": torch.zeros(2, 2)}, bench / "half.safetensors")
-    with pytest.raises(ValueError, match="in pairs"):
+    with pytest.raises(ValueError, match="pairs of tensors"):
         read_features(bench / "half.safetensors")
     for make, kind in ((ClapEncoder, "CLAP"), (ClipEncoder, "CLIP")):
         with pytest.raises(ValueError, match=f"does not contain a {kind}"):
             make(bench)
 
 
-def test_a_sound_beside_a_silent_video_is_taken(tmp_path, clip):
+def test_a_wav_file_beside_a_video_without_audio_is_used(tmp_path, clip):
     silent = Clip(clip.frames, clip.fps, torch.zeros(2, 0), clip.sample_rate)
     write_mp4(tmp_path / "sample_0000.mp4", silent)
     with wave.open(str(tmp_path / "sample_0000.wav"), "wb") as file:
@@ -169,10 +170,12 @@ def test_a_sound_beside_a_silent_video_is_taken(tmp_path, clip):
         file.setsampwidth(2)
         file.setframerate(clip.sample_rate)
         file.writeframes((clip.waveform.T * 32767).short().contiguous().numpy().tobytes())
-    assert signals_with_wav(tmp_path / "sample_0000.mp4").waveform.shape[0] == 2
+    path = tmp_path / "sample_0000.mp4"
+    assert with_wav(read_signals(path), path).waveform.shape[0] == 2
+    assert with_wav(read_mp4(path), path).waveform.shape[0] == 2
 
 
-def test_a_clip_folder_gives_pictures_and_words(tmp_path, clip):
+def test_a_clip_folder_embeds_frames_and_text(tmp_path, clip):
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTokenizer
 
     text = {
@@ -199,7 +202,7 @@ def test_a_clip_folder_gives_pictures_and_words(tmp_path, clip):
     assert set(aggregated("tiny", found)) == {"text-video (tiny)"}
 
 
-def test_a_clap_folder_gives_sounds_and_words(tmp_path, clip):
+def test_a_clap_folder_embeds_audio_and_text(tmp_path, clip):
     from transformers import ClapConfig, ClapFeatureExtractor, ClapModel, RobertaTokenizer
 
     small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}

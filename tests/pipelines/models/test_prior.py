@@ -14,7 +14,7 @@ from duet_av.pipelines.bench.prior_knowledge import (
     layout_of,
     layout_truth,
     linear_probe,
-    other_sounds,
+    mismatched_audio,
     spread,
 )
 from duet_av.pipelines.bench.prompts import DEVELOPMENT, bench_prompts
@@ -97,7 +97,7 @@ def test_a_layout_contains_the_place_and_time_of_audible_events():
 
 def test_the_cache_contains_asynchronous_audio(cache):
     assert cache.others.shape == (CLIPS, NEGATIVES, *cache.latents.audio.shape[1:])
-    again = other_sounds(cache.scenes, load_audio_codec()).half()
+    again = mismatched_audio(cache.scenes, load_audio_codec()).half()
     assert torch.equal(cache.others, again)
 
 
