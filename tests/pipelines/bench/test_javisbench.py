@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from duet_av.pipelines.bench.javisbench import Features, distances, read_features, samples_of
+from duet_av.pipelines.bench.javisbench import Features, distances, read_features, samples_of, with_wav
 from duet_av.pipelines.cli.main import main
 from duet_av.pipelines.core.sizes import ClipShape
 from duet_av.pipelines.core.streams import Clip
