@@ -130,8 +130,8 @@ class DuetFreezeStream(io.ComfyNode):
             display_name="Duet Freeze Stream",
             category=CATEGORY,
             description="Keeps the video (video-to-audio), the audio (audio-to-video), the first frame, the first and last "
-            "frame, or a range of seconds in both streams, while the sampler generates the rest. Also works on LTX-2 and H3 "
-            "latents.",
+            "frame, either of them together with the audio, or a range of seconds in both streams, while the sampler generates "
+            "the rest. Also works on LTX-2 and H3 latents.",
             search_aliases=[*V2A_TERMS, "i2v", "inpaint", "noise mask", "keep", "extend"],
             inputs=[
                 io.Latent.Input("latent", tooltip="From 'Duet Encode AV', or a latent that was sampled before."),

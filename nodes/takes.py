@@ -12,7 +12,7 @@ from . import inputs
 from .host.latent import require_vaes
 from .host.notice import show
 from .host.output import new_output
-from .host.sample import announcement, default_sampler, schedule, with_stated_rate
+from .host.sample import announcement, default_sampler, schedule, with_facts
 from .host.takes import first_clip, sweep_folder, takes_from, taking, together
 from .types import CATEGORY
 from .types import Takes as TakesSocket
@@ -90,7 +90,7 @@ class DuetSeedSweep(io.ComfyNode):
         from ..pipelines.figures.takes import draw_takes
 
         sigmas = schedule(guider.model_patcher, latent, steps) if sigmas is None else sigmas
-        latent = with_stated_rate(latent, guider)
+        latent = with_facts(latent, guider)
         vaes, seeds = (video_vae, audio_vae), range(seed, seed + takes)
         require_vaes(latent, *vaes)
         shown = show(cls, announcement(guider, latent, sigmas, takes=takes))

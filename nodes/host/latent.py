@@ -16,6 +16,11 @@ from ..types import CLIP_SPEC
 
 Layout = Streams[tuple[int, int]]  # channels, and number of dimensions with the batch, of each stream's latent
 
+FRAMES_BEFORE_GUIDES = (
+    "duet_frames_before_guides"  # of a LATENT: latent frames of the clip, without LTX's guides after them
+)
+FIXED_RATES = {"MiniMaxH3VideoVAE": 24.0}  # frames per second of models that have one rate and state it nowhere
+
 
 def nest(streams: Streams[Tensor]) -> comfy.nested_tensor.NestedTensor:
     """Both streams as the host's nested latent, video first."""
@@ -86,7 +91,8 @@ def frame_rate(latent: dict[str, Any], video_vae: comfy.sd.VAE, fps: float = 0.0
         ValueError: none of them states a rate.
     """
     spec = latent.get(CLIP_SPEC)
-    rate = fps or latent.get("frame_rate") or (spec and spec.fps) or getattr(video_vae, "fps", None)
+    fixed = FIXED_RATES.get(type(video_vae.first_stage_model).__name__)
+    rate = fps or latent.get("frame_rate") or (spec and spec.fps) or getattr(video_vae, "fps", fixed)
     if not rate:
         raise ValueError(
             "The latent does not state its frame rate. Set 'fps' to the rate the clip was generated for (LTX: the value in "
@@ -119,8 +125,10 @@ def decoded(
     require_vaes(latent, video_vae, audio_vae)
     fps, rate = frame_rate(latent, video_vae, fps), sample_rate(audio_vae)
     streams = unnest(latent)
-    clips = (video_vae.decode_tiled if tiling else video_vae.decode)(streams.video)
-    waveforms = audio_vae.decode(streams.audio).movedim(-1, 1)
+    video, audio = streams.both()
+    video = video[:, :, : latent.get(FRAMES_BEFORE_GUIDES)]
+    clips = (video_vae.decode_tiled if tiling else video_vae.decode)(video)
+    waveforms = audio_vae.decode(audio).movedim(-1, 1)
     sounds = [
         {"waveform": fit_sound(w, seconds=len(c) / fps, sample_rate=rate)[None], "sample_rate": rate}
         for w, c in zip(waveforms, clips, strict=True)

@@ -17,7 +17,7 @@ from ..types import CLIP_SPEC
 from .branches import require_latent
 from .guider import passes_of
 from .joint import JointModel
-from .latent import nest, unnest
+from .latent import FRAMES_BEFORE_GUIDES, nest, unnest
 
 
 def default_sampler() -> Any:
@@ -78,11 +78,19 @@ def sample_latent(
             seed=seed,
         )
     samples = comfy.nested_tensor.NestedTensor([stream.to("cpu") for stream in samples.unbind()])
-    return {**with_stated_rate(latent, guider), "samples": samples}
+    return {**with_facts(latent, guider), "samples": samples}
 
 
-def with_stated_rate(latent: dict[str, Any], guider: comfy.samplers.CFGGuider) -> dict[str, Any]:
-    """``latent`` with the frame rate stored in the guider's prompts (as in LTX's conditioning), unless it already has one."""
-    conds = (entry for conds in guider.original_conds.values() for entry in conds)
-    rate = next((entry["frame_rate"] for entry in conds if entry.get("frame_rate")), None)
-    return latent if rate is None else {"frame_rate": float(rate), **latent}
+def with_facts(latent: dict[str, Any], guider: comfy.samplers.CFGGuider) -> dict[str, Any]:
+    """``latent`` with what the guider's prompts say about the clip: the frame rate, unless the latent states one, and the number of
+    latent frames before the guides that LTX's 'Add Guide' appends to the video."""
+    entries = [entry for conds in guider.original_conds.values() for entry in conds]
+    facts: dict[str, Any] = {}
+    rate = next((entry["frame_rate"] for entry in entries if entry.get("frame_rate")), None)
+    if rate is not None:
+        facts["frame_rate"] = float(rate)
+    guides = next((entry["keyframe_idxs"] for entry in entries if entry.get("keyframe_idxs") is not None), None)
+    if guides is not None:
+        frames, height, width = unnest(latent).both()[0].shape[2:]
+        facts[FRAMES_BEFORE_GUIDES] = frames - guides.shape[2] // (height * width)
+    return {**facts, **latent}

@@ -15,7 +15,8 @@ from .streams import Latents, Streams
 
 VIDEO, AUDIO = "video", "audio"
 FIRST, ENDS, RANGE, OUTSIDE = "first frame", "first and last frame", "a range of seconds", "all but a range"
-KEEPS = (VIDEO, AUDIO, FIRST, ENDS, RANGE, OUTSIDE)
+FIRST_AND_AUDIO, ENDS_AND_AUDIO = "first frame and audio", "first and last frame and audio"
+KEEPS = (VIDEO, AUDIO, FIRST, ENDS, FIRST_AND_AUDIO, ENDS_AND_AUDIO, RANGE, OUTSIDE)
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,7 @@ def regenerated_frames(
         raise ValueError(f"keep is {keep!r}; it must be one of {', '.join(KEEPS)}.")
     regenerate = frames.map(lambda n: torch.ones(n))
     video, audio = regenerate.both()
-    if keep in (VIDEO, AUDIO):
-        (video if keep == VIDEO else audio).zero_()
-    elif keep in (FIRST, ENDS):
-        video[[0] if keep == FIRST else [0, -1]] = 0
-    else:
+    if keep in (RANGE, OUTSIDE):
         if not 0 <= start < end <= seconds:
             raise ValueError(
                 f"The range is {start:g} to {end:g} s; it must start before it ends and lie within the clip, 0 to {seconds:g} s."
@@ -57,6 +54,12 @@ def regenerated_frames(
         for flags in (video, audio):
             centre = (torch.arange(len(flags)) + 0.5) * seconds / len(flags)
             flags[((centre >= start) & (centre < end)) == (keep == RANGE)] = 0
+    if keep == VIDEO:
+        video.zero_()
+    if keep in (FIRST, FIRST_AND_AUDIO, ENDS, ENDS_AND_AUDIO):
+        video[[0, -1] if keep in (ENDS, ENDS_AND_AUDIO) else [0]] = 0
+    if keep in (AUDIO, FIRST_AND_AUDIO, ENDS_AND_AUDIO):
+        audio.zero_()
     if not any(flags.any() for flags in (video, audio)):
         raise ValueError("Both streams are kept completely, so nothing is left to regenerate. Keep less.")
     return regenerate

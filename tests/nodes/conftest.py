@@ -9,6 +9,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+sys.path.insert(0, os.path.dirname(__file__))  # the helper modules beside the tests
+
 REASON = "COMFYUI_PATH is not set: the tests with a real ComfyUI were not run"
 
 
@@ -103,8 +105,6 @@ def loaded(comfy):
 def javis_folder(comfy, tmp_path_factory):
     """A models folder with tiny JavisDiT files in the official layouts, registered with the host."""
     import folder_paths
-
-    sys.path.insert(0, os.path.dirname(__file__))
     from javisdit_files import write_models
 
     models = tmp_path_factory.mktemp("javis") / "models"

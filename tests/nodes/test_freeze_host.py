@@ -9,8 +9,8 @@ def freeze(run, latent, keep):
 
 
 @pytest.mark.parametrize("name", ["ltx", "h3"])
-@pytest.mark.parametrize("order", [("first frame", "audio"), ("audio", "first frame")])
-def test_two_nodes_keep_an_image_and_audio_in_either_order(comfy, run, request, name, order):
+@pytest.mark.parametrize("order", [("first frame", "audio"), ("audio", "first frame"), ("first frame and audio",)])
+def test_an_image_and_audio_are_kept_by_two_nodes_in_either_order_or_by_one(comfy, run, request, name, order):
     latent = {"samples": request.getfixturevalue(name).latent}
     for keep in order:
         latent = freeze(run, latent, keep)

@@ -1,7 +1,5 @@
 """A tiny LTX-2 in its official layout through the host's own loaders and VAEs: the nodes use its rates, not those of the pocket model."""
 
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -18,9 +16,7 @@ def ltx2(comfy, words, tmp_path_factory):
     import folder_paths
     from comfy.sd import load_checkpoint_guess_config
     from comfy_extras.nodes_lt_audio import LTXVAudioVAELoader, LTXVEmptyLatentAudio
-
-    sys.path.insert(0, str(Path(__file__).parent))
-    from ltx2_files import FPS, SAMPLE_RATE, TEXT_WIDTH, write_ltx2
+    from official_files import FPS, SAMPLE_RATE, TEXT_WIDTH, write_ltx2
 
     path = tmp_path_factory.mktemp("checkpoints") / "tiny-ltx2.safetensors"
     write_ltx2(path)

@@ -4,14 +4,11 @@ import json
 import os
 import re
 import shutil
-import socket
-import subprocess
-import sys
-import time
 import urllib.error
 import urllib.request
 
 import pytest
+from comfy_server import DONE, fetch, run_graph, running_server, wait
 
 from duet_av.pipelines.bench.readings import Probes, render
 from duet_av.pipelines.core.sizes import ClipShape
@@ -26,65 +23,18 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif("COMFYUI_PATH" not in os.environ, reason="COMFYUI_PATH is not set: the server was not run"),
 ]
-STARTED, DONE = 120, 120  # seconds
 CHROMIUM = shutil.which("chromium")
-
-
-def fetch(url, data=None):
-    body = None if data is None else json.dumps(data).encode()
-    request = urllib.request.Request(url, data=body, headers={"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        return json.loads(answer.read())
-
-
-def wait(condition, seconds):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            if answer := condition():
-                return answer
-        except OSError:
-            pass
-        time.sleep(0.5)
-    raise TimeoutError(f"nothing within {seconds} s")
 
 
 @pytest.fixture(scope="module")
 def server(comfy, tmp_path_factory):
     """A separate server with only this pack and tiny JavisDiT files: its address and its output folder."""
-    from pathlib import Path
-
-    sys.path.insert(0, os.path.dirname(__file__))
     from javisdit_files import write_models
 
     base = tmp_path_factory.mktemp("comfy")
-    (base / "custom_nodes").mkdir()
     write_models(base / "models", tmp_path_factory.mktemp("words"))
-    (base / "custom_nodes" / "duet").symlink_to(Path(__file__).resolve().parents[2])
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    main = str(Path(os.environ["COMFYUI_PATH"]) / "main.py")
-    command = [
-        sys.executable,
-        main,
-        "--cpu",
-        "--port",
-        str(port),
-        "--base-directory",
-        str(base),
-        "--preview-method",
-        "latent2rgb",
-    ]
-    with (base / "log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=base)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        wait(lambda: fetch(f"{address}/system_stats"), STARTED)
+    with running_server(base) as address:
         yield address, base / "output"
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 @pytest.mark.parametrize(
@@ -104,9 +54,7 @@ def test_an_example_runs_and_its_clips_are_complete(server, root, name, clips):
     address, output = server
     before = set(output.rglob("*.mp4"))
     graph = json.loads((root / "workflows" / "api" / f"{name}.json").read_text())
-    prompt = fetch(f"{address}/prompt", {"prompt": graph})["prompt_id"]
-    history = wait(lambda: fetch(f"{address}/history/{prompt}").get(prompt), DONE)
-    assert history["status"]["status_str"] == "success"
+    run_graph(address, graph)
     made = set(output.rglob("*.mp4")) - before
     assert len(made) == clips
     for file in made:
@@ -120,9 +68,7 @@ def test_the_prior_example_stacks_four_timelines(server, root):
     graph = json.loads((root / "workflows" / "api" / "prior_variations.json").read_text())
     for node in graph.values():
         node["inputs"] |= {"steps": 4} if node["class_type"] == "DuetSampler" else {}
-    prompt = fetch(f"{address}/prompt", {"prompt": graph})["prompt_id"]
-    history = wait(lambda: fetch(f"{address}/history/{prompt}").get(prompt), DONE)
-    assert history["status"]["status_str"] == "success"
+    history = run_graph(address, graph)
     (shown,) = (out["images"] for out in history["outputs"].values() if "images" in out)
     with urllib.request.urlopen(f"{address}/view?{urllib.parse.urlencode(shown[0])}") as answer:
         picture = answer.read()
@@ -137,9 +83,7 @@ def test_any_clip_is_measured_and_corrected(server, root):
     late = shift_sound(waveform[0], samples=-2880)
     write_mp4(output.parent / "input" / "clip.mp4", Clip(frames[0].permute(0, 2, 3, 1), 16.0, late, 16_000))
     graph = json.loads((root / "workflows" / "api" / "measure_any_clip.json").read_text())
-    prompt = fetch(f"{address}/prompt", {"prompt": graph})["prompt_id"]
-    history = wait(lambda: fetch(f"{address}/history/{prompt}").get(prompt), DONE)
-    assert history["status"]["status_str"] == "success"
+    history = run_graph(address, graph)
     before, after = (int(re.search(r"sound (\d+) ms", history["outputs"][node]["text"][0])[1]) for node in ("3", "8"))
     assert abs(before - 180) <= 62.5
     assert after <= 62.5
@@ -162,9 +106,7 @@ def test_a_javisdit_example_runs_from_official_layouts_to_a_complete_clip(server
     graph = json.loads((root / "workflows" / "api" / f"{name}.json").read_text())
     for node in graph.values():
         node["inputs"] |= SMALLER.get(node["class_type"], {})
-    prompt = fetch(f"{address}/prompt", {"prompt": graph})["prompt_id"]
-    history = wait(lambda: fetch(f"{address}/history/{prompt}").get(prompt), DONE)
-    assert history["status"]["status_str"] == "success", history["status"]["messages"][-1]
+    history = run_graph(address, graph)
     (file,) = set(output.rglob("*.mp4")) - before
     clip = read_mp4(file)
     assert (clip.frames.shape, clip.fps, clip.sample_rate) == (shape, rate, 16_000)

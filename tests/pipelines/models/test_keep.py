@@ -58,6 +58,8 @@ def clip(scene):
         ("audio", "11111111", "0" * 32),
         ("first frame", "01111111", "1" * 32),
         ("first and last frame", "01111110", "1" * 32),
+        ("first frame and audio", "01111111", "0" * 32),
+        ("first and last frame and audio", "01111110", "0" * 32),
         ("a range of seconds", "11001111", "1" * 8 + "0" * 8 + "1" * 16),
         ("all but a range", "00110000", "0" * 8 + "1" * 8 + "0" * 16),
     ],

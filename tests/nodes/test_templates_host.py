@@ -1,0 +1,282 @@
+"""The official LTX-2 and MiniMax H3 templates on a real server: untouched, and with nodes of this pack inserted.
+
+The network, VAEs and upscaler are tiny random files in their official layouts under their official names. Only the text encoder is
+a stand-in, and sizes and steps are reduced."""
+
+import json
+import os
+import wave
+from pathlib import Path
+
+import pytest
+import torch
+from comfy_server import fetch, run_graph, running_server
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from templates import flatten, read_template
+
+from duet_av.pipelines.media.mp4 import read_mp4
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif("COMFYUI_PATH" not in os.environ, reason="COMFYUI_PATH is not set: the server was not run"),
+]
+# Frame rate, frames and sample rate of one second. LTX has 8 k + 1 frames, H3 17 k + 5.
+LTX, H3 = "ltx2", "h3"
+TEMPLATES = {
+    "video_ltx2_t2v_distilled": (LTX, 24.0, 25, 24_000),
+    "video_ltx2_3_t2v": (LTX, 25.0, 25, 24_000),
+    "video_ltx2_3_i2v": (LTX, 25.0, 25, 24_000),
+    "video_ltx2_3_ia2v": (LTX, 24.0, 25, 24_000),
+    "video_ltx2_3_flf2v": (LTX, 25.0, 25, 24_000),
+    "video_ltx2_5_t2v": (LTX, 24.0, 25, 24_000),
+    "video_ltx2_5_i2v": (LTX, 24.0, 25, 24_000),
+    "video_ltx2_5_flf2v": (LTX, 24.0, 25, 24_000),
+    "video_minimax_h3_t2v": (H3, 24.0, 39, 32_000),
+    "video_minimax_h3_i2v": (H3, 24.0, 39, 32_000),
+}
+GUIDERS = ("CFGGuider", "LTXVDualCFGGuider", "BasicGuider")
+WIDTH, HEIGHT, SECONDS = 128, 64, 1
+SMALLER = {1280: WIDTH, 720: HEIGHT, 121: 25, 5: SECONDS, 9: SECONDS, 20: 2, 8: 2, 6: 2}
+SIGMAS = {True: "1.0, 0.725, 0.0", False: "0.85, 0.4219, 0.0"}
+LOADERS = ("LTXAVTextEncoderLoader", "CLIPLoader")
+FOLDERS = {
+    "ckpt_name": "checkpoints",
+    "unet_name": "diffusion_models",
+    "vae_name": "vae",
+    "lora_name": "loras",
+    "model_name": "latent_upscale_models",
+}
+
+
+@pytest.fixture(scope="module")
+def server(comfy, tmp_path_factory):
+    """A server with the stand-in nodes: its address and its folder."""
+    base = tmp_path_factory.mktemp("templates")
+    with running_server(base, Path(__file__).parent / "stand_in") as address:
+        yield address, base
+
+
+@pytest.fixture(scope="module")
+def graphs(comfy, server):
+    """Every template in API form, reduced; the files it names exist in the server's folders."""
+    from official_files import shrink_h3_vaes
+
+    shrink_h3_vaes()
+    address, base = server
+    info = fetch(f"{address}/object_info")
+    found = {}
+    for name, (family, *_) in TEMPLATES.items():
+        found[name] = reduced(flatten(read_template(name), info), family)
+        write_files(found[name], family, base)
+    return found
+
+
+def sources(graph, name):
+    """Ids and input names that are linked to node ``name``."""
+    return [
+        (key, slot)
+        for key, node in graph.items()
+        for slot, value in node["inputs"].items()
+        if isinstance(value, list) and value[0] == name
+    ]
+
+
+def relink(graph, name, source):
+    """Every link from node ``name`` comes from ``source``; the node is removed."""
+    for key, slot in sources(graph, name):
+        graph[key]["inputs"][slot] = source(graph[key]["inputs"][slot][1])
+    del graph[name]
+
+
+def of_class(graph, *names):
+    return [key for key, node in graph.items() if node["class_type"] in names]
+
+
+def reduced(graph, family):
+    """``graph`` with a stand-in text encoder, at a small size with few steps, without nodes that do not lead to the video."""
+    graph["text"] = {"class_type": "StandInTextEncoder", "inputs": {"family": family}}
+    for key in of_class(graph, "TextGenerateLTX2Prompt"):  # a language model that rewrites the prompt
+        prompt = graph[key]["inputs"]["prompt"]
+        relink(graph, key, lambda _, prompt=prompt: prompt)
+    for key in of_class(graph, "LoraLoader"):  # the language model's LoRA
+        model = graph[key]["inputs"]["model"]
+        relink(graph, key, lambda slot, model=model: (model, ["text", 0])[slot])
+    for key in of_class(graph, *LOADERS):
+        relink(graph, key, lambda _: ["text", 0])
+    for key in of_class(graph, "ResolutionSelector"):
+        relink(graph, key, lambda slot: (WIDTH, HEIGHT)[slot])
+    for node in graph.values():
+        inputs = node["inputs"]
+        if node["class_type"] in ("PrimitiveInt", "PrimitiveFloat", "EmptyImage", "MiniMaxH3ImageToVideo", "SolidMask"):
+            inputs |= {k: SMALLER.get(v, v) for k, v in inputs.items() if isinstance(v, int | float)}
+        if node["class_type"] == "ManualSigmas":
+            inputs["sigmas"] = SIGMAS[inputs["sigmas"].startswith("1.")]
+        if "longer_edge" in inputs:
+            inputs["longer_edge"] = WIDTH
+        if "resize_type.longer_size" in inputs:
+            inputs["resize_type.longer_size"] = WIDTH
+    return reaching(graph, of_class(graph, "SaveVideo"))
+
+
+def reaching(graph, ends):
+    """The nodes of ``graph`` that ``ends`` depend on."""
+    kept, queue = {}, list(ends)
+    while queue:
+        key = queue.pop()
+        if key not in kept:
+            kept[key] = graph[key]
+            queue += [value[0] for value in graph[key]["inputs"].values() if isinstance(value, list)]
+    return kept
+
+
+def write_files(graph, family, base):
+    """Write what ``graph`` loads, in the server's folders, unless it is there."""
+    import official_files as official
+
+    for node in graph.values():
+        for slot, folder in FOLDERS.items():
+            name = node["inputs"].get(slot)
+            if isinstance(name, str) and not (path := base / "models" / folder / name).exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _write_model(official, path, folder, family, base)
+        if node["class_type"] == "LoadImage":
+            path = base / "input" / node["inputs"]["image"]
+            path.parent.mkdir(exist_ok=True)
+            Image.effect_noise((WIDTH, HEIGHT), 60).convert("RGB").save(path)
+        if node["class_type"] == "LoadAudio":
+            (base / "input").mkdir(exist_ok=True)
+            with wave.open(str(base / "input" / node["inputs"]["audio"]), "wb") as file:
+                file.setparams((2, 2, 44_100, 0, "NONE", ""))
+                file.writeframes(torch.randint(-9000, 9000, (2 * 2 * 44_100,), dtype=torch.int16).numpy().tobytes())
+
+
+def _write_model(official, path, folder, family, base):
+    if folder == "checkpoints":
+        official.write_ltx2(path, "2.3" if "2.3" in path.name else "2.0")
+    elif folder == "latent_upscale_models":
+        official.write_ltx2_upscaler(path)
+    elif folder == "loras":
+        save_file({}, path)
+    else:
+        parts = [base / f"{family}_{part}" for part in ("network", "video", "audio")]
+        if not parts[0].exists():
+            (official.write_h3 if family == H3 else official.write_ltx2_parts)(*parts)
+        part = 0 if folder == "diffusion_models" else 1 if "video" in path.name else 2
+        path.symlink_to(parts[part])
+
+
+def run_and_read(server, graph):
+    """The clip that ``graph`` saves."""
+    address, base = server
+    before = set(base.rglob("output/**/*.mp4"))
+    history = run_graph(address, graph)
+    (file,) = set(base.rglob("output/**/*.mp4")) - before
+    return read_mp4(file), history
+
+
+def check(clip, name):
+    _, fps, frames, sample_rate = TEMPLATES[name]
+    assert (clip.fps, len(clip.frames), clip.sample_rate) == (fps, frames, sample_rate)
+    assert clip.frames.shape[1:3] == (HEIGHT, WIDTH)
+    assert clip.waveform.shape[0] == 2
+    assert abs(clip.waveform.shape[1] / sample_rate - frames / fps) <= 0.15
+
+
+def copied(graph):
+    return json.loads(json.dumps(graph))
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_an_official_template_runs_untouched(server, graphs, name):
+    check(run_and_read(server, graphs[name])[0], name)
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_cross_modal_guidance_before_each_guider(server, graphs, name):
+    graph = copied(graphs[name])
+    for number, key in enumerate(of_class(graph, *GUIDERS)):
+        inputs = {"model": graph[key]["inputs"]["model"], "audio_to_video": 2.0, "video_to_audio": 2.0}
+        inputs |= {"start_percent": 0.0, "end_percent": 1.0}
+        graph[f"duet{number}"] = {"class_type": "DuetCrossModalGuidance", "inputs": inputs}
+        graph[key]["inputs"]["model"] = [f"duet{number}", 0]
+    check(run_and_read(server, graph)[0], name)
+
+
+def with_duet_guider(graph):
+    """``graph`` with every guider replaced by 'Duet Guider' with cross-modal guidance."""
+    graph = copied(graph)
+    scales = {"video": 1.0, "audio": 1.0, "audio_to_video": 2.0, "video_to_audio": 2.0}
+    graph["strategy"] = {"class_type": "DuetStrategyCrossModal", "inputs": scales}
+    for key in of_class(graph, *GUIDERS):
+        old = graph[key]["inputs"]
+        new = {"model": old["model"], "positive": old.get("positive", old.get("conditioning"))}
+        new |= {"negative": old["negative"]} if "negative" in old else {}
+        graph[key] = {"class_type": "DuetGuider", "inputs": new | {"strategy": ["strategy", 0]}}
+    return graph
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_duet_guider_in_place_of_each_guider(server, graphs, name):
+    check(run_and_read(server, with_duet_guider(graphs[name]))[0], name)
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_freeze_stream_keeps_the_audio_and_what_the_template_keeps(server, graphs, name):
+    """The audio that enters the last sampler leaves it unchanged; a first frame that the template keeps stays as it is without Freeze."""
+    _, base = server
+    graph = copied(graphs[name])
+    last = last_sampler(graph)
+    latent = graph[last]["inputs"]["latent_image"]
+    freeze = {"latent": latent, "keep": "audio", "start": 0.0, "end": 1.0, "seconds": 0.0}
+    graph["freeze"] = {"class_type": "DuetFreezeStream", "inputs": freeze}
+    graph[last]["inputs"]["latent_image"] = ["freeze", 0]
+    for key, source in {"before": latent, "after": [last, 0]}.items():
+        graph[key] = {"class_type": "StandInSaveLatent", "inputs": {"latent": source, "name": f"{name}_{key}"}}
+    check(run_and_read(server, graph)[0], name)
+    before, after = (load_file(base / "output" / f"{name}_{key}.safetensors") for key in ("before", "after"))
+    assert torch.allclose(before["audio"], after["audio"], atol=1e-5)
+    assert not torch.allclose(before["video"], after["video"], atol=1e-2)
+
+
+def last_sampler(graph):
+    """The sampler of the only or the second stage, whose latent comes from another sampler."""
+    samplers = of_class(graph, "SamplerCustomAdvanced")
+
+    def follows_another(key):
+        before = reaching(graph, [graph[key]["inputs"]["latent_image"][0]])
+        return any(name in before for name in samplers)
+
+    return next((key for key in samplers if follows_another(key)), samplers[0])
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_decoding_measuring_and_sweeping_at_the_models_rates(server, graphs, name):
+    """Decode, Sync Meter and Mux after the last sampler; a Seed Sweep of it; the prompt from Timeline Prompt."""
+    graph = with_duet_guider(graphs[name])
+    last = last_sampler(graph)
+    (video_decoder,) = of_class(graph, "VAEDecode", "VAEDecodeTiled")
+    (audio_decoder,) = of_class(graph, "VAEDecodeAudio", "LTXVAudioVAEDecode")
+    vaes = {"video_vae": graph[video_decoder]["inputs"]["vae"]}
+    audio_inputs = graph[audio_decoder]["inputs"]
+    vaes["audio_vae"] = audio_inputs.get("audio_vae", audio_inputs.get("vae"))
+    sampler = graph[last]["inputs"]
+    sweep = {"guider": sampler["guider"], "latent": sampler["latent_image"], **vaes, "seed": 3, "takes": 2, "keep": 1}
+    sweep |= {"score": "sound and motion in step (any clip)", "label": "", "steps": 2}
+    graph["sweep"] = {"class_type": "DuetSeedSweep", "inputs": sweep | {k: sampler[k] for k in ("sampler", "sigmas")}}
+    graph["decode"] = {"class_type": "DuetDecode", "inputs": {"latent": ["sweep", 0], **vaes, "tiling": False}}
+    clip = {"images": ["decode", 0], "audio": ["decode", 1], "fps": ["decode", 2]}
+    graph["meter"] = {"class_type": "DuetSyncMeter", "inputs": clip}
+    graph["mux"] = {"class_type": "DuetMux", "inputs": {**clip, "enlarge": 1}}
+    timeline = {"prompt": "A dog barks.", "style": "beats", "timeline": "0.5 dog left", "seconds": 1.0, "seed": 0}
+    graph["timeline"] = {"class_type": "DuetTimelinePrompt", "inputs": timeline}
+    for key in of_class(graph, "MiniMaxH3ImageToVideo"):
+        graph[key]["inputs"]["prompt"] = ["timeline", 0]
+    for key in of_class(graph, "CLIPTextEncode")[:1]:
+        graph[key]["inputs"]["text"] = ["timeline", 0]
+    (save,) = of_class(graph, "SaveVideo")
+    graph[save]["inputs"]["video"] = ["mux", 0]
+    graph = reaching(graph, [save, "meter"])
+    clip, history = run_and_read(server, graph)
+    check(clip, name)
+    assert history["outputs"]["meter"]["text"]
