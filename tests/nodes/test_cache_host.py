@@ -29,7 +29,9 @@ def test_no_two_branches_return_the_same_prediction(comfy, run, request, family,
     guider.sample(noise, host.latent, comfy.samplers.sampler_object("euler"), sigmas, seed=1, disable_pbar=True)
     passes = STEPS * (1 if family == "pocket" else len(answers[0]))  # the pocket model's branches share a call
     assert 0 < len(calls) < passes, "no step was answered from the cache"
-    if cache == "EasyCacheNode":  # LazyCache answers with the guided prediction, so that a step has all its branches or none
+    if (
+        cache == "EasyCacheNode"
+    ):  # LazyCache answers with the guided prediction, so that a step has all its branches or none
         assert len(answers) == STEPS
     for outputs in answers:
         for i, a in enumerate(outputs):
