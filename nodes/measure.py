@@ -161,13 +161,13 @@ class DuetTimelinePlot(io.ComfyNode):
         plan: Plan | None = None,
         video: io.Video.Type | None = None,
     ) -> io.NodeOutput:
-        from ..pipelines.bench.readings import reading_of, unlike_the_world
+        from ..pipelines.bench.readings import read_events, unlike_the_world
         from ..pipelines.figures.canvas import pixels
         from ..pipelines.figures.timeline import draw_timeline
         from ..pipelines.sync.events import against_plan
 
         clip = with_silence(clip_from(video=video, images=images, audio=audio, fps=fps))
-        heard, seen, score = reading_of(clip) if events == POCKET_EVENTS else ({}, {}, "")
+        heard, seen, score = read_events(clip) if events == POCKET_EVENTS else ({}, {}, "")
         measured = measure(signals_of(clip)) if events == OFFSETS else None
         score = str(measured.agreement) if measured else score
         timeline = plan.timeline if plan else None

@@ -103,7 +103,7 @@ def unlike_the_world(clip: Clip) -> str:
     return reason and f"{reason} The probes only know the pocket world, so the detected events are not reliable."
 
 
-def reading_of(clip: Clip, probes: Probes | None = None) -> tuple[Events, Events, str]:
+def read_events(clip: Clip, probes: Probes | None = None) -> tuple[Events, Events, str]:
     """Events heard and seen in a clip of the pocket world, at any size and rate, and their synchrony in words."""
     (reading,) = read(probes or Probes.load(), [as_rendered(clip)])
     heard, seen = reading.heard, reading.seen.events

@@ -219,11 +219,11 @@ def provenance_of(
 
 def _draw(clip: Clip, timeline: Path | None, request: Request, k: int, probes: Probes, made: dict[str, object]) -> str:
     """What was measured of clip ``k`` of ``request``, drawn if it is asked for."""
-    from ..bench.readings import reading_of
+    from ..bench.readings import read_events
     from ..figures.canvas import write_png
     from ..figures.timeline import draw_timeline
 
-    heard, seen, score = reading_of(clip, probes)
+    heard, seen, score = read_events(clip, probes)
     if timeline:
         title = f"{request.prompts[k]}  (seed {request.seed + k})"
         write_png(timeline, draw_timeline(clip, heard, seen, title=title, score=score), metadata=made)
