@@ -1,8 +1,8 @@
-"""What Duet costs: cold start to a finished mp4, peak memory, and import times. One JSON object on stdout.
+"""Measures the time from cold start to a finished mp4, peak memory and import times. Prints one JSON object.
 
     python benchmarks/cost.py [--runs N]
 
-With COMFYUI_PATH set (and run by ComfyUI's Python) it also times the registration of the nodes.
+With COMFYUI_PATH set (and run by ComfyUI's Python) it also measures the registration of the nodes.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ PROMPT = "a small red ball bounces slowly on the left at night"
 
 IMPORT = """
 import time, torch
-begun = time.perf_counter()
+start = time.perf_counter()
 import duet_av.pipelines.models.pocket.generate
-print(time.perf_counter() - begun)
+print(time.perf_counter() - start)
 """
 
 REGISTER = f"""
@@ -45,25 +45,25 @@ spec.loader.exec_module(pack)
 async def register():
     extension = await pack.comfy_entrypoint()
     return [node.GET_SCHEMA() for node in await extension.get_node_list()]
-begun = time.perf_counter()
+start = time.perf_counter()
 asyncio.run(register())
-print(time.perf_counter() - begun)
+print(time.perf_counter() - start)
 """
 
 
 def timed(code: str, runs: int) -> float:
-    """The median of what ``code`` prints, each time in a fresh process."""
+    """The median of the number that ``code`` prints, over ``runs`` fresh processes."""
     command = [sys.executable, "-c", code]
     found = [subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(runs)]
     return statistics.median(float(out.splitlines()[-1]) for out in found)
 
 
 def cold_start(folder: Path) -> float:
-    """Seconds from starting the command to a finished mp4 with its timeline."""
+    """Seconds from the start of the command to a finished mp4 and timeline."""
     command = [sys.executable, "-m", "duet_av.pipelines.cli.main", "generate", PROMPT, "-o", str(folder / "out.mp4")]
-    begun = time.perf_counter()
+    start = time.perf_counter()
     subprocess.run([*command, "--timeline", str(folder / "out.png")], check=True, capture_output=True)
-    return time.perf_counter() - begun
+    return time.perf_counter() - start
 
 
 def main() -> None:
@@ -72,7 +72,7 @@ def main() -> None:
     runs = parser.parse_args().runs
     with tempfile.TemporaryDirectory() as folder:
         figures = {"cold_start_s": statistics.median(cold_start(Path(folder)) for _ in range(runs))}
-    # Linux reports kilobytes: the largest child so far is the command that made a clip.
+    # ru_maxrss is in kilobytes on Linux. The largest child process so far is the generating command.
     figures["peak_memory_gb"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
     figures["import_beyond_torch_s"] = timed(IMPORT, runs)
     if "COMFYUI_PATH" in os.environ:

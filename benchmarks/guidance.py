@@ -1,8 +1,8 @@
-"""What guidance costs beyond its passes. One JSON object on stdout; ratios are of runs side by side in one process.
+"""Measures the cost of guidance beyond its passes. Prints one JSON object. Both sides of a ratio run alternately in one process.
 
     python benchmarks/guidance.py [--runs N]
 
-With COMFYUI_PATH set (and run by ComfyUI's Python) it also compares a step under 'Duet Guider' with the host's own guider.
+With COMFYUI_PATH set (and run by ComfyUI's Python) it also compares a step of 'Duet Guider' with a step of ComfyUI's CFG guider.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ ROWS = {"text": 512, "audio": 258, "video": 37 * 17 * 30}  # MiniMax H3 at 960 x
 
 
 def ratio(a: Callable[[], object], b: Callable[[], object], runs: int) -> float:
-    """The median of a's time over b's, the two in turn."""
+    """The median over ``runs`` of the time of ``a`` divided by the time of ``b``."""
     found = []
     for _ in range(runs):
         times = []
         for call in (a, b):
-            begun = time.perf_counter()
+            start = time.perf_counter()
             call()
-            times.append(time.perf_counter() - begun)
+            times.append(time.perf_counter() - start)
         found.append(times[0] / times[1])
     return statistics.median(found)
 
 
 def passes(runs: int) -> float:
-    """A three-branch UCG step over a two-branch CFG step of the pocket model, four clips at once."""
+    """Time of a three-branch UCG step relative to a two-branch CFG step, pocket model, batch size 4."""
     import conftest  # noqa: F401 - the pack under its name
 
     from duet_av.pipelines.guidance.strategy import UCG, PerStreamCFG, Strategy
@@ -55,7 +55,7 @@ def passes(runs: int) -> float:
 
 
 def host(runs: int) -> float:
-    """A run of the host's guider at CFG 3 against ours with the same passes; how much longer ours takes."""
+    """Relative extra time of 'Duet Guider' over ComfyUI's CFG guider at scale 3, with the same passes."""
     sys.path.insert(0, os.environ["COMFYUI_PATH"])
     import comfy.options
 
@@ -86,8 +86,8 @@ def host(runs: int) -> float:
     return ratio(lambda: go(ours), lambda: go(stock), runs) - 1
 
 
-def severed(kind: str) -> tuple[float, float]:
-    """Seconds and peak memory in GB above the inputs of one attention with both directions closed, at ``ROWS``."""
+def closed_attention(kind: str) -> tuple[float, float]:
+    """Seconds, and peak memory in GB beyond the inputs, of one attention over ``ROWS`` with both directions closed."""
     import conftest  # noqa: F401
     import torch
     import torch.nn.functional as F
@@ -97,7 +97,7 @@ def severed(kind: str) -> tuple[float, float]:
     edges = [0, ROWS["text"], ROWS["text"] + ROWS["audio"], sum(ROWS.values())]
     segments = [(edges[i], edges[i + 1], name) for i, name in enumerate(ROWS)]
     q, k, v = torch.randn(3, 1, 4, edges[-1], 128)
-    before, begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
     if kind == "split":
         segment_attention(F.scaled_dot_product_attention, q, k, v, SegmentSplit.of(segments, a2v=False, v2a=False))
     else:
@@ -106,23 +106,23 @@ def severed(kind: str) -> tuple[float, float]:
             for c, d, key in segments:
                 mask[a:b, c:d] = 0 if key in allowed[query] else -torch.inf
         F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    taken = time.perf_counter() - begun
-    return taken, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e6
+    elapsed = time.perf_counter() - start
+    return elapsed, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e6
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--severed", choices=("split", "mask"), help=argparse.SUPPRESS)
+    parser.add_argument("--closed", choices=("split", "mask"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.severed:
-        print(json.dumps(severed(arguments.severed)))
+    if arguments.closed:
+        print(json.dumps(closed_attention(arguments.closed)))
         return
     found = {"ucg_over_cfg": round(passes(arguments.runs), 3)}
     if "COMFYUI_PATH" in os.environ:
         found["host_overhead"] = round(host(arguments.runs), 4)
-    for kind in ("split", "mask"):  # each in a process of its own, whose peak is only its
-        out = subprocess.run([sys.executable, __file__, "--severed", kind], capture_output=True, text=True, check=True)
+    for kind in ("split", "mask"):  # one process each, because peak memory is measured per process
+        out = subprocess.run([sys.executable, __file__, "--closed", kind], capture_output=True, text=True, check=True)
         seconds, memory = json.loads(out.stdout)
         found |= {f"h3_{kind}_s": round(seconds, 2), f"h3_{kind}_gb": round(memory, 2)}
     print(json.dumps({**found, "limits": LIMITS}, indent=1))

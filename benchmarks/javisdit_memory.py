@@ -1,9 +1,9 @@
-"""Working memory of one pass of JavisDiT at its released size, counted without running it, beside what the host sets aside.
+"""Working memory of one pass of JavisDiT at its released size, counted without computing it, compared with the estimate for ComfyUI.
 
     COMFYUI_PATH=... PYTHON_OF_COMFYUI benchmarks/javisdit_memory.py [--branches 2]
 
-Every tensor that a pass allocates is counted on the meta device, where nothing is computed; attention is taken to need its
-output alone, as fused kernels do. What a GPU's allocator and kernels need beside that is not in it.
+Every tensor that a pass allocates is counted on the meta device. Attention is assumed to allocate only its output, as fused kernels
+do. Memory that a GPU's allocator and kernels need in addition is not included.
 """
 
 from __future__ import annotations
@@ -23,14 +23,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
-SIZES = {"240p": (240, 426), "480p": (480, 854)}
-
-
-LIMIT = 0.2  # by which the host's estimate may be off
+SIZES = {"240p": (240, 426), "480p": (480, 854)}  # height and width in pixels
+LIMIT = 0.2  # largest relative error of the estimate
 
 
 def host() -> tuple[dict[str, Any], Callable[..., float]]:
-    """The MODEL classes, and the estimate that the host goes by."""
+    """The model classes, and the function that estimates memory for ComfyUI."""
     sys.path.insert(0, os.environ["COMFYUI_PATH"])
     import comfy.options
 
@@ -46,7 +44,7 @@ def host() -> tuple[dict[str, Any], Callable[..., float]]:
 
 
 class Live(TorchDispatchMode):
-    """The most bytes that were alive at once among the storages made inside."""
+    """Counts the largest number of bytes that are allocated at the same time inside the context."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,22 +73,22 @@ class Live(TorchDispatchMode):
         weakref.finalize(storage, freed)
 
 
-def passed(name: str, video: tuple[int, ...], audio: tuple[int, ...], branches: int) -> Callable[[], Any]:
-    """One pass of the network called ``name`` over latents of these sizes."""
+def network_pass(name: str, video: tuple[int, ...], audio: tuple[int, ...], branches: int) -> Callable[[], Any]:
+    """One pass of the network ``name`` over latents of the sizes ``video`` and ``audio`` with batch size ``branches``."""
     from duet_av.pipelines.core.conditions import PriorTokens
     from duet_av.pipelines.core.streams import Streams
     from duet_av.pipelines.models.javisdit.v01 import JavisDiT01, V01Config
     from duet_av.pipelines.models.javisdit.v10 import JavisDiT10, V10Config
 
-    make = lambda *shape: torch.empty(branches, *shape, dtype=torch.bfloat16, device="meta")  # noqa: E731 - four uses
-    x, t = Streams(make(*video), make(*audio)), torch.zeros(branches, device="meta")
+    empty = lambda *shape: torch.empty(branches, *shape, dtype=torch.bfloat16, device="meta")  # noqa: E731 - one line, used below
+    x, t = Streams(empty(*video), empty(*audio)), torch.zeros(branches, device="meta")
     if name == "JavisDiT v0.1":
         network = JavisDiT01(V01Config(), dtype=torch.bfloat16, device="meta")
-        text, mask = make(100, 4096), torch.ones(branches, 100, dtype=torch.bool, device="meta")
-        prior = PriorTokens(make(64, 128), make(64, 128), torch.arange(branches, device="meta"))
+        text, mask = empty(100, 4096), torch.ones(branches, 100, dtype=torch.bool, device="meta")
+        prior = PriorTokens(empty(64, 128), empty(64, 128), torch.arange(branches, device="meta"))
         return lambda: network(x, t, text, mask, prior, size=(240.0, 426.0), fps=24.0)
     network = JavisDiT10(V10Config(), dtype=torch.bfloat16, device="meta")
-    text, mask = make(512, 4096), torch.ones(branches, 512, dtype=torch.bool, device="meta")
+    text, mask = empty(512, 4096), torch.ones(branches, 512, dtype=torch.bool, device="meta")
     return lambda: network(x, t, text, mask)
 
 
@@ -108,13 +106,13 @@ def main() -> None:
                 model.clock.video_latent(frames, height, width),
                 model.clock.audio_latent(frames, model.clock.fps),
             )
-            run = passed(name, video, audio, branches)
+            run = network_pass(name, video, audio, branches)
             with torch.inference_mode(), Live() as live:
                 run()
             estimate = sampling_bytes(name, height=height, width=width, seconds=4.0) * branches / 2
             worst = max(worst, abs(estimate / live.peak - 1))
             print(
-                f"{name} {label} 4 s, {branches} branches: counted {live.peak / 1e9:.2f} GB, set aside {estimate / 1e9:.2f} GB "
+                f"{name} {label} 4 s, {branches} branches: counted {live.peak / 1e9:.2f} GB, estimate {estimate / 1e9:.2f} GB "
                 f"({estimate / live.peak:.2f})"
             )
     sys.exit(worst > LIMIT)

@@ -1,10 +1,10 @@
-"""JavisDiT v0.1 at 240p, 4 s (12,150 video and 448 audio tokens), with the prior repeated for every frame and every location, as
-the reference runs it, against one copy: the two attentions of a prior block alone, and one whole layer of the network (all
-seven blocks, with the embeddings before and the heads behind them). One JSON object on stdout.
+"""JavisDiT v0.1 at 240p, 4 s (12,150 video and 448 audio tokens): the prior repeated for every frame and location, as in the reference
+implementation, compared with one copy. Measures the two attentions of a prior block, and one layer of the network (all seven blocks,
+with embeddings and output heads). Prints one JSON object.
 
     python benchmarks/prior_attention.py
 
-Each runs in a process of its own, whose peak memory is only its.
+Each measurement runs in its own process, because peak memory is measured per process.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ import conftest  # noqa: E402, F401 - the pack under its name
 import torch  # noqa: E402
 
 FRAMES, LOCATIONS, AUDIO = 30, 15 * 27, 448
-HEADS, WIDTH, TOKENS, PRIORS = 16, 72, 32, 2  # prompt and null
-LEAST = 2.0
+HEADS, WIDTH, TOKENS, PRIORS = 16, 72, 32, 2  # the priors are those of the prompt and of the null text
+MIN_SPEEDUP = 2.0
 
 
 def attentions(repeated: bool) -> Callable[[], object]:
@@ -45,7 +45,7 @@ def attentions(repeated: bool) -> Callable[[], object]:
 
 
 def layer(repeated: bool) -> Callable[[], object]:
-    """A pass of the released network with one layer instead of 28; one sample, which sees prompt and null prior."""
+    """A pass of the network at its released size with one layer instead of 28: one sample that sees the prompt's and the null prior."""
     from duet_av.pipelines.core.conditions import PriorTokens
     from duet_av.pipelines.core.streams import Streams
     from duet_av.pipelines.models.javisdit.v01 import JavisDiT01, V01Config
@@ -68,14 +68,14 @@ PARTS = {"attention": attentions, "layer": layer}
 
 
 def measure(part: str, kind: str) -> dict[str, float]:
-    """Seconds and peak memory in GB above what was there before."""
+    """Seconds, and peak memory in GB beyond that before the run."""
     with torch.inference_mode():
         run = PARTS[part](kind == "repeated")
-        before, begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+        before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
         run()
-    taken = time.perf_counter() - begun
+    elapsed = time.perf_counter() - start
     gigabytes = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e6
-    return {f"{part}_{kind}_s": taken, f"{part}_{kind}_gb": gigabytes}
+    return {f"{part}_{kind}_s": elapsed, f"{part}_{kind}_gb": gigabytes}
 
 
 def main() -> None:
@@ -92,7 +92,7 @@ def main() -> None:
             found |= json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
         found[f"{part}_ratio"] = found[f"{part}_repeated_s"] / found[f"{part}_once_s"]
     print(json.dumps({name: round(value, 3) for name, value in found.items()}, indent=1))
-    sys.exit(any(found[f"{part}_ratio"] < LEAST for part in PARTS))
+    sys.exit(any(found[f"{part}_ratio"] < MIN_SPEEDUP for part in PARTS))
 
 
 if __name__ == "__main__":

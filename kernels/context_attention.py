@@ -1,9 +1,9 @@
-"""Cross-modal context attention (CCL, arXiv 2603.18600; the equation is our reconstruction, see the README).
+"""Cross-modal context attention (CCL, arXiv 2603.18600). CCL publishes no code; the equation is our reconstruction.
 
     softmax(Q [C; K]^T / sqrt(d) + M) [V_C; V]
 
-The learnable context tokens C are never masked, so that no row of the softmax can be empty; M hides the other stream's
-tokens outside a query's window, and all of them where a sample's route is closed.
+The learnable context tokens C are never masked, so no row of the softmax is empty. M hides the other stream's tokens outside a
+query's window, and all of them for samples whose route is closed.
 
 Letters: b batch, h heads, q queries, n context tokens, k the other stream's tokens, d head width.
 """
@@ -17,7 +17,7 @@ from torch import Tensor
 
 
 def window_mask(query_frames: Tensor, key_frames: Tensor, *, reach: int) -> Bool[Tensor, "q k"]:
-    """Which keys lie within ``reach`` latent frames of a query: the partition of TARP, one span each side by default."""
+    """True where a key lies at most ``reach`` latent frames from the query (CCL's temporally aligned windows)."""
     return (query_frames[:, None] - key_frames[None, :]).abs() <= reach
 
 
@@ -29,9 +29,11 @@ def context_attention(
     window: Bool[Tensor, "q k"] | None,
     route: Bool[Tensor, " b"] | None,
 ) -> Float[Tensor, "b h q d"]:
-    """One fused attention over ``[C; other]``. ``context`` and ``other`` are (keys, values); ``window`` None sees all,
-    ``route`` None opens every sample, ``other`` None leaves the context tokens alone. Without any context tokens (n = 0)
-    it is plain masked attention, and a row that may see nothing answers zero."""
+    """One fused attention over ``[C; other]``. ``context`` and ``other`` are pairs of keys and values.
+
+    ``window`` None: every query sees every key. ``route`` None: the route is open for every sample. ``other`` None: attention to the
+    context tokens only. Without context tokens (n = 0) it is ordinary masked attention; a row without visible keys gives zero.
+    """
     k, v = (c.to(q.dtype).expand(q.shape[0], -1, -1, -1) for c in context)
     if other is None:
         return F.scaled_dot_product_attention(q, k, v) if k.shape[2] else torch.zeros_like(q)
@@ -42,6 +44,7 @@ def context_attention(
 def _allowed(
     q: Tensor, context: Tensor, other: Tensor, window: Tensor | None, route: Tensor | None
 ) -> Bool[Tensor, "b_or_1 1 q nk"] | None:
+    """The mask over context tokens and other keys; None if everything is visible."""
     if window is None and route is None:
         return None
     columns = torch.ones(q.shape[2], other.shape[2], dtype=torch.bool, device=q.device) if window is None else window
@@ -57,7 +60,7 @@ def context_attention_reference(
     window: Bool[Tensor, "q k"] | None,
     route: Bool[Tensor, " b"] | None,
 ) -> Float[Tensor, "b h q d"]:
-    """The same written out: two score matrices, one softmax over both."""
+    """The same computation in readable form: two score matrices and one softmax over both."""
     scale = q.shape[-1] ** -0.5
     k_context, v_context = context
     scores = torch.einsum("bhqd,hnd->bhqn", q, k_context) * scale
@@ -69,7 +72,7 @@ def context_attention_reference(
         to_other = to_other.masked_fill(~window, -torch.inf)
     if route is not None:
         to_other = to_other.masked_fill(~route[:, None, None, None], -torch.inf)
-    weights = torch.cat([scores, to_other], dim=-1).softmax(-1).nan_to_num()  # NaN: a row that may see nothing
+    weights = torch.cat([scores, to_other], dim=-1).softmax(-1).nan_to_num()  # NaN: a row without visible keys
     return torch.einsum("bhqn,hnd->bhqd", weights[..., : scores.shape[-1]], v_context) + torch.einsum(
         "bhqk,bhkd->bhqd", weights[..., scores.shape[-1] :], v
     )
@@ -82,7 +85,7 @@ def context_mass(
     *,
     window: Bool[Tensor, "q k"] | None,
 ) -> Float[Tensor, "b q"]:
-    """The share of each query's attention that rests on the context tokens, averaged over heads (keys alone are needed)."""
+    """The share of each query's attention on the context tokens, averaged over heads. ``context`` and ``other`` are keys."""
     scale = q.shape[-1] ** -0.5
     scores = torch.einsum("bhqd,hnd->bhqn", q, context) * scale
     to_other = torch.einsum("bhqd,bhkd->bhqk", q, other) * scale

@@ -1,9 +1,9 @@
-"""Attention of every token to the prior tokens of JavisDiT v0.1, without the repeats of its reference.
+"""Attention of every token to the prior tokens of JavisDiT v0.1, without the repeated tokens of the reference implementation.
 
-The reference gives each frame (or location) a copy of the prior and softmaxes over all copies of all samples at once:
-repeats cancel, so that one copy of each prior is exact. What does not cancel is that samples see each other's priors, as
-the released weights were trained to: prompt and null prior are keys for both (mode *reference*). The paper's formula
-gives each sample its own prior (mode *per_sample*).
+The reference repeats the prior for each frame (or location) and applies one softmax over all copies of all samples. Repeats cancel in
+a softmax, so one copy of each prior gives the same result. However, samples also see each other's priors: with classifier-free
+guidance, prompt and null prior are keys for both samples, and the released weights were trained this way (``own`` None). In the
+paper's formula each sample sees its own prior only (``own`` set).
 
 Letters: b samples, h heads, q queries, p priors, n tokens of a prior, d head width.
 """
@@ -24,7 +24,7 @@ def prior_attention(
     *,
     own: Int[Tensor, " b"] | None,
 ) -> Float[Tensor, "b h q d"]:
-    """Attention to the tokens of all priors (``own`` None), or of each sample's ``own`` prior alone."""
+    """Attention to the tokens of all priors (``own`` None) or of each sample's own prior; ``own`` holds its index."""
     if own is not None:
         return F.scaled_dot_product_attention(q, k[own], v[own])
     k, v = (rearrange(z, "p h n d -> 1 h (p n) d").expand(len(q), -1, -1, -1) for z in (k, v))
@@ -39,7 +39,7 @@ def prior_attention_reference(
     own: Int[Tensor, " b"] | None,
     copies: int = 3,
 ) -> Float[Tensor, "b h q d"]:
-    """The same with ``copies`` of each prior and the softmax written out."""
+    """The same computation in readable form, with ``copies`` of each prior as in the reference implementation."""
     out = []
     for i, row in enumerate(q):
         mine = slice(None) if own is None else own[i : i + 1]

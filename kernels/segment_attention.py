@@ -1,9 +1,9 @@
-"""Attention over one sequence of text, video and audio rows, with a cross-modal direction closed.
+"""Attention over one sequence of text, video and audio rows with one or both cross-modal directions closed.
 
-A row of a stream that is closed must not see the other one, and neither may the text rows: what they saw they would hand
-on in the next block. Instead of an n x n mask the queries are split by stream, each with the keys it is permitted.
+Rows of a stream with a closed direction must not see the other stream. Text rows must not see it either, because they would pass it
+on in the next block. Instead of an n x n mask, queries are split by stream, and each part attends to its permitted keys only.
 
-Letters: n rows, d whatever lies behind them.
+Letters: n rows, d channels.
 """
 
 from __future__ import annotations
@@ -16,56 +16,58 @@ from jaxtyping import Bool
 from torch import Tensor
 
 Segment = tuple[int, int, str]  # first row, row after the last, stream: 'text', 'video' or 'audio'
+Runs = tuple[tuple[int, int], ...]  # ranges of rows [first, after), in order
 STREAMS = ("text", "video", "audio")
 
 
 def permitted(*, a2v: bool, v2a: bool) -> dict[str, set[str]]:
-    """For each stream's queries, the streams whose keys they may see."""
+    """For each stream's queries, the streams whose keys they see."""
     closed: dict[str, set[str]] = {"video": set() if a2v else {"audio"}, "audio": set() if v2a else {"video"}}
     closed["text"] = closed["video"] | closed["audio"]
     return {stream: {other for other in STREAMS if other not in closed[stream]} for stream in STREAMS}
 
 
-Runs = tuple[tuple[int, int], ...]  # stretches of rows, in order
-
-
 @dataclass(frozen=True)
 class SegmentSplit:
-    """Which rows ask together, and which they ask."""
+    """A sequence split into parts: rows that are queries together, and the rows they attend to."""
 
     rows: int
-    parts: tuple[tuple[Runs, Runs], ...]  # of queries and of their keys
+    parts: tuple[tuple[Runs, Runs], ...]  # (queries, keys)
 
     @classmethod
     def of(cls, segments: Sequence[Segment], *, a2v: bool, v2a: bool) -> SegmentSplit:
-        """The split of a sequence made of ``segments`` in order."""
+        """The split of a sequence that consists of ``segments`` in order."""
         allowed, parts = permitted(a2v=a2v, v2a=v2a), []
         for keys in dict.fromkeys(frozenset(allowed[stream]) for stream in STREAMS):
-            asking = _runs(segments, {stream for stream in STREAMS if allowed[stream] == keys})
-            if asking:
-                parts.append((asking, _runs(segments, keys)))
+            queries = _runs(segments, {stream for stream in STREAMS if allowed[stream] == keys})
+            if queries:
+                parts.append((queries, _runs(segments, keys)))
         return cls(segments[-1][1], tuple(parts))
 
 
 def _runs(segments: Sequence[Segment], streams: Collection[str]) -> Runs:
-    """The stretches that ``streams`` cover, neighbours as one."""
+    """The ranges of rows of ``streams``, adjacent ones merged."""
     runs: list[tuple[int, int]] = []
     for first, after, stream in segments:
         if stream in streams:
-            begun = runs.pop()[0] if runs and runs[-1][1] == first else first
-            runs.append((begun, after))
+            start = runs.pop()[0] if runs and runs[-1][1] == first else first
+            runs.append((start, after))
     return tuple(runs)
 
 
 def segment_attention(
     attend: Callable[[Tensor, Tensor, Tensor], Tensor], q: Tensor, k: Tensor, v: Tensor, split: SegmentSplit
 ) -> Tensor:
-    """``attend`` once for each part. q, k, v: [..., n, d], and attend's answer is [..., n, d'] in the rows of its q."""
+    """Call ``attend(q, k, v)`` once for each part and reassemble the rows. q, k, v: [..., n, d]; result: [..., n, d'].
+
+    Raises:
+        ValueError: the sequence has no rows.
+    """
     out: Tensor | None = None
     for queries, keys in split.parts:
-        answer = attend(_rows(q, queries), _rows(k, keys), _rows(v, keys))
-        out = answer.new_empty(*answer.shape[:-2], split.rows, answer.shape[-1]) if out is None else out
-        pieces = answer.split([after - first for first, after in queries], dim=-2)
+        result = attend(_rows(q, queries), _rows(k, keys), _rows(v, keys))
+        out = result.new_empty(*result.shape[:-2], split.rows, result.shape[-1]) if out is None else out
+        pieces = result.split([after - first for first, after in queries], dim=-2)
         for (first, after), piece in zip(queries, pieces, strict=True):
             out[..., first:after, :] = piece
     if out is None:
@@ -74,12 +76,13 @@ def segment_attention(
 
 
 def _rows(z: Tensor, runs: Runs) -> Tensor:
+    """The rows of ``runs``; a view if they are one range."""
     parts = [z[..., first:after, :] for first, after in runs]
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-2)
 
 
 def segment_mask(segments: Sequence[Segment], *, a2v: bool, v2a: bool) -> Bool[Tensor, "n n"]:
-    """The same as a mask, written out: True where a row may see another."""
+    """The same rule as a mask for reference: True where a row (query) sees another (key)."""
     kinds = [kind for a, b, kind in sorted(segments) for _ in range(a, b)]
     allowed = permitted(a2v=a2v, v2a=v2a)
     return torch.tensor([[key in allowed[query] for key in kinds] for query in kinds])

@@ -1,4 +1,4 @@
-"""The pack under one fixed name, loaded as ComfyUI loads it, whatever its folder is called."""
+"""Imports the pack as ``duet_av`` in the way ComfyUI loads it, whatever the name of its folder."""
 
 import importlib.util
 import sys
@@ -30,7 +30,7 @@ def root():
 
 @pytest.fixture(scope="session")
 def qwen_folder(tmp_path_factory):
-    """A Qwen3 of a few thousand numbers over single bytes, in several files."""
+    """A folder with a tiny Qwen3 model over single bytes, with its weights in several files."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 

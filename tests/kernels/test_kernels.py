@@ -1,4 +1,4 @@
-"""Each operator against its readable twin, and what it must never do."""
+"""Each operator against its readable reference, and its invariants."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ def heads(*shape):
 @pytest.mark.parametrize("windowed", [False, True])
 @pytest.mark.parametrize("routed", [False, True])
 @pytest.mark.parametrize("present", [False, True])
-def test_context_attention_is_its_reference(queries, windowed, routed, present):
+def test_context_attention_equals_its_reference(queries, windowed, routed, present):
     q, context = heads(3, 2, queries, 12), (heads(2, 5, 12), heads(2, 5, 12))
     other = (heads(3, 2, 9, 12), heads(3, 2, 9, 12)) if present else None
     window = torch.rand(queries, 9) < 0.4 if windowed else None
@@ -42,14 +42,14 @@ def test_context_attention_is_its_reference(queries, windowed, routed, present):
     space=st.integers(1, 3),
     routes=st.lists(st.booleans(), min_size=1, max_size=3),
 )
-def test_no_route_and_window_leaves_a_row_empty(video, audio, reach, space, routes):
+def test_no_combination_of_route_and_window_leaves_a_row_empty(video, audio, reach, space, routes):
     frames = torch.arange(video).repeat_interleave(space)
     window = window_mask(frames, latent_frame_of(audio, video), reach=reach)
     for mask in (window, window.T):
         q, k = torch.randn(len(routes), 1, mask.shape[0], 4), torch.randn(len(routes), 1, mask.shape[1], 4)
         context = torch.randn(1, 2, 4), torch.ones(1, 2, 4)
         out = context_attention(q, context, (k, torch.ones_like(k)), window=mask, route=torch.tensor(routes))
-        # Where all values are one, the weights' sum is what comes out.
+        # With all values 1, the output is the sum of the weights.
         assert torch.allclose(out, torch.ones_like(out), atol=1e-6)
 
 
@@ -60,19 +60,19 @@ def test_windows_are_one_latent_frame_each_side_and_clipped_at_the_ends():
     assert mask[7].nonzero().flatten().tolist() == list(range(24, 32))
 
 
-def test_lengths_that_do_not_divide_follow_the_floor():
+def test_latent_frame_of_a_token_is_rounded_down():
     assert latent_frame_of(7, 3).tolist() == [0, 0, 0, 1, 1, 2, 2]
     assert latent_frame_of(157, 31)[-1] == 30
 
 
 @pytest.mark.parametrize(("length", "axes", "dim"), [(1, 1, 2), (63, 1, 32), (17, 3, 32), (5, 3, 60)])
-def test_rotate_is_its_reference(length, axes, dim):
+def test_rotate_equals_its_reference(length, axes, dim):
     table = rotary_table(torch.randn(length, axes) * 10, head_dim=dim)
     x = torch.randn(2, 3, length, dim)
     assert torch.allclose(rotate(x, table), rotate_reference(x, table), atol=1e-5)
 
 
-def test_rotated_products_depend_on_the_displacement_alone():
+def test_rotated_products_depend_only_on_the_displacement():
     q, k = torch.randn(1, 1, 1, 32), torch.randn(1, 1, 1, 32)
 
     def product(a, b):
@@ -97,11 +97,11 @@ def test_without_context_tokens_a_closed_route_adds_nothing():
     assert torch.allclose(out, context_attention_reference(q, none, (k, v), window=None, route=route), atol=1e-6)
 
 
-def test_context_mass_is_what_the_values_show():
+def test_context_mass_equals_attention_on_indicator_values():
     q, k = torch.randn(2, 2, 5, 8), torch.randn(2, 2, 7, 8)
     c = torch.randn(2, 3, 8)
     window = window_mask(torch.arange(5), torch.arange(7), reach=1)
-    # Values of one on the context tokens and nought elsewhere come out as the mass.
+    # With value 1 on the context tokens and 0 elsewhere, the output is the mass.
     shown = context_attention(q, (c, torch.ones_like(c)), (k, torch.zeros_like(k)), window=window, route=None)
     assert torch.allclose(context_mass(q, c, k, window=window), shown.mean((1, 3)), atol=1e-6)
 
@@ -111,7 +111,7 @@ SEGMENTS = [(0, 3, "text"), (3, 5, "video"), (5, 9, "audio"), (9, 16, "video")]
 
 @pytest.mark.parametrize("a2v", [True, False])
 @pytest.mark.parametrize("v2a", [True, False])
-def test_queries_split_by_stream_are_attention_under_the_mask(a2v, v2a):
+def test_split_queries_equal_attention_with_the_mask(a2v, v2a):
     q, k, v = torch.randn(3, 2, 4, 16, 8)
     split = SegmentSplit.of(SEGMENTS, a2v=a2v, v2a=v2a)
     mask = segment_mask(SEGMENTS, a2v=a2v, v2a=v2a)
@@ -119,8 +119,8 @@ def test_queries_split_by_stream_are_attention_under_the_mask(a2v, v2a):
     assert torch.allclose(out, F.scaled_dot_product_attention(q, k, v, attn_mask=mask), atol=1e-5)
 
 
-def test_a_closed_direction_is_closed_through_the_text_too():
-    """Whatever video rows see must not have seen audio, however many blocks lie between."""
+def test_a_closed_direction_is_not_bypassed_through_text_rows():
+    """Video rows must not receive audio through other rows, after any number of blocks."""
     seen = segment_mask(SEGMENTS, a2v=False, v2a=True).float()
     reached = torch.linalg.matrix_power(seen, 5) > 0
     video, audio = ([i for a, b, kind in SEGMENTS for i in range(a, b) if kind == s] for s in ("video", "audio"))
@@ -130,7 +130,7 @@ def test_a_closed_direction_is_closed_through_the_text_too():
 
 @pytest.mark.parametrize("own", [None, torch.tensor([1, 0, 1])])
 @pytest.mark.parametrize("copies", [1, 5])
-def test_repeats_of_a_prior_cancel(own, copies):
+def test_repeated_priors_do_not_change_attention(own, copies):
     q, k, v = torch.randn(3, 2, 7, 8), torch.randn(2, 2, 4, 8), torch.randn(2, 2, 4, 8)
     expected = prior_attention_reference(q, k, v, own=own, copies=copies)
     assert torch.allclose(prior_attention(q, k, v, own=own), expected, atol=1e-5)

@@ -1,3 +1,5 @@
+"""A tiny pocket network and its inputs."""
+
 import pytest
 import torch
 
@@ -19,7 +21,7 @@ TINY = PocketConfig(
 
 
 def build(**changes):
-    """A tiny network in which nothing is zero, so that every path shows."""
+    """A tiny network without zero-initialised weights, so that every path affects the output."""
     torch.manual_seed(1)
     network = TwinStreamDiT(PocketConfig(**{**vars(TINY), **changes}))
     with torch.no_grad():
@@ -40,7 +42,7 @@ def network():
 
 @pytest.fixture
 def inputs():
-    """Two samples: latents, noise levels, text with padding."""
+    """Latents, noise levels and padded text of two samples."""
     text = torch.randn(2, 6, 12)
     text[:, 4:] = 0
     x = Streams(torch.randn(2, 3, 3, 4, 8), torch.randn(2, 5, 13))
