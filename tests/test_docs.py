@@ -1,4 +1,4 @@
-"""The documentation: result pages match the tables, the README stays short, links lead somewhere."""
+"""The documentation: result pages match the tables, the README stays short, links and help pages are complete."""
 
 import importlib.util
 import re
@@ -42,6 +42,14 @@ def test_relative_links_and_images_exist(root):
 def test_every_page_is_in_the_navigation(root):
     listed = re.findall(r"[\w/-]+\.md", (root / "mkdocs.yml").read_text())
     assert set(listed) == {str(path.relative_to(root / "docs")) for path in (root / "docs").rglob("*.md")}
+
+
+def test_every_help_page_has_the_same_sections(root):
+    sections = ["## Inputs", "## Outputs", "## Example", "## Limits"]
+    for page in (root / "web" / "docs").glob("*.md"):
+        lines = page.read_text().splitlines()
+        assert lines[0].startswith("# Duet "), page.name
+        assert [line for line in lines if line in sections] == sections, page.name
 
 
 def test_every_example_graph_is_in_the_readme(root):
