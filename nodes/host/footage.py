@@ -17,7 +17,7 @@ from ...pipelines.core.streams import Streams
 from ...pipelines.media.conform import conform_frames, fit_picture
 from ...pipelines.media.sound import fit_sound, resample
 from ...pipelines.models.pocket.audio_codec import AudioCodec
-from ...pipelines.models.pocket.domain import OUT_OF_DOMAIN_ADVICE, picture_out_of_domain, sound_out_of_domain
+from ...pipelines.models.pocket.domain import OUT_OF_DOMAIN_ADVICE, audio_domain_problem, video_domain_problem
 from ...pipelines.models.pocket.video_codec import VideoCodec
 from ..types import CLIP_SPEC
 from .latent import nest, unnest
@@ -71,7 +71,7 @@ def put_pictures(latent: dict[str, Any], vae: comfy.sd.VAE, images: Tensor, fps:
             )
         shown = torch.cat([shown, shown[-1:].expand(max(0, frames - len(shown)), -1, -1, -1)])[:frames]
         video[:] = _same(vae.encode(shown), video, "images")
-    warning = picture_out_of_domain(shown.permute(0, 3, 1, 2)) if _is_pocket(vae) else ""
+    warning = video_domain_problem(shown.permute(0, 3, 1, 2)) if _is_pocket(vae) else ""
     return {**latent, "samples": nest(Streams(video, streams.audio))}, warning
 
 
@@ -85,7 +85,7 @@ def put_sound(latent: dict[str, Any], vae: comfy.sd.VAE, audio: dict[str, Any], 
     encoded = _same(vae.encode(waveform.T[None]), audio_latent, "audio")
     latent = {**latent, "samples": nest(Streams(streams.video, encoded))}
     codec = vae.first_stage_model
-    return latent, sound_out_of_domain(codec, waveform) if isinstance(codec, AudioCodec) else ""
+    return latent, audio_domain_problem(codec, waveform) if isinstance(codec, AudioCodec) else ""
 
 
 def mask_of(

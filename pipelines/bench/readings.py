@@ -15,7 +15,7 @@ from ..core.streams import Clip, Latents, Streams
 from ..core.weights import WEIGHTS, fill, load_weights
 from ..media.sound import resample
 from ..models.pocket.audio_codec import AudioCodec
-from ..models.pocket.domain import picture_out_of_domain
+from ..models.pocket.domain import video_domain_problem
 from ..models.pocket.generate import decode
 from ..models.pocket.load import PocketModel
 from ..models.pocket.network import POCKET
@@ -99,7 +99,7 @@ def as_rendered(clip: Clip) -> Clip:
 
 def unlike_the_world(clip: Clip) -> str:
     """A warning if the frames of ``clip`` are not of the pocket world, whose events alone the probes know, or ""."""
-    reason = picture_out_of_domain(as_rendered(clip).frames.permute(0, 3, 1, 2))
+    reason = video_domain_problem(as_rendered(clip).frames.permute(0, 3, 1, 2))
     return reason and f"{reason} The probes only know the pocket world, so the detected events are not reliable."
 
 
@@ -108,7 +108,7 @@ def read_events(clip: Clip, probes: Probes | None = None) -> tuple[Events, Event
     (reading,) = read(probes or Probes.load(), [as_rendered(clip)])
     heard, seen = reading.heard, reading.seen.events
     late = offset(heard, seen)
-    delay = "" if late is None else f", sound {abs(late) * 1000:.0f} ms {'late' if late >= 0 else 'early'}"
+    delay = "" if late is None else f", audio {abs(late) * 1000:.0f} ms {'late' if late >= 0 else 'early'}"
     return heard, seen, f"synchrony F1 {f1(heard, seen):.2f}{delay}"
 
 

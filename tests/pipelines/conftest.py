@@ -2,9 +2,13 @@
 
 import pytest
 import torch
+from hypothesis import settings
 
 from duet_av.pipelines.core.streams import Streams
 from duet_av.pipelines.models.pocket.network import PocketConfig, TwinStreamDiT
+
+settings.register_profile("duet", deadline=None)  # a busy machine must not fail a property
+settings.load_profile("duet")
 
 TINY = PocketConfig(
     dim=32,

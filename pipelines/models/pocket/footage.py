@@ -9,7 +9,7 @@ from ...core.sizes import VIDEO_STRIDE, ClipShape
 from ...core.streams import Streams
 from ...media.footage import Footage
 from ...media.sound import fit_sound, resample
-from .domain import OUT_OF_DOMAIN_ADVICE, picture_out_of_domain, sound_out_of_domain
+from .domain import OUT_OF_DOMAIN_ADVICE, audio_domain_problem, video_domain_problem
 from .generate import latent_sizes
 from .load import PocketModel
 
@@ -27,7 +27,7 @@ def encode_footage(
     latents, problem = sizes.map(lambda size: torch.zeros(1, *size)), ""
     if footage.frames is not None:
         frames = footage.frames.permute(0, 3, 1, 2)
-        problem = picture_out_of_domain(frames)
+        problem = video_domain_problem(frames)
         if footage.keep == FIRST:
             first = model.video_codec.encode(frames.expand(VIDEO_STRIDE[0], -1, -1, -1)[None])
             latents.both()[0][:, :, :1] = first
@@ -36,7 +36,7 @@ def encode_footage(
     elif footage.waveform is not None:
         sound = resample(footage.waveform, rate=footage.sample_rate, to=shape.sample_rate)
         sound = fit_sound(sound, seconds=shape.duration, sample_rate=shape.sample_rate)
-        problem = sound_out_of_domain(model.audio_codec, sound)
+        problem = audio_domain_problem(model.audio_codec, sound)
         latents = Streams(latents.video, model.audio_codec.encode(sound[None]))
     if problem and not skip_check:
         raise ValueError(f"{problem} {OUT_OF_DOMAIN_ADVICE}")

@@ -26,16 +26,16 @@ class Backbone:
     """Fixed predictions for each branch; records the branches of each call."""
 
     def __init__(self):
-        self.asked = []
+        self.evaluated = []
 
     def __call__(self, branches, _x, _sigma):
-        self.asked.append(list(branches))
+        self.evaluated.append(list(branches))
         return [draw(1 + 8 * b.text + 4 * b.a2v + 2 * b.v2a + b.masked) for b in branches]
 
 
 def answer(strategy, sigma=0.5):
     backbone = Backbone()
-    return guided(backbone, strategy)(X, sigma), backbone.asked[0] if backbone.asked else []
+    return guided(backbone, strategy)(X, sigma), backbone.evaluated[0] if backbone.evaluated else []
 
 
 def same(a, b):
@@ -53,25 +53,25 @@ def same(a, b):
     ],
 )
 def test_neutral_modifier_changes_nothing_bit_for_bit(strategy, neutral):
-    (out, asked), (expected, needed) = answer(neutral(strategy)), answer(strategy)
+    (out, evaluated), (expected, needed) = answer(neutral(strategy)), answer(strategy)
     assert same(out, expected)
-    assert asked == needed
+    assert evaluated == needed
 
 
 @pytest.mark.parametrize("modifier", [Rescale, APG, CFGZero, lambda s: Schedule(s, 0.3, 0.6)])
 def test_modifiers_do_not_change_an_unguided_prediction(modifier):
-    (out, asked), (expected, _) = answer(modifier(NEUTRAL)), answer(NEUTRAL)
+    (out, evaluated), (expected, _) = answer(modifier(NEUTRAL)), answer(NEUTRAL)
     assert torch.allclose(out.video, expected.video, atol=1e-6)
-    assert asked == [PLAIN]
+    assert evaluated == [PLAIN]
 
 
 def test_strategy_outside_its_window_costs_one_pass():
     window = Window(CFG, start=0.8, end=0.4)
     for sigma, inside in ((0.9, False), (0.8, True), (0.4, True), (0.39, False)):
-        out, asked = answer(window, sigma)
+        out, evaluated = answer(window, sigma)
         expected, needed = answer(CFG if inside else NEUTRAL, sigma)
         assert same(out, expected)
-        assert asked == needed
+        assert evaluated == needed
     assert set(window.possible_branches()) == {PLAIN, Branch(text=False)}
 
 
@@ -121,9 +121,9 @@ def test_cfg_zero_scales_the_null_velocity_by_its_projection():
 
 
 def test_cfg_zero_above_its_noise_level_evaluates_nothing():
-    out, asked = answer(CFGZero(CFG, still=0.9), sigma=1.0)
+    out, evaluated = answer(CFGZero(CFG, still=0.9), sigma=1.0)
     assert same(out, X)
-    assert asked == []
+    assert evaluated == []
 
 
 def test_absent_stream_stays_absent():

@@ -23,7 +23,7 @@ from duet_av.pipelines.media.mp4 import read_mp4, write_mp4
 from duet_av.pipelines.media.provenance import describe, file_hash, read_provenance
 from duet_av.pipelines.media.sound import read_sound, resample
 from duet_av.pipelines.media.watermark import add_label
-from duet_av.pipelines.models.pocket.domain import picture_out_of_domain, sound_out_of_domain
+from duet_av.pipelines.models.pocket.domain import audio_domain_problem, video_domain_problem
 from duet_av.pipelines.models.pocket.footage import encode_footage
 from duet_av.pipelines.models.pocket.generate import Request, sample
 from duet_av.pipelines.models.pocket.load import PocketModel
@@ -178,14 +178,14 @@ def test_footage_that_is_too_short_or_lacks_the_stream_is_refused(tmp_path, clip
 def test_the_domain_check_accepts_the_world_and_refuses_other_footage(model, clip):
     frames, waveforms = render(make_scenes(31, 24, mix=MIX), SHAPE)
     assert [
-        picture_out_of_domain(f) + sound_out_of_domain(model.audio_codec, w)
+        video_domain_problem(f) + audio_domain_problem(model.audio_codec, w)
         for f, w in zip(frames, waveforms, strict=True)
     ] == [""] * 24
     generator = torch.Generator().manual_seed(0)
     clouds = torch.nn.functional.interpolate(torch.rand(20, 3, 5, 5, generator=generator), size=64, mode="bicubic")
-    assert all("does not look like the pocket world" in picture_out_of_domain(c[None].clamp(0, 1)) for c in clouds)
+    assert all("does not look like the pocket world" in video_domain_problem(c[None].clamp(0, 1)) for c in clouds)
     tone = torch.sin(torch.arange(32_000) / 16_000 * 440 * 6.2832).expand(2, -1) * 0.5
-    assert "does not sound like the pocket world" in sound_out_of_domain(model.audio_codec, tone)
+    assert "does not sound like the pocket world" in audio_domain_problem(model.audio_codec, tone)
     footage = Footage("video", frames=clouds.permute(0, 2, 3, 1)[:1].clamp(0, 1).expand(32, -1, -1, -1))
     with pytest.raises(ValueError, match="For footage of your own use a full-size model"):
         encode_footage(model, footage, SHAPE, 1)
