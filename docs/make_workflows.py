@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import tomllib
 from playwright.sync_api import Page, sync_playwright
 
 WORKFLOWS = Path(__file__).parents[1] / "workflows"
@@ -30,7 +30,7 @@ LARGE = {  # pixels [width, height] of nodes with text or previews, which the fr
     "DuetPriorSampler": (400, 240),
     "DuetTimelinePrompt": (400, 380),
     "LoadImage": (300, 340),
-    "LoadVideo": (300, 340),
+    "LoadVideo": (420, 420),
     "MiniMaxH3ImageToVideo": (420, 380),
     "PreviewAny": (400, 160),
     "PreviewImage": (440, 300),

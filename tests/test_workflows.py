@@ -4,18 +4,25 @@ import ast
 import json
 
 import pytest
+from PIL import Image
 
 from duet_av.pipelines.models.pocket.text import WordTokenizer
 from duet_av.pipelines.world import vocabulary
 
+NOTE = "MarkdownNote"
 WORKFLOWS = [
     "audio_to_video",
     "cascade_bidirectional",
     "guidance_compare",
     "h3_crossmodal",
+    "h3_t2v",
+    "image_audio_to_video",
     "image_to_av",
     "javisdit_v01_prior",
     "javisdit_v10",
+    "ltx23_ia2v",
+    "ltx23_t2v",
+    "ltx25_t2v",
     "ltx2_crossmodal",
     "measure_any_clip",
     "plan_then_generate",
@@ -49,18 +56,69 @@ def test_every_example_has_a_graph_a_picture_and_an_api_form(root):
     assert found == {path.stem for path in (root / "workflows" / "api").glob("*.json")}
 
 
-def test_both_forms_hold_the_same_nodes(root, name):
-    graph = json.loads((root / "workflows" / f"{name}.json").read_text())
-    assert sorted(node["type"] for node in graph["nodes"]) == sorted(
-        node["class_type"] for node in api(root, name).values()
-    )
+def ui(root, name):
+    return json.loads((root / "workflows" / f"{name}.json").read_text())
+
+
+def test_both_forms_hold_the_same_nodes_with_the_same_titles(root, name):
+    """The note exists only in the graph; a node without a title in the API form has its default title."""
+    shown = {str(node["id"]): node for node in ui(root, name)["nodes"] if node["type"] != NOTE}
+    sent = api(root, name)
+    assert {k: node["type"] for k, node in shown.items()} == {k: node["class_type"] for k, node in sent.items()}
+    titles = {k: node["_meta"]["title"] for k, node in sent.items() if "_meta" in node}
+    assert {k: shown[k].get("title") for k in titles} == titles
+
+
+def test_both_forms_have_the_same_links(root, name):
+    graph, sent = ui(root, name), api(root, name)
+    names = {node["id"]: [slot["name"] for slot in node["inputs"]] for node in graph["nodes"] if node["type"] != NOTE}
+    drawn = {(str(to), names[to][slot], str(source), out) for _, source, out, to, slot, _ in graph["links"]}
+    links = {(k, i, *v) for k, node in sent.items() for i, v in node["inputs"].items() if isinstance(v, list)}
+    assert drawn == links
+
+
+def test_every_node_of_a_graph_has_its_own_title(root, name):
+    titles = [node.get("title", node["type"]) for node in ui(root, name)["nodes"]]
+    assert sorted(set(titles)) == sorted(titles)
+
+
+def test_a_note_says_what_the_graph_does_needs_and_lets_you_change(root, name):
+    (note,) = (node for node in ui(root, name)["nodes"] if node["type"] == NOTE)
+    lines = note["widgets_values"][0].split("\n\n")
+    assert [line.split(":**")[0] for line in lines] == ["**What it does", "**What it needs", "**What to change"]
+
+
+def test_every_group_has_a_title(root, name):
+    groups = [group["title"].strip() for group in ui(root, name)["groups"]]
+    assert len(groups) >= 3
+    assert all(groups)
+
+
+def test_every_external_file_has_a_download_link_and_a_folder(root, name):
+    for node in ui(root, name)["nodes"]:
+        values = [value for value in node.get("widgets_values", []) if str(value).endswith(".safetensors")]
+        files = node["properties"].get("models", [])
+        assert sorted(file["name"] for file in files) == sorted(values)
+        for file in files:
+            assert file["url"].startswith("https://huggingface.co/")
+            assert file["url"].endswith(f"/{file['name']}")
+            assert file["directory"]
+
+
+def test_the_picture_is_at_most_800_pixels_wide(root, name):
+    with Image.open(root / "workflows" / f"{name}.jpg") as picture:
+        assert picture.width <= 800
 
 
 PROMPTS = ("PrimitiveStringMultiline", "DuetEncodePrompt", "CLIPTextEncode")
 OTHER_MODELS = (
     "h3_crossmodal",
+    "h3_t2v",
     "javisdit_v01_prior",
     "javisdit_v10",
+    "ltx23_ia2v",
+    "ltx23_t2v",
+    "ltx25_t2v",
     "ltx2_crossmodal",
     "measure_any_clip",
 )  # graphs that use other models

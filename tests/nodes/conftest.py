@@ -3,7 +3,9 @@
 import asyncio
 import importlib
 import os
+import shutil
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -175,3 +177,19 @@ def shown(comfy):
         return output.ui.as_dict()["text"][0] if output.ui else ""
 
     return shown
+
+
+@pytest.fixture(scope="session")
+def server(comfy, tmp_path_factory):
+    """A server with only this pack, tiny JavisDiT files and the sample inputs: its address and its output folder."""
+    from comfy_server import PACK, running_server
+    from javisdit_files import write_models
+
+    base = tmp_path_factory.mktemp("comfy")
+    write_models(base / "models", tmp_path_factory.mktemp("words"))
+    (base / "input").mkdir()
+    samples = [*(PACK / "web" / "samples").glob("*.mp4"), Path(os.environ["COMFYUI_PATH"], "input", "example.png")]
+    for sample in samples:
+        shutil.copy(sample, base / "input")
+    with running_server(base) as address:
+        yield address, base / "output"
