@@ -21,6 +21,7 @@ from playwright.sync_api import Page, sync_playwright
 WORKFLOWS = Path(__file__).parents[1] / "workflows"
 LAYOUT = tomllib.loads((WORKFLOWS / "layout.toml").read_text())
 TITLE, GAP, PADDING, HEADER = 30, 40, 20, 50  # pixels: title bar of a node, distances, border and title of a group
+FOOTER = 40  # pixels: bar that Nodes 2.0 adds below a node whose file is missing; smaller than GAP
 NARROWEST, NOTE = 300, (360, 420)  # pixels: width of a node; width and height of the note
 LARGE = {  # pixels [width, height] of nodes with text or previews, which the front end does not size by content
     "CLIPTextEncode": (400, 180),
@@ -113,7 +114,7 @@ def arrange(columns: list[list[dict[str, Any]]], sizes: dict[str, tuple[float, f
                     width, height, tallest = sizes[node]
                     nodes.append([node, x, y + TITLE, width, height])
                     y += tallest + GAP
-                x, bottom = x + max(sizes[node][0] for node in stack) + GAP, max(bottom, y - GAP + PADDING)
+                x, bottom = x + max(sizes[node][0] for node in stack) + GAP, max(bottom, y - GAP + FOOTER + PADDING)
             groups.append([group["title"], left, top, x - GAP + PADDING - left, bottom - top])
             top, widest = bottom + GAP, max(widest, groups[-1][3])
         left += widest + GAP

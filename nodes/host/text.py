@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from functools import cache, partial
 from pathlib import Path
@@ -131,7 +132,7 @@ class V10Tokenizer(comfy.text_encoders.wan.WanT5Tokenizer):
 @cache
 def clip_bpe() -> Any:
     """CLIP's byte-pair encoding, from the vocabulary included in the host."""
-    folder = Path(comfy.sd1_clip.__file__).parent / "sd1_tokenizer"
+    folder = Path(inspect.getfile(comfy.sd1_clip)).parent / "sd1_tokenizer"
     tokenizer = CLIPTokenizer.from_pretrained(folder)
     return lambda text: tokenizer(text, add_special_tokens=False)["input_ids"]
 
