@@ -31,13 +31,14 @@ LARGE = {  # pixels [width, height] of nodes with text or previews, which the fr
     "DuetPriorSampler": (400, 240),
     "DuetTimelinePrompt": (400, 380),
     "LoadImage": (300, 340),
-    "LoadVideo": (420, 420),
+    "LoadVideo": (300, 340),
     "MiniMaxH3ImageToVideo": (420, 380),
     "PreviewAny": (400, 160),
     "PreviewImage": (440, 300),
     "PrimitiveStringMultiline": (400, 140),
     "SaveVideo": (360, 440),
 }
+PREVIEWS = {"LoadVideo": 140}  # pixels left free below, for a preview that enlarges the node once its file is loaded
 REPORTS = {"DuetSyncMeter": 220, "DuetCompareTakes": 240}  # pixels added for the text that the node shows after a run
 VUE = "Comfy.VueNodes.Enabled"
 SIZES = """() => window.app.graph._nodes.map(n => [n.id, n.type, ...n.computeSize()])"""
@@ -90,14 +91,14 @@ def node_sizes(page: Page, api: dict[str, Any]) -> dict[str, tuple[float, float,
     """Node id -> width, height in the classic front end, and the larger of the heights in both (pixels, with title bar)."""
     page.evaluate("(api) => window.app.loadApiJson(api, 'graph')", api)
     page.wait_for_timeout(800)
-    sizes = {}
+    sizes, free = {}, {}
     for node, kind, width, height in page.evaluate(SIZES):
-        wide, high = LARGE.get(kind, (NARROWEST, 0))
-        sizes[str(node)] = (max(wide, round(width)), max(high, round(height)) + REPORTS.get(kind, 0))
+        least = (max(NARROWEST, round(width)), round(height) + REPORTS.get(kind, 0))
+        sizes[str(node)], free[str(node)] = LARGE.get(kind, least), PREVIEWS.get(kind, 0)
     show_in(page, True)
     vue = dict(page.evaluate(HEIGHTS))
     show_in(page, False)
-    return {node: (w, h, max(h + TITLE, vue[node])) for node, (w, h) in sizes.items()}
+    return {node: (w, h, max(h + TITLE, vue[node]) + free[node]) for node, (w, h) in sizes.items()}
 
 
 def arrange(columns: list[list[dict[str, Any]]], sizes: dict[str, tuple[float, float, float]]) -> tuple[list, list]:
