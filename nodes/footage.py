@@ -10,6 +10,7 @@ from comfy_api.latest import io
 from ..pipelines.core.keep import KEEPS, OUTSIDE, RANGE
 from . import inputs
 from .host.footage import clip_seconds, mask_of, notice, put_pictures, put_sound
+from .host.interrupt import Cancellable
 from .host.latent import require_vaes
 from .host.notice import show
 from .types import CATEGORY
@@ -106,16 +107,17 @@ class DuetEncodeAV(io.ComfyNode):
             raise ValueError("No footage is connected. Connect a video, images or audio.")
         found, warnings = [], []
         seconds = clip_seconds(latent, fps, video_vae)
-        if images is not None:
-            latent, warning = put_pictures(latent, video_vae, images, fps)
-            found.append(f"{len(images)} image(s)")
-            warnings.append(warning)
         original = {"waveform": torch.zeros(1, 2, 1), "sample_rate": audio_vae.audio_sample_rate}
-        if audio is not None:
-            latent, warning = put_sound(latent, audio_vae, audio, seconds)
-            original = audio
-            found.append(f"{audio['waveform'].shape[-1] / audio['sample_rate']:.2f} s of audio")
-            warnings.append(warning)
+        with Cancellable():
+            if images is not None:
+                latent, warning = put_pictures(latent, video_vae, images, fps)
+                found.append(f"{len(images)} image(s)")
+                warnings.append(warning)
+            if audio is not None:
+                latent, warning = put_sound(latent, audio_vae, audio, seconds)
+                original = audio
+                found.append(f"{audio['waveform'].shape[-1] / audio['sample_rate']:.2f} s of audio")
+                warnings.append(warning)
         summary = notice(found, warnings, skip_check=anyway)
         return io.NodeOutput(latent, original, summary, ui=show(cls, summary))
 

@@ -9,6 +9,7 @@ from ..pipelines.core.conditions import Plan
 from ..pipelines.sync.measure import measure, signals_of
 from . import inputs
 from .host.clips import clip_from, no_video, shifted, shifted_video, with_silence
+from .host.interrupt import Cancellable
 from .host.notice import show
 from .types import CATEGORY
 from .types import Plan as PlanSocket
@@ -60,7 +61,8 @@ class DuetSyncMeter(io.ComfyNode):
         from ..pipelines.figures.canvas import pixels
         from ..pipelines.figures.offsets import draw_curve
 
-        measured = measure(signals_of(clip_from(video=video, images=images, audio=audio, fps=fps)))
+        with Cancellable():
+            measured = measure(signals_of(clip_from(video=video, images=images, audio=audio, fps=fps)))
         offset, report = measured.agreement.offset, str(measured)
         picture = pixels(draw_curve(measured))[None]
         return io.NodeOutput(1000 * (offset or 0.0), offset is not None, report, picture, ui=show(cls, report))
@@ -166,13 +168,14 @@ class DuetTimelinePlot(io.ComfyNode):
         from ..pipelines.figures.timeline import draw_timeline
         from ..pipelines.sync.events import against_plan
 
-        clip = with_silence(clip_from(video=video, images=images, audio=audio, fps=fps))
-        heard, seen, score = read_events(clip) if events == POCKET_EVENTS else ({}, {}, "")
-        measured = measure(signals_of(clip)) if events == OFFSETS else None
+        with Cancellable():
+            clip = with_silence(clip_from(video=video, images=images, audio=audio, fps=fps))
+            heard, seen, score = read_events(clip) if events == POCKET_EVENTS else ({}, {}, "")
+            warning = unlike_the_world(clip) if events == POCKET_EVENTS else ""
+            measured = measure(signals_of(clip)) if events == OFFSETS else None
         score = str(measured.agreement) if measured else score
         timeline = plan.timeline if plan else None
         if timeline and events == POCKET_EVENTS:
             score += f"; {against_plan(timeline, heard, seen)}"
         figure = draw_timeline(clip, heard, seen, title=title, score=score, plan=timeline, measured=measured)
-        warning = unlike_the_world(clip) if events == POCKET_EVENTS else ""
         return io.NodeOutput(pixels(figure)[None], score, ui=show(cls, score, warning))

@@ -22,6 +22,7 @@ from ...pipelines.models.javisdit.opensora_vae import (
 )
 from ...pipelines.models.pocket.audio_codec import AudioCodec
 from ...pipelines.models.pocket.video_codec import VideoCodec
+from .interrupt import Cancellable
 
 FLOATS_A_SAMPLE = 600  # working memory of Griffin-Lim, measured on the pocket codec
 FLOATS_A_PIXEL = 24
@@ -108,6 +109,18 @@ class StreamVAE(comfy.sd.VAE):
         offload = comfy.model_management.vae_offload_device()
         self.patcher = comfy.model_patcher.CoreModelPatcher(model, load_device=self.device, offload_device=offload)
         self.model_size()
+
+    def encode(self, *args: Any, **kwargs: Any) -> Tensor:
+        with Cancellable():
+            return super().encode(*args, **kwargs)
+
+    def decode(self, *args: Any, **kwargs: Any) -> Tensor:
+        with Cancellable():
+            return super().decode(*args, **kwargs)
+
+    def decode_tiled(self, *args: Any, **kwargs: Any) -> Tensor:
+        with Cancellable():
+            return super().decode_tiled(*args, **kwargs)
 
 
 def build_video_vae(codec: VideoCodec, *, fps: int) -> StreamVAE:

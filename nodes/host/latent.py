@@ -13,7 +13,9 @@ from torch import Tensor
 from ...pipelines.core.streams import Streams
 from ...pipelines.media.sound import fit_sound
 from ..types import CLIP_SPEC
+from .interrupt import Cancellable
 
+TILE = 512
 Layout = Streams[tuple[int, int]]  # channels, and number of dimensions with the batch, of each stream's latent
 
 FRAMES_BEFORE_GUIDES = (
@@ -127,10 +129,17 @@ def decoded(
     streams = unnest(latent)
     video, audio = streams.both()
     video = video[:, :, : latent.get(FRAMES_BEFORE_GUIDES)]
-    clips = (video_vae.decode_tiled if tiling else video_vae.decode)(video)
-    waveforms = audio_vae.decode(audio).movedim(-1, 1)
+    with Cancellable():
+        clips = _in_tiles(video_vae, video) if tiling else video_vae.decode(video)
+        waveforms = audio_vae.decode(audio).movedim(-1, 1)
     sounds = [
         {"waveform": fit_sound(w, seconds=len(c) / fps, sample_rate=rate)[None], "sample_rate": rate}
         for w, c in zip(waveforms, clips, strict=True)
     ]
     return list(clips), sounds, fps
+
+
+def _in_tiles(vae: comfy.sd.VAE, video: Tensor) -> Tensor:
+    """Frames [b, t, h, w, 3], decoded in tiles of ``TILE`` pixels a side; time is not divided."""
+    side = TILE // vae.spacial_compression_decode()
+    return vae.decode_tiled(video, tile_x=side, tile_y=side, overlap=side // 8, overlap_t=1)

@@ -17,6 +17,7 @@ from ...pipelines.bench.takes import ANY, EVENTS, Take, Takes, Tensors, fingerpr
 from ...pipelines.core.streams import Clip, Streams
 from ...pipelines.sync.measure import measure, signals_of
 from .clips import clip_from, clip_of
+from .interrupt import Cancellable
 from .latent import decoded, nest, unnest
 from .model import PocketBaseModel
 from .provenance import Graph, above
@@ -73,7 +74,9 @@ def taking(
     def make(seed: int) -> tuple[Take, Tensors]:
         sampled = sample_latent(guider, latent, seed=seed, sampler=sampler, sigmas=sigmas)
         video, audio = unnest(sampled).both()
-        return take_of(seed, first_clip(sampled, vaes), score, probes), {"video": video, "audio": audio}
+        clip = first_clip(sampled, vaes)
+        with Cancellable():
+            return take_of(seed, clip, score, probes), {"video": video, "audio": audio}
 
     return make
 

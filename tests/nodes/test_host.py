@@ -138,6 +138,15 @@ def test_tiled_decoding_is_exact_for_a_linear_codec(run, loaded, sampled):
     assert torch.allclose(whole, tiled, atol=1e-5)
 
 
+def test_a_clip_larger_than_a_tile_is_decoded_in_tiles(comfy, run, loaded):
+    latent = run("DuetEmptyLatent", loaded[0], 1024, 64, 0.25, 0, 1)[0]
+    noise = [torch.randn(z.shape, generator=torch.Generator().manual_seed(0)) for z in latent["samples"].unbind()]
+    latent = {**latent, "samples": comfy.nested(noise)}
+    whole, tiled = (run("DuetDecode", latent, *loaded[2:], tiling)[0][0] for tiling in (False, True))
+    assert whole.shape == tiled.shape == (4, 64, 1024, 3)
+    assert (whole - tiled).abs().mean() < 0.01
+
+
 def test_prompt_weights_scale_a_word(loaded):
     clip = loaded[1]
     plain, weighted = (clip.encode_from_tokens(clip.tokenize(text)) for text in ("red ball", "red (ball:1.5)"))
