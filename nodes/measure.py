@@ -106,11 +106,11 @@ class DuetShiftAudio(io.ComfyNode):
     def execute(
         cls, audio: dict | None = None, late_ms: float = 0.0, video: io.Video.Type | None = None
     ) -> io.NodeOutput:
-        if (audio is None) == (video is None):
-            raise ValueError("Connect either an audio or a video to shift, not both or neither.")
-        if video is not None:
+        if video is not None and audio is None:
             return io.NodeOutput(*shifted_video(video, late_ms))
-        return io.NodeOutput(shifted(audio, late_ms), no_video())
+        if audio is not None and video is None:
+            return io.NodeOutput(shifted(audio, late_ms), no_video())
+        raise ValueError("Connect either an audio or a video to shift, not both or neither.")
 
 
 class DuetTimelinePlot(io.ComfyNode):

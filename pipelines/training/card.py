@@ -1,4 +1,4 @@
-"""The card beside each weights file: what the file holds, how it was trained, how it scored. Written from the file itself."""
+"""The card beside each weights file: contents, training and scores. Everything in it comes from the file itself."""
 
 from __future__ import annotations
 
@@ -26,13 +26,15 @@ def card(path: Path) -> str:
     part = (PARTS | PROBES)[kind]
     count = sum(value.numel() for value in file.tensors.values())
     size = path.stat().st_size
-    made = "".join(f"| {name} | {value} |\n" for name, value in file.record.items() if name != "scores")
+    # Files trained before these two were recorded say so instead of leaving them out.
+    record = file.record | {name: "not recorded" for name in ("commit", "torch") if name not in file.record}
+    training = "".join(f"| {name} | {value} |\n" for name, value in record.items() if name != "scores")
     scores = "".join(f"| {name} | {value} |\n" for name, value in file.record.get("scores", {}).items())
     return (
         f"# {part.title}\n\n{part.contents} {WORLD}\n\n"
         f"| | |\n|---|---|\n| file | {path.name} |\n| sha256 | {file.sha256} |\n| licence | {LICENCE} |\n"
-        f"| numbers | {count:,} |\n| size on disk | {size / 1e6:.2f} MB (float16) |\n| memory in float32 | {count * 4 / 1e6:.1f} MB |\n\n"
-        f"## Training\n\n| | |\n|---|---|\n{made}\n"
+        f"| parameters | {count:,} |\n| size on disk | {size / 1e6:.2f} MB (float16) |\n| memory in float32 | {count * 4 / 1e6:.1f} MB |\n\n"
+        f"## Training\n\n| | |\n|---|---|\n{training}\n"
         + (f"## Scores when chosen (development prompts)\n\n| | |\n|---|---|\n{scores}" if scores else "")
     ).rstrip() + "\n"
 

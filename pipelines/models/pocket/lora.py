@@ -64,5 +64,6 @@ def merge_lora(network: TwinStreamDiT, tensors: dict[str, Tensor]) -> TwinStream
     for key, up in tensors.items():
         if key.endswith(UP):
             name = key.removesuffix(UP)
-            network.get_submodule(name.removeprefix(LORA)).weight += up @ tensors[f"{name}{DOWN}"]
+            weight = network.get_parameter(f"{name.removeprefix(LORA)}.weight")
+            weight += up @ tensors[f"{name}{DOWN}"]
     return network
