@@ -26,7 +26,7 @@ class Part:
     title: str
     contents: str
     condition: str = ""  # 'plan', 'prior' or 'adapter'; empty for the base
-    stem: str = ""  # of the file's name, where it is not the kind
+    stem: str = ""  # stem of the file name, if it differs from the kind
 
     def path(self, kind: str) -> Path:
         """Where the file of ``kind`` ships."""
@@ -140,7 +140,7 @@ def load_video_codec(path: Path = FILES["video-codec"]) -> VideoCodec:
 
 
 def load_audio_codec(path: Path = FILES["audio-codec"]) -> AudioCodec:
-    """The linear log-mel codec with Griffin-Lim."""
+    """The audio codec."""
     return _load(path, "audio-codec", AudioCodec)
 
 
