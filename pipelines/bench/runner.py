@@ -24,44 +24,44 @@ from ..sync.events import Events, f1
 from ..world.truth import true_events
 from .plan_scores import plan_scores
 from .prompts import STRATA, Prompt
-from .readings import Probes, read, reconstruct
+from .readings import Probes, Reading, read, reconstruct
 from .scores import Scores, scores
 
-CHUNK = 20
-SECOND_TAKE = 50_000_000  # added to the seed of the takes that measure chance
+CHUNK = 20  # prompts in a batch
+SECOND_TAKE = 50_000_000  # offset of the seeds of the clips that measure chance
 
 
 @dataclass(frozen=True)
 class Planned:
-    """The plan of some prompts, and the events it stands for."""
+    """The plans of some prompts, and the events that each plan describes."""
 
     streams: PlanStreams
     events: list[Events]
 
 
-Planning = Callable[[Probes, Sequence[Prompt]], Planned]
-PriorOf = Callable[[Sequence[Prompt]], BatchPrior]
-GivenOf = Callable[[PocketModel, Sequence[Prompt]], KeepMask]
-AdapterOf = Callable[[KeepMask], AdapterStreams]
+PlanFor = Callable[[Probes, Sequence[Prompt]], Planned]
+PriorFor = Callable[[Sequence[Prompt]], BatchPrior]
+KeepFor = Callable[[PocketModel, Sequence[Prompt]], KeepMask]
+AdapterFor = Callable[[KeepMask], AdapterStreams]
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to sample, under the name of its row."""
+    """One way to generate clips, under the name of its row in the table."""
 
     name: str
     strategy: Strategy
     steps: int = DEFAULT_STEPS
-    anchored: bool = True  # also measure chance (a second take) and ceiling, which costs more than the clips themselves
-    plan: Planning | None = None  # what gives the prompts their plans, for a network with plan layers
-    prior: PriorOf | None = None  # the same for priors
-    given: GivenOf | None = None  # what the clips begin with, e.g. one stream of the prompts' own clips
-    adapter: AdapterOf | None = None  # what an adapter makes of the given, for a network with its layers
+    normalise: bool = True  # also measure chance and ceiling of synchrony, which takes longer than the clips themselves
+    plan: PlanFor | None = None  # supplies the plans of prompts, for a network with plan layers
+    prior: PriorFor | None = None  # supplies the priors of prompts, for a network with prior layers
+    keep: KeepFor | None = None  # supplies what is kept, e.g. one stream of the prompts' rendered clips
+    adapter: AdapterFor | None = None  # computes adapter tokens from the kept stream, for a network with adapter layers
 
 
 @dataclass(frozen=True)
 class Run:
-    """How much to measure, and how to tell of progress."""
+    """How much to measure, in how many processes, and a callback that receives the number of prompts done."""
 
     prompts: int
     seed: int
@@ -75,10 +75,10 @@ Record = tuple[Prompt, Scores]
 
 @torch.inference_mode()
 def score_chunk(model: PocketModel, probes: Probes, prompts: Sequence[Prompt], variant: Variant) -> list[Record]:
-    """Scores of consecutive prompts, whose seeds are consecutive too; synchrony for those with an audible source."""
+    """Scores of consecutive prompts of one stratum with consecutive seeds; synchrony only if they have an audible source."""
     shape = ClipShape(fps=model.network.config.fps, sample_rate=model.network.config.sample_rate)
     planned = variant.plan(probes, prompts) if variant.plan else None
-    given = variant.given(model, prompts) if variant.given else None
+    keep = variant.keep(model, prompts) if variant.keep else None
     request = Request(
         [p.text for p in prompts],
         seed=prompts[0].seed,
@@ -86,47 +86,52 @@ def score_chunk(model: PocketModel, probes: Probes, prompts: Sequence[Prompt], v
         strategy=variant.strategy,
         plan=planned.streams if planned else None,
         prior=variant.prior(prompts) if variant.prior else None,
-        adapter=variant.adapter(given) if variant.adapter and given else None,
-        keep=given,
+        adapter=variant.adapter(keep) if variant.adapter and keep else None,
+        keep=keep,
         shape=shape,
     )
-    begun = time.monotonic()
+    start = time.monotonic()
     clips = generate(model, request, batch=CHUNK)
-    seconds = (time.monotonic() - begun) / len(prompts)
+    seconds = (time.monotonic() - start) / len(prompts)
     passes = float(sum(passes_per_step(variant.strategy, s) for s in flow_sigmas(variant.steps).tolist()[:-1]))
-    takes = read(probes, clips)
-    records = [
-        {**scores(p, take), "passes": passes, "seconds": seconds} for p, take in zip(prompts, takes, strict=True)
-    ]
+    readings = read(probes, clips)
+    records = [{**scores(p, r), "passes": passes, "seconds": seconds} for p, r in zip(prompts, readings, strict=True)]
     if prompts[0].audible:
-        for record, take in zip(records, takes, strict=True):
-            record["sync_f1"] = f1(take.heard, take.seen.events)
         events = planned.events if planned else [true_events(p.scene, stream="video") for p in prompts]
-        for wanted, record, take in zip(events, records, takes, strict=True):
-            record |= plan_scores(wanted, take)
-    if prompts[0].audible and variant.anchored:
-        # Chance is of clips that share a caption and nothing else: two takes of one plan, prior or stream would agree by it.
-        second = replace(request, seed=request.seed + SECOND_TAKE, plan=None, prior=None, adapter=None, keep=None)
-        others = read(probes, generate(model, second, batch=CHUNK))
-        ideal = read(probes, reconstruct(model, [p.scene for p in prompts], shape))
-        for record, take, other, best in zip(records, takes, others, ideal, strict=True):
-            record["sync_chance"] = f1(other.heard, take.seen.events)
-            record["sync_ceiling"] = f1(best.heard, best.seen.events)
+        for record, reading, expected in zip(records, readings, events, strict=True):
+            record |= {"sync_f1": f1(reading.heard, reading.seen.events), **plan_scores(expected, reading)}
+        if variant.normalise:
+            for record, scale in zip(records, _sync_scale(model, probes, prompts, request, readings), strict=True):
+                record |= scale
     return list(zip(prompts, records, strict=True))
+
+
+def _sync_scale(
+    model: PocketModel, probes: Probes, prompts: Sequence[Prompt], request: Request, readings: Sequence[Reading]
+) -> list[Scores]:
+    """Chance and ceiling of synchrony for each prompt. Chance pairs the video with audio of a second seed of the same caption,
+    without plan, prior or kept stream, which would synchronise the two."""
+    second = replace(request, seed=request.seed + SECOND_TAKE, plan=None, prior=None, adapter=None, keep=None)
+    others = read(probes, generate(model, second, batch=CHUNK))
+    ideal = read(probes, reconstruct(model, [p.scene for p in prompts], request.shape))
+    return [
+        {"sync_chance": f1(o.heard, r.seen.events), "sync_ceiling": f1(i.heard, i.seen.events)}
+        for r, o, i in zip(readings, others, ideal, strict=True)
+    ]
 
 
 @torch.inference_mode()
 def score_true_chunk(model: PocketModel, probes: Probes, prompts: Sequence[Prompt]) -> list[Record]:
-    """The same metrics on the scenes' own clips through the codecs: what the instruments themselves get wrong."""
-    takes = read(probes, reconstruct(model, [p.scene for p in prompts], ClipShape()))
-    records = [scores(p, take) for p, take in zip(prompts, takes, strict=True)]
-    for prompt, record, take in zip(prompts, records, takes, strict=True):
-        record |= {"sync_f1": f1(take.heard, take.seen.events)} if prompt.audible else {}
+    """The same metrics on the rendered scenes after the codecs: the errors of codecs and probes themselves."""
+    readings = read(probes, reconstruct(model, [p.scene for p in prompts], ClipShape()))
+    records = [scores(p, reading) for p, reading in zip(prompts, readings, strict=True)]
+    for prompt, record, reading in zip(prompts, records, readings, strict=True):
+        record |= {"sync_f1": f1(reading.heard, reading.seen.events)} if prompt.audible else {}
     return list(zip(prompts, records, strict=True))
 
 
 def chunks(prompts: Sequence[Prompt]) -> Iterator[Sequence[Prompt]]:
-    """Runs of prompts of one stratum, at most ``CHUNK`` long."""
+    """Consecutive prompts of one stratum, at most ``CHUNK`` at a time."""
     start = 0
     for i in range(1, len(prompts) + 1):
         if i == len(prompts) or i - start == CHUNK or prompts[i].stratum != prompts[start].stratum:
@@ -176,7 +181,7 @@ def _sync_columns(part: Sequence[Scores]) -> list[list[float]]:
     return [[s[name] for s in both] for name in SYNC] if both else []
 
 
-Task = tuple[Sequence[Prompt], Variant | None]  # None: the prompts' own clips
+Task = tuple[Sequence[Prompt], Variant | None]  # None: the rendered scenes of the prompts
 _worker: tuple[PocketModel, Probes] | None = None
 
 
@@ -198,7 +203,7 @@ def _work(task: Task) -> list[Record]:
 
 @cache
 def _adapted() -> PocketModel:
-    """The worker's model with the adapter, whose LoRA would change what the others measure."""
+    """The worker's model with the adapter; separate, because the adapter's LoRA would change the other variants."""
     assert _worker is not None
     return replace(_worker[0], network=with_add_on(_worker[0].network, "adapter"))
 

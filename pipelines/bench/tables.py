@@ -1,4 +1,4 @@
-"""Tables of record: measurements with the weights and commit they were made at; as JSON, as a page and as a plot."""
+"""Tables of record: measurements with the hashes of the weights and the git commit, as JSON, as a page and as a plot."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TABLES = WEIGHTS / "bench"
 PAGES = WEIGHTS.parent / "docs" / "results"  # pages of the tables of record
 MEASURED_WITH = {**FILES, "audio-probe": AUDIO_PROBE, "video-probe": VIDEO_PROBE}
 CONDITIONS = {"plan": ("plan",), "prior": ("plan", "prior"), "adapter": ("adapter",)}  # suite -> conditions it measures
-ALONE = {
+WITHOUT_MODEL = {
     "adapter-identifiability": (),
     "javisbench": (),
     "meter": ("audio-probe", "video-probe"),
@@ -30,8 +30,8 @@ ALONE = {
 
 def measured_with(suite: str) -> dict[str, Path]:
     """The weights files that a suite's results depend on."""
-    if suite in ALONE:
-        return {name: MEASURED_WITH[name] for name in ALONE[suite]}
+    if suite in WITHOUT_MODEL:
+        return {name: MEASURED_WITH[name] for name in WITHOUT_MODEL[suite]}
     kinds = (kind for condition in CONDITIONS.get(suite, ()) for kind in CONDITION_FILES[condition])
     return {**MEASURED_WITH, **{kind: ADD_ONS[kind] for kind in kinds}}
 
@@ -44,7 +44,7 @@ class Table:
     prompts: int
     seed: int
     rows: dict[str, Rows]
-    notes: dict[str, Any] = field(default_factory=dict)  # how settings were chosen, as plain data
+    notes: dict[str, Any] = field(default_factory=dict)  # texts and scores that say how the table was measured
 
     def to_json(self) -> dict[str, Any]:
         """The table as JSON, with p-values adjusted (Holm) within each metric's family of differences."""
@@ -116,7 +116,7 @@ def markdown(table: Table) -> str:
 
 
 def _note(name: str, value: Any) -> str:
-    """A note as a line, a list, or a table when it holds scores by setting."""
+    """A note as a line, as a list, or as a table if it holds scores by setting."""
     if isinstance(value, dict) and not any(isinstance(scores, dict) for scores in value.values()):
         return "\n".join([f"**{name}**\n", *(f"- {key}: {scores}" for key, scores in value.items())])
     if not (isinstance(value, dict) and all(isinstance(scores, dict) for scores in value.values())):
@@ -128,7 +128,7 @@ def _note(name: str, value: Any) -> str:
 
 
 def plot(table: Table, metric: str) -> Figure:
-    """``metric`` of every variant (differences are left to the page) by stratum, with its intervals."""
+    """``metric`` of every variant by stratum, with its intervals; rows of differences are left out."""
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.subplots()
     rows = {
@@ -157,8 +157,8 @@ def write(table: Table, path: Path, *, figure: Figure) -> list[Path]:
 
 
 def write_files(path: Path, data: dict[str, Any], text: str, figure: Figure) -> list[Path]:
-    """Write ``data`` to ``path`` (JSON), the page ``text`` and its plot. Pages of the tables of record go to docs/results, others
-    beside the JSON."""
+    """Write ``data`` to ``path`` (JSON), the page ``text`` and its plot. The pages of tables of record are written to docs/results, other
+    pages beside the JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_output(path) as temporary:
         temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")

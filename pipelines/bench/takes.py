@@ -1,4 +1,5 @@
-"""Many seeds of one clip, ranked by whether sound and picture agree: what is done is kept, whatever happens after it."""
+"""Sweeps: clips of many seeds, ranked by the agreement of audio and video. Finished takes are stored, so that an interrupted sweep
+resumes."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ from .readings import Probes, as_rendered, read
 
 ANY, EVENTS = "sound and motion in step (any clip)", "events heard and seen (pocket world)"
 SCORES = (ANY, EVENTS)
-MOST = 1000  # seeds of one sweep
+MAX_SEEDS = 1000  # of one sweep
 
 Numbers = dict[str, float]
 Tensors = dict[str, Tensor]
@@ -31,7 +32,7 @@ Tensors = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Take:
-    """One seed's clip in numbers; ``score`` is what it is ranked by, higher being better."""
+    """The measurements of one seed's clip; takes are ranked by ``score``, higher is better."""
 
     seed: int
     score: float
@@ -40,7 +41,7 @@ class Take:
 
 @dataclass(frozen=True)
 class Takes:
-    """Takes of one setting, under the name it has where settings are compared; best first."""
+    """The takes of one setting, best first, and the label of the setting in comparisons."""
 
     label: str
     takes: tuple[Take, ...]
@@ -54,7 +55,7 @@ class Takes:
 
 
 def numbers_of(measured: Measured) -> Numbers:
-    """What the meter of any clip found, without what it could not say."""
+    """The sync meter's measurements as numbers; those that could not be determined are left out."""
     agreement, sound = measured.agreement, measured.loudness
     found = {
         "in_step": measured.in_step,
@@ -69,7 +70,7 @@ def numbers_of(measured: Measured) -> Numbers:
 
 
 def take_of(seed: int, clip: Clip, score: str, probes: Probes | None) -> Take:
-    """``clip`` in numbers; ``probes`` are needed for the events of the pocket world alone.
+    """The measurements of ``clip``; ``probes`` are only used for the score ``EVENTS``.
 
     Raises:
         ValueError: an unknown score.
@@ -84,12 +85,12 @@ def take_of(seed: int, clip: Clip, score: str, probes: Probes | None) -> Take:
 
 
 def rank(takes: Iterable[Take]) -> list[Take]:
-    """Best first; of equals the lower seed."""
+    """Takes by falling score; equal scores by rising seed."""
     return sorted(takes, key=lambda take: (-take.score, take.seed))
 
 
 def fingerprint(*parts: Any) -> str:
-    """A short name of what makes the takes of a sweep: plain data and tensors, whatever order dictionaries have."""
+    """A short hash of everything that determines the takes of a sweep: plain data (in any order of dictionary keys) and tensors."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, Tensor):
@@ -103,74 +104,74 @@ def fingerprint(*parts: Any) -> str:
 def sweep(
     folder: Path,
     seeds: Sequence[int],
-    make: Callable[[int], tuple[Take, Tensors]],
+    generate: Callable[[int], tuple[Take, Tensors]],
     *,
     keep: int,
     on_take: Callable[[Take], object] = lambda _: None,
 ) -> list[tuple[Take, Tensors]]:
-    """The best ``keep`` takes of ``seeds`` with their tensors, best first. ``folder`` remembers every take that is done and the
-    tensors of those that are among the best, so that a sweep which is stopped goes on where it was.
+    """The best ``keep`` takes of ``seeds`` with their tensors, best first. ``folder`` stores the measurements of every finished take
+    and the tensors of the best ones, so that an interrupted sweep resumes.
 
     Raises:
-        ValueError: no seeds, more than can be meant, or nothing to keep.
+        ValueError: the number of seeds is not from 1 to ``MAX_SEEDS``, or ``keep`` is below 1.
     """
-    if not 1 <= len(seeds) <= MOST:
-        raise ValueError(f"A sweep is of {len(seeds)} seeds; it must be of 1 to {MOST}.")
+    if not 1 <= len(seeds) <= MAX_SEEDS:
+        raise ValueError(f"The number of seeds is {len(seeds)}; it must be from 1 to {MAX_SEEDS}.")
     if keep < 1:
         raise ValueError(f"keep is {keep}; it must be at least 1.")
     folder.mkdir(parents=True, exist_ok=True)
-    done = [take for seed in seeds if (take := _remembered(folder, seed)) is not None]
+    done = [take for seed in seeds if (take := _read_take(folder, seed)) is not None]
     for seed in seeds:
-        known = next((take for take in done if take.seed == seed), None)
-        if known is None:
-            known, tensors = make(seed)
-            _remember(folder, known, tensors)
-            done.append(known)
-            for lost in rank(done)[keep:]:
-                _tensors(folder, lost.seed).unlink(missing_ok=True)
-        on_take(known)
-    return [(take, _kept(folder, take, make)) for take in rank(done)[:keep]]
+        finished = next((take for take in done if take.seed == seed), None)
+        if finished is None:
+            finished, tensors = generate(seed)
+            _store_take(folder, finished, tensors)
+            done.append(finished)
+            for dropped in rank(done)[keep:]:
+                _tensors_path(folder, dropped.seed).unlink(missing_ok=True)
+        on_take(finished)
+    return [(take, _tensors_of_take(folder, take, generate)) for take in rank(done)[:keep]]
 
 
 def takes_of(folder: Path, seeds: Sequence[int], label: str) -> Takes:
-    """Everything that ``folder`` knows of ``seeds``."""
-    done = (take for seed in seeds if (take := _remembered(folder, seed)) is not None)
+    """All finished takes of ``seeds`` in ``folder``."""
+    done = (take for seed in seeds if (take := _read_take(folder, seed)) is not None)
     return Takes(label, tuple(rank(done)))
 
 
-def _numbers(folder: Path, seed: int) -> Path:
+def _numbers_path(folder: Path, seed: int) -> Path:
     return folder / f"take-{seed}.json"
 
 
-def _tensors(folder: Path, seed: int) -> Path:
+def _tensors_path(folder: Path, seed: int) -> Path:
     return folder / f"take-{seed}.safetensors"
 
 
-def _remember(folder: Path, take: Take, tensors: Tensors) -> None:
-    with atomic_output(_tensors(folder, take.seed)) as temporary:
+def _store_take(folder: Path, take: Take, tensors: Tensors) -> None:
+    with atomic_output(_tensors_path(folder, take.seed)) as temporary:
         save_file({name: value.contiguous() for name, value in tensors.items()}, temporary)
-    with atomic_output(_numbers(folder, take.seed)) as temporary:
+    with atomic_output(_numbers_path(folder, take.seed)) as temporary:
         temporary.write_text(json.dumps(asdict(take), indent=1) + "\n", encoding="utf-8")
 
 
-def _remembered(folder: Path, seed: int) -> Take | None:
-    path = _numbers(folder, seed)
+def _read_take(folder: Path, seed: int) -> Take | None:
+    path = _numbers_path(folder, seed)
     try:
         return Take(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
-    except (ValueError, TypeError):  # not ours, or cut short by something else: made again
+    except (ValueError, TypeError):  # a foreign or truncated file; the take is generated again
         return None
 
 
-def _kept(folder: Path, take: Take, make: Callable[[int], tuple[Take, Tensors]]) -> Tensors:
-    """The tensors of a take that is kept; made again if an earlier sweep kept fewer."""
-    path = _tensors(folder, take.seed)
+def _tensors_of_take(folder: Path, take: Take, generate: Callable[[int], tuple[Take, Tensors]]) -> Tensors:
+    """The tensors of a stored take; they are generated again if an earlier sweep kept fewer takes."""
+    path = _tensors_path(folder, take.seed)
     if not path.is_file():
-        _remember(folder, *make(take.seed))
+        _store_take(folder, *generate(take.seed))
     return load_file(path)
 
 
 def write_csv(path: Path, settings: Sequence[Takes]) -> None:
-    """A row for each take: its setting, rank, seed, score and every number."""
+    """One row for each take: setting, rank, seed, score and all measurements."""
     names = list(dict.fromkeys(name for each in settings for take in each.takes for name in take.numbers))
     with atomic_output(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
@@ -182,10 +183,10 @@ def write_csv(path: Path, settings: Sequence[Takes]) -> None:
 
 
 def compare(settings: Sequence[Takes]) -> str:
-    """Settings in words: the mean of each with its interval, and against the first one where seeds are shared.
+    """A text that compares settings: the mean of each with its interval, and its difference from the first on the seeds they share.
 
     Raises:
-        ValueError: nothing to compare.
+        ValueError: ``settings`` is empty.
     """
     if not settings:
         raise ValueError("There is nothing to compare. Connect at least one clip or sweep.")

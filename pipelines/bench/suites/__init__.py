@@ -1,4 +1,4 @@
-"""The suites of ``duet bench``: which variants over which prompts. Settings are chosen on the development list alone."""
+"""The suites of ``duet bench``: which variants are measured on which prompts. Settings are only chosen on the development list."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from . import adapter, codecs, core, guidance, identifiability, meter, plan, pri
 
 @dataclass(frozen=True)
 class Suite:
-    """What is measured, and the picture of it."""
+    """The measurement and its plot."""
 
     measure: Callable[[Run], Table]
     draw: Callable[[Table], Figure]

@@ -1,4 +1,5 @@
-"""One stream from the other: both streams apart, the network's own routes when one of them is given, and SAVA's adapter."""
+"""Generating one stream from the other: with the streams generated independently, by the network's own cross-modal attention, and by
+SAVA's adapter."""
 
 from __future__ import annotations
 
@@ -28,110 +29,18 @@ from ...world.scene import BACKGROUNDS, COLOURS, SOUNDING
 from ..fidelity import spectral_distance
 from ..prompts import AUDIBLE, Prompt, bench_prompts
 from ..readings import Probes, read, true_latents
-from ..runner import GivenOf, Rows, Run, Variant, differences, run_variants, summarise
+from ..runner import KeepFor, Rows, Run, Variant, differences, run_variants, summarise
 from ..scores import Scores
 from ..tables import Table
 
-SENSITIVITY_SEED, SENSITIVE = 77, 40  # noise, and at most so many scenes
-SHARE, SMALL_SHARE = 0.5, 0.125  # of the test list: with an audible source in view, and of the rest
+SENSITIVITY_SEED, SENSITIVE = 77, 40  # seed of the noise, and the largest number of scenes
+SHARE, SMALL_SHARE = 0.5, 0.125  # of the test list: prompts with an audible source in view, and other prompts
 PLAIN_CFG = PerStreamCFG(2.0, 2.0)
-
-
-def of_clips(keep: str, model: PocketModel, prompts: Sequence[Prompt]) -> KeepMask:
-    """One stream of the prompts' own clips, encoded."""
-    return _kept(keep, true_latents(model.codecs, [p.scene for p in prompts], ClipShape()))
-
-
-@torch.inference_mode()
-def of_takes(keep: str, strategy: Strategy, model: PocketModel, prompts: Sequence[Prompt]) -> KeepMask:
-    """One stream of clips that the network itself makes with both streams apart: the first step of a cascade."""
-    request = Request([p.text for p in prompts], seed=prompts[0].seed, strategy=UnimodalStrategy(strategy))
-    return _kept(keep, sample(model.network, model.text, request))
-
-
-@torch.inference_mode()
-def of_cascade(first: Strategy, strategy: Strategy, model: PocketModel, prompts: Sequence[Prompt]) -> KeepMask:
-    """The sound that the adapter makes under ``strategy`` for a picture that was made apart under ``first``: what a bidirectional
-    cascade makes the picture again from."""
-    given = of_takes(VIDEO, first, model, prompts)
-    request = Request(
-        [p.text for p in prompts],
-        seed=prompts[0].seed,
-        strategy=strategy,
-        keep=given,
-        adapter=carried_by(shipped_adapter(), V2A, given),
-    )
-    return _kept(AUDIO, sample(model.network, model.text, request))
-
-
-@cache
-def shipped_adapter() -> MaskedAdapter:
-    return load_adapter()
-
-
-def carried_by(net: MaskedAdapter, way: str, given: KeepMask) -> AdapterStreams:
-    """What ``net`` lets through of the stream that is given."""
-    source = SOURCES[way]
-    return condition(net, given.latents.only(source), way).streams
-
-
-def _shipped(way: str, given: KeepMask) -> AdapterStreams:
-    return carried_by(shipped_adapter(), way, given)
-
-
-CLIPS: dict[str, GivenOf] = {way: partial(of_clips, source) for way, source in SOURCES.items()}
-
-
-def from_clips(net: MaskedAdapter, way: str) -> Variant:
-    """One stream of the prompts' own clips, through ``net`` alone, and the other one made; without chance and ceiling."""
-    carry = partial(carried_by, net, way)
-    return Variant(f"adapter-{way}", DEFAULT, given=CLIPS[way], adapter=carry, anchored=False)
-
-
-def _kept(keep: str, latents: Streams[torch.Tensor]) -> KeepMask:
-    rows = latents.both()[0].shape[0]
-    regenerate = regenerated_frames(keep, latents.map(lambda z: z.shape[2]), seconds=ClipShape().duration)
-    return KeepMask(latents, regenerate.map(lambda r: r.expand(rows, -1)))
-
-
-def _sensitivity_rows(scenes: Sequence[Scene]) -> dict[str, Rows]:
-    """How far sounds move, by the network's own route and through the adapter."""
-    model, probes, rows = PocketModel.load(), Probes.load(), dict[str, Rows]()
-    for name, adapted in (("sensitivity-native", False), ("sensitivity-adapter", True)):
-        own = replace(model, network=with_add_on(model.network, "adapter")) if adapted else model
-        found = sensitivity(own, probes, scenes, adapted=adapted)
-        rows[name] = {"single": {metric: mean_interval([row[metric] for row in found]) for metric in found[0]}}
-    return rows
-
-
-def _variant(name: str, way: str, given: GivenOf, strategy: Strategy = DEFAULT) -> Variant:
-    """What the shipped adapter makes of what is given."""
-    return Variant(name, strategy, given=given, adapter=partial(_shipped, way))
-
-
-STRATEGIES = {"": DEFAULT, "-cfg": PLAIN_CFG}
-TAKES = partial(of_takes, VIDEO, PLAIN_CFG)
-VARIANTS = [
-    Variant("apart", UnimodalStrategy(PLAIN_CFG)),
-    *(
-        Variant(f"native-{way}{end}", how, given=clips)
-        for end, how in STRATEGIES.items()
-        for way, clips in CLIPS.items()
-    ),
-    Variant("native-cascade", DEFAULT, given=TAKES),
-    *(
-        _variant(f"adapter-{way}{end}", way, clips, how)
-        for end, how in STRATEGIES.items()
-        for way, clips in CLIPS.items()
-    ),
-    # The end says how the sound in between is made; the picture that follows it is made under the default.
-    *(_variant(f"adapter-cascade{end}", V2A, TAKES, how) for end, how in STRATEGIES.items()),
-    *(
-        _variant(f"adapter-cascade-both{end}", A2V, partial(of_cascade, PLAIN_CFG, how))
-        for end, how in STRATEGIES.items()
-    ),
-]
-NOTES = {"guidance": "default (UCG U2'); -cfg, apart, the takes that cascades begin with, and sensitivity: cfg 2"}
+STRATEGIES = {"": DEFAULT, "-cfg": PLAIN_CFG}  # ending of a row's name -> guidance
+NOTES = {
+    "guidance": "default (UCG U2'); cfg 2 for rows ending in -cfg, for 'apart' (streams generated independently), for the first "
+    "video of each cascade and for sensitivity"
+}
 AGAINST = [
     ("native-cascade", "apart"),
     ("native-v2a", "native-v2a-cfg"),
@@ -143,37 +52,122 @@ AGAINST = [
     ("adapter-cascade", "native-cascade"),
     ("adapter-cascade-both", "adapter-cascade"),
     ("adapter-cascade-both-cfg", "adapter-cascade-cfg"),
+]  # pairs of rows whose difference is reported
+
+
+def _keep_mask(stream: str, latents: Streams[torch.Tensor]) -> KeepMask:
+    """Keep ``stream`` of ``latents`` entirely."""
+    rows = latents.both()[0].shape[0]
+    regenerate = regenerated_frames(stream, latents.map(lambda z: z.shape[2]), seconds=ClipShape().duration)
+    return KeepMask(latents, regenerate.map(lambda r: r.expand(rows, -1)))
+
+
+def keep_from_rendered(stream: str, model: PocketModel, prompts: Sequence[Prompt]) -> KeepMask:
+    """One stream of the prompts' rendered scenes, encoded."""
+    return _keep_mask(stream, true_latents(model.codecs, [p.scene for p in prompts], ClipShape()))
+
+
+@torch.inference_mode()
+def keep_from_independent(stream: str, strategy: Strategy, model: PocketModel, prompts: Sequence[Prompt]) -> KeepMask:
+    """One stream of clips whose streams the network generates independently: the first step of a cascade."""
+    request = Request([p.text for p in prompts], seed=prompts[0].seed, strategy=UnimodalStrategy(strategy))
+    return _keep_mask(stream, sample(model.network, model.text, request))
+
+
+@torch.inference_mode()
+def keep_from_cascade(first: Strategy, strategy: Strategy, model: PocketModel, prompts: Sequence[Prompt]) -> KeepMask:
+    """Audio that the adapter generates under ``strategy`` for a video generated independently under ``first``: the second step of a
+    bidirectional cascade, whose third step generates the video again for this audio."""
+    keep = keep_from_independent(VIDEO, first, model, prompts)
+    request = Request(
+        [p.text for p in prompts],
+        seed=prompts[0].seed,
+        strategy=strategy,
+        keep=keep,
+        adapter=_shipped_tokens(V2A, keep),
+    )
+    return _keep_mask(AUDIO, sample(model.network, model.text, request))
+
+
+def adapter_tokens(net: MaskedAdapter, way: str, keep: KeepMask) -> AdapterStreams:
+    """The tokens that ``net`` computes from the kept stream for the direction ``way`` ('v2a' or 'a2v')."""
+    return condition(net, keep.latents.only(SOURCES[way]), way).streams
+
+
+@cache
+def _shipped_adapter() -> MaskedAdapter:
+    return load_adapter()
+
+
+def _shipped_tokens(way: str, keep: KeepMask) -> AdapterStreams:
+    return adapter_tokens(_shipped_adapter(), way, keep)
+
+
+RENDERED: dict[str, KeepFor] = {way: partial(keep_from_rendered, source) for way, source in SOURCES.items()}
+INDEPENDENT = partial(keep_from_independent, VIDEO, PLAIN_CFG)
+
+
+def adapter_variant(net: MaskedAdapter, way: str) -> Variant:
+    """Generation of one stream from ``net``'s tokens of the other stream of the rendered scene; without chance and ceiling."""
+    tokens = partial(adapter_tokens, net, way)
+    return Variant(f"adapter-{way}", DEFAULT, keep=RENDERED[way], adapter=tokens, normalise=False)
+
+
+def _shipped_variant(name: str, way: str, keep: KeepFor, strategy: Strategy = DEFAULT) -> Variant:
+    """Generation with the shipped adapter."""
+    return Variant(name, strategy, keep=keep, adapter=partial(_shipped_tokens, way))
+
+
+VARIANTS = [
+    Variant("apart", UnimodalStrategy(PLAIN_CFG)),
+    *(
+        Variant(f"native-{way}{ending}", strategy, keep=keep)
+        for ending, strategy in STRATEGIES.items()
+        for way, keep in RENDERED.items()
+    ),
+    Variant("native-cascade", DEFAULT, keep=INDEPENDENT),
+    *(
+        _shipped_variant(f"adapter-{way}{ending}", way, keep, strategy)
+        for ending, strategy in STRATEGIES.items()
+        for way, keep in RENDERED.items()
+    ),
+    # In a cascade the ending names the guidance of the audio; the video generated from it always uses the default.
+    *(_shipped_variant(f"adapter-cascade{end}", V2A, INDEPENDENT, strategy) for end, strategy in STRATEGIES.items()),
+    *(
+        _shipped_variant(f"adapter-cascade-both{end}", A2V, partial(keep_from_cascade, PLAIN_CFG, strategy))
+        for end, strategy in STRATEGIES.items()
+    ),
 ]
 
 
 def changed(scene: Scene) -> tuple[Scene, Scene]:
-    """The scene elsewhere and in another colour, which cannot be heard; and with another kind in its subject's place, which can."""
+    """``scene`` with another background and colour, which cannot be heard; and ``scene`` with another kind of subject, which can."""
     rng = Random(f"duet change 1/{scene.seed}/{scene.index}")
     own = scene.subjects[0]
-    other = lambda options, value: rng.choice([o for o in options if o != value])  # noqa: E731 - used thrice
-    unheard = replace(own, colour=other(COLOURS, own.colour))
-    heard = replace(own, kind=other(SOUNDING, own.kind))
+    other = lambda options, value: rng.choice([o for o in options if o != value])  # noqa: E731 - used three times
+    inaudible = replace(own, colour=other(COLOURS, own.colour))
+    audible = replace(own, kind=other(SOUNDING, own.kind))
     return (
-        replace(scene, background=other(BACKGROUNDS, scene.background), subjects=(unheard,)),
-        replace(scene, subjects=(heard,)),
+        replace(scene, background=other(BACKGROUNDS, scene.background), subjects=(inaudible,)),
+        replace(scene, subjects=(audible,)),
     )
 
 
 @torch.inference_mode()
 def sensitivity(model: PocketModel, probes: Probes, scenes: Sequence[Scene], *, adapted: bool) -> list[Scores]:
-    """Of each single-subject scene: how far its picture's sound moves, at one noise, when the picture and its words change in what
-    cannot be heard and in what can (SAVA's test): decibels of the spectrum, and one minus F1 of the events heard."""
+    """For each scene with one subject: how much the audio generated for its video changes, with the same noise, if the video and its
+    caption change in an inaudible and in an audible property (SAVA's test). In dB of the spectrum, and as one minus F1 of the events."""
     both = [changed(scene) for scene in scenes]
-    takes = []
-    for part in (scenes, [u for u, _ in both], [h for _, h in both]):
-        given = _kept(VIDEO, true_latents(model.codecs, part, ClipShape()))
-        adapter = _shipped(V2A, given) if adapted else None
+    results = []
+    for part in (scenes, [a for a, _ in both], [b for _, b in both]):
+        keep = _keep_mask(VIDEO, true_latents(model.codecs, part, ClipShape()))
+        adapter = _shipped_tokens(V2A, keep) if adapted else None
         request = Request(
-            [caption(s) for s in part], seed=SENSITIVITY_SEED, strategy=PLAIN_CFG, keep=given, adapter=adapter
+            [caption(s) for s in part], seed=SENSITIVITY_SEED, strategy=PLAIN_CFG, keep=keep, adapter=adapter
         )
         clips = generate(model, request)
-        takes.append((torch.stack([clip.waveform for clip in clips]), [t.heard for t in read(probes, clips)]))
-    (before, heard), *changes = takes
+        results.append((torch.stack([clip.waveform for clip in clips]), [r.heard for r in read(probes, clips)]))
+    (before, heard), *changes = results
     rows: list[Scores] = [{} for _ in scenes]
     for name, (after, events) in zip(("unheard", "heard"), changes, strict=True):
         for row, a, b, x, y in zip(rows, before, after, heard, events, strict=True):
@@ -184,8 +178,18 @@ def sensitivity(model: PocketModel, probes: Probes, scenes: Sequence[Scene], *, 
     return rows
 
 
+def _sensitivity_rows(scenes: Sequence[Scene]) -> dict[str, Rows]:
+    """The sensitivity of the network's own cross-modal attention and of the adapter."""
+    model, probes, rows = PocketModel.load(), Probes.load(), dict[str, Rows]()
+    for name, adapted in (("sensitivity-native", False), ("sensitivity-adapter", True)):
+        own = replace(model, network=with_add_on(model.network, "adapter")) if adapted else model
+        found = sensitivity(own, probes, scenes, adapted=adapted)
+        rows[name] = {"single": {metric: mean_interval([row[metric] for row in found]) for metric in found[0]}}
+    return rows
+
+
 def measure(run: Run) -> Table:
-    """Every variant on the same prompts and noises; given streams are of the prompts' own clips, in a cascade of takes."""
+    """Every variant on the same prompts and noise. Kept streams are those of rendered scenes; in a cascade, generated ones."""
     audible = bench_prompts(round(SHARE * run.prompts), run.seed, strata=AUDIBLE)
     others = bench_prompts(round(SMALL_SHARE * run.prompts), run.seed, strata=("silent", "offscreen"))
     prompts = [*audible, *others]

@@ -9,12 +9,12 @@ from ..runner import Rows, Run, Task, Variant, chunks, differences, run_tasks, r
 from ..tables import Table
 
 SCALES = (1.0, 2.0, 3.0, 5.0)
-DEVELOPMENT_SHARE = 0.25  # length of the development list, in lengths of the test list
+DEVELOPMENT_SHARE = 0.25  # of the requested number of prompts
 
 
 def measure(run: Run) -> Table:
-    """The shipped base: plain CFG chosen on development, over all prompts; beside it, on half of those with an audible
-    source, no guidance and each stream alone; and true clips."""
+    """Plain CFG with the scale chosen on the development list, on all prompts; no guidance and independently generated streams on half
+    of the prompts with an audible source; and rendered clips."""
     listed = bench_prompts(round(DEVELOPMENT_SHARE * run.prompts), DEVELOPMENT, strata=AUDIBLE)
     trials = [Variant(f"cfg {scale:g}", PerStreamCFG(scale, scale)) for scale in SCALES]
     tried = run_variants(trials, listed, jobs=run.jobs, on_chunk=run.on_chunk)
@@ -27,7 +27,7 @@ def measure(run: Run) -> Table:
     records = run_variants([chosen], prompts, jobs=run.jobs, on_chunk=run.on_chunk)
     records |= run_variants(others, audible, jobs=run.jobs, on_chunk=run.on_chunk)
     rows = {name: summarise(part) for name, part in records.items()}
-    rows["true-clips"] = _true_clips(run)
+    rows["true-clips"] = _rendered_clips(run)
     for other in others:
         rows[f"{other.name}-minus-cfg-chosen"] = differences(records[other.name], records["cfg-chosen"])
     development = {name: round(metrics["sync_normalised"].mean, 4) for name, metrics in found.items()}
@@ -35,7 +35,7 @@ def measure(run: Run) -> Table:
     return Table("core", len(prompts), run.seed, rows, notes)
 
 
-def _true_clips(run: Run) -> Rows:
-    """The instruments and metrics on the scenes' own clips."""
+def _rendered_clips(run: Run) -> Rows:
+    """The metrics on the rendered scenes of the prompts."""
     tasks: list[Task] = [(part, None) for part in chunks(bench_prompts(run.prompts, run.seed))]
     return summarise(r for records in run_tasks(tasks, jobs=run.jobs, on_chunk=run.on_chunk) for r in records)

@@ -1,4 +1,4 @@
-"""Strategies of guidance against each other: what synchrony each form buys, and what it costs in attributes."""
+"""Comparison of guidance strategies: the synchrony that each form gains, and what it loses in attributes."""
 
 from __future__ import annotations
 
@@ -16,17 +16,22 @@ from ..tables import Table
 
 TEXT = (2.0, 3.0, 5.0)
 CONTEXT = (1.5, 2.0, 3.0, 5.0)
-MASKED = ("U3", "U5")  # forms in which the masked null is tried: LTX-2's and UniAVGen's
-FORMS = ("U2", "U2'", "U3")  # those that read both scales
+MASKED = ("U3", "U5")  # forms that are also tried with the masked null: those of LTX-2 and UniAVGen
+FORMS = ("U2", "U2'", "U3")  # forms that use both scales
 ATTRIBUTES = ("kind_accuracy", "side_accuracy", "colour_accuracy")
-TOLERATED = 0.03  # what an attribute may fall below plain CFG's on the development list for a setting to be chosen
-DEVELOPMENT_SHARE, TEST_SHARE = 0.15, 0.6  # of the list asked for; what has an audible source in it is used
+TOLERATED = (
+    0.03  # largest loss of an attribute against plain CFG, on the development list, with which a setting can be chosen
+)
+DEVELOPMENT_SHARE, TEST_SHARE = (
+    0.15,
+    0.6,
+)  # of the requested number of prompts; only those with an audible source are used
 
 Found = dict[str, dict[str, float]]
 
 
 def measure(run: Run) -> Table:
-    """None, plain CFG, UCG and the masked null, each with the settings that the development list prefers."""
+    """No guidance, plain CFG, UCG and the masked null, each with the settings chosen on the development list."""
     found: Found = {}
     strategies, chosen = _choose(run, found)
     prompts = bench_prompts(round(TEST_SHARE * run.prompts), run.seed, strata=AUDIBLE)
@@ -42,16 +47,14 @@ def measure(run: Run) -> Table:
 
 
 def _choose(run: Run, found: Found) -> tuple[dict[str, Strategy], dict[str, str]]:
-    """Every setting tried, and which is chosen for each row: the most synchrony F1 among those that hold the attributes.
-
-    Scores on the development list go into ``found``.
-    """
+    """Every setting that was tried, and the one chosen for each row: the highest synchrony F1 without a larger loss of attributes than
+    ``TOLERATED``. Scores on the development list are added to ``found``."""
     listed = bench_prompts(round(DEVELOPMENT_SHARE * run.prompts), DEVELOPMENT, strata=AUDIBLE)
     strategies: dict[str, Strategy] = {}
 
     def best(settings: Mapping[str, Strategy], floor: Mapping[str, float]) -> str:
         strategies.update(settings)
-        tried = [Variant(name, s, anchored=False) for name, s in settings.items() if name not in found]
+        tried = [Variant(name, s, normalise=False) for name, s in settings.items() if name not in found]
         records = run_variants(tried, listed, jobs=run.jobs, on_chunk=run.on_chunk)
         found.update({name: _scores(part) for name, part in records.items()})
         kept = [name for name in settings if all(found[name][a] >= v for a, v in floor.items())]
@@ -75,21 +78,21 @@ def _scores(records: list[Record]) -> dict[str, float]:
 
 
 def _forms(text: float) -> dict[str, UCG]:
-    """Every form over the context scales, with ``text`` where it has a scale of its own for it."""
+    """Every form at every context scale, with the scale ``text`` if the form has a separate text scale."""
     out = {f"U1 {s:g}": UCG("U1", s, s) for s in CONTEXT}
     out |= {f"{form} {s:g}": UCG(form, text, text, s, s) for form in FORMS for s in CONTEXT}
     return out | {f"U5 {s:g}": UCG("U5", a2v=s, v2a=s) for s in CONTEXT}
 
 
 def _by_direction(name: str, form: UCG) -> dict[str, UCG]:
-    """``form`` with one direction's scale at 1, where it has such scales."""
+    """``form`` with the scale of one direction at 1, if it has a scale for each direction."""
     if form.form == "U1":
         return {}
     return {f"{name} into video": replace(form, v2a=1.0), f"{name} into audio": replace(form, a2v=1.0)}
 
 
 def draw(table: Table) -> Figure:
-    """Synchrony against attributes of every setting tried, a line for each form over its context scales."""
+    """Synchrony against attributes for every setting that was tried; a line connects the context scales of one form."""
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     found: Found = table.notes["development"]
@@ -109,7 +112,7 @@ def draw(table: Table) -> Figure:
         )
     axes.set_xlabel("kind, side and colour accuracy, mean")
     axes.set_ylabel("sync_f1")
-    axes.set_title("Suite guidance: development list; squares are chosen")
+    axes.set_title("Suite guidance: development list; squares mark the chosen settings")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     return figure

@@ -1,6 +1,7 @@
-"""How true the meter of any clip is: known shifts, jitter, missing and foreign sounds, beside AV-Align and the pocket probes.
+"""Accuracy of the sync meter on clips with known shifts, jitter, missing sounds and audio of another clip, compared with AV-Align and
+the pocket probes.
 
-A stratum is where clips come from: the world, another renderer, and weather, in which nothing happens together.
+The strata are sources of clips: the world, a second renderer, and weather, in which no audio event coincides with a visible one.
 """
 
 from __future__ import annotations
@@ -28,52 +29,54 @@ from ..scores import Scores
 from ..tables import Table
 
 SHAPE = ClipShape(seconds=8.0)
-SHARE = 0.048  # clips of each source for each prompt that is asked for
-SHIFTS = (0.0, 0.0312, 0.0625, 0.125, 0.25, 0.5)  # seconds, either way
-JITTERS = (0.04, 0.08, 0.16)  # seconds, the deviation of each sound
-DROPS = (0.25, 0.5)  # share of the sounds that are missing
-WORLD, ELSEWHERE, WEATHER = "world", "another renderer", "weather"
+SHARE = 0.048  # clips of each source, as a share of the requested number of prompts
+SHIFTS = (0.0, 0.0312, 0.0625, 0.125, 0.25, 0.5)  # seconds, in both directions
+JITTERS = (0.04, 0.08, 0.16)  # seconds, standard deviation of the shift of each sound
+DROPS = (0.25, 0.5)  # share of the sounds that are removed
+WORLD, SECOND_RENDERER, WEATHER = "world", "another renderer", "weather"
 STRATA = ("single", "sequential", "simultaneous")
 
 
 @dataclass(frozen=True)
 class Source:
-    """One clip's origin: how it is rendered with its sounds at other times than its picture has them."""
+    """A scene, as its event times and a function that renders it with its sounds at other times."""
 
     times: tuple[float, ...]
-    make: Callable[[Callable[[float], float | None]], Clip]  # each sound's time to another one, or None: not heard
+    render: Callable[
+        [Callable[[float], float | None]], Clip
+    ]  # argument: time of an event -> time of its sound, None: no sound
 
 
 def _world(seed: int, i: int) -> Source:
     scene = irregular(make_scene(seed, i, stratum=STRATA[i % len(STRATA)], seconds=SHAPE.seconds))
 
-    def make(moved: Callable[[float], float | None]) -> Clip:
+    def render_with(moved: Callable[[float], float | None]) -> Clip:
         frames, _ = render([scene], SHAPE)
-        _, sound = render([_resounded(scene, moved)], SHAPE)
+        _, sound = render([_with_sound_times(scene, moved)], SHAPE)
         return Clip(frames[0].permute(0, 2, 3, 1), float(SHAPE.fps), sound[0], SHAPE.sample_rate)
 
-    return Source(tuple(t for s in scene.subjects for t in s.times), make)
+    return Source(tuple(t for s in scene.subjects for t in s.times), render_with)
 
 
-def _resounded(scene: Scene, moved: Callable[[float], float | None]) -> Scene:
+def _with_sound_times(scene: Scene, moved: Callable[[float], float | None]) -> Scene:
     def times(own: Iterable[float]) -> tuple[float, ...]:
         return tuple(sorted(t for t in map(moved, own) if t is not None))
 
     return replace(scene, subjects=tuple(replace(s, times=times(s.times)) for s in scene.subjects))
 
 
-def _elsewhere(seed: int, i: int) -> Source:
+def _second_renderer(seed: int, i: int) -> Source:
     events = random_events(1000 * seed + 2 * i, seconds=SHAPE.seconds)
 
-    def make(moved: Callable[[float], float | None]) -> Clip:
+    def render_with(moved: Callable[[float], float | None]) -> Clip:
         sounds = tuple(t for t in map(moved, events.times) if t is not None)
         return render_events(ClipEvents(events.seed, events.times, sounds), SHAPE)
 
-    return Source(events.times, make)
+    return Source(events.times, render_with)
 
 
 def _score(clip: Clip, late: float | None, probes: Probes | None) -> Scores:
-    """What the meters say of one clip whose sound is ``late`` (None: nobody can say)."""
+    """Measurements of one clip whose audio is late by ``late`` seconds (``None``: not defined)."""
     found = measured(signals_of(clip))
     offset = found.agreement.offset
     out = {"evidence": float(offset is not None), "strength": found.agreement.strength}
@@ -82,10 +85,11 @@ def _score(clip: Clip, late: float | None, probes: Probes | None) -> Scores:
         out["within_a_frame"] = float(offset is not None and abs(offset - late) <= 1 / SHAPE.fps)
         out |= {} if offset is None else {"error_ms": 1000 * abs(offset - late)}
     if probes is not None:
-        (take,) = read(probes, [clip])
-        out["probe_f1"] = f1(take.heard, take.seen.events)
-        told = best_offset(take.heard, take.seen.events)
-        out |= {} if told is None or late is None else {"probe_error_ms": 1000 * abs(told - late)}
+        (reading,) = read(probes, [clip])
+        out["probe_f1"] = f1(reading.heard, reading.seen.events)
+        probe_offset = best_offset(reading.heard, reading.seen.events)
+        if probe_offset is not None and late is not None:
+            out["probe_error_ms"] = 1000 * abs(probe_offset - late)
     return out
 
 
@@ -94,7 +98,7 @@ def _late(clip: Clip, seconds: float) -> Clip:
 
 
 def measure(run: Run) -> Table:
-    """Every change on the same clips."""
+    """Every change, on the same clips."""
     torch.set_num_threads(max(1, run.jobs))
     count, probes = max(4, round(SHARE * run.prompts)), Probes.load()
     found: dict[str, dict[str, list[Scores]]] = {}
@@ -102,36 +106,34 @@ def measure(run: Run) -> Table:
     def note(row: str, source: str, scores: Scores) -> None:
         found.setdefault(row, {}).setdefault(source, []).append(scores)
 
-    for source, make, instruments in ((WORLD, _world, probes), (ELSEWHERE, _elsewhere, None)):
-        before: Clip | None = None
+    for source, scene_of, used in ((WORLD, _world, probes), (SECOND_RENDERER, _second_renderer, None)):
+        previous: Clip | None = None
         for i in range(count):
-            origin = make(run.seed, i)
-            clip = origin.make(lambda t: t)
+            scene = scene_of(run.seed, i)
+            clip = scene.render(lambda t: t)
             for seconds in sorted({way * s for s in SHIFTS for way in (1, -1)}):
-                note(f"{1000 * seconds:+.0f} ms", source, _score(_late(clip, seconds), seconds, instruments))
+                note(f"{1000 * seconds:+.0f} ms", source, _score(_late(clip, seconds), seconds, used))
             for name, moved in _changes(Random(f"{run.seed}/{i}")):
-                note(name, source, _score(origin.make(moved), None, instruments))
-            if before is not None:
-                note(
-                    "sound of another clip", source, _score(replace(clip, waveform=before.waveform), None, instruments)
-                )
-            before = clip
+                note(name, source, _score(scene.render(moved), None, used))
+            if previous is not None:
+                note("sound of another clip", source, _score(replace(clip, waveform=previous.waveform), None, used))
+            previous = clip
             run.on_chunk(1)
     for i in range(count):
         note("+0 ms", WEATHER, _score(render_weather(1000 * run.seed + i, SHAPE), None, None))
         run.on_chunk(1)
     rows: dict[str, Rows] = {
-        row: {source: _means(scores) for source, scores in sources.items()} for row, sources in found.items()
+        row: {source: _mean_intervals(scores) for source, scores in sources.items()} for row, sources in found.items()
     }
     notes = {
         "clips": f"{count} of 8 s from each source; irregular events",
-        "weather": "nothing happens together: 'evidence' there is a false alarm",
+        "weather": "no audio event coincides with a visible one; 'evidence' is a false alarm",
     }
     return Table("meter", count, run.seed, rows, notes)
 
 
 def _changes(rng: Random) -> list[tuple[str, Callable[[float], float | None]]]:
-    """Sounds that are out of step one by one, and sounds that are missing."""
+    """The changes of single sounds by name: individual shifts, and missing sounds."""
 
     def jittered(deviation: float, when: float) -> float:
         return min(max(when + rng.gauss(0, deviation), 0.05), SHAPE.seconds - 0.05)
@@ -143,19 +145,19 @@ def _changes(rng: Random) -> list[tuple[str, Callable[[float], float | None]]]:
     return [*out, *((f"{share:.0%} missing", partial(dropped, share)) for share in DROPS)]
 
 
-def _means(scores: Sequence[Scores]) -> dict:
+def _mean_intervals(scores: Sequence[Scores]) -> dict:
     names = dict.fromkeys(name for s in scores for name in s)
     return {name: mean_interval([s[name] for s in scores if name in s]) for name in names}
 
 
 def draw(table: Table) -> Figure:
-    """What is found against what was imposed, beside AV-Align, which hardly sees it."""
+    """Share of clips measured within one frame, and AV-Align, against the imposed shift."""
     figure = Figure(figsize=(8, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     shifts = {
         float(row.split()[0]): strata for row, strata in table.rows.items() if row.endswith("ms") and row[0] in "+-"
     }
-    for source in (WORLD, ELSEWHERE):
+    for source in (WORLD, SECOND_RENDERER):
         share = [strata[source]["within_a_frame"].mean for strata in shifts.values()]
         left.plot(list(shifts), share, marker="o", label=f"{source}: within a frame")
         align = [strata[source]["av_align_code"].mean for strata in shifts.values()]

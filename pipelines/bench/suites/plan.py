@@ -1,4 +1,5 @@
-"""What a plan is worth: none, Baton's own planner, one with a timeline, the true clip's features, and those misplaced."""
+"""The effect of plans: no plan, Baton's planner without a timeline, with a timeline, features of the rendered clip, and those features
+at wrong positions."""
 
 from __future__ import annotations
 
@@ -31,8 +32,8 @@ from ..readings import Probes, Reading, read, reconstruct
 from ..runner import Planned, Run, Variant, chunks, differences, run_variants, summarise
 from ..tables import Table
 
-SHARE = 0.4  # of the list asked for; what has an audible source in it is used
-STRATEGY = PerStreamCFG(2.0, 2.0)  # the base's plain guidance of record, so that what differs is the plan
+SHARE = 0.4  # of the requested number of prompts; only those with an audible source are used
+STRATEGY = PerStreamCFG(2.0, 2.0)  # the plain guidance of record of the base, so that variants differ in the plan only
 
 
 @cache
@@ -41,7 +42,7 @@ def _planner() -> VAPlanner:
 
 
 def _events(timeline: Timeline) -> Events:
-    """What is to be seen and heard at once."""
+    """The events of ``timeline`` that are both seen and heard, by kind."""
     found: dict[str, list[float]] = {}
     for event in timeline.events:
         if event.heard and event.seen:
@@ -49,41 +50,41 @@ def _events(timeline: Timeline) -> Events:
     return {kind: tuple(sorted(times)) for kind, times in found.items()}
 
 
-def _scenes(prompts: Sequence[Prompt]) -> list[Events]:
+def _scene_events(prompts: Sequence[Prompt]) -> list[Events]:
     return [true_events(prompt.scene, stream="video") for prompt in prompts]
 
 
 def oracle(probes: Probes, prompts: Sequence[Prompt]) -> Planned:
-    """Features of the prompts' own clips."""
-    return Planned(oracle_plan(probes, prompts), _scenes(prompts))
+    """Features of the prompts' rendered scenes."""
+    return Planned(oracle_plan(probes, prompts), _scene_events(prompts))
 
 
 def shuffled(probes: Probes, prompts: Sequence[Prompt]) -> Planned:
-    """The same at each other's places."""
-    return Planned(shuffled_plan(probes, prompts), _scenes(prompts))
+    """The same features at permuted positions."""
+    return Planned(shuffled_plan(probes, prompts), _scene_events(prompts))
 
 
 def paper(_probes: Probes, prompts: Sequence[Prompt]) -> Planned:
-    """The planner without a timeline. It plans no times, so that the scene's are asked of it."""
-    return Planned(join_plans([_planner().plan(p.text, "", None).streams for p in prompts]), _scenes(prompts))
+    """The planner without a timeline. Its plan states no times, so that the clip is compared with the events of the scene."""
+    return Planned(join_plans([_planner().plan(p.text, "", None).streams for p in prompts]), _scene_events(prompts))
 
 
-def drawn(_probes: Probes, prompts: Sequence[Prompt]) -> Planned:
-    """A timeline of the planner's own, drawn with the prompt's seed."""
-    return _planned(prompts, [_planner().write(p.text, "", seed=p.seed) for p in prompts])
+def drawn_timeline(_probes: Probes, prompts: Sequence[Prompt]) -> Planned:
+    """The planner with a timeline that it writes itself, with the prompt's seed."""
+    return _planned_timelines(prompts, [_planner().write(p.text, "", seed=p.seed) for p in prompts])
 
 
-def given(_probes: Probes, prompts: Sequence[Prompt]) -> Planned:
-    """The planner's tokens for the scene's own timeline."""
-    return _planned(prompts, [timeline_of(p.scene) for p in prompts])
+def scene_timeline(_probes: Probes, prompts: Sequence[Prompt]) -> Planned:
+    """The planner with the timeline of the scene."""
+    return _planned_timelines(prompts, [timeline_of(p.scene) for p in prompts])
 
 
 def moved(_probes: Probes, prompts: Sequence[Prompt]) -> Planned:
-    """The same with one event moved, as an artist would drag it."""
-    return given(_probes, [edited(p) for p in prompts])
+    """The planner with the timeline of the scene, one event of which is moved as by an artist."""
+    return scene_timeline(_probes, [edited(p) for p in prompts])
 
 
-def _planned(prompts: Sequence[Prompt], timelines: Sequence[Timeline]) -> Planned:
+def _planned_timelines(prompts: Sequence[Prompt], timelines: Sequence[Timeline]) -> Planned:
     streams: list[PlanStreams] = [
         _planner().plan(p.text, "", timeline).streams for p, timeline in zip(prompts, timelines, strict=True)
     ]
@@ -91,13 +92,13 @@ def _planned(prompts: Sequence[Prompt], timelines: Sequence[Timeline]) -> Planne
 
 
 def edited(prompt: Prompt) -> Prompt:
-    """The same words and noise for a scene with one event moved, as an artist would drag it."""
+    """The same caption and noise for a scene with one event moved as by an artist."""
     return replace(prompt, scene=moved_by_hand(prompt.scene, Random(prompt.seed)))
 
 
 def stays(before: Reading, after: Reading, moved: tuple[Event, Event]) -> bool:
-    """Whether an edit left the rest alone: every other event of either stream within one video frame of where it was, none
-    gone or new, and the same things in the same colours, places and sides."""
+    """Whether an edit changed only the event it moved: every other event of both streams stays within one video frame, none appears or
+    disappears, and kinds, colours, places and sides stay the same."""
     for stream in (lambda take: take.heard, lambda take: take.seen.events):
         rest = [_without(stream(take), event) for take, event in zip((before, after), moved, strict=True)]
         if any(len(a) != len(b) for a, b in zip(*rest, strict=True)):
@@ -115,7 +116,7 @@ def stays(before: Reading, after: Reading, moved: tuple[Event, Event]) -> bool:
 
 
 def _without(events: Events, event: Event) -> list[list[float]]:
-    """Times of each kind, without the one that is nearest to ``event`` and within reach of it."""
+    """Times of each kind, without the time nearest to ``event`` within ``REALISED_SECONDS``."""
     times = {kind: list(events.get(kind, ())) for kind in SOUNDING}
     near = [t for t in times[event.what] if abs(t - event.when) <= REALISED_SECONDS]
     if near:
@@ -126,39 +127,39 @@ def _without(events: Events, event: Event) -> list[list[float]]:
 def edit_locality(
     probes: Probes, prompts: Sequence[Prompt], clips: Callable[[Sequence[Prompt]], list[Clip]]
 ) -> list[float]:
-    """1 for each prompt whose clip keeps everything but the one event that is moved."""
+    """1 for each prompt whose clip changes only in the event that is moved, otherwise 0."""
     found: list[float] = []
     for part in chunks(prompts):
         others = [edited(prompt) for prompt in part]
         takes = zip(read(probes, clips(part)), read(probes, clips(others)), strict=True)
         for prompt, other, (before, after) in zip(part, others, takes, strict=True):
             events = [set(timeline_of(p.scene).events) for p in (prompt, other)]
-            (left,), (came,) = events[0] - events[1], events[1] - events[0]
-            found.append(float(stays(before, after, (left, came))))
+            (removed,), (added,) = events[0] - events[1], events[1] - events[0]
+            found.append(float(stays(before, after, (removed, added))))
     return found
 
 
 def generated(model: PocketModel, probes: Probes, prompts: Sequence[Prompt]) -> list[Clip]:
-    """Clips of the planner's tokens for the scenes' timelines, from the prompts' noise."""
-    plan = given(probes, prompts).streams
+    """Clips generated with the planner's tokens for the timelines of the scenes."""
+    plan = scene_timeline(probes, prompts).streams
     request = Request([p.text for p in prompts], seed=prompts[0].seed, strategy=STRATEGY, plan=plan)
     return generate(model, request, batch=len(prompts))
 
 
 def rendered(model: PocketModel, prompts: Sequence[Prompt]) -> list[Clip]:
-    """The scenes themselves through the codecs: what the instruments allow."""
+    """The rendered scenes after the codecs: the ceiling that probes and codecs allow."""
     return reconstruct(model, [p.scene for p in prompts], ClipShape(seconds=prompts[0].scene.seconds))
 
 
-def planner_itself(prompts: Sequence[Prompt]) -> dict[str, Interval]:
-    """'valid': whether what the planner writes, at temperature 1 and at 1.5, is a timeline of its clip that it can plan;
-    'planner_seconds': writing and planning one prompt."""
+def planner_metrics(prompts: Sequence[Prompt]) -> dict[str, Interval]:
+    """'valid': whether the timelines that the planner writes at temperatures 1 and 1.5 lie within the clip and can be read back;
+    'planner_seconds': time to write and plan one prompt."""
     planner, valid, seconds = _planner(), [], []
     for prompt in prompts:
-        begun = time.monotonic()
+        start = time.monotonic()
         timeline = planner.write(prompt.text, "", seed=prompt.seed)
         planner.plan(prompt.text, "", timeline)
-        seconds.append(time.monotonic() - begun)
+        seconds.append(time.monotonic() - start)
         for written in (timeline, planner.write(prompt.text, "", seed=prompt.seed, temperature=1.5)):
             within = all(event.when < planner.config.seconds for event in written.events)
             valid.append(float(within and planner.language.read(planner.language.write(written)) == written))
@@ -168,8 +169,8 @@ def planner_itself(prompts: Sequence[Prompt]) -> dict[str, Interval]:
 VARIANTS = {
     "none": None,
     "paper": paper,
-    "timeline": drawn,
-    "given": given,
+    "timeline": drawn_timeline,
+    "given": scene_timeline,
     "moved": moved,
     "oracle": oracle,
     "shuffled": shuffled,
@@ -177,7 +178,7 @@ VARIANTS = {
 
 
 def measure(run: Run) -> Table:
-    """Every variant on the same prompts and noises."""
+    """Every variant on the same prompts and noise."""
     prompts = bench_prompts(round(SHARE * run.prompts), run.seed, strata=AUDIBLE)
     variants = [Variant(name, STRATEGY, plan=plan) for name, plan in VARIANTS.items()]
     records = run_variants(variants, prompts, jobs=run.jobs, on_chunk=run.on_chunk)
@@ -192,5 +193,5 @@ def measure(run: Run) -> Table:
     ):
         found = edit_locality(probes, prompts[::2], clips)
         rows[name] = {"all": {"edit_locality": mean_interval(found)}}
-    rows["planner"] = {"all": planner_itself(prompts)}
+    rows["planner"] = {"all": planner_metrics(prompts)}
     return Table("plan", len(prompts), run.seed, rows, {"guidance": "cfg 2"})

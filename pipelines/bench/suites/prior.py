@@ -1,4 +1,5 @@
-"""What a prior is worth: none, draws at several temperatures, a draw for other words, the true clips' own, and with a plan."""
+"""The effect of priors: no prior, samples at several temperatures, the prior of another prompt, the prior of the rendered clip, and a
+prior together with a plan."""
 
 from __future__ import annotations
 
@@ -26,20 +27,19 @@ from ..prompts import AUDIBLE, DEVELOPMENT, Prompt, bench_prompts
 from ..readings import Probes, Reading, read, true_latents
 from ..runner import Run, Variant, chunks, differences, run_variants, summarise
 from ..tables import Table
-from .plan import SHARE, STRATEGY, drawn
+from .plan import SHARE, STRATEGY, drawn_timeline
 
-KNOWN, FITTED = 512, 2048  # clips on which the tokens themselves are measured, and to which a linear probe is fitted
-PART = 64
-SEEDS = 2  # priors, and noises, that are compared for each prompt
+TOKEN_CLIPS, PROBE_CLIPS = 512, 2048  # clips on which the tokens are measured, and to which the linear probe is fitted
+PART = 64  # clips in a batch
 
 
 def clip_prior(net: PriorNet, prompts: Sequence[Prompt]) -> BatchPrior:
-    """The priors of the prompts' own clips: the oracle's."""
+    """The priors of the prompts' rendered scenes."""
     return batch_prior([net.encode_clips(_latents([p.scene for p in prompts]))])
 
 
 @cache
-def _codecs() -> PocketModel:
+def _model() -> PocketModel:
     return PocketModel.load()
 
 
@@ -49,12 +49,12 @@ def _net() -> PriorNet:
 
 
 def sampled(temperature: float, prompts: Sequence[Prompt], *, offset: int = 0) -> BatchPrior:
-    """A draw for each prompt, with its own seed."""
+    """A sample of the prior for each prompt, with the prompt's seed plus ``offset``."""
     return batch_prior([_net().sample([p.text], seed=p.seed + offset, temperature=temperature) for p in prompts])
 
 
-def wrong_words(prompts: Sequence[Prompt]) -> BatchPrior:
-    """The mean for another prompt's words."""
+def other_prompts(prompts: Sequence[Prompt]) -> BatchPrior:
+    """The mean of the prior for the next prompt in the list."""
     texts = [p.text for p in (*prompts[1:], prompts[0])]
     return batch_prior([_net().sample(texts, seed=0, temperature=0.0)])
 
@@ -68,29 +68,29 @@ VARIANTS = {
     "prior-0": {"prior": partial(sampled, 0.0)},
     "prior-0.5": {"prior": partial(sampled, 0.5)},
     "prior-1": {"prior": partial(sampled, 1.0)},
-    "wrong-words": {"prior": wrong_words},
+    "wrong-words": {"prior": other_prompts},
     "oracle": {"prior": oracle},
-    "prior-and-plan": {"prior": partial(sampled, 0.0), "plan": drawn},
-    "plan": {"plan": drawn},
+    "prior-and-plan": {"prior": partial(sampled, 0.0), "plan": drawn_timeline},
+    "plan": {"plan": drawn_timeline},
 }
 AGAINST = [("prior-0", "none"), ("prior-0.5", "none"), ("prior-1", "none"), ("wrong-words", "none"), ("oracle", "none")]
 AGAINST += [("prior-0", "wrong-words"), ("prior-and-plan", "plan")]
 
 
 def distance(a: Reading, b: Reading) -> float:
-    """How differently two clips go: one minus the F1 of their events, over both streams."""
+    """Distance of two clips: one minus the F1 of their events, averaged over both streams."""
     return 1 - fmean((f1(a.heard, b.heard), f1(a.seen.events, b.seen.events)))
 
 
-def seeds_apart(model: PocketModel, probes: Probes, prompts: Sequence[Prompt]) -> dict[str, Interval]:
-    """Distance of two clips of one prompt: two priors at one noise, two noises at one prior, and the same twice (which is 0)."""
+def seed_distances(model: PocketModel, probes: Probes, prompts: Sequence[Prompt]) -> dict[str, Interval]:
+    """Distance of two clips of one prompt: 'two_priors' with the same noise, 'two_noises' with the same prior."""
     found: dict[str, list[float]] = {"two_priors": [], "two_noises": []}
     for part in chunks(prompts):
         texts = [p.text for p in part]
 
         def take(part: Sequence[Prompt], texts: list[str], *, noise: int, prior: int) -> list[Reading]:
-            given = sampled(1.0, part, offset=prior)
-            request = Request(texts, seed=part[0].seed + noise, strategy=STRATEGY, prior=given)
+            tokens = sampled(1.0, part, offset=prior)
+            request = Request(texts, seed=part[0].seed + noise, strategy=STRATEGY, prior=tokens)
             return read(probes, generate(model, request, batch=len(part)))
 
         first = take(part, texts, noise=0, prior=0)
@@ -99,14 +99,14 @@ def seeds_apart(model: PocketModel, probes: Probes, prompts: Sequence[Prompt]) -
     return {name: mean_interval(values) for name, values in found.items()}
 
 
-def known(net: PriorNet, seed: int) -> dict[str, Interval]:
-    """What the tokens know, 'linear_f1' by a probe fitted on other clips, and how draws spread against the world."""
-    scenes = make_scenes(seed, KNOWN, mix=MIX, split="test")
+def token_metrics(net: PriorNet, seed: int) -> dict[str, Interval]:
+    """What the tokens encode, 'linear_f1' with a linear probe fitted to other clips, and the variation of samples and of the world."""
+    scenes = make_scenes(seed, TOKEN_CLIPS, mix=MIX, split="test")
     rows = []
-    for start in range(0, KNOWN, PART):
+    for start in range(0, TOKEN_CLIPS, PART):
         part = scenes[start : start + PART]
-        rows += knowledge(net, part, _latents(part), mismatched_audio(part, _codecs().audio_codec))
-    fitted = make_scenes(DEVELOPMENT, FITTED, mix=MIX)
+        rows += knowledge(net, part, _latents(part), mismatched_audio(part, _model().audio_codec))
+    fitted = make_scenes(DEVELOPMENT, PROBE_CLIPS, mix=MIX)
     read = linear_probe(_means(net, fitted), torch.stack([layout_of(s) for s in fitted]), others=_means(net, scenes))
     rows += [{"linear_f1": f1(layout_events(r), layout_truth(s))} for r, s in zip(read, scenes, strict=True)]
     rows += [spread(net, scene) for scene in scenes[:64] if any(s.heard and s.times for s in scene.subjects)]
@@ -115,17 +115,17 @@ def known(net: PriorNet, seed: int) -> dict[str, Interval]:
 
 
 def _latents(scenes: Sequence[Scene]) -> Streams[torch.Tensor]:
-    return true_latents(_codecs().codecs, scenes, ClipShape())
+    return true_latents(_model().codecs, scenes, ClipShape())
 
 
 def _means(net: PriorNet, scenes: Sequence[Scene]) -> torch.Tensor:
-    """The means of the scenes' own Gaussians."""
+    """The means of the Gaussians that the net predicts from the rendered scenes."""
     parts = (scenes[start : start + PART] for start in range(0, len(scenes), PART))
     return torch.cat([net.encode_clips(_latents(part)).mean for part in parts]).clone()
 
 
 def measure(run: Run) -> Table:
-    """Every variant on the same prompts and noises."""
+    """Every variant on the same prompts and noise."""
     prompts = bench_prompts(round(SHARE * run.prompts), run.seed, strata=AUDIBLE)
     variants = [Variant(name, STRATEGY, **how) for name, how in VARIANTS.items()]
     records = run_variants(variants, prompts, jobs=run.jobs, on_chunk=run.on_chunk)
@@ -134,6 +134,6 @@ def measure(run: Run) -> Table:
         rows[f"{a}-minus-{b}"] = differences(records[a], records[b])
     model = PocketModel.load()
     model = replace(model, network=with_add_on(model.network, "prior"))
-    rows["seeds"] = {"all": seeds_apart(model, Probes.load(), prompts[::2])}
-    rows["tokens"] = {"all": known(_net(), run.seed)}
+    rows["seeds"] = {"all": seed_distances(model, Probes.load(), prompts[::2])}
+    rows["tokens"] = {"all": token_metrics(_net(), run.seed)}
     return Table("prior", len(prompts), run.seed, rows, {"guidance": "cfg 2"})

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from ...bench.prompts import AUDIBLE, TEST, bench_prompts
 from ...bench.readings import Probes
 from ...bench.runner import Record, Rows, chunks, score_chunk
-from ...bench.suites.adapter import from_clips
+from ...bench.suites.adapter import adapter_variant
 from ...bench.tables import Table, plot, write
 from ...core.conditions import V2A
 from ...core.files import atomic_output
@@ -126,7 +126,7 @@ def _unjudged(*_: Any) -> dict[str, float]:
 
 def _scores(model: PocketModel, net: MaskedAdapter) -> list[Record]:
     """Scores of audio generated for the videos of test prompts with audible sources and of prompts with silent ones."""
-    variant, probes = from_clips(net, V2A), Probes.load()
+    variant, probes = adapter_variant(net, V2A), Probes.load()
     prompts = [*bench_prompts(PROMPTS, TEST, strata=AUDIBLE), *bench_prompts(SILENT_PROMPTS, TEST, strata=("silent",))]
     return [record for part in chunks(prompts) for record in score_chunk(model, probes, part, variant)]
 

@@ -98,7 +98,7 @@ def run_arm(
 
     def judge(network: TwinStreamDiT, encoder: TextEncoder) -> dict[str, float]:
         curve = json.loads(points.read_text()) if points.is_file() else []
-        records = measure(network, encoder, CURVE_PROMPTS, DEVELOPMENT, anchored=False)
+        records = measure(network, encoder, CURVE_PROMPTS, DEVELOPMENT, normalise=False)
         value = summarise(records)["all"]["sync_f1"].mean
         curve.append((steps * BATCH * (len(curve) + 1) // POINTS, value))
         with atomic_output(points) as temporary:
@@ -111,7 +111,7 @@ def run_arm(
     curve = json.loads(points.read_text())
     network = load_network(folder / "pocket-av.safetensors")
     encoder = load_text_encoder(folder / "pocket-text.safetensors")
-    records = measure(network, encoder, FINAL_PROMPTS, TEST, anchored=True)
+    records = measure(network, encoder, FINAL_PROMPTS, TEST, normalise=True)
     rows = summarise(records)["all"]
     model = PocketModel(network, encoder, load_video_codec(), load_audio_codec())
     mass = (
@@ -132,9 +132,12 @@ def _measure(name: str) -> Callable[..., list[Record]]:
     codecs, probes = (load_video_codec(), load_audio_codec()), Probes.load()
 
     def measure(
-        network: TwinStreamDiT, encoder: TextEncoder, prompts: int, seed: int, *, anchored: bool
+        network: TwinStreamDiT, encoder: TextEncoder, prompts: int, seed: int, *, normalise: bool
     ) -> list[Record]:
-        model, variant = PocketModel(network, encoder, *codecs), Variant(name, PerStreamCFG(), SAMPLING_STEPS, anchored)
+        model, variant = (
+            PocketModel(network, encoder, *codecs),
+            Variant(name, PerStreamCFG(), SAMPLING_STEPS, normalise),
+        )
         parts = chunks(bench_prompts(prompts, seed, strata=("single",)))
         return [r for part in parts for r in score_chunk(model, probes, part, variant)]
 

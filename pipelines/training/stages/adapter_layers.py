@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...bench.prompts import AUDIBLE
-from ...bench.suites.adapter import from_clips
+from ...bench.suites.adapter import adapter_variant
 from ...core.weights import load_weights
 from ...models.adapter.load import load_adapter
 from ...models.addons.adapter import AdapterLayers, AdapterLayersConfig
@@ -24,7 +24,7 @@ def build(job: Job) -> AdapterLayersStage:
     file, encoder, network = load_weights(FILES["pocket-av"], "pocket-av"), load_text_encoder(), load_network()
     adapter = load_weights(ADD_ONS["pocket-adapter"], "pocket-adapter")
     net = load_adapter(adapter.path)
-    judge = NetworkJudge(from_clips(net, direction), "sync_f1", strata=(*AUDIBLE, "silent"))
+    judge = NetworkJudge(adapter_variant(net, direction), "sync_f1", strata=(*AUDIBLE, "silent"))
     config = AdapterLayersConfig(direction, net.config.dim, RANK, adapter.sha256)
     cache, path = fixed_length_clips(job), job.folder / ADD_ONS[f"pocket-adapter-{direction}"].name
     layers = AdapterLayers(config, network.config)

@@ -8,7 +8,7 @@ from typing import cast
 
 from ...bench.prompts import AUDIBLE, DEVELOPMENT, Prompt, bench_prompts
 from ...bench.runner import Variant
-from ...bench.suites.plan import edited, given, oracle, shuffled
+from ...bench.suites.plan import edited, oracle, scene_timeline, shuffled
 from ...core.weights import load_weights
 from ...guidance.strategy import PerStreamCFG
 from ...models.addons.plan import PlanConfig, PlanLayers
@@ -67,7 +67,7 @@ class PlanJudge:
 
     def __init__(self, *, adapted: bool) -> None:
         self.adapted = adapted
-        variant = Variant("judged", PerStreamCFG(2.0, 2.0), plan=given if adapted else oracle, anchored=False)
+        variant = Variant("judged", PerStreamCFG(2.0, 2.0), plan=scene_timeline if adapted else oracle, normalise=False)
         self.planned = NetworkJudge(variant, "plan_realised")
         self.shuffled = replace(self.planned, variant=replace(variant, plan=shuffled))
 

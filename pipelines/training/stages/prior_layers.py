@@ -29,7 +29,7 @@ def build(job: Job) -> PriorLayersStage:
     net, before = load_prior_net(), job.previous_record(ADD_ONS["pocket-prior-layers"])
     layers = new_prior_layers(net, network) if not before else shipped_prior_layers(network, file.sha256)
     judge = NetworkJudge(
-        Variant("judged", PerStreamCFG(2.0, 2.0), prior=partial(clip_prior, net), anchored=False), "sync_f1"
+        Variant("judged", PerStreamCFG(2.0, 2.0), prior=partial(clip_prior, net), normalise=False), "sync_f1"
     )
     path = job.folder / ADD_ONS["pocket-prior-layers"].name
     latents = fixed_length_clips(job) if job.data else prior_cache(job).latents

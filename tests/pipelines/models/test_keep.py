@@ -10,7 +10,13 @@ from PIL import Image
 from duet_av.pipelines.bench.prompts import DEVELOPMENT, bench_prompts
 from duet_av.pipelines.bench.readings import Probes, render
 from duet_av.pipelines.bench.runner import Variant, score_chunk
-from duet_av.pipelines.bench.suites.adapter import AGAINST, PLAIN_CFG, VARIANTS, of_clips, of_takes
+from duet_av.pipelines.bench.suites.adapter import (
+    AGAINST,
+    PLAIN_CFG,
+    VARIANTS,
+    keep_from_independent,
+    keep_from_rendered,
+)
 from duet_av.pipelines.cli.main import main
 from duet_av.pipelines.core.keep import KEEPS, VIDEO, KeepMask, regenerated_frames
 from duet_av.pipelines.core.sizes import ClipShape
@@ -254,14 +260,14 @@ def test_a_label_is_optional():
 
 
 @torch.inference_mode()
-def test_the_bench_keeps_one_stream_of_the_prompts_own_clips(model):
+def test_the_bench_keeps_one_stream_of_the_rendered_scenes(model):
     prompts = bench_prompts(2, DEVELOPMENT, strata=("single",))
-    mask = of_clips(VIDEO, model, prompts)
+    mask = keep_from_rendered(VIDEO, model, prompts)
     assert [m.unique().tolist() for m in mask.regenerate.both()] == [[0], [1]]
-    variant = Variant("a", PerStreamCFG(1.0, 1.0), steps=2, anchored=False, given=partial(of_clips, VIDEO))
+    variant = Variant("a", PerStreamCFG(1.0, 1.0), steps=2, normalise=False, keep=partial(keep_from_rendered, VIDEO))
     records = score_chunk(model, Probes.load(), prompts, variant)
     assert all(scores["kind_seen"] == 1 for _, scores in records), "the video is that of the true clips"
-    independent = of_takes(VIDEO, PerStreamCFG(1.0, 1.0), model, prompts)
+    independent = keep_from_independent(VIDEO, PerStreamCFG(1.0, 1.0), model, prompts)
     assert not torch.allclose(independent.latents.video, mask.latents.video, atol=0.1)
 
 
