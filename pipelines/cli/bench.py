@@ -1,4 +1,4 @@
-"""``duet bench``: tables of record, and anybody's clips."""
+"""``duet bench``: run a benchmark suite, or measure your own clips."""
 
 from __future__ import annotations
 
@@ -13,36 +13,49 @@ if TYPE_CHECKING:
 
 SUITES = ("core", "codecs", "guidance", "plan", "prior", "adapter", "adapter-identifiability", "meter")
 JAVISBENCH = "javisbench"
-OPTIONS = ("csv", "clips", "embeddings", "features", "clap", "clip")  # of javisbench alone
+OWN_OPTIONS = ("csv", "clips", "embeddings", "features", "clap", "clip")  # options that only javisbench has
 
 
 def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``duet bench``."""
     parser.add_argument(
         "suite",
         choices=(*SUITES, JAVISBENCH),
-        help="what to measure; see weights/bench/ for the tables of record. javisbench: your own clips",
+        help="the suite to run (docs/results has the tables of record), or javisbench to measure your own clips",
     )
-    parser.add_argument("--prompts", type=int, default=1000, metavar="N", help="how many prompts (default 1000)")
-    parser.add_argument("--seed", type=int, default=1000, help="list of scenes and noise (default 1000, the test list)")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes of one thread each (default 1)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the table; a page and a plot go beside it")
+    parser.add_argument("--prompts", type=int, default=1000, metavar="N", help="number of prompts (default 1000)")
+    parser.add_argument(
+        "--seed", type=int, default=1000, help="seed of the prompt list and the noise (default 1000, the test list)"
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="number of processes, with one thread each (default 1)"
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the table as JSON, and a page and a plot beside it"
+    )
     own = parser.add_argument_group("javisbench")
-    own.add_argument("--csv", type=Path, metavar="FILE", help="prompts: a column 'text', a row for each clip")
+    own.add_argument("--csv", type=Path, metavar="FILE", help="CSV file of prompts: a column 'text', one row per clip")
     own.add_argument(
-        "--clips", type=Path, metavar="DIR", help="clips: sample_0000.mp4, ... (a .wav beside may hold the sound)"
+        "--clips",
+        type=Path,
+        metavar="DIR",
+        help="folder of clips: sample_0000.mp4, ... (audio may be in a .wav of the same name)",
     )
     own.add_argument(
         "--embeddings",
         type=Path,
         nargs="+",
         metavar="FILE",
-        help="embeddings by your ImageBind, CAVP or other encoder, named in the file",
+        help="embeddings computed with your ImageBind, CAVP or other encoder; the file states which",
     )
     own.add_argument(
-        "--features", type=Path, metavar="FILE", help="features of clips and of real ones, for FVD, KVD, FAD, KL, IS"
+        "--features",
+        type=Path,
+        metavar="FILE",
+        help="features of your clips and of real clips, for FVD, KVD, FAD, KL and IS",
     )
-    own.add_argument("--clap", type=Path, metavar="DIR", help="your CLAP, a folder that transformers reads")
-    own.add_argument("--clip", type=Path, metavar="DIR", help="your CLIP, a folder that transformers reads")
+    own.add_argument("--clap", type=Path, metavar="DIR", help="folder of a CLAP model in the format of transformers")
+    own.add_argument("--clip", type=Path, metavar="DIR", help="folder of a CLIP model in the format of transformers")
     parser.set_defaults(command=run)
 
 
@@ -50,9 +63,9 @@ def run(arguments: argparse.Namespace) -> None:
     for name, least in (("prompts", 20), ("jobs", 1)):
         if getattr(arguments, name) < least:
             raise ValueError(f"--{name} is {getattr(arguments, name)}; it must be at least {least}.")
-    others = [name for name in OPTIONS if getattr(arguments, name) is not None]
+    others = [name for name in OWN_OPTIONS if getattr(arguments, name) is not None]
     if others and arguments.suite != JAVISBENCH:
-        raise ValueError(f"--{others[0]} is for the suite {JAVISBENCH} alone.")
+        raise ValueError(f"--{others[0]} only applies to {JAVISBENCH}. Leave it out.")
     if arguments.json:
         for suffix in (".json", ".md", ".png"):
             check_output_path(
@@ -79,9 +92,9 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _javisbench(arguments: argparse.Namespace) -> Table:
-    """The user's clips by the user's encoders."""
+    """Measures of the user's clips, with the user's encoders and features."""
     if arguments.csv is None or arguments.clips is None:
-        raise ValueError("javisbench needs --csv FILE with prompts and --clips DIR with a clip for each.")
+        raise ValueError("javisbench requires --csv FILE with prompts and --clips DIR with one clip for each.")
     from tqdm import tqdm
 
     from ..bench.javisbench import measure_list, read_features, samples_of

@@ -10,6 +10,7 @@ from ..core.files import atomic_output, check_output_path
 
 
 def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``duet data``."""
     parser.add_argument(
         "folder",
         type=Path,

@@ -1,4 +1,4 @@
-"""``duet doctor``: where a file comes from, or whether the pack's own weights are whole."""
+"""``duet doctor``: print the provenance of files, or check the pack's own weights."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from pathlib import Path
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "files", nargs="*", type=Path, help="files to ask; without any, the pack's own weights are listed"
-    )
-    parser.add_argument("--json", action="store_true", help="everything that is written inside, as JSON")
+    """Declare the options of ``duet doctor``."""
+    parser.add_argument("files", nargs="*", type=Path, help="mp4 or png files (default: list the pack's own weights)")
+    parser.add_argument("--json", action="store_true", help="print the complete metadata as JSON")
     parser.set_defaults(command=run)
 
 
@@ -23,20 +22,20 @@ def run(arguments: argparse.Namespace) -> None:
     if not arguments.files:
         print("\n".join(weights_report()))
         return
-    silent = 0
+    without = 0
     for path in arguments.files:
         if not path.is_file():
-            raise ValueError(f"{path} is no file.")
+            raise ValueError(f"{path} is not a file. Check the path.")
         found = read_provenance(path)
         if arguments.json:
             print(json.dumps({str(path): found}, indent=1))
         elif found:
             print(f"{path}\n  " + describe(found).replace("\n", "\n  "))
         else:
-            silent += 1
+            without += 1
             print(f"duet: {path}: no provenance metadata found.", file=sys.stderr)
-    if silent:
+    if without:
         raise ValueError(
-            f"{silent} of {len(arguments.files)} file(s) carry no provenance: not made with Duet, or written again by a program "
-            "that drops metadata."
+            f"{without} of {len(arguments.files)} file(s) have no provenance metadata: they were not written by Duet, or another program "
+            "removed the metadata."
         )

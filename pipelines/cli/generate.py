@@ -1,4 +1,4 @@
-"""``duet generate``: prompts to clips."""
+"""``duet generate``: generate clips from prompts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from ..models.pocket.text import WordTokenizer
 
 
+BATCH = 16  # clips generated at once
+
+
 def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``duet generate``."""
     add_words(parser)
     add_conditions(parser)
     add_outputs(parser)
@@ -41,11 +45,9 @@ def run(arguments: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from ..bench.readings import Probes
-    from ..core.conditions import A2V, V2A
     from ..core.saved_plan import read_timeline
     from ..media.mp4 import upscale, write_mp4
     from ..media.watermark import add_label
-    from ..models.pocket.footage import encode_footage
     from ..models.pocket.generate import generate
     from ..models.pocket.load import PocketModel
 
@@ -54,30 +56,21 @@ def run(arguments: argparse.Namespace) -> None:
     footage = _footage(arguments, request.shape)
     model, probes = PocketModel.load(), Probes.load()
     report_unknown(model.text.tokenizer, [*prompts, *(request.audio or ()), arguments.negative])
-    if timeline is not None:
-        model, request = _planned(model, request, timeline)
-    if arguments.prior_seed is not None:
-        model, request = _laid_out(model, request, arguments.prior_seed, arguments.prior_temperature)
-    if footage is not None:
-        keep = encode_footage(model, footage, request.shape, len(prompts), skip_check=arguments.anyway)
-        request = replace(request, keep=keep)
-    if arguments.adapter:
-        model, request = _through_adapter(model, request, V2A if arguments.video else A2V)
-    batch = 16
-    with tqdm(total=arguments.steps * -(-len(prompts) // batch), desc="sample", unit="step") as bar:
-        clips = generate(model, request, batch=batch, on_step=bar.update)
+    model, request = _with_conditions(arguments, model, request, timeline, footage)
+    with tqdm(total=arguments.steps * -(-len(prompts) // BATCH), desc="sample", unit="step") as bar:
+        clips = generate(model, request, batch=BATCH, on_step=bar.update)
     for k, (clip, output) in enumerate(zip(tqdm(clips, desc="write", unit="clip"), outputs, strict=True)):
         kept = next((path.name for path in (arguments.video, arguments.audio, arguments.image) if path), None)
-        made = provenance_of(arguments, request, k, plan=arguments.plan, prior_seed=arguments.prior_seed, kept=kept)
-        score = _draw(clip, timelines[k] if timelines else None, request, k, probes, made)
+        metadata = provenance_of(arguments, request, k, plan=arguments.plan, prior_seed=arguments.prior_seed, kept=kept)
+        score = _measure(clip, timelines[k] if timelines else None, request, k, probes, metadata)
         clip = footage.over(clip) if footage else clip
         frames = add_label(upscale(clip.frames), arguments.watermark)
-        write_mp4(output, replace(clip, frames=frames), metadata=made)
+        write_mp4(output, replace(clip, frames=frames), metadata=metadata)
         print(f"{output}: {score}" + (f"; {timelines[k]}" if timelines else ""))
 
 
 def request_of(arguments: argparse.Namespace, prompts: list[str]) -> Request:
-    """What the options ask for, without what needs a model."""
+    """The request that the options describe, without conditions that require a model."""
     from ..core.sizes import ClipShape
     from ..guidance.strategy import UCG, PerStreamCFG
     from ..models.pocket.generate import Request
@@ -99,19 +92,19 @@ def _prompts(arguments: argparse.Namespace) -> list[str]:
     if arguments.prompts is None:
         return [arguments.prompt] * arguments.batch
     if arguments.prompt:
-        raise ValueError("Both a prompt and --prompts were given; use one of them.")
+        raise ValueError("Both a prompt and --prompts are set; use one of them.")
     try:
         lines = [line.strip() for line in arguments.prompts.read_text(encoding="utf-8").splitlines()]
     except UnicodeDecodeError as error:
         raise ValueError(f"{arguments.prompts} is not a text file in UTF-8: {error}.") from error
     prompts = [line for line in lines if line]
     if not prompts:
-        raise ValueError(f"{arguments.prompts} holds no prompt; write one on each line.")
+        raise ValueError(f"{arguments.prompts} holds no prompt. Write one prompt per line.")
     return [prompt for prompt in prompts for _ in range(arguments.batch)]
 
 
 def _output_paths(arguments: argparse.Namespace, count: int) -> tuple[list[Path], list[Path]]:
-    """Checked paths of the clips, and of their timelines where they are asked for."""
+    """The checked paths of the clips, and of their timeline plots if requested."""
     timelines = _numbered(arguments.timeline, count) if arguments.timeline else []
     outputs = [check_output_path(path, suffix=".mp4") for path in _numbered(arguments.output, count)]
     return outputs, [check_output_path(path, suffix=".png") for path in timelines]
@@ -121,8 +114,31 @@ def _numbered(path: Path, count: int) -> list[Path]:
     return [path] if count == 1 else [path.with_stem(f"{path.stem}-{k}") for k in range(count)]
 
 
-def _planned(model: PocketModel, request: Request, timeline: Timeline) -> tuple[PocketModel, Request]:
-    """``request`` with a plan for each prompt, and a model that reads it."""
+def _with_conditions(
+    arguments: argparse.Namespace,
+    model: PocketModel,
+    request: Request,
+    timeline: Timeline | None,
+    footage: Footage | None,
+) -> tuple[PocketModel, Request]:
+    """``request`` with the plan, prior, kept footage and adapter of the options, and a model with the layers that read them."""
+    from ..core.conditions import A2V, V2A
+    from ..models.pocket.footage import encode_footage
+
+    if timeline is not None:
+        model, request = _with_plan(model, request, timeline)
+    if arguments.prior_seed is not None:
+        model, request = _with_prior(model, request, arguments.prior_seed, arguments.prior_temperature)
+    if footage is not None:
+        keep = encode_footage(model, footage, request.shape, len(request.prompts), skip_check=arguments.anyway)
+        request = replace(request, keep=keep)
+    if arguments.adapter:
+        model, request = _with_adapter(model, request, V2A if arguments.video else A2V)
+    return model, request
+
+
+def _with_plan(model: PocketModel, request: Request, timeline: Timeline) -> tuple[PocketModel, Request]:
+    """``request`` with a plan for each prompt, and a model with plan layers."""
     from ..models.planner.load import load_planner
     from ..models.planner.request import plan_request
     from ..models.pocket.add_ons import with_add_on
@@ -130,14 +146,14 @@ def _planned(model: PocketModel, request: Request, timeline: Timeline) -> tuple[
     planner = load_planner()
     if request.shape.seconds != planner.config.seconds:
         raise ValueError(
-            f"--seconds is {request.shape.seconds:g}; the planner knows clips of {planner.config.seconds:g} s alone."
+            f"--seconds is {request.shape.seconds:g}; the planner only supports clips of {planner.config.seconds:g} s."
         )
     plan = plan_request(planner, request.prompts, request.audio, timeline)
     return replace(model, network=with_add_on(model.network, "plan")), replace(request, plan=plan)
 
 
-def _laid_out(model: PocketModel, request: Request, seed: int, temperature: float) -> tuple[PocketModel, Request]:
-    """``request`` with a draw of the prior for each prompt, and a model that reads it."""
+def _with_prior(model: PocketModel, request: Request, seed: int, temperature: float) -> tuple[PocketModel, Request]:
+    """``request`` with a sample of the prior for each prompt, and a model with prior layers."""
     from ..core.conditions import batch_prior
     from ..models.pocket.add_ons import with_add_on
     from ..models.prior.load import load_prior_net
@@ -149,14 +165,14 @@ def _laid_out(model: PocketModel, request: Request, seed: int, temperature: floa
     net = load_prior_net()
     if request.shape.seconds != net.config.clip.seconds:
         raise ValueError(
-            f"--seconds is {request.shape.seconds:g}; the prior knows clips of {net.config.clip.seconds:g} s alone."
+            f"--seconds is {request.shape.seconds:g}; the prior only supports clips of {net.config.clip.seconds:g} s."
         )
     draws = [net.sample([p], seed=seed + k, temperature=temperature) for k, p in enumerate(request.prompts)]
     return replace(model, network=with_add_on(model.network, "prior")), replace(request, prior=batch_prior(draws))
 
 
-def _through_adapter(model: PocketModel, request: Request, way: str) -> tuple[PocketModel, Request]:
-    """``request`` with what the adapter lets through of the given stream, and a model that reads it."""
+def _with_adapter(model: PocketModel, request: Request, way: str) -> tuple[PocketModel, Request]:
+    """``request`` with the adapter's tokens of the kept stream, and a model with adapter layers."""
     from ..core.conditions import SOURCES
     from ..models.adapter.condition import condition
     from ..models.adapter.load import load_adapter
@@ -164,21 +180,25 @@ def _through_adapter(model: PocketModel, request: Request, way: str) -> tuple[Po
 
     assert request.keep is not None
     source = SOURCES[way]
-    given = condition(load_adapter(), request.keep.latents.only(source), way)
-    return replace(model, network=with_add_on(model.network, "adapter")), replace(request, adapter=given.streams)
+    tokens = condition(load_adapter(), request.keep.latents.only(source), way).streams
+    return replace(model, network=with_add_on(model.network, "adapter")), replace(request, adapter=tokens)
 
 
 def report_unknown(tokenizer: WordTokenizer, texts: Sequence[str]) -> None:
-    """Refuse texts that cannot be encoded, then name the words that are not known."""
+    """Print the words of ``texts`` that the model does not know.
+
+    Raises:
+        ValueError: a text cannot be encoded.
+    """
     for text in texts:
         tokenizer.encode(text)
     words = dict.fromkeys(str(word) for text in texts for word in tokenizer.unknown(text))
     if words:
-        print(f"duet: unknown words, read as 'something': {'; '.join(words)}", file=sys.stderr)
+        print(f"duet: unknown words, replaced by 'something': {'; '.join(words)}", file=sys.stderr)
 
 
 def _footage(arguments: argparse.Namespace, shape: ClipShape) -> Footage | None:
-    """What the clips begin with."""
+    """The footage that is kept, if any."""
     from ..core.keep import AUDIO, FIRST, VIDEO
     from ..media.footage import read_footage
 
@@ -197,13 +217,13 @@ def provenance_of(
     prior_seed: int | None = None,
     kept: str | None = None,
 ) -> dict[str, object]:
-    """What clip ``k`` carries in its file."""
+    """The provenance metadata of clip ``k``."""
     from ..core.weights import KEY
     from ..models.pocket.load import CONDITION_FILES
     from ..models.pocket.provenance import pocket_provenance
 
     add_ons = [kind for name, kinds in CONDITION_FILES.items() if getattr(request, name) is not None for kind in kinds]
-    made = pocket_provenance(
+    provenance = pocket_provenance(
         prompts=[request.prompts[k], *((request.audio or [])[k : k + 1])],
         seed=request.seed + k,
         add_ons=add_ons,
@@ -214,11 +234,13 @@ def provenance_of(
         prior_seed=None if prior_seed is None else prior_seed + k,
         kept=kept,
     )
-    return {KEY: made}
+    return {KEY: provenance}
 
 
-def _draw(clip: Clip, timeline: Path | None, request: Request, k: int, probes: Probes, made: dict[str, object]) -> str:
-    """What was measured of clip ``k`` of ``request``, drawn if it is asked for."""
+def _measure(
+    clip: Clip, timeline: Path | None, request: Request, k: int, probes: Probes, metadata: dict[str, object]
+) -> str:
+    """The synchrony of clip ``k`` as a text; also writes the timeline plot if it has a path."""
     from ..bench.readings import read_events
     from ..figures.canvas import write_png
     from ..figures.timeline import draw_timeline
@@ -226,5 +248,5 @@ def _draw(clip: Clip, timeline: Path | None, request: Request, k: int, probes: P
     heard, seen, score = read_events(clip, probes)
     if timeline:
         title = f"{request.prompts[k]}  (seed {request.seed + k})"
-        write_png(timeline, draw_timeline(clip, heard, seen, title=title, score=score), metadata=made)
+        write_png(timeline, draw_timeline(clip, heard, seen, title=title, score=score), metadata=metadata)
     return score

@@ -1,4 +1,4 @@
-"""The ``duet`` command. Heavy imports wait until a subcommand needs them, so that mistakes are told at once."""
+"""The ``duet`` command. Subcommands import heavy packages only when they run, so that wrong options are reported at once."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from collections.abc import Sequence
 from . import bench, data, doctor, generate, measure, plan, sweep, train, world
 
 COMMANDS = {
-    "generate": (generate, "render a prompt to an mp4 with sound"),
-    "sweep": (sweep, "make many seeds of a prompt and keep the best"),
-    "plan": (plan, "write what happens when in a clip, or check what you wrote"),
-    "measure": (measure, "say of any clip whether its sound and its picture agree, and how loud it is"),
-    "doctor": (doctor, "say where a file comes from: model, weights, licence, prompt, seed"),
-    "world": (world, "render clips of the procedural world with their exact truth"),
-    "train": (train, "train a part of the pocket model"),
-    "data": (data, "encode a folder of captioned clips to train on"),
+    "generate": (generate, "generate clips from prompts, as mp4 files with audio"),
+    "sweep": (sweep, "generate many seeds of a prompt and keep the best"),
+    "plan": (plan, "write a timeline of events for a prompt, or check an edited one"),
+    "measure": (measure, "measure the audio offset, synchrony and loudness of any clip"),
+    "doctor": (doctor, "print the provenance of a file: model, weights, licence, prompt, seed"),
+    "world": (world, "render clips of the procedural world with their exact events"),
+    "train": (train, "train one part of the pocket model"),
+    "data": (data, "encode a folder of captioned clips for training"),
     "bench": (bench, "measure synchrony on held-out prompts"),
 }
 INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``duet``; mistakes end in one line on stderr and status 2, Ctrl-C in status 130, neither in half a file."""
+    """Run ``duet``. Errors print one line on stderr and return 2, Ctrl-C returns 130; neither leaves a partial file."""
     arguments = _parser().parse_args(argv)
     try:
         arguments.command(arguments)
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"duet: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nduet: interrupted; nothing unfinished was left behind.", file=sys.stderr)
+        print("\nduet: interrupted; no partial files were left.", file=sys.stderr)
         return INTERRUPTED
     return 0
 
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="duet",
-        description="Joint audio-video generation: one prompt in, one clip out whose sound and picture belong together.",
+        description="Joint audio-video generation: one prompt gives one clip whose sounds happen when they are seen.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, (command, about) in COMMANDS.items():

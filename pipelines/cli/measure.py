@@ -1,4 +1,4 @@
-"""``duet measure``: synchrony, AV-Align and loudness of any clips."""
+"""``duet measure``: measure audio offset, AV-Align and loudness of any clips."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from ..core.files import atomic_output, check_output_path
 
 
 def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``duet measure``."""
     parser.add_argument("files", nargs="+", type=Path, help="media files from any model or camera")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything that was measured")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write all measurements as JSON")
     parser.set_defaults(command=run)
 
 
@@ -27,7 +28,7 @@ def run(arguments: argparse.Namespace) -> None:
         with tqdm(desc=path.name, unit=" s", leave=False, bar_format="{desc}: {n:.0f} s read") as bar:
             try:
                 if not path.is_file():
-                    raise ValueError(f"{path} is no file.")
+                    raise ValueError(f"{path} is not a file. Check the path.")
                 measured = measure(read_signals(path, on_seconds=lambda t, bar=bar: bar.update(t - bar.n)))
             except ValueError as error:
                 refused += 1
@@ -41,4 +42,4 @@ def run(arguments: argparse.Namespace) -> None:
         with atomic_output(target) as temporary:
             temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     if refused:
-        raise ValueError(f"{refused} of {len(arguments.files)} file(s) could not be measured; see above.")
+        raise ValueError(f"{refused} of {len(arguments.files)} file(s) could not be measured; the reasons are above.")

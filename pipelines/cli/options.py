@@ -11,33 +11,36 @@ EXAMPLE = "a small red ball bounces slowly on the left at night"
 
 
 def add_words(parser: argparse.ArgumentParser) -> None:
+    """Prompts, and the options of ``add_sampling``."""
     add_sampling(parser)
-    parser.add_argument("--batch", type=int, default=1, metavar="N", help="takes of each prompt (default 1)")
+    parser.add_argument("--batch", type=int, default=1, metavar="N", help="number of clips per prompt (default 1)")
     parser.add_argument(
-        "--prompts", type=Path, metavar="FILE", help="a text file with one prompt a line, instead of PROMPT"
+        "--prompts", type=Path, metavar="FILE", help="text file with one prompt per line, instead of PROMPT"
     )
 
 
 def add_sampling(parser: argparse.ArgumentParser) -> None:
-    """What one prompt is made with."""
+    """The prompt, and the options of sampling and guidance."""
     parser.add_argument("prompt", nargs="?", default="", help=f"what is seen and heard, e.g. '{EXAMPLE}'")
-    parser.add_argument("--audio-prompt", help="words for the sound alone (default: the prompt)")
-    parser.add_argument("--negative", default="", help="what to steer away from (default: nothing)")
-    parser.add_argument("--seed", type=int, default=0, help="take k of a run uses seed + k (default 0)")
+    parser.add_argument("--audio-prompt", help="separate prompt for the audio (default: the prompt)")
+    parser.add_argument("--negative", default="", help="negative prompt (default: empty)")
+    parser.add_argument("--seed", type=int, default=0, help="clip k uses seed + k (default 0)")
     parser.add_argument("--steps", type=int, default=25, help="sampling steps (default 25)")
     parser.add_argument(
         "--form",
         choices=GUIDANCE_FORMS,
         default="U2'",
-        help="how words and the other stream guide together: plain cfg, or a form of UCG (default U2'; see docs/guidance.md)",
+        help="how the prompt and the other stream guide the result: plain cfg, or a form of UCG (default U2'; see docs/guidance.md)",
     )
-    parser.add_argument("--cfg", type=float, default=2.0, metavar="S", help="scale of the words; 1 is off (default 2)")
+    parser.add_argument(
+        "--cfg", type=float, default=2.0, metavar="S", help="guidance scale of the prompt; 1 is off (default 2)"
+    )
     parser.add_argument(
         "--context",
         type=float,
         default=5.0,
         metavar="S",
-        help="scale of the other stream in U2, U2', U3, U5 (default 5)",
+        help="guidance scale of the other stream in U2, U2', U3 and U5 (default 5)",
     )
     parser.add_argument(
         "--seconds", type=float, default=2.0, help="length of the clip; the pocket model was trained on 2 s (default 2)"
@@ -45,40 +48,44 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
 
 
 def add_conditions(parser: argparse.ArgumentParser) -> None:
+    """Plan, prior, footage and adapter."""
     parser.add_argument(
         "--prior-seed",
         type=int,
         metavar="N",
-        help="lay the clip out by a draw of the prior (default: no prior); take k uses N + k",
+        help="use a prior sampled with this seed (default: no prior); clip k uses N + k",
     )
     parser.add_argument(
         "--prior-temperature",
         type=float,
         default=1.0,
         metavar="T",
-        help="how freely the prior is drawn; 0 is its mean (default 1)",
+        help="how much priors vary; 0 uses the mean (default 1)",
     )
     parser.add_argument(
-        "--plan", type=Path, metavar="FILE", help="a timeline to keep to, as 'duet plan' writes it (default: no plan)"
+        "--plan",
+        type=Path,
+        metavar="FILE",
+        help="timeline of events to follow, as written by 'duet plan' (default: no plan)",
     )
     kept = parser.add_mutually_exclusive_group()
-    kept.add_argument("--video", type=Path, metavar="FILE", help="make the sound for this picture")
+    kept.add_argument("--video", type=Path, metavar="FILE", help="generate audio for this video")
     kept.add_argument(
-        "--audio", type=Path, metavar="FILE", help="make the picture for this sound, which is kept as it is"
+        "--audio", type=Path, metavar="FILE", help="generate video for this audio, which is kept unchanged"
     )
-    kept.add_argument("--image", type=Path, metavar="FILE", help="begin with this picture")
+    kept.add_argument("--image", type=Path, metavar="FILE", help="start the video with this image")
     parser.add_argument(
         "--adapter",
         action="store_true",
-        help="with --video or --audio: what both share passes through SAVA's masked adapter, the rest does not, in place of the "
-        "model's own route",
+        help="with --video or --audio: condition through SAVA's masked adapter, which only passes what both streams share, instead of "
+        "the model's cross-modal attention",
     )
     parser.add_argument(
         "--start",
         type=float,
         default=0.0,
         metavar="S",
-        help="where in --video or --audio to begin, in seconds (default 0)",
+        help="start time in --video or --audio, in seconds (default 0)",
     )
     parser.add_argument(
         "--anyway",
@@ -88,21 +95,25 @@ def add_conditions(parser: argparse.ArgumentParser) -> None:
 
 
 def add_outputs(parser: argparse.ArgumentParser) -> None:
+    """Output files and the visible label."""
     parser.add_argument(
         "--watermark",
         nargs="?",
         const=LABEL,
         default="",
         metavar="TEXT",
-        help=f"show TEXT in the corner of the picture (without TEXT: '{LABEL}'; default: no label)",
+        help=f"show TEXT in a corner of the video (without TEXT: '{LABEL}'; default: no label)",
     )
     parser.add_argument(
         "-o",
         "--output",
         type=Path,
         required=True,
-        help="the mp4; several clips are numbered, out-0.mp4, out-1.mp4, ...",
+        help="output mp4; several clips are numbered: out-0.mp4, out-1.mp4, ...",
     )
     parser.add_argument(
-        "--timeline", type=Path, metavar="PNG", help="also draw frames, spectrogram and detected events on one axis"
+        "--timeline",
+        type=Path,
+        metavar="PNG",
+        help="also plot frames, spectrogram and detected events on one time axis",
     )

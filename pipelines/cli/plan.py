@@ -1,4 +1,4 @@
-"""``duet plan``: what happens when in a clip."""
+"""``duet plan``: write a timeline of events for a prompt, or check an edited one."""
 
 from __future__ import annotations
 
@@ -11,13 +11,21 @@ from .options import EXAMPLE
 
 
 def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``duet plan``."""
     parser.add_argument("prompt", help=f"what is seen and heard, e.g. '{EXAMPLE}'")
-    parser.add_argument("--audio-prompt", default="", help="words for the sound alone (default: the prompt)")
-    parser.add_argument("--seed", type=int, default=0, help="of the draw (default 0)")
-    parser.add_argument("--temperature", type=float, default=1.0, help="how freely it is drawn; 0 is the likeliest")
-    parser.add_argument("--edit", type=Path, metavar="FILE", help="check this timeline instead of drawing one")
-    parser.add_argument("--picture", type=Path, metavar="PNG", help="also draw it")
-    parser.add_argument("-o", "--output", type=Path, help="a text file for the timeline (default: print it)")
+    parser.add_argument("--audio-prompt", default="", help="separate prompt for the audio (default: the prompt)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="plan seed; a new seed gives different event times (default 0)"
+    )
+    parser.add_argument(
+        "--temperature",
+        type=float,
+        default=1.0,
+        help="how much timelines vary; 0 writes the most likely one (default 1)",
+    )
+    parser.add_argument("--edit", type=Path, metavar="FILE", help="check this timeline instead of writing one")
+    parser.add_argument("--picture", type=Path, metavar="PNG", help="also plot the timeline")
+    parser.add_argument("-o", "--output", type=Path, help="output text file (default: print the timeline)")
     parser.set_defaults(command=run)
 
 
@@ -38,7 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
         edited = planner.write(
             arguments.prompt, arguments.audio_prompt, seed=arguments.seed, temperature=arguments.temperature
         )
-    planner.language.write(edited)  # refuses what cannot be planned
+    planner.language.write(edited)  # raises if the planner does not support the timeline
     if arguments.output is None:
         print(edited)
     else:

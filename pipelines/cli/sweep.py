@@ -1,4 +1,4 @@
-"""``duet sweep``: many seeds of a prompt, ranked, and the best of them as files."""
+"""``duet sweep``: generate many seeds of a prompt, rank them, and write the best as files."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ from pathlib import Path
 from .generate import provenance_of, report_unknown, request_of
 from .options import add_sampling
 
-BY = {"events": 1, "motion": 0}  # which of ``sweep.SCORES``
+BY = {"events": 1, "motion": 0}  # option value -> index in ``takes.SCORES``
 
 
 def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``duet sweep``."""
     add_sampling(parser)
-    parser.add_argument("-n", "--takes", type=int, default=8, metavar="N", help="seeds from --seed on (default 8)")
-    parser.add_argument("--keep", type=int, default=3, metavar="K", help="how many of them become files (default 3)")
+    parser.add_argument(
+        "-n", "--takes", type=int, default=8, metavar="N", help="number of seeds, starting with --seed (default 8)"
+    )
+    parser.add_argument("--keep", type=int, default=3, metavar="K", help="number of clips to write (default 3)")
     parser.add_argument(
         "--by",
         choices=tuple(BY),
         default="events",
-        help="rank by events heard and seen, or by sound and motion in step, as for clips of any model (default events)",
+        help="score: events heard and seen, or agreement of audio and motion, which works for any clip (default events)",
     )
     parser.add_argument(
         "-o",
@@ -28,7 +31,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="FOLDER",
-        help="gets best-1.mp4, ..., takes.csv and takes.png; a sweep that was stopped goes on from what is in it",
+        help="output folder for best-1.mp4, ..., takes.csv and takes.png; an interrupted sweep resumes from it",
     )
     parser.set_defaults(command=run)
 
@@ -55,7 +58,7 @@ def run(arguments: argparse.Namespace) -> None:
     def clip_of(tensors: Tensors) -> Clip:
         return decode(model, Streams(tensors["video"], tensors["audio"]), request.shape)[0]
 
-    def make(seed: int) -> tuple[Take, Tensors]:
+    def generate(seed: int) -> tuple[Take, Tensors]:
         video, audio = sample(model.network, model.text, replace(request, seed=seed)).both()
         tensors = {"video": video, "audio": audio}
         return take_of(seed, clip_of(tensors), score, probes), tensors
@@ -63,12 +66,12 @@ def run(arguments: argparse.Namespace) -> None:
     name = fingerprint(repr(replace(request, seed=0)), score, weights_report())
     folder = arguments.output / f".duet-{name}"
     with tqdm(total=len(seeds), desc="takes", unit="take") as bar:
-        best = sweep(folder, seeds, make, keep=arguments.keep, on_take=lambda _: bar.update())
+        best = sweep(folder, seeds, generate, keep=arguments.keep, on_take=lambda _: bar.update())
     found, clips = takes_of(folder, seeds, arguments.prompt), [clip_of(tensors) for _, tensors in best]
     for rank, ((take, _), clip) in enumerate(zip(best, clips, strict=True), 1):
         target = arguments.output / f"best-{rank}.mp4"
-        made = provenance_of(arguments, replace(request, seed=take.seed), 0)
-        write_mp4(target, replace(clip, frames=upscale(clip.frames)), metadata=made)
+        metadata = provenance_of(arguments, replace(request, seed=take.seed), 0)
+        write_mp4(target, replace(clip, frames=upscale(clip.frames)), metadata=metadata)
         print(f"{target}: seed {take.seed}, score {take.score:.2f}")
     write_csv(arguments.output / "takes.csv", [found])
     with atomic_output(arguments.output / "takes.png") as temporary:

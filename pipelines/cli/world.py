@@ -1,4 +1,4 @@
-"""``duet world``: clips of the procedural world with their truth."""
+"""``duet world``: render clips of the procedural world with their exact events."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ from ..core.files import atomic_output
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--count", type=int, default=4, help="how many clips (default 4)")
-    parser.add_argument("--seed", type=int, default=0, help="which list of scenes (default 0)")
+    """Declare the options of ``duet world``."""
+    parser.add_argument("--count", type=int, default=4, help="number of clips (default 4)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the scenes (default 0)")
     parser.add_argument(
-        "--stratum", default="", help="single, sequential, simultaneous, muted, offscreen or reasoning (default: a mix)"
+        "--stratum",
+        default="",
+        help="kind of scene: single, sequential, simultaneous, muted, offscreen or reasoning (default: a mix)",
     )
-    parser.add_argument("--seconds", type=float, default=2.0)
-    parser.add_argument("-o", "--output", type=Path, required=True, help="a folder for scene-0.mp4, scene-0.json, ...")
+    parser.add_argument("--seconds", type=float, default=2.0, help="length of the clips (default 2)")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, help="output folder for scene-0.mp4, scene-0.json, ..."
+    )
     parser.set_defaults(command=run)
 
 

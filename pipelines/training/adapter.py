@@ -1,5 +1,5 @@
-"""SAVA's first stage: projections, masks and predictors, by reconstructing each stream from what is shared of the other one; and its
-second: one stream's flow with what is shared of the other one beside its words, distilled from the base's own route."""
+"""Training of SAVA's adapter. First stage: projections, masks and predictors, which reconstruct each stream from the masked tokens of
+the other. Second stage: layers that read the masked tokens together with the text, distilled from the base's cross-modal attention."""
 
 from __future__ import annotations
 
@@ -27,16 +27,19 @@ from .add_on import AddOnObjective, AddOnStage, DistilledObjective
 from .data import LatentCache
 from .flow import Recipe
 
-FREE, WARM = 0.4, 0.2  # share of the steps without a price, then of the steps in which it rises
-MASKS_SLOWER = {"mask": 0.25}  # factor on the masks' learning rate: what reads them must keep up
-STILL = 0.1  # share of the mean variance added to a clip's own, so that static clips do not divide by zero
+FREE, WARMUP = 0.4, 0.2  # share of the steps without a price, then share of the steps over which it rises
+MASKS_SLOWER = {"mask": 0.25}  # factor on the masks' learning rate, so that the predictors can follow the masks
+STILL = 0.1  # share of the mean variance that is added to the variance of each clip, so that static clips do not divide by zero
 RANK = 16  # of LoRA
-WHOLE = 0.25  # share of the clips whose masks are set open, from which P_theta learns
+UNMASKED = (
+    0.25  # share of the clips whose masks are opened, from which the predictors of a whole stream (P_theta) learn
+)
+READ_BATCH = 256  # clips whose tokens are computed at once
 
 
 @dataclass(frozen=True)
 class Price:
-    """Lambda for each direction, of a mask's mean against an error of 1, and alpha of the alignment."""
+    """Weights in the loss: lambda of the mean of the video and the audio mask, and alpha of the alignment."""
 
     video: float = 0.8
     audio: float = 0.1
@@ -45,19 +48,22 @@ class Price:
 
 @dataclass(frozen=True)
 class AdapterBatch:
-    """Clips, the noise of both gates, random masks, and which clips' masks are set open."""
+    """Latents of clips, the noise of both gates, random masks, and which clips are not masked, [b]."""
 
     latents: Streams[Tensor]
     noise: Streams[Tensor]
     random: Streams[Tensor]
-    whole: Tensor
+    unmasked: Tensor
 
 
 class AdapterObjective(nn.Module):
-    """l_A(x_a, g_A(M_V z_v)) + l_V(x_v, g_V(M_A z_a)) + alpha L_align + lambda_V |M_V| + lambda_A |M_A|, errors through the frozen
-    decoders as shares of each clip's variance, norms as means. Only what changes over a clip is to be predicted (see ``MaskNet``).
-    The price rises from zero between the two steps ``rise``: a mask that closes before the predictors can use it would never open again.
-    Before them masks are random: predictors that have not seen the gate's noise would open it too far to close again."""
+    """The loss l_A(x_a, g_A(M_V z_v)) + l_V(x_v, g_V(M_A z_a)) + alpha L_align + lambda_V |M_V| + lambda_A |M_A|.
+
+    Errors are measured after the frozen decoders, as shares of each clip's variance; norms are means. Only changes over a clip are
+    predicted (see ``MaskNet``). The lambdas rise from zero between the two steps ``rise``: a mask that closes before the predictors
+    can use it would never open again. Before that the masks are random: predictors that have not seen the gate's noise would make the
+    masks open too far to close again.
+    """
 
     step: Tensor
 
@@ -75,30 +81,30 @@ class AdapterObjective(nn.Module):
             self.step += 1
         z = net.tokens(batch.latents)
         masks = net.masks(z)
-        gate, opened = GATES[net.config.gate], batch.whole[:, None, None]
+        gate, opened = GATES[net.config.gate], batch.unmasked[:, None, None]
         used = masks.map(lambda m, r: torch.where(self.step > self.rise[0], m, r), batch.random)
         passed = z.map(lambda own, m, n: torch.where(opened, own, gate(own, m, n)), used, batch.noise)
         errors, align = self.errors(passed, batch.latents), self._distance(z)
         opens = {f"open_{name}": mask.mean() for name, mask in vars(masks).items()}
-        paid = self.price.video * opens["open_video"] + self.price.audio * opens["open_audio"]
+        penalty = self.price.video * opens["open_video"] + self.price.audio * opens["open_audio"]
         start, end = self.rise
-        asked = ((self.step - start) / (end - start)).clamp(0, 1)
-        loss = errors["video"] + errors["audio"] + self.price.alpha * align + asked * paid
+        warmup = ((self.step - start) / (end - start)).clamp(0, 1)
+        loss = errors["video"] + errors["audio"] + self.price.alpha * align + warmup * penalty
         return {"loss": loss, **{k: v.detach() for k, v in (errors | {"align": align} | opens).items()}}
 
     def errors(self, passed: Streams[Tensor], truth: Streams[Tensor]) -> dict[str, Tensor]:
-        """Of each stream as it is predicted from what is let through of the other one."""
+        """The error of each stream predicted from the masked tokens of the other one."""
         video, audio = passed.both()
         predicted = {"video": self.net.predict_stream("video", audio), "audio": self.net.predict_stream("audio", video)}
         return {name: self.error(name, value, truth) for name, value in predicted.items()}
 
     def error(self, name: str, predicted: Tensor, truth: Streams[Tensor]) -> Tensor:
-        """Mean over clips of the squared error of a clip's changes, through the frozen decoder, over that clip's own variance (and
-        ``STILL``): a drum's skin moves a tenth of what a ball does, and tells as much."""
+        """Squared error of a clip's changes after the frozen decoder, divided by the clip's variance (with ``STILL``), averaged over
+        clips. Without the division small movements would not count: the skin of a drum moves a tenth as far as a ball."""
         decode = self._pixels if name == "video" else self._mel
-        wanted = decode(vars(truth)[name])
-        wrong, own = (x.square().flatten(1).mean(1) for x in (decode(predicted.float()) - wanted, wanted))
-        return (wrong / (own + STILL * own.mean())).mean()
+        target = decode(vars(truth)[name])
+        error, variance = (x.square().flatten(1).mean(1) for x in (decode(predicted.float()) - target, target))
+        return (error / (variance + STILL * variance.mean())).mean()
 
     def _pixels(self, latent: Tensor) -> Tensor:
         pixels = cast(VideoCodec, self.video_codec).pca.decode(latent.movedim(1, -1))
@@ -120,21 +126,21 @@ class AdapterObjective(nn.Module):
 def sufficiency(
     net: MaskedAdapter, codecs: tuple[VideoCodec, AudioCodec], latents: Streams[Tensor]
 ) -> dict[str, float]:
-    """Errors of what is reconstructed from what the hard mask lets through over those from everything ('video' is the picture from
-    the sound), and the shares of channels that stay open."""
+    """The error of each stream predicted from the hard-masked tokens of the other one, divided by the error from all tokens
+    ('sufficiency_video': video from audio); the latter errors; and the shares of channels that stay open ('support')."""
     objective = AdapterObjective(net, codecs, Price(), rise=(0, 1)).eval()
     z = net.tokens(latents)
     masks = net.masks(z)
 
-    passed = z.map(lambda own, m: own * support(m), masks), z
-    masked, whole = ({k: float(v) for k, v in objective.errors(p, latents).items()} for p in passed)
-    found = {f"error_{name}": value for name, value in whole.items()}
-    found |= {f"sufficiency_{name}": masked[name] / whole[name] for name in whole}
+    inputs = z.map(lambda own, m: own * support(m), masks), z
+    masked, unmasked = ({k: float(v) for k, v in objective.errors(p, latents).items()} for p in inputs)
+    found = {f"error_{name}": value for name, value in unmasked.items()}
+    found |= {f"sufficiency_{name}": masked[name] / unmasked[name] for name in unmasked}
     return found | {f"support_{name}": float(support(m).mean()) for name, m in vars(masks).items()}
 
 
 class AdapterStage:
-    """Stage I, judged by ``judge``."""
+    """The first stage, scored by ``judge``."""
 
     name = "adapter"
 
@@ -151,7 +157,7 @@ class AdapterStage:
     ) -> None:
         self.latents, self.path, self.judge = latents, path, judge
         self.objective = AdapterObjective(
-            net, codecs, price, rise=(round(FREE * steps), round((FREE + WARM) * steps) + 1)
+            net, codecs, price, rise=(round(FREE * steps), round((FREE + WARMUP) * steps) + 1)
         )
 
     def batch(self, generator: torch.Generator, size: int) -> AdapterBatch:
@@ -160,10 +166,10 @@ class AdapterStage:
         latents = Streams(self.latents.video[pick].float(), self.latents.audio[pick].float())
         tokens = Streams(*(len(p) for p in net.places.both()))
         noise = tokens.map(lambda n: torch.randn(size, n, net.config.dim, generator=generator))
-        part = lambda *shape: OPEN_LOGIT * torch.randn(*shape, generator=generator)  # noqa: E731 - tokens, then channels
+        part = lambda *shape: OPEN_LOGIT * torch.randn(*shape, generator=generator)  # noqa: E731 - used twice
         random = tokens.map(lambda n: bounded_mask(part(size, n, 1) + part(size, 1, net.config.dim)))
-        whole = torch.rand(size, generator=generator) < WHOLE
-        return AdapterBatch(latents, noise, random, whole)
+        unmasked = torch.rand(size, generator=generator) < UNMASKED
+        return AdapterBatch(latents, noise, random, unmasked)
 
     def score(self) -> dict[str, float]:
         return self.judge(self.objective.net)
@@ -175,12 +181,9 @@ class AdapterStage:
         return [self.path]
 
 
-READ = 256  # clips whose masks are read at once
-
-
 class AdapterLayersStage(AddOnStage):
-    """phi and LoRA of one way: one stream alone is learnt, and of the other one they see only what the frozen adapter lets through, as
-    it will be when clips are made: the masks read a prediction of the stream that is learnt."""
+    """The second stage: phi and LoRA of one direction. Only one stream is trained; of the other it sees the tokens of the frozen adapter,
+    computed as in generation, where the masks read a prediction of the trained stream."""
 
     objective: AddOnObjective
 
@@ -194,19 +197,19 @@ class AdapterLayersStage(AddOnStage):
         )
         add_lora(self.objective.flow.network, layers.config)
         self.way = way
-        self.read = self._read(net.eval())
+        self.adapter_tokens = self._tokens(net.eval())
 
-    def _read(self, net: MaskedAdapter) -> PlacedTokens:
-        """The tokens of every clip, as halves."""
+    def _tokens(self, net: MaskedAdapter) -> PlacedTokens:
+        """The adapter tokens of every clip, in float16."""
         source, found = SOURCES[self.way], list[PlacedTokens]()
-        for start in range(0, len(self.latents.video), READ):
-            rows = slice(start, start + READ)
+        for start in range(0, len(self.latents.video), READ_BATCH):
+            rows = slice(start, start + READ_BATCH)
             present = Streams(self.latents.video[rows], self.latents.audio[rows]).only(source).map(Tensor.float)
             found.append(condition(net, present, self.way).tokens)
         return PlacedTokens(torch.cat([t.tokens.half() for t in found]), found[0].places)
 
     def condition(self, pick: Tensor, shown: Tensor, generator: torch.Generator) -> PlacedTokens:
-        return PlacedTokens(self.read.tokens[pick].float(), self.read.places, shown)
+        return PlacedTokens(self.adapter_tokens.tokens[pick].float(), self.adapter_tokens.places, shown)
 
     def tensors(self) -> dict[str, Tensor]:
         network = self.objective.flow.network

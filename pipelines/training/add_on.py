@@ -1,4 +1,4 @@
-"""Training of add-ons: the flow-matching loss of the frozen base, or distillation from it, in which their layers alone learn."""
+"""Training of add-on layers on the frozen base, by its flow-matching loss or by distillation from it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .data import LatentCache
 from .flow import FlowBatch, FlowObjective, Recipe, make_batch
 
 DROP = 0.1  # share of conditions that are hidden
-TEXT_ALSO = 0.5  # share of those whose text is dropped too, so that guidance may compare with neither
+DROP_TEXT = 0.5  # share of the samples with a hidden condition whose text is dropped too, for guidance against neither
 
 Judge = Callable[[TwinStreamDiT, TextEncoder], dict[str, float]]
 
@@ -34,7 +34,7 @@ class AddOnBatch:
 
 
 class AddOnObjective(nn.Module):
-    """The flow-matching loss of the frozen base with the add-on's layers; they alone learn."""
+    """The flow-matching loss of the frozen base with the add-on's layers; only the layers are trained."""
 
     def __init__(self, layers: AddOn, network: TwinStreamDiT, encoder: TextEncoder) -> None:
         super().__init__()
@@ -49,13 +49,16 @@ class AddOnObjective(nn.Module):
 
 
 class DistilledObjective(AddOnObjective):
-    """The same for one stream alone, ``stream``, aiming at the frozen base's estimate of x0 in place of x0 itself (ours; distillation with
-    privileged information, Lopez-Paz et al., 2016). The base sees the whole other stream by its own route, and the layers a function
-    of it: E[x0 | other stream] has the same mean as x0 given what they see, so that the loss keeps its minimum as far as the base
-    is right, and it does not vary by what nobody can know yet."""
+    """The same loss for one ``stream``, whose target is the frozen base's estimate of x0 instead of x0 (our choice; distillation with
+    privileged information, Lopez-Paz et al., 2016).
+
+    The base sees the whole other stream through its cross-modal attention, the layers see a function of it. E[x0 | other stream] has
+    the same mean as x0 given that function, so that the minimum of the loss stays the same as far as the base is accurate, and the
+    target has less variance.
+    """
 
     def __init__(self, layers: AddOn, network: TwinStreamDiT, encoder: TextEncoder, *, stream: str) -> None:
-        teacher = deepcopy(network).requires_grad_(False)  # before the layers are installed in it
+        teacher = deepcopy(network).requires_grad_(False)  # copied before the layers are installed
         super().__init__(layers, network, encoder)
         self.teacher, self.stream = FlowObjective(teacher, encoder), stream
 
@@ -68,7 +71,8 @@ class DistilledObjective(AddOnObjective):
 
 
 class AddOnStage:
-    """An add-on on ``latents``, judged by ``judge``; ``before`` is the record of the weights that training continues from."""
+    """Training of add-on layers on ``latents``, scored by ``judge``; ``before`` is the record of the weights that training continues
+    from."""
 
     def __init__(
         self,
@@ -95,11 +99,11 @@ class AddOnStage:
         raise NotImplementedError
 
     def batch(self, generator: torch.Generator, size: int) -> AddOnBatch:
-        """Random clips with tasks; one condition in ten is hidden, and for half of those the text too."""
+        """Random clips with tasks. One condition in ten is hidden, and in half of these samples the text too."""
         flow = make_batch(self.latents, size, self.null, generator, recipe=self.recipe)
         shown = torch.rand(size, generator=generator) >= DROP
-        bare = ~shown & (torch.rand(size, generator=generator) < TEXT_ALSO)
-        tokens = flow.tokens.map(lambda z: torch.where(bare[:, None], self.null, z))
+        no_text = ~shown & (torch.rand(size, generator=generator) < DROP_TEXT)
+        tokens = flow.tokens.map(lambda z: torch.where(no_text[:, None], self.null, z))
         return AddOnBatch(FlowBatch(**{**vars(flow), "tokens": tokens}), self.condition(flow.pick, shown, generator))
 
     def score(self) -> dict[str, float]:
@@ -114,20 +118,20 @@ class AddOnStage:
         return [self.path]
 
     def tensors(self) -> dict[str, Tensor]:
-        """What has been learnt, as it is written."""
+        """The trained tensors as they are saved, in float16."""
         return to_half(self.objective.layers)
 
 
 @torch.inference_mode()
 def residual_ratio(objective: AddOnObjective, batch: AddOnBatch) -> dict[str, float]:
-    """'residual': norm of what the layers add to a token over the norm of the token, averaged over layers; near zero the layers
-    are ignored. Empty for an add-on without such layers."""
+    """'residual': norm of the layers' output divided by the norm of the token it is added to, averaged over layers. Near zero the
+    layers have no effect. Empty for an add-on without such layers."""
     found: list[float] = []
 
-    def note(_layer: nn.Module, given: tuple[Any, ...], added: Tensor) -> None:
-        found.append(float(added.float().norm() / given[0].float().norm()))
+    def record(_layer: nn.Module, inputs: tuple[Any, ...], added: Tensor) -> None:
+        found.append(float(added.float().norm() / inputs[0].float().norm()))
 
-    hooks = [layer.register_forward_hook(note) for layer in objective.layers.attentions()]
+    hooks = [layer.register_forward_hook(record) for layer in objective.layers.attentions()]
     try:
         objective(batch)
     finally:

@@ -1,5 +1,5 @@
-"""Training of plan layers on the frozen base: with the features of the true clips as plan, then also with what the frozen planner
-makes of the clips' timelines (Baton's second and third stage)."""
+"""Training of plan layers on the frozen base (Baton's second and third stage): first with the features of the clips as plans, then also
+with the tokens that the frozen planner predicts from the clips' timelines."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from .add_on import AddOnStage
 from .data import CacheSpec, ClipEncoder, LatentCache, encoded, read_clips
 
 FEATURES = ("plan_video", "plan_audio")  # entries of a file of encoded clips
-EDITED = 0.4  # share of the clips whose events an artist has moved
-PREDICTED = 0.5  # share of the third stage's plans that are the planner's; the others stay true
+EDITED = 0.4  # share of the clips with moved events, as after an artist's edit
+PREDICTED = 0.5  # share of plans in the third stage that the planner predicts; the others are features of the clips
 
 
 def plan_features(probes: Probes, frames: Tensor, waveform: Tensor) -> dict[str, Tensor]:
@@ -45,8 +45,8 @@ class PlanCache:
 
     @classmethod
     def build(cls, spec: CacheSpec, encoder: ClipEncoder, probes: Probes) -> PlanCache:
-        """Render and encode the scenes of ``spec``, or read them back. In two of five, events are moved: a plan must be followed
-        even where the caption suggests other times."""
+        """Render and encode the scenes of ``spec``, or read them back from its file. In two of five scenes events are moved, so that
+        the layers learn to follow a plan even if the caption suggests other times."""
         scenes = spec.scenes()
         regular = round((1 - EDITED) * spec.count)
         scenes = scenes[:regular] + [irregular(scene) for scene in scenes[regular:]]
@@ -84,7 +84,7 @@ class PlanCache:
 
 
 class PlanStage(AddOnStage):
-    """Plan layers. ``predicted`` are the planner's tokens for the cache's clips: Baton's third stage; without them it is the second."""
+    """Training of plan layers: Baton's third stage if ``predicted`` holds the planner's tokens for the clips, otherwise the second."""
 
     def __init__(
         self,
@@ -101,8 +101,8 @@ class PlanStage(AddOnStage):
     def condition(self, pick: Tensor, shown: Tensor, generator: torch.Generator) -> PlanStreams:
         features = self.cache.features.map(lambda z: z[pick].float())
         if self.predicted is not None:
-            theirs = torch.rand(len(pick), generator=generator) < PREDICTED
+            use_predicted = torch.rand(len(pick), generator=generator) < PREDICTED
             features = features.map(
-                lambda true, z: torch.where(theirs[:, None, None], z[pick].float(), true), self.predicted
+                lambda true, z: torch.where(use_predicted[:, None, None], z[pick].float(), true), self.predicted
             )
         return self.cache.grid.place(features).map(lambda p: PlacedTokens(p.tokens, p.places, shown))

@@ -1,5 +1,5 @@
-"""Training of the planner: the language model on captions and timelines, the towers on the features of the true clips, in one
-pass (Baton's first stage, and the timeline that we add)."""
+"""Training of the planner (Baton's first stage, with our addition of the timeline): the language model learns captions and timelines,
+the towers learn the features of the clips, in one pass."""
 
 from __future__ import annotations
 
@@ -27,12 +27,13 @@ from ..world.truth import timeline_of
 from .data import PARAPHRASES
 from .plan import PlanCache
 
-BARE = 0.15  # share of samples without a timeline: the paper's mode, and the null of plan guidance
+NO_TIMELINE = 0.15  # share of samples without a timeline: the paper's mode, and the null of plan guidance
 
 
 @dataclass(frozen=True)
 class PlannerBatch:
-    """Prompts with timelines [b, l], the standardised features of their clips, and which timelines follow from their prompts."""
+    """Token ids of prompts with their timelines [b, l], which timelines agree with their prompt (edited ones do not), and the
+    standardised features of the clips."""
 
     written: Tensor
     follows: Bool[Tensor, " b"]
@@ -40,8 +41,8 @@ class PlannerBatch:
 
 
 class PlannerObjective(nn.Module):
-    """Cross-entropy of the timeline's tokens, and the squared error of planned tokens, each stream counting alike. An edited
-    timeline is read and not learnt to be written."""
+    """Cross-entropy of the tokens of the timeline, plus the squared error of plan tokens with equal weight for both streams. An edited
+    timeline is an input but not a target of the language model."""
 
     def __init__(self, planner: VAPlanner) -> None:
         super().__init__()
@@ -50,11 +51,11 @@ class PlannerObjective(nn.Module):
     def forward(self, batch: PlannerBatch) -> dict[str, Tensor]:
         logits, planned = self.planner(batch.written)
         # The loss covers the tokens after the one that ends the prompt.
-        following = batch.written[:, 1:]
-        begun = (batch.written == SOUND).cumsum(1)[:, :-1] > 0
-        learnt = begun & (following != PAD) & batch.follows[:, None]
-        words = F.cross_entropy(logits[:, :-1].transpose(1, 2).float(), following, reduction="none")
-        language = (words * learnt).sum() / learnt.sum().clamp_min(1)
+        next_token = batch.written[:, 1:]
+        after_prompt = (batch.written == SOUND).cumsum(1)[:, :-1] > 0
+        counted = after_prompt & (next_token != PAD) & batch.follows[:, None]
+        words = F.cross_entropy(logits[:, :-1].transpose(1, 2).float(), next_token, reduction="none")
+        language = (words * counted).sum() / counted.sum().clamp_min(1)
         errors = planned.map(lambda z, target: (z.float() - target).square().mean(), batch.targets)
         video, audio = errors.both()
         return {
@@ -66,7 +67,7 @@ class PlannerObjective(nn.Module):
 
 
 class PlannerStage:
-    """The pocket planner, judged by ``judge``."""
+    """Training of the pocket planner, scored by ``judge``."""
 
     name = "planner"
 
@@ -85,7 +86,7 @@ class PlannerStage:
         language = planner.language
         self.prompts = [[language.prompt(caption(s, paraphrase=p)) for p in range(PARAPHRASES)] for s in cache.scenes]
         self.timelines = [language.write(timeline_of(scene)) for scene in cache.scenes]
-        self.bare = language.write(None)
+        self.no_timeline = language.write(None)
         self.edited = torch.tensor([scene.edited for scene in cache.scenes])
         longest = max(len(row) for rows in self.prompts for row in rows)
         self.width = longest + max(map(len, self.timelines))
@@ -94,10 +95,10 @@ class PlannerStage:
         pick = torch.randint(len(self.prompts), (size,), generator=generator)
         wording = torch.randint(PARAPHRASES, (size,), generator=generator)
         follows = ~self.edited[pick]
-        bare = (torch.rand(size, generator=generator) < BARE) & follows
+        without = (torch.rand(size, generator=generator) < NO_TIMELINE) & follows
         rows = [
-            self.prompts[i][p] + (self.bare if b else self.timelines[i])
-            for i, p, b in zip(pick.tolist(), wording.tolist(), bare.tolist(), strict=True)
+            self.prompts[i][p] + (self.no_timeline if w else self.timelines[i])
+            for i, p, w in zip(pick.tolist(), wording.tolist(), without.tolist(), strict=True)
         ]
         targets = self.cache.features.map(lambda z, moments: (z[pick].float() - moments[0]) / moments[1], self.moments)
         return PlannerBatch(batched(rows, width=self.width), follows, targets)
@@ -115,7 +116,7 @@ class PlannerStage:
 
 @torch.inference_mode()
 def predicted_features(planner: VAPlanner, cache: PlanCache, *, batch: int = 64) -> Streams[Tensor]:
-    """The planner's tokens for each clip of ``cache``, from its first caption and its own timeline, in float16."""
+    """The planner's tokens for each clip of ``cache``, from its first caption and its timeline, in float16."""
     language = planner.language
     rows = [language.prompt(caption(s)) + language.write(timeline_of(s)) for s in cache.scenes]
     width, found = max(map(len, rows)), []
@@ -126,15 +127,14 @@ def predicted_features(planner: VAPlanner, cache: PlanCache, *, batch: int = 64)
 
 
 def judge_planner(planner: VAPlanner, *, prompts: Sequence[Prompt], probes: Probes) -> dict[str, float]:
-    """'score': the share of the targets' variance that is explained, given the oracle's timeline, over both streams; 'bare':
-    the same without a timeline; 'right': the share of drawn timelines with the right things in the right places, heard and
-    seen as the caption says."""
+    """'score': share of the variance of the targets that is explained with the true timeline, averaged over both streams; 'bare': the
+    same without a timeline; 'right': share of written timelines with the kinds, places, sounds and visibility of the caption."""
     true = oracle_plan(probes, prompts)
     found: dict[str, list[float]] = {"timeline": [], "bare": [], "right": []}
     for i, prompt in enumerate(prompts):
         oracle = timeline_of(prompt.scene)
         drawn = planner.write(prompt.text, "", seed=prompt.seed)
-        found["right"].append(float(_things(drawn) == _things(oracle)))
+        found["right"].append(float(_contents(drawn) == _contents(oracle)))
         for name, timeline in (("timeline", oracle), ("bare", None)):
             planned = planner.plan(prompt.text, "", timeline).streams
             shares = [
@@ -148,5 +148,5 @@ def judge_planner(planner: VAPlanner, *, prompts: Sequence[Prompt], probes: Prob
     return {"score": means["timeline"], **means}
 
 
-def _things(timeline: Timeline) -> set[tuple[str, str, bool, bool]]:
+def _contents(timeline: Timeline) -> set[tuple[str, str, bool, bool]]:
     return {(event.what, event.where, event.heard, event.seen) for event in timeline.events}

@@ -1,5 +1,5 @@
-"""Training of HiST-Sypo: the encoders of true clips with a contrastive loss against asynchronous ones, the estimator towards them
-with a KL term; then prior layers on the frozen base (JavisDiT; the exact losses are our reconstruction)."""
+"""Training of HiST-Sypo (JavisDiT; the exact losses are our reconstruction): the clip encoders with a contrastive loss against
+asynchronous clips, the text estimator with a KL term; then prior layers on the frozen base."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from ..world import Scene
 from .add_on import AddOnStage
 from .data import CacheSpec, ClipEncoder, LatentCache, encoded
 
-TURNS = 2  # time-shifted negatives for each clip of a batch
-FREE_NATS = 8.0  # KL below which no loss is charged: without it the tokens collapse before they carry information
+SHIFTS = 2  # time-shifted negatives for each clip of a batch
+FREE_NATS = 8.0  # KL below this value adds no gradient; otherwise the tokens collapse before they carry information
 
 
 @dataclass(frozen=True)
 class PriorCache:
-    """Scenes, their encoded clips, and the same clips' latents of sounds that do not fit, [n, negatives, c, t]."""
+    """Scenes, their encoded clips, and latents of audio that does not match each clip's video, [n, negatives, c, t]."""
 
     scenes: list[Scene]
     latents: LatentCache
-    others: Tensor
+    mismatched: Tensor
 
     @classmethod
     def build(cls, spec: CacheSpec, encoder: ClipEncoder) -> PriorCache:
@@ -41,8 +41,7 @@ class PriorCache:
         scenes = spec.scenes()
 
         def encode(part: Sequence[Scene], frames: Tensor, waveform: Tensor) -> dict[str, Tensor]:
-            others = mismatched_audio(part, encoder.codecs[1]).half()
-            return {**encoder(part, frames, waveform), "others": others}
+            return {**encoder(part, frames, waveform), "others": mismatched_audio(part, encoder.codecs[1]).half()}
 
         found = encoded(spec.path, scenes, encode)
         return cls(scenes, LatentCache.of(found), found["others"])
@@ -50,18 +49,18 @@ class PriorCache:
 
 @dataclass(frozen=True)
 class PriorBatch:
-    """Clips, sounds that do not fit them, their words, their layouts, the noise of their draws, and by how many latent frames of
-    the picture their others are turned."""
+    """Clips, audio that does not match them, token ids of their captions, their layouts, the noise of the samples, and the shifts of
+    the time-shifted negatives in latent video frames."""
 
     clips: Streams[Tensor]
-    other: Float[Tensor, "b c t"]
+    mismatched: Float[Tensor, "b c t"]
     ids: Int[Tensor, "b m"]
     layout: Float[Tensor, "b places bins"]
     noise: Float[Tensor, "b n k"]
-    turns: Int[Tensor, " turns"]
+    shifts: Int[Tensor, " shifts"]
 
 
-def turn(clips: Streams[Tensor], frames: int | Tensor) -> Streams[Tensor]:
+def shift_in_time(clips: Streams[Tensor], frames: int | Tensor) -> Streams[Tensor]:
     """Clips shifted to start ``frames`` latent video frames later, with the cut part appended at the end."""
     video, audio = clips.both()
     each = audio.shape[2] // video.shape[2]
@@ -73,13 +72,13 @@ def turn(clips: Streams[Tensor], frames: int | Tensor) -> Streams[Tensor]:
 
 
 class PriorObjective(nn.Module):
-    """The paper's two losses, and one of ours.
+    """A contrastive and a KL loss after the paper, and a layout loss of ours.
 
-    InfoNCE of a clip's draw against all clips of the batch, the same clips with sounds that do not fit, and the same clips going on
-    at another moment (both streams turned by the same time: only when is wrong); the KL divergence of the clip's Gaussian from the
-    text's. InfoNCE is bounded by the logarithm of the clips it compares, some 5 nats, so that the tokens need say no more than
-    that; the negative log-likelihood of the clip's layout makes them say where and when (ours: the world knows). With the KL
-    divergence it is the evidence bound of a layout given its words, so that draws for words are layouts as the world makes them.
+    Contrastive: InfoNCE of a clip's sample against all clips of the batch, the same clips with audio that does not match, and the same
+    clips shifted in time (both streams together, so that only the times differ). KL: divergence of the clip's Gaussian from the
+    text's. InfoNCE is bounded by the logarithm of the number of clips it compares, about 5 nats, and does not require more information
+    than that. The negative log-likelihood of the clip's layout requires where and when events happen, which the world knows. Together
+    with the KL term it is the evidence bound of a layout given its caption, so that samples for a caption are plausible layouts.
     """
 
     def __init__(self, net: PriorNet) -> None:
@@ -90,11 +89,11 @@ class PriorObjective(nn.Module):
         net, clips = self.net, batch.clips
         video, audio = clips.both()
         seen = net.encoder.encode_video(video)
-        states, wrong = (net.encoder.query(seen, net.encoder.encode_audio(sound)) for sound in (audio, batch.other))
+        states, mismatched = (net.encoder.query(seen, net.encoder.encode_audio(z)) for z in (audio, batch.mismatched))
         mean, log_variance = net.encoder.moments(states)
         draw = mean + (0.5 * log_variance).exp() * batch.noise
-        turned = [net.encoder.states(turn(clips, by)) for by in batch.turns.unbind()]
-        scores = net.critic(draw, torch.cat([net.encoder.keys(z) for z in (states, wrong, *turned)]))
+        shifted = [net.encoder.states(shift_in_time(clips, by)) for by in batch.shifts.unbind()]
+        scores = net.critic(draw, torch.cat([net.encoder.keys(z) for z in (states, mismatched, *shifted)]))
         contrast = F.cross_entropy(scores, torch.arange(len(scores), device=scores.device))
         text_mean, text_log_variance = (z.float() for z in net.estimator.moments(batch.ids))
         divergence = gaussian_kl((mean, log_variance), (text_mean, text_log_variance)).sum((1, 2)).mean()
@@ -112,13 +111,13 @@ class PriorObjective(nn.Module):
 
 
 def gaussian_kl(q: tuple[Tensor, Tensor], p: tuple[Tensor, Tensor]) -> Tensor:
-    """KL(q || p) of diagonal Gaussians given as mean and log variance, in nats for each number."""
+    """KL(q || p) of diagonal Gaussians, each a pair of mean and log-variance, in nats for each element."""
     (m, v), (n, w) = q, p
     return 0.5 * (w - v + ((m - n).square() + v.exp()) / w.exp() - 1)
 
 
 class PriorStage:
-    """Encoders and estimator together, judged by ``judge``."""
+    """Training of encoders and estimator, scored by ``judge``."""
 
     name = "prior"
 
@@ -132,15 +131,15 @@ class PriorStage:
     def batch(self, generator: torch.Generator, size: int) -> PriorBatch:
         latents, config = self.cache.latents, self.objective.net.config
         pick = torch.randint(len(latents.video), (size,), generator=generator)
-        wrong = torch.randint(NEGATIVES, (size,), generator=generator)
+        negative = torch.randint(NEGATIVES, (size,), generator=generator)
         wording = torch.randint(latents.tokens.shape[1], (size,), generator=generator)
         return PriorBatch(
             Streams(latents.video[pick].float(), latents.audio[pick].float()),
-            self.cache.others[pick, wrong].float(),
+            self.cache.mismatched[pick, negative].float(),
             latents.tokens[pick, wording].long(),
             self.layouts[pick],
             torch.randn(size, config.spatial + config.temporal, config.channels, generator=generator),
-            torch.randperm(latents.video.shape[2] - 1, generator=generator)[:TURNS] + 1,
+            torch.randperm(latents.video.shape[2] - 1, generator=generator)[:SHIFTS] + 1,
         )
 
     def score(self) -> dict[str, float]:
@@ -154,7 +153,7 @@ class PriorStage:
 
 
 class PriorLayersStage(AddOnStage):
-    """Prior layers, given a draw from each true clip's own Gaussian."""
+    """Training of prior layers, with a sample from the Gaussian that the encoders predict from each clip."""
 
     def __init__(self, latents: LatentCache, net: PriorNet, layers: PriorLayers, *parts: Any, **settings: Any) -> None:
         super().__init__("prior-layers", latents, layers, *parts, **settings)

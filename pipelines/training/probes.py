@@ -1,4 +1,4 @@
-"""Training of the measuring instruments, on renders and on their codec reconstructions."""
+"""Training of the probes, on rendered clips and on their codec reconstructions."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class _AudioObjective(nn.Module):
 
 
 class AudioProbeStage:
-    """Log-mel frames of renders, of codec reconstructions, and under a little noise -> onsets."""
+    """Training of the audio probe: from log-mel frames of rendered and reconstructed clips, with a little noise, to onsets."""
 
     name = "audio-probe"
 
@@ -70,7 +70,8 @@ class AudioProbeStage:
         )
 
     def score(self) -> dict[str, float]:
-        """Mean F1 of heard against true events, after the codec and Griffin-Lim, on held-out compositions."""
+        """On held-out compositions after the codec and Griffin-Lim: mean F1 of detected against true events, and the share of silent
+        clips with a detection."""
         scenes = make_scenes(7_001, HELD_OUT, split="test")
         waveform = render_sound(scenes, samples=self.shape.samples, sample_rate=self.shape.sample_rate)
         probe = self.objective.probe
@@ -99,7 +100,7 @@ class _VideoObjective(nn.Module):
 
 
 def true_things(scene: Scene) -> Tensor:
-    """1 where a subject in view stands: [places, kinds, colours]."""
+    """1 at the place, kind and colour of each subject in view, otherwise 0: [places, kinds, colours]."""
     target = torch.zeros(len(PLACES), len(KINDS), len(COLOURS))
     for s in scene.subjects:
         if s.seen:
@@ -108,7 +109,8 @@ def true_things(scene: Scene) -> Tensor:
 
 
 class VideoProbeStage:
-    """Frames of renders and of codec reconstructions -> contacts, kinds in view, and things at their places."""
+    """Training of the video probe: from frames of rendered and reconstructed clips to contacts, the kinds in view, and the kinds and
+    colours at each place."""
 
     name = "video-probe"
 
@@ -129,7 +131,8 @@ class VideoProbeStage:
         return frames, torch.stack(onsets), things.amax((1, 3)), things
 
     def score(self) -> dict[str, float]:
-        """After the codec, on held-out compositions: F1 of seen against true contacts, kinds all right, colours, places."""
+        """On held-out compositions after the codec: F1 of detected against true contacts, shares of clips with all kinds right and of
+        subjects with the right colour and place, and the share of clips without contacts that have a detection."""
         scenes = make_scenes(7_002, HELD_OUT, split="test")
         frames = self.codec.decode(self.codec.encode(render_picture(scenes, self.shape)))
         pairs = list(zip(self.objective.probe.read(frames, fps=float(self.shape.fps)), scenes, strict=True))

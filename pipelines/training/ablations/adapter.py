@@ -1,9 +1,9 @@
-"""SAVA's ablations on the pocket latents: mask quality, and the quality of audio generated for video with each kind of adapter.
+"""SAVA's ablations on the pocket latents: the quality of masks, and of audio generated for video with each kind of adapter.
 
-Every arm trains the first stage from scratch with the same steps and seed, one choice changed at a time; those that are to be compared as
-adapters train the second stage too, for sound alone. Arms of segment lengths are to be compared with each other: they learn from
-segments of longer renders, as many seconds a step, and are judged on longer ones. The paper's settings are on other data; the questions
-are the same.
+Every arm trains the first stage from scratch with the same steps and seed and one design choice changed; some arms also train the
+second stage, for audio only. The arms with other segment lengths are comparable only with each other: they learn from segments of
+longer clips, with the same number of seconds per step, and are scored on longer clips. The paper's settings are for other data; the
+questions are the same.
 """
 
 from __future__ import annotations
@@ -35,40 +35,43 @@ from ..data import CacheSpec, ClipEncoder, LatentCache
 from ..judges import judge_adapter
 from ..loop import Settings, train
 
-STEPS, BATCH, LR = 800, 32, 1.5e-3
-READ_STEPS, READ_BATCH, READ_LR = 600, 64, 3e-3
+STEPS, BATCH, LR = 800, 32, 1.5e-3  # of the first stage
+SECOND_STEPS, SECOND_BATCH, SECOND_LR = 600, 64, 3e-3  # of the second stage
 SEGMENTS = (1.0, 2.0, 4.0)  # seconds
-LONGER = 4.0  # seconds of the renders that are cut into segments
+LONGER = 4.0  # seconds of the clips that are cut into segments
 LONGER_SEED = 301
 PROMPTS, SILENT_PROMPTS = 120, 240  # thousandths of the test list
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One first stage; ``read`` trains the second one too, ``cut`` learns from segments of longer renders."""
+    """One arm: a description, what it changes, whether it also trains the second stage, and whether it learns from segments of longer
+    clips."""
 
     about: str
     config: dict[str, Any] = field(default_factory=dict)
     price: dict[str, float] = field(default_factory=dict)
-    read: bool = False
-    cut: bool = False
+    second_stage: bool = False
+    segments: bool = False
 
 
 def _arms() -> dict[str, Arm]:
     own = Price()
     arms = {
-        "gate": Arm("as shipped", read=True),
-        "soft": Arm("the paper's soft mask", {"gate": SOFT}, read=True),
-        "unmasked": Arm("no mask", {"gate": OPEN}, read=True),
-        "own stream": Arm("masks read their own stream alone", {"sees": OWN}),
+        "gate": Arm("as shipped", second_stage=True),
+        "soft": Arm("the paper's soft mask", {"gate": SOFT}, second_stage=True),
+        "unmasked": Arm("no mask", {"gate": OPEN}, second_stage=True),
+        "own stream": Arm("masks read their own stream only", {"sees": OWN}),
     }
     for factor in (0.25, 4.0):
         price = {"video": factor * own.video, "audio": factor * own.audio}
-        arms[f"lambda x {factor:g}"] = Arm(f"prices times {factor:g}", price=price)
+        arms[f"lambda x {factor:g}"] = Arm(f"prices multiplied by {factor:g}", price=price)
     for alpha in (0.001, 1.0):
-        arms[f"alpha {alpha:g}"] = Arm(f"alpha {alpha:g} in place of {own.alpha:g}", price={"alpha": alpha})
+        arms[f"alpha {alpha:g}"] = Arm(f"alpha {alpha:g} instead of {own.alpha:g}", price={"alpha": alpha})
     for seconds in SEGMENTS:
-        arms[f"segments of {seconds:g} s"] = Arm(f"renders of {LONGER:g} s, cut", {"seconds": seconds}, cut=True)
+        arms[f"segments of {seconds:g} s"] = Arm(
+            f"cut from renders of {LONGER:g} s", {"seconds": seconds}, segments=True
+        )
     return arms
 
 
@@ -82,45 +85,45 @@ def new_adapter(model: PocketModel, **config: Any) -> MaskedAdapter:
 
 
 def longer(cache: LatentCache, run: Path, model: PocketModel) -> LatentCache:
-    """Longer renders, as many seconds in all as ``cache`` has where its clips are of the model's own length."""
+    """Longer clips with the same total duration as ``cache``."""
     count = round(len(cache.video) * ClipShape().seconds / LONGER)
     spec = CacheSpec(run / f"longer-{count}.safetensors", LONGER_SEED, count, seconds=LONGER)
     return LatentCache.build(spec, ClipEncoder(model.codecs, model.text.tokenizer))
 
 
 def run_arm(name: str, *, cache: LatentCache, run: Path, steps: int, compiled: bool) -> dict[str, Any]:
-    """What the masks of one arm find and, of those that are read, each test prompt's scores; or what an earlier run found. An
-    interrupted training resumes."""
-    done, arm = run / f"{name}.json", ARMS[name]
-    if done.is_file():
-        return json.loads(done.read_text(encoding="utf-8"))
+    """The scores of one arm's masks and, with a second stage, of each test prompt; read back if an earlier run has them. An interrupted
+    training resumes."""
+    result, arm = run / f"{name}.json", ARMS[name]
+    if result.is_file():
+        return json.loads(result.read_text(encoding="utf-8"))
     torch.manual_seed(0)
     model = PocketModel(load_network(), load_text_encoder(), load_video_codec(), load_audio_codec())
     net = new_adapter(model, **arm.config)
-    clips = longer(cache, run, model).cut(net.frames) if arm.cut else cache
+    clips = longer(cache, run, model).cut(net.frames) if arm.segments else cache
     (run / name).mkdir(parents=True, exist_ok=True)
     path, price = run / name / "pocket-adapter.safetensors", replace(Price(), **arm.price)
     first = AdapterStage(clips, net, model.codecs, path, price=price, steps=steps, judge=_unjudged)
     batch = round(BATCH * ClipShape().seconds / net.config.seconds)
     settings = Settings(steps, batch, LR, run / name, score_every=steps, compiled=compiled)
     train(first, replace(settings, bfloat16=False, lr_factors=MASKS_SLOWER))
-    found: dict[str, Any] = {"masks": judge_adapter(net.eval(), seconds=LONGER if arm.cut else net.config.seconds)}
-    if arm.read:
+    found: dict[str, Any] = {"masks": judge_adapter(net.eval(), seconds=LONGER if arm.segments else net.config.seconds)}
+    if arm.second_stage:
         layers = AdapterLayers(AdapterLayersConfig(V2A, net.config.dim, RANK, ""), model.network.config)
         path = run / name / "pocket-adapter-v2a.safetensors"
         second = AdapterLayersStage(
             cache, net, layers, model.network, model.text, path, base="", judge=_unjudged
         )  # fmt: skip
-        read_steps = round(READ_STEPS * steps / STEPS)
-        train(second, replace(settings, steps=read_steps, batch=READ_BATCH, lr=READ_LR, score_every=read_steps))
+        count = round(SECOND_STEPS * steps / STEPS)
+        train(second, replace(settings, steps=count, batch=SECOND_BATCH, lr=SECOND_LR, score_every=count))
         found["scores"] = [{"stratum": p.stratum, **s} for p, s in _scores(model, net)]
-    with atomic_output(done) as temporary:
+    with atomic_output(result) as temporary:
         temporary.write_text(json.dumps(found), encoding="utf-8")
     return found
 
 
 def _unjudged(*_: Any) -> dict[str, float]:
-    """Arms are not chosen by a score: their last step counts."""
+    """A constant score: arms are compared at their last step."""
     return {"score": 0.0}
 
 
@@ -132,8 +135,8 @@ def _scores(model: PocketModel, net: MaskedAdapter) -> list[Record]:
 
 
 def run_adapter_ablation(run: Path, target: Path, *, cache: LatentCache, steps: int = STEPS, compiled: bool) -> Table:
-    """Every arm; writes the table to ``target``. What ``run`` already holds is not trained again, so that several calls, or several
-    processes, can share the work."""
+    """Train every arm and write the table to ``target``. Arms whose result is already in ``run`` are not trained again, so that several
+    calls or processes can share the work."""
     run.mkdir(parents=True, exist_ok=True)
     train_arm = partial(run_arm, cache=cache, run=run, steps=steps, compiled=compiled)
     table = report({name: train_arm(name) for name in tqdm(ARMS, desc="adapter ablation")}, steps=steps, cache=cache)
@@ -142,7 +145,7 @@ def run_adapter_ablation(run: Path, target: Path, *, cache: LatentCache, steps: 
 
 
 def report(found: dict[str, dict[str, Any]], *, steps: int, cache: LatentCache) -> Table:
-    """Each arm: masks as they are (one training each), scores with intervals over prompts."""
+    """The table: single values for the masks of each arm, means with intervals over prompts for the scores."""
     rows: dict[str, Rows] = {}
     for name, part in found.items():
         exact = {
@@ -152,10 +155,10 @@ def report(found: dict[str, dict[str, Any]], *, steps: int, cache: LatentCache) 
         if "scores" in part:
             rows[name] |= _summary(part["scores"])
     notes = {
-        "training": f"{steps} steps of {BATCH} clips of {ClipShape().seconds:g} s, or as many seconds of segments, for masks; "
-        f"{round(READ_STEPS * steps / STEPS)} of {READ_BATCH} for what reads them; {len(cache.video)} clips, one seed",
-        "masks": "development clips with muted sources and sounds from off screen, for segments of longer ones; single values. Errors "
-        "are shares of a segment's own variance and compare at one length alone",
+        "training": f"masks: {steps} steps of {BATCH} clips of {ClipShape().seconds:g} s (or segments of the same total length); layers "
+        f"that read them: {round(SECOND_STEPS * steps / STEPS)} steps of {SECOND_BATCH}; {len(cache.video)} clips, one seed",
+        "masks": "scored on development clips with muted sources and off-screen sounds (segments: on longer clips); single values. Errors "
+        "are fractions of a segment's own variance and comparable only at equal length",
         "guidance": "default (UCG U2')",
         "arms": {name: ARMS[name].about for name in found},
     }
@@ -163,7 +166,7 @@ def report(found: dict[str, dict[str, Any]], *, steps: int, cache: LatentCache) 
 
 
 def _summary(scores: list[dict[str, Any]]) -> Rows:
-    """Means by stratum of what was kept as plain data."""
+    """Means of stored scores by stratum."""
     out: Rows = {}
     for stratum in dict.fromkeys(["all", *(s["stratum"] for s in scores)]):
         part = [s for s in scores if stratum in ("all", s["stratum"])]

@@ -1,6 +1,6 @@
-"""CCL's ablation on a small single-subject model: the same data, steps and seeds, one design choice less at a time.
+"""CCL's ablation on a small model and scenes with a single subject: the same data, steps and seeds, one design choice removed at a time.
 
-The paper's Table 2 could not be read; which parts are taken away, and how, is our reconstruction.
+We could not read the paper's Table 2; the choice of arms is our reconstruction.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ CURVE_PROMPTS, FINAL_PROMPTS, MASS_CLIPS = 160, 400, 64  # the first two in thou
 
 @dataclass(frozen=True)
 class Arm:
-    """One variant: what it changes in the network and in the recipe."""
+    """One arm: a description, and what it changes in the network and in the recipe."""
 
     about: str
     network: dict[str, Any] = field(default_factory=dict)
@@ -77,14 +77,14 @@ class Outcome:
     seed: int
     curve: list[tuple[int, float]]
     scores: dict[str, float]
-    f1: list[float]  # of each test prompt, for intervals over seeds and prompts
+    f1: list[float]  # one value for each test prompt, for intervals over seeds and prompts
     mass: dict[str, float]
 
 
 def run_arm(
     arm: str, seed: int, *, cache: LatentCache, run: Path, steps: int = STEPS, compiled: bool = False
 ) -> Outcome:
-    """Train one arm with one seed, or read what an earlier run found; an interrupted training resumes."""
+    """Train one arm with one seed, or read back the result of an earlier run; an interrupted training resumes."""
     done = run / f"{arm}-{seed}.json"
     if done.is_file():
         return Outcome(**json.loads(done.read_text()))
@@ -103,7 +103,7 @@ def run_arm(
         curve.append((steps * BATCH * (len(curve) + 1) // POINTS, value))
         with atomic_output(points) as temporary:
             temporary.write_text(json.dumps(curve), encoding="utf-8")
-        return {"score": float(len(curve)), "sync_f1": value}  # the last checkpoint is the one that is compared
+        return {"score": float(len(curve)), "sync_f1": value}  # arms are compared at their last checkpoint
 
     recipe: Recipe = replace(RECIPES["joint"], **ARMS[arm].recipe)
     stage = FlowStage("ablation", cache, network, encoder, folder, recipe=recipe, judge=judge)
@@ -145,12 +145,12 @@ def _measure(name: str) -> Callable[..., list[Record]]:
 
 
 AUDIO_START_STEPS, AUDIO_START_POINTS = 400, (100, 200, 400)
-HELD_BACK = 512  # clips at the end of the cache that the comparison of starts does not learn from
+HELD_OUT = 512  # clips at the end of the cache that the comparison of initialisations does not train on
 
 
 def audio_start(seed: int, *, cache: LatentCache, run: Path) -> dict[str, list[tuple[int, float]]]:
-    """Loss of an audio stream trained alone, on clips held back, against steps: initialised from scratch, and from the video stream
-    that was trained alone before (as JavisDiT and CCL do)."""
+    """Held-out loss of an audio stream trained alone, against steps: initialised from scratch, and from a video stream that was trained
+    alone (as in JavisDiT and CCL)."""
     done = run / f"audio-start-{seed}.json"
     if done.is_file():
         return json.loads(done.read_text())
@@ -158,15 +158,15 @@ def audio_start(seed: int, *, cache: LatentCache, run: Path) -> dict[str, list[t
     network, encoder = TwinStreamDiT(SMALL), TextEncoder(words=vocabulary(), dim=SMALL.text_dim, depth=2, heads=2)
     network.init_weights()
     parts = [
-        LatentCache(*(z[rows] for z in vars(cache).values())) for rows in (slice(-HELD_BACK), slice(-HELD_BACK, None))
+        LatentCache(*(z[rows] for z in vars(cache).values())) for rows in (slice(-HELD_OUT), slice(-HELD_OUT, None))
     ]
     plan = Settings(AUDIO_START_STEPS, BATCH, LR, run=run, seed=seed)
 
     def learn(name: str) -> list[tuple[int, float]]:
-        stage, held_back = (
+        stage, held_out = (
             FlowStage(name, part, network, encoder, run, recipe=RECIPES[name], judge=lambda *_: {}) for part in parts
         )
-        same, curve = held_back.batch(torch.Generator().manual_seed(0), HELD_BACK), []
+        same, curve = held_out.batch(torch.Generator().manual_seed(0), HELD_OUT), []
         trainer = Trainer(stage, plan)
         trainer.prepare()
         for step in range(AUDIO_START_STEPS):
@@ -178,7 +178,7 @@ def audio_start(seed: int, *, cache: LatentCache, run: Path) -> dict[str, list[t
 
     learn("video")
     start = {name: value.clone() for name, value in network.state_dict().items()}
-    found = {"anew": learn("audio")}
+    found = {"from scratch": learn("audio")}
     network.load_state_dict(start)
     start_audio_from_video(network)
     found["from the video stream"] = learn("audio")
@@ -188,10 +188,8 @@ def audio_start(seed: int, *, cache: LatentCache, run: Path) -> dict[str, list[t
 
 
 def run_ablation(run: Path, target: Path, *, seeds: int, clips: int, compiled: bool) -> dict[str, Any]:
-    """Every arm with every seed, one seed of all arms after the other; writes the table, page and plot to ``target``.
-
-    What ``run`` already holds is not trained again, so that several calls, or several processes, can share the work.
-    """
+    """Train every arm with every seed (all arms with the first seed, then all with the next) and write the table, page and plot to
+    ``target``. Results that are already in ``run`` are not trained again, so that several calls or processes can share the work."""
     run.mkdir(parents=True, exist_ok=True)
     encoder = TextEncoder(words=vocabulary(), dim=SMALL.text_dim, depth=2, heads=2)
     spec = CacheSpec(run / f"single-{clips}.safetensors", DATA_SEED, clips, mix={"single": 1.0})
@@ -212,7 +210,7 @@ def write_ablation(table: dict[str, Any], target: Path) -> dict[str, Any]:
 
 
 def report(outcomes: Sequence[Outcome], *, commit: str) -> dict[str, Any]:
-    """The table of record: every arm over its seeds, and each against 'full' on the seeds that both have."""
+    """The table: every arm over its seeds, and its difference from 'full' on the seeds that both have."""
     rows = []
     for arm in ARMS:
         mine = [o for o in outcomes if o.arm == arm]
@@ -238,7 +236,7 @@ def _f1(outcome: Outcome) -> list[dict[str, float]]:
 
 
 def draw(table: dict[str, Any]) -> Figure:
-    """Synchrony against samples seen: a thin line for every training, a thick one for each arm's mean."""
+    """Synchrony against training samples: a thin line for each training, a thick one for the mean of each arm."""
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
     for k, row in enumerate(table["rows"]):
@@ -274,6 +272,6 @@ def page(table: dict[str, Any]) -> str:
     for way in starts[0] if starts else ():
         points = [(step, fmean(dict(map(tuple, s[way]))[step] for s in starts)) for step, _ in starts[0][way]]
         losses = ", ".join(f"{loss:.4f} after {step} steps" for step, loss in points)
-        about_starts.append(f"* audio stream started {way}: {losses} ({len(starts)} seeds, loss on clips held back)")
+        about_starts.append(f"* audio stream initialised {way}: {losses} ({len(starts)} seeds, loss on held-out clips)")
     about = [f"* {row['variant']}: {row['about']}" for row in table["rows"]]
     return "\n\n".join(["\n\n".join(lines[:2]), "\n".join(lines[2:]), "\n".join(about + about_starts)]) + "\n"

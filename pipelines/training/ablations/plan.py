@@ -1,5 +1,5 @@
-"""Baton's ablation of how a plan is read: plan layers on the frozen base with the features of the true clips, the same data,
-steps and seeds, one design choice changed at a time (Baton, section on injection; in our reconstruction)."""
+"""Baton's ablation of plan injection (our reconstruction): plan layers on the frozen base, with features of the clips as plans, the same
+data, steps and seeds, and one design choice changed at a time."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ STEPS, BATCH, LR = 600, 64, 1.5e-3
 PROMPTS = 200  # thousandths of the test list
 SAMPLING_STEPS = 25
 METRICS = ("plan_realised", "plan_error_ms", "sync_f1", "sync_chance", "sync_ceiling", "side_accuracy", "kind_accuracy")
-OCTAVES = 4  # of the sines in which a plan token that stands among words says where it is
+OCTAVES = 4  # of the sinusoidal positions of plan tokens that are concatenated with the prompt
 
 
 class PlanWords(PlanReader):
-    """Planned tokens as further words of the prompt, read by the text attention that is there (Baton's 'concat with text')."""
+    """Plan tokens appended to the text tokens and read by the existing text attention (Baton's 'concat with text')."""
 
     def __init__(self, config: PlanConfig, network: PocketConfig) -> None:
         super().__init__()
@@ -50,27 +50,27 @@ class PlanWords(PlanReader):
         )
 
     def attentions(self) -> list[nn.Module]:
-        """None: the words are read by layers of the base."""
+        """No layers: the base's own text attention reads the tokens."""
         return []
 
     def mlps(self) -> Streams[LatentMLP]:
         return Streams(self.video, self.audio)
 
     def init_weights(self) -> None:
-        """Quiet words: the last layer starts small, not at zero, which would be padding."""
+        """A small last layer. It must not be zero: a token of zeros is masked as padding."""
         for mlp in (self.video, self.audio):
             nn.init.normal_(cast(nn.Linear, mlp.net[-1]).weight, std=1e-2)
 
     def forward(self, plan: PlanStreams) -> Streams[Tensor]:
         def words(part: PlacedTokens, mlp: LatentMLP, place: nn.Module) -> Tensor:
-            said = mlp(part.tokens) + place(sinusoidal(part.places.to(part.tokens), octaves=OCTAVES))
-            return said if part.shown is None else said.where(part.shown[:, None, None], 0)
+            tokens = mlp(part.tokens) + place(sinusoidal(part.places.to(part.tokens), octaves=OCTAVES))
+            return tokens if part.shown is None else tokens.where(part.shown[:, None, None], 0)
 
         return plan.map(words, Streams(self.video, self.audio), Streams(self.places["video"], self.places["audio"]))
 
     def install(self, network: B) -> B:
-        def join(_network: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, Any]:
-            x, sigma, text = given
+        def join(_network: nn.Module, positional: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, Any]:
+            x, sigma, text = positional
             plan = (named.get("conditions") or {}).get(NAME)
             if plan is not None:
                 text = text.map(lambda e, more: torch.cat([e, more.to(e.dtype)], 1), self(plan))
@@ -82,27 +82,27 @@ class PlanWords(PlanReader):
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to read a plan."""
+    """One way to inject a plan."""
 
     about: str
     axes: str = "all"
     words: bool = False
-    seeds: int | None = None  # None: as many as are asked for
+    seeds: int | None = None  # number of seeds; None: the requested number
 
 
 ARMS = {
-    "rs-rope": Arm("cascade after the text, Relative Semantic RoPE over time, row and column"),
-    "time-only": Arm("the same with the time axis alone", axes="time"),
-    "no-rope": Arm("the same without places", axes="none"),
-    "concat": Arm("planned tokens among the prompt's words, with places as sines", words=True, seeds=1),
+    "rs-rope": Arm("attention after the text attention, Relative Semantic RoPE over time, row and column"),
+    "time-only": Arm("the same with the time axis only", axes="time"),
+    "no-rope": Arm("the same without positions", axes="none"),
+    "concat": Arm("plan tokens concatenated with the prompt tokens, with sinusoidal positions", words=True, seeds=1),
 }
 
 
 class ArmStage(PlanStage):
-    """Plan layers that are measured where others are written to a file."""
+    """A plan stage that saves scores instead of weights."""
 
     def save(self, record: dict[str, Any]) -> list[Path]:
-        """Scores of every test prompt with the oracle's plan."""
+        """Write the scores of every test prompt, with features of its rendered scene as the plan."""
         network, encoder, _ = self.objective.flow.network, self.objective.flow.encoder, record
         model = PocketModel(network, encoder, load_video_codec(), load_audio_codec())
         probes, variant = Probes.load(), Variant(self.name, STRATEGY, SAMPLING_STEPS, plan=oracle)
@@ -116,31 +116,31 @@ class ArmStage(PlanStage):
 def run_arm(
     arm: str, seed: int, *, cache: PlanCache, run: Path, steps: int, compiled: bool = False
 ) -> list[dict[str, float]]:
-    """Scores of each test prompt after training one arm with one seed, or what an earlier run found; an interrupted training
+    """Scores of each test prompt after training one arm with one seed, or read back from an earlier run; an interrupted training
     resumes."""
-    done, how = run / f"{arm}-{seed}.json", ARMS[arm]
-    if not done.is_file():
+    result, settings = run / f"{arm}-{seed}.json", ARMS[arm]
+    if not result.is_file():
         torch.manual_seed(seed)
         network, sizes = load_network(), cache.features.map(lambda z: z.shape[-1])
-        config = PlanConfig(*sizes.both(), axes=how.axes)
-        layers = (PlanWords if how.words else PlanLayers)(config, network.config)
+        config = PlanConfig(*sizes.both(), axes=settings.axes)
+        layers = (PlanWords if settings.words else PlanLayers)(config, network.config)
         layers.init_weights()
         layers.standardise(cache.moments())
-        judge = lambda *_: {"score": 0.0}  # noqa: E731 - the last step is the one that is compared
+        judge = lambda *_: {"score": 0.0}  # noqa: E731 - arms are compared at their last step
         stage = ArmStage(
-            arm, cache, layers, network, load_text_encoder(), done, recipe=RECIPES["joint"], base="", judge=judge
+            arm, cache, layers, network, load_text_encoder(), result, recipe=RECIPES["joint"], base="", judge=judge
         )
         train(stage, Settings(steps, BATCH, LR, run / f"{arm}-{seed}", seed=seed, score_every=steps, compiled=compiled))
-    return json.loads(done.read_text(encoding="utf-8"))
+    return json.loads(result.read_text(encoding="utf-8"))
 
 
 def run_plan_ablation(
     run: Path, target: Path, *, cache: PlanCache, seeds: int, steps: int = STEPS, compiled: bool
 ) -> Table:
-    """Every arm, one seed of all arms after the other; writes the table to ``target``. What ``run`` already holds is not
-    trained again, so that several calls, or several processes, can share the work."""
+    """Train every arm with every seed (all arms with the first seed, then all with the next) and write the table to ``target``. Results
+    that are already in ``run`` are not trained again, so that several calls or processes can share the work."""
     run.mkdir(parents=True, exist_ok=True)
-    jobs = [(arm, seed) for seed in range(seeds) for arm, how in ARMS.items() if seed < (how.seeds or seeds)]
+    jobs = [(arm, seed) for seed in range(seeds) for arm, a in ARMS.items() if seed < (a.seeds or seeds)]
     train_arm = partial(run_arm, cache=cache, run=run, steps=steps, compiled=compiled)
     found: dict[str, list[list[dict[str, float]]]] = {}
     for arm, seed in tqdm(jobs, desc="plan ablation"):
@@ -151,14 +151,14 @@ def run_plan_ablation(
 
 
 def report(found: dict[str, list[list[dict[str, float]]]], *, steps: int, clips: int) -> Table:
-    """Each arm over its seeds, and each against Relative Semantic RoPE on the seeds that both have."""
+    """The table: each arm over its seeds, and its difference from Relative Semantic RoPE on the seeds that both have."""
     rows: dict[str, Rows] = {arm: {"all": over_seeds(runs)} for arm, runs in found.items()}
     for arm, runs in found.items():
         if arm != "rs-rope":
             base = found["rs-rope"][: len(runs)]
             rows[f"{arm}-minus-rs-rope"] = {"all": over_seeds(runs, base)}
     notes = {
-        "training": f"{steps} steps of {BATCH} on {clips} clips, features of the true clips as plan; the oracle's plan at test",
+        "training": f"{steps} steps of {BATCH} on {clips} clips, with features of the true clips as the plan, in training and in testing",
         "intervals": "95 % bootstrap over training seeds and, within them, prompts",
         "seeds": {arm: len(runs) for arm, runs in found.items()},
         "arms": {arm: ARMS[arm].about for arm in found},

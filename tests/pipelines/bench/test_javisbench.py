@@ -1,4 +1,4 @@
-"""Anybody's clips: scores over an encoder by hand, distances with known values, honest names, and the command."""
+"""Measures of a user's clips: scores computed by hand, distances with known values, names of measures, and the command."""
 
 import json
 import wave
@@ -45,7 +45,7 @@ def test_windows_end_with_the_clip():
     assert frame_windows(32, fps=10.0, window=2.0, step=0.5) == [(0, 20), (5, 25), (10, 30), (12, 32)]
 
 
-def test_scores_by_hand():
+def test_scores_match_values_computed_by_hand():
     frames = torch.stack([UP] * 6 + [SIDE] * 4)
     e = Embedded(frames=frames, audio=UP, audio_windows=UP[None], audio_frames=torch.stack([UP] * 12), fps=10.0)
     assert avh_score(e) == pytest.approx(0.6)
@@ -54,7 +54,7 @@ def test_scores_by_hand():
     assert javis_score(Embedded(frames=frames, audio_windows=UP[None])) is None, "no rate, no windows"
 
 
-def test_a_published_name_needs_the_published_encoder():
+def test_published_names_are_only_used_for_the_published_encoder():
     e = Embedded(frames=torch.stack([UP, UP]), audio=UP, video=UP, text=SIDE, audio_windows=UP[None], fps=1.0)
     assert aggregated(IMAGEBIND, e) == {
         "JavisScore": pytest.approx(1),
@@ -113,7 +113,7 @@ def bench(tmp_path, clip):
     return tmp_path
 
 
-def test_the_command_measures_what_the_files_allow(bench, capsys):
+def test_the_command_computes_every_measure_that_the_files_allow(bench, capsys):
     where = ["--csv", str(bench / "list.csv"), "--clips", str(bench)]
     assert main(["bench", "javisbench", *where]) == 0
     printed = capsys.readouterr().out
@@ -131,12 +131,12 @@ def test_the_command_measures_what_the_files_allow(bench, capsys):
     assert table["weights"] == {}
 
 
-def test_mistakes_are_told_before_anything_is_measured(bench, capsys):
+def test_mistakes_are_reported_before_anything_is_measured(bench, capsys):
     where = ["--csv", str(bench / "list.csv"), "--clips", str(bench)]
     assert main(["bench", "javisbench", "--csv", str(bench / "list.csv")]) == 2
     assert "needs --csv FILE with prompts and --clips" in capsys.readouterr().err
     assert main(["bench", "core", *where]) == 2
-    assert "--csv is for the suite javisbench alone" in capsys.readouterr().err
+    assert "--csv only applies to javisbench" in capsys.readouterr().err
     (bench / "sample_0001.mp4").unlink()
     with pytest.raises(ValueError, match=r"1 of 2 clips are missing .* sample_0001.mp4"):
         samples_of(bench / "list.csv", bench)

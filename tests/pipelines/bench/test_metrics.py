@@ -1,4 +1,4 @@
-"""The instruments: what they must read, and what they read on true clips."""
+"""Metrics and probes: known cases, and what the probes detect in rendered clips."""
 
 import itertools
 
@@ -48,7 +48,7 @@ def test_greedy_matching_finds_the_most_pairs(a, b):
     assert len(match(a, b, tolerance=0.11)) == best
 
 
-def test_peaks_are_found_between_the_bins():
+def test_peaks_are_located_between_bins():
     onsets = {"bell": (0.3103, 1.2771), "bird": (0.7,)}
     found = pick_peaks(onset_target(onsets, bins=128, rate=64.0), names=SOUNDING, rate=64.0)
     assert found.keys() == onsets.keys()
@@ -64,12 +64,12 @@ def test_normalised_is_a_ratio_of_means_inside_its_interval():
     assert interval.n == 4
 
 
-def test_a_constant_has_no_uncertainty():
+def test_the_interval_of_a_constant_has_no_width():
     interval = mean_interval([0.5] * 20)
     assert (interval.low, interval.mean, interval.high) == (0.5, 0.5, 0.5)
 
 
-def test_the_interval_of_a_mean_covers_it_as_often_as_it_says():
+def test_the_interval_of_a_mean_has_its_nominal_coverage():
     generator = torch.Generator().manual_seed(3)
     hits = 0
     for _ in range(60):
@@ -96,12 +96,12 @@ def test_holm_multiplies_the_smallest_by_the_family_and_never_falls():
 
 
 @pytest.mark.parametrize(("gains", "where"), [((1, 0.3), "left"), ((0.3, 1), "right"), ((0.7, 0.6), "middle")])
-def test_the_side_of_a_sound_is_read_from_its_levels(gains, where):
+def test_the_side_of_a_sound_follows_from_the_channel_levels(gains, where):
     waveform = torch.randn(2, 16_000) * torch.tensor(gains)[:, None]
     assert side(Clip(torch.zeros(1, 1, 1, 3), 16.0, waveform, 16_000), (0.1, 0.5)) == where
 
 
-def test_event_tokens_are_where_the_world_says():
+def test_event_tokens_match_the_ground_truth():
     scene = make_scenes(1, 1, mix={"single": 1.0})[0]
     found = event_tokens([scene], ClipShape())
     subject = scene.subjects[0]
@@ -111,7 +111,7 @@ def test_event_tokens_are_where_the_world_says():
     assert set(video[:, 0, int(subject.x >= 0.5)].nonzero().flatten().tolist()) == {int(t * 4) for t in subject.times}
 
 
-def test_a_ceiling_at_chance_measures_nothing():
+def test_normalised_synchrony_is_undefined_if_the_ceiling_is_chance():
     with pytest.raises(ValueError, match="synchrony cannot be measured"):
         normalised([0.5, 0.5], [0.6, 0.6], [0.6, 0.6])
 
@@ -128,7 +128,7 @@ def true_clips():
     return scenes, reconstruct(PocketModel.load(), scenes, ClipShape())
 
 
-def test_the_shipped_probes_read_true_clips_through_the_codecs(true_clips):
+def test_the_shipped_probes_detect_events_of_reconstructed_clips(true_clips):
     scenes, clips = true_clips
     readings = read(Probes.load(), clips)
     for stream, bound in (("audio", 0.95), ("video", 0.95)):
@@ -140,7 +140,7 @@ def test_the_shipped_probes_read_true_clips_through_the_codecs(true_clips):
         assert sum(values) / len(values) > bound, stream
 
 
-def test_a_shift_of_the_sound_is_read_back(true_clips):
+def test_a_shift_of_the_audio_is_detected(true_clips):
     _, clips = true_clips
     shifted = [Clip(c.frames, c.fps, c.waveform.roll(round(0.03 * c.sample_rate), 1), c.sample_rate) for c in clips]
     readings = zip(read(Probes.load(), clips), read(Probes.load(), shifted), strict=True)
@@ -149,7 +149,7 @@ def test_a_shift_of_the_sound_is_read_back(true_clips):
     assert moved.median().item() == pytest.approx(0.03, abs=0.005)
 
 
-def test_sound_of_another_clip_is_not_in_time(true_clips):
+def test_audio_of_another_clip_is_not_synchronous(true_clips):
     _, clips = true_clips
     readings = read(Probes.load(), clips)
     together = sum(f1(r.heard, r.seen.events) for r in readings)

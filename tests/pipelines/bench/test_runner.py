@@ -23,7 +23,7 @@ from duet_av.pipelines.world import KINDS, caption
 from duet_av.pipelines.world.scene import COLOURS, Scene, Subject, held_out
 
 
-def test_the_lists_are_a_thousand_fixed_prompts_of_held_out_compositions():
+def test_the_lists_hold_a_thousand_fixed_prompts_of_held_out_compositions():
     prompts = bench_prompts(1000, TEST)
     assert Counter(p.stratum for p in prompts) == SHARES
     assert sum(SHARES[s] for s in AUDIBLE) == 400
@@ -37,7 +37,7 @@ def test_a_shorter_list_is_the_beginning_of_the_longer():
     assert all(longer[p.stratum, p.seed] == p.text for p in bench_prompts(50, TEST))
 
 
-def test_every_silence_is_announced_or_of_a_thing_that_never_sounds():
+def test_captions_state_every_silence_unless_the_object_never_sounds():
     for prompt in bench_prompts(200, TEST, strata=("silent",)):
         for s in prompt.scene.subjects:
             assert s.heard or not s.times or "silently" in prompt.text or "without a sound" in prompt.text
@@ -103,7 +103,7 @@ def test_a_perfect_clip_scores_everything():
         ({"heard": {"ball": (0.9,), "bell": (0.5, 1.3)}}, "binding", -1.0),
     ],
 )
-def test_each_fault_shows_in_its_metric(changed, metric, value):
+def test_each_fault_lowers_its_metric(changed, metric, value):
     usual = {"heard": PAIR, "sides": SIDES, "events": PAIR, "things": BOTH} | changed
     things = usual.pop("things")
     assert scores(prompt("simultaneous", BALL, BELL), reading(*usual.values(), *things))[metric] == pytest.approx(value)
@@ -122,14 +122,14 @@ def test_silence_and_off_screen():
 
 
 @pytest.mark.parametrize(("answer", "met"), [(1.5, 1.0), (0.3, 0.0)])
-def test_an_answer_must_follow_the_count(answer, met):
+def test_the_answer_must_follow_the_counted_beats(answer, met):
     drum = Subject("drum", "red", "small", "left", 0.24, "quickly", (0.2, 0.6, 1.0))
     bell = replace(BELL, times=(1.2,))
     found = reading({"drum": drum.times, "bell": (answer,)}, SIDES, {}, ("drum", "red", "left"), BOTH[1])
     assert scores(prompt("reasoning", drum, bell, rule="after 3"), found)["reasoning_all_met"] == met
 
 
-def test_only_the_one_asked_for_may_sound():
+def test_only_the_named_subject_may_sound():
     small, large = replace(BELL, size="small", place="left", heard=False), BELL
     two = prompt("reasoning", small, large, rule="large")
     things = (("bell", "blue", "left"), BOTH[1])
@@ -138,7 +138,7 @@ def test_only_the_one_asked_for_may_sound():
         assert scores(two, found)["reasoning_all_met"] == met
 
 
-def test_differences_are_of_the_prompts_that_both_have():
+def test_differences_use_the_prompts_that_both_variants_have():
     listed = bench_prompts(40, TEST, strata=AUDIBLE)
     a = [(p, {"count_error": 1.0 + k % 2}) for k, p in enumerate(listed)]
     b = [(p, {"count_error": float(k % 2)}) for k, p in enumerate(listed)][: len(listed) // 2]
@@ -147,7 +147,7 @@ def test_differences_are_of_the_prompts_that_both_have():
     assert row.p < 0.01
 
 
-def test_each_stream_apart_keeps_weights_and_closes_routes():
+def test_unimodal_strategies_keep_weights_and_close_routes():
     terms = UnimodalStrategy(PerStreamCFG(3.0, 2.0)).terms(0.5)
     assert terms == {Branch(True, False, False): (3.0, 2.0), Branch(False, False, False): (-2.0, -1.0)}
 
@@ -157,7 +157,7 @@ def shipped():
     return PocketModel.load(), Probes.load()
 
 
-def test_true_clips_score_what_the_bounds_ask_of_the_instruments(shipped):
+def test_rendered_clips_reach_the_scores_required_of_the_probes(shipped):
     rows = summarise(r for part in chunks(bench_prompts(200, 4243)) for r in score_true_chunk(*shipped, part))
     assert rows["single"]["sync_f1"].mean >= 0.98
     assert rows["single"]["kind_accuracy"].mean >= 0.95
@@ -197,7 +197,7 @@ def settings_found(monkeypatch, score):
     return strategies, chosen, found
 
 
-def test_more_synchrony_is_not_bought_with_attributes(monkeypatch):
+def test_settings_that_lose_attributes_are_not_chosen(monkeypatch):
     """Synchrony grows with every scale, but above context 2 the colours go."""
 
     def score(strategy):
@@ -212,7 +212,7 @@ def test_more_synchrony_is_not_bought_with_attributes(monkeypatch):
     assert strategies[chosen["masked-null-chosen"]].masked
 
 
-def test_one_direction_alone_is_tried_and_drawn(monkeypatch):
+def test_single_directions_are_tried_and_plotted(monkeypatch):
     def score(strategy):
         alone = isinstance(strategy, UCG) and strategy.v2a == 1 and not strategy.masked
         best = isinstance(strategy, UCG) and strategy.form == "U2" and strategy.a2v == 3

@@ -1,4 +1,4 @@
-"""Sweeps: ranking, remembering, resuming, comparing, and the command."""
+"""Sweeps: ranking, storing, resuming, comparing, and the command."""
 
 import csv
 import json
@@ -54,7 +54,7 @@ def clip():
     return Clip(render_picture([scene], shape)[0].permute(0, 2, 3, 1), float(shape.fps), sound, shape.sample_rate)
 
 
-def test_a_sweep_keeps_the_best_and_forgets_the_tensors_of_the_rest(tmp_path):
+def test_a_sweep_keeps_the_tensors_of_the_best_takes_only(tmp_path):
     make = Maker()
     best = sweep(tmp_path, range(5), make, keep=2)
     assert [take.seed for take, _ in best] == [1, 3], "of equals the lower seed"
@@ -63,7 +63,7 @@ def test_a_sweep_keeps_the_best_and_forgets_the_tensors_of_the_rest(tmp_path):
     assert len(list(tmp_path.glob("*.json"))) == 5
 
 
-def test_a_stopped_sweep_goes_on_and_a_longer_one_makes_only_what_is_new(tmp_path):
+def test_an_interrupted_sweep_resumes_and_a_longer_one_only_generates_new_takes(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         sweep(tmp_path, range(5), Maker(stop=3), keep=2)
     make = Maker()
@@ -80,7 +80,7 @@ def test_a_stopped_sweep_goes_on_and_a_longer_one_makes_only_what_is_new(tmp_pat
 
 
 @pytest.mark.parametrize(("seeds", "keep", "told"), [(range(0), 1, "0 seeds"), (range(2), 0, "keep is 0")])
-def test_what_cannot_be_is_refused(tmp_path, seeds, keep, told):
+def test_invalid_sweeps_are_rejected(tmp_path, seeds, keep, told):
     with pytest.raises(ValueError, match=told):
         sweep(tmp_path, seeds, Maker(), keep=keep)
 
@@ -98,7 +98,7 @@ def test_takes_are_scored_by_motion_or_by_events(clip):
     assert SCORES == (ANY, EVENTS)
 
 
-def test_settings_are_compared_on_shared_seeds_and_written_down(tmp_path):
+def test_settings_are_compared_on_shared_seeds_and_written_as_csv(tmp_path):
     first = Takes("cfg 1", tuple(rank(Take(s, 0.1 * s, {"in_step": 0.1 * s}) for s in range(5))))
     second = Takes("cfg 3", tuple(rank(Take(s, 0.1 * s + 0.2, {"lufs": -20.0}) for s in range(5))))
     told = compare([first, second])
@@ -119,7 +119,7 @@ def test_a_contact_sheet_has_a_row_for_each_take(clip):
     assert len(draw_takes([clip] * 3, takes, title="three").axes) == 3
 
 
-def test_a_name_stands_for_what_makes_the_takes():
+def test_the_fingerprint_depends_on_everything_that_determines_the_takes():
     one = {"b": 1, "a": [1, 2]}
     assert fingerprint(one, torch.ones(2)) == fingerprint({"a": [1, 2], "b": 1}, torch.ones(2))
     assert (
@@ -135,7 +135,7 @@ def test_a_name_stands_for_what_makes_the_takes():
     )
 
 
-def test_the_command_keeps_the_best_and_goes_on(tmp_path, capsys):
+def test_the_command_keeps_the_best_takes_and_resumes(tmp_path, capsys):
     words = ["a small red ball bounces slowly on the left at night", "--steps", "4", "-o", str(tmp_path / "out")]
     assert main(["sweep", *words, "-n", "2", "--keep", "1"]) == 0
     assert main(["sweep", *words, "-n", "3", "--keep", "2"]) == 0

@@ -1,4 +1,4 @@
-"""The command line: what it makes, and what it says when it cannot."""
+"""The command line: its outputs and its errors."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def test_generate_writes_a_clip_and_its_timeline(tmp_path, capsys):
     assert "synchrony F1" in capsys.readouterr().out
 
 
-def test_the_same_seed_gives_the_same_file_and_another_one_another(tmp_path):
+def test_the_same_seed_gives_the_same_file_and_another_seed_another_file(tmp_path):
     files = []
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
         assert duet("generate", PROMPT, *FAST, "--seed", seed, "-o", tmp_path / f"{name}.mp4") == 0
@@ -40,14 +40,14 @@ def test_the_same_seed_gives_the_same_file_and_another_one_another(tmp_path):
     assert files[0] == files[1] != files[2]
 
 
-def test_take_k_of_a_batch_is_seed_plus_k(tmp_path):
+def test_clip_k_of_a_batch_uses_seed_plus_k(tmp_path):
     assert duet("generate", PROMPT, *FAST, "--batch", 2, "--seed", 5, "-o", tmp_path / "take.mp4") == 0
     assert duet("generate", PROMPT, *FAST, "--seed", 6, "-o", tmp_path / "alone.mp4") == 0
     take, alone = read_mp4(tmp_path / "take-1.mp4"), read_mp4(tmp_path / "alone.mp4")
     assert (take.frames - alone.frames).abs().mean() < 1e-3, "equal but for the rounding of a batch and H.264"
 
 
-def test_prompts_from_a_file_and_words_for_the_sound(tmp_path):
+def test_prompts_from_a_file_and_a_separate_audio_prompt(tmp_path):
     (tmp_path / "prompts.txt").write_text(f"{PROMPT}\n\na large green drum beats quickly\n")
     arguments = [
         "--prompts",
@@ -66,7 +66,7 @@ def test_seconds_sets_the_length(tmp_path):
     assert read_mp4(tmp_path / "long.mp4").frames.shape[0] == 48
 
 
-def test_world_writes_clips_with_their_truth(tmp_path):
+def test_world_writes_clips_with_their_ground_truth(tmp_path):
     assert duet("world", "--count", 2, "--stratum", "simultaneous", "-o", tmp_path / "world") == 0
     truth = json.loads((tmp_path / "world" / "scene-1.json").read_text())
     assert (truth["stratum"], len(truth["subjects"])) == ("simultaneous", 2)
@@ -119,7 +119,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_one_line_and_leaves_nothing(case, tmp_path, monkeypatch, capsys):
+def test_bad_input_gives_a_one_line_error_and_no_files(case, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder.mp4").mkdir()
     (tmp_path / "empty.txt").write_text("\n")
@@ -141,7 +141,7 @@ def test_a_read_only_folder_is_refused_before_any_work(tmp_path, monkeypatch, ca
     assert "cannot be written to" in capsys.readouterr().err
 
 
-def test_a_full_disk_is_told_and_leaves_nothing(tmp_path, monkeypatch, capsys):
+def test_a_full_disk_is_reported_and_leaves_no_files(tmp_path, monkeypatch, capsys):
     def full(*_args):
         raise OSError(28, "No space left on device")
 
@@ -152,7 +152,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_ctrl_c_leaves_no_half_file(tmp_path):
+def test_ctrl_c_leaves_no_partial_file(tmp_path):
     command = [sys.executable, "-c", "import sys; from duet_av.pipelines.cli.main import main; sys.exit(main())"]
     command += ["generate", PROMPT, "--steps", "1000", "-o", str(tmp_path / "o.mp4")]
     # Whoever runs the tests in the background has SIGINT ignored, and a child would inherit that.
@@ -167,7 +167,7 @@ def test_ctrl_c_leaves_no_half_file(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_forms_on_offer_are_plain_guidance_and_those_that_read_the_other_stream():
+def test_the_form_options_are_plain_guidance_and_the_forms_that_use_the_other_stream():
     assert set(GUIDANCE_FORMS) == {"cfg", *FORMS} - {"U4"}  # U4 is plain guidance
     given = cli._parser().parse_args(["generate", PROMPT, "-o", "o.mp4"])
     assert UCG(given.form, given.cfg, given.cfg, given.context, given.context) == DEFAULT

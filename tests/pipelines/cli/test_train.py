@@ -77,7 +77,9 @@ NEEDS = {
 
 
 @pytest.mark.parametrize("stage", NEEDS)
-def test_a_stage_that_cannot_use_own_clips_refuses_them_before_any_work(stage, encoded, tmp_path, monkeypatch, capsys):
+def test_stages_that_cannot_train_on_own_clips_reject_them_before_any_work(
+    stage, encoded, tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
     assert duet("train", stage, "--data", encoded) == 2
     error = capsys.readouterr().err
@@ -130,7 +132,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_options_are_one_line_and_leave_nothing(case, tmp_path, monkeypatch, capsys):
+def test_bad_options_give_a_one_line_error_and_no_files(case, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     arguments, message = BAD[case]
     assert duet("train", *arguments) == 2

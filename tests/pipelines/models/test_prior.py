@@ -31,7 +31,7 @@ from duet_av.pipelines.models.prior.net import PriorNet, PriorNetConfig
 from duet_av.pipelines.training import prior
 from duet_av.pipelines.training.data import CacheSpec, ClipEncoder, load_codecs
 from duet_av.pipelines.training.loop import update_ema
-from duet_av.pipelines.training.prior import FREE_NATS, PriorCache, PriorStage, gaussian_kl, turn
+from duet_av.pipelines.training.prior import FREE_NATS, PriorCache, PriorStage, gaussian_kl, shift_in_time
 from duet_av.pipelines.world import asynchronous, make_scene, make_scenes, moved, vocabulary
 
 CLIPS = 8
@@ -96,9 +96,9 @@ def test_a_layout_contains_the_place_and_time_of_audible_events():
 
 
 def test_the_cache_contains_asynchronous_audio(cache):
-    assert cache.others.shape == (CLIPS, NEGATIVES, *cache.latents.audio.shape[1:])
+    assert cache.mismatched.shape == (CLIPS, NEGATIVES, *cache.latents.audio.shape[1:])
     again = mismatched_audio(cache.scenes, load_audio_codec()).half()
-    assert torch.equal(cache.others, again)
+    assert torch.equal(cache.mismatched, again)
 
 
 def test_the_loss_is_contrast_plus_layout_plus_kl_beyond_the_free_nats(cache, net, tmp_path, monkeypatch):
@@ -138,7 +138,7 @@ def test_spatial_tokens_form_rows_and_columns():
 
 def test_rolling_a_clip_keeps_the_streams_synchronous():
     clips = Streams(torch.arange(8.0).view(1, 1, 8, 1, 1), torch.arange(32.0).view(1, 1, 32))
-    video, audio = turn(clips, 3).both()
+    video, audio = shift_in_time(clips, 3).both()
     assert video.flatten()[:2].tolist() == [3, 4]
     assert audio.flatten()[:2].tolist() == [12, 13]
 
@@ -151,7 +151,7 @@ def test_ema_weights_keep_infinite_masks_without_nan(net):
 
 def test_knowledge_scores_are_reported_for_each_clip(cache, net):
     latents = Streams(cache.latents.video.float(), cache.latents.audio.float())
-    rows = knowledge(net, cache.scenes, latents, cache.others.float())
+    rows = knowledge(net, cache.scenes, latents, cache.mismatched.float())
     assert len(rows) == CLIPS
     assert all(set(row) == {"rank_1", "text_rank_1", "layout_f1"} for row in rows)
     found = spread(net, make_scene(0, 3, stratum="single"))

@@ -1,4 +1,4 @@
-"""Training with plans: edited clips, what is learnt from them, the layers' share, and the ablation of how a plan is read."""
+"""Training with plans: edited clips, targets, the residual of new layers, and the ablation of plan injection."""
 
 import math
 
@@ -33,12 +33,12 @@ def cache(tmp_path_factory):
     return PlanCache.build(spec, encoder, Probes.load())
 
 
-def test_some_of_the_clips_are_edited(cache):
+def test_a_share_of_the_clips_is_edited(cache):
     assert sum(scene.edited for scene in cache.scenes) == round(EDITED * CLIPS)
     assert len(cache.latents.video) == len(cache.features.video) == CLIPS
 
 
-def test_an_edited_timeline_is_read_but_not_learnt_to_be_written(cache, tmp_path):
+def test_an_edited_timeline_is_an_input_but_not_a_target(cache, tmp_path):
     sizes = cache.features.map(lambda z: z.shape[-1])
     config = PlannerConfig(
         tuple(vocabulary()), SOUNDING, cache.grid.keyframes, cache.grid.blocks, *sizes.both(), dim=32, depth=1, heads=2
@@ -52,7 +52,7 @@ def test_an_edited_timeline_is_read_but_not_learnt_to_be_written(cache, tmp_path
     assert (batch.written != PAD).any(1).all()
 
 
-def test_new_layers_add_nothing_and_say_so(cache, tmp_path):
+def test_new_layers_add_nothing_and_their_residual_is_zero(cache, tmp_path):
     network = load_network()
     stage = PlanStage(
         "plan", cache, new_plan_layers(cache, network), network, load_text_encoder(), tmp_path / "plan.safetensors",
@@ -66,7 +66,7 @@ def test_new_layers_add_nothing_and_say_so(cache, tmp_path):
 
 
 @torch.inference_mode()
-def test_a_plan_among_the_words_is_read_where_it_is_shown(network, inputs):
+def test_plan_tokens_among_the_text_tokens_have_an_effect_where_they_are_shown(network, inputs):
     words = PlanWords(PlanConfig(video=6, audio=7), network.config)
     for parameter in words.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
@@ -87,7 +87,7 @@ def test_a_plan_among_the_words_is_read_where_it_is_shown(network, inputs):
 
 
 @pytest.mark.slow
-def test_an_arm_is_trained_measured_and_not_trained_again(cache, tmp_path, monkeypatch):
+def test_an_arm_is_trained_once_and_then_read_back(cache, tmp_path, monkeypatch):
     arm = "concat"
     monkeypatch.setattr(plan_ablation, "PROMPTS", 1)
     monkeypatch.setattr(plan_ablation, "SAMPLING_STEPS", 2)
@@ -100,7 +100,7 @@ def test_an_arm_is_trained_measured_and_not_trained_again(cache, tmp_path, monke
     assert (tmp_path / f"{arm}-0.json").stat().st_mtime_ns == changed
 
 
-def test_the_ablation_of_plans_compares_seed_by_seed():
+def test_the_plan_ablation_compares_arms_seed_by_seed():
     def run(value):
         return [{"plan_realised": value + d, "sync_f1": 0.5, "sync_chance": 0.0, "sync_ceiling": 1.0} for d in (0, 0.2)]
 
@@ -112,7 +112,7 @@ def test_the_ablation_of_plans_compares_seed_by_seed():
     assert rows["rs-rope"]["all"]["sync_normalised"].mean == pytest.approx(0.5)
 
 
-def test_means_over_seeds_leave_out_what_a_prompt_lacks():
+def test_means_over_seeds_skip_prompts_without_the_metric():
     found = over_seeds([[{"a": 1.0, "b": 3.0}, {"a": 0.0}], [{"a": 1.0, "b": 5.0}, {"a": 0.0}]])
     assert found["a"].mean == pytest.approx(0.5)
     assert found["b"].mean == pytest.approx(4.0)
