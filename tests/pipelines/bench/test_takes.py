@@ -79,9 +79,9 @@ def test_an_interrupted_sweep_resumes_and_a_longer_one_only_generates_new_takes(
     assert broken.made == [4], "a record that is cut short is made again"
 
 
-@pytest.mark.parametrize(("seeds", "keep", "told"), [(range(0), 1, "0 seeds"), (range(2), 0, "keep is 0")])
-def test_invalid_sweeps_are_rejected(tmp_path, seeds, keep, told):
-    with pytest.raises(ValueError, match=told):
+@pytest.mark.parametrize(("seeds", "keep", "message"), [(range(0), 1, "number of seeds is 0"), (range(2), 0, "keep is 0")])
+def test_invalid_sweeps_are_rejected(tmp_path, seeds, keep, message):
+    with pytest.raises(ValueError, match=message):
         sweep(tmp_path, seeds, Maker(), keep=keep)
 
 
@@ -152,4 +152,4 @@ def test_the_command_keeps_the_best_takes_and_resumes(tmp_path, capsys):
     assert takes_of(folder, range(3), "all").takes[0].score >= takes_of(folder, range(3), "all").takes[-1].score
     assert "best" in capsys.readouterr().out
     assert main(["sweep", *words, "-n", "0"]) == 2
-    assert "A sweep is of 0 seeds" in capsys.readouterr().err
+    assert "The number of seeds is 0" in capsys.readouterr().err
