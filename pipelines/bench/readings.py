@@ -98,7 +98,7 @@ def as_rendered(clip: Clip) -> Clip:
 
 
 def unlike_the_world(clip: Clip) -> str:
-    """A warning if the frames of ``clip`` are not of the pocket world, whose events alone the probes know, or ""."""
+    """A warning if the frames of ``clip`` do not look like the pocket world, for which the probes were trained; otherwise ""."""
     reason = video_domain_problem(as_rendered(clip).frames.permute(0, 3, 1, 2))
     return reason and f"{reason} The probes only know the pocket world, so the detected events are not reliable."
 

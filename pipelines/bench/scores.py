@@ -1,6 +1,6 @@
 """The scores of one clip on its prompt. A metric that does not apply to a prompt is absent, not zero.
 
-``count_error`` is |events heard - events seen| of the clip, whatever the caption asks for; ``count_outside`` counts the events of
+``count_error`` is |events heard - events seen| of the clip, regardless of the caption; ``count_outside`` counts the events of
 both streams that lie outside what the caption allows.
 """
 

@@ -51,7 +51,7 @@ class Report:
             for name, value in self.outside.items()
         ]
         if self.unknown:
-            lines.append("unknown words, which the model cannot tell apart; replace them, or leave out their clips:")
+            lines.append("unknown words, all encoded as the same token; replace them, or leave out their clips:")
             lines += [f"  in {count} caption(s): {word}" for word, count in self.unknown.most_common()]
         return "\n".join(lines)
 

@@ -42,7 +42,7 @@ class RenderCache:
     """Scenes and their frames [n, t, 3, h, w] as bytes, kept in memory: rendering is slower than a training step."""
 
     scenes: list[Scene]
-    pictures: Tensor
+    frames_as_bytes: Tensor
 
     @classmethod
     def build(cls, *, seed: int, count: int, shape: ClipShape, split: Split) -> RenderCache:
@@ -54,7 +54,7 @@ class RenderCache:
     def draw(self, size: int, generator: torch.Generator) -> tuple[list[Scene], Tensor]:
         """``size`` random scenes and their frames in 0..1."""
         pick = torch.randint(len(self.scenes), (size,), generator=generator)
-        return [self.scenes[i] for i in pick.tolist()], self.pictures[pick].float() / 255
+        return [self.scenes[i] for i in pick.tolist()], self.frames_as_bytes[pick].float() / 255
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class CacheSpec:
 
 @dataclass(frozen=True)
 class ClipEncoder:
-    """The codecs and the tokenizer that turn rendered scenes into training tensors."""
+    """The codecs and the tokenizer that encode rendered scenes as training tensors."""
 
     codecs: tuple[VideoCodec, AudioCodec]
     tokenizer: WordTokenizer
@@ -91,8 +91,8 @@ def load_encoder() -> ClipEncoder:
 
 @dataclass(frozen=True)
 class LatentCache:
-    """Encoded clips: video [n, c, t, h, w] and audio [n, c, t] in float16, and the token numbers of their captions
-    [n, paraphrases, m], m being what the longest one needs."""
+    """Encoded clips: video [n, c, t, h, w] and audio [n, c, t] in float16, and the token ids of their captions [n, paraphrases, m],
+    where m is the length of the longest caption."""
 
     video: Tensor
     audio: Tensor

@@ -1,6 +1,6 @@
 """Training of the pocket network and its text encoder: rectified flow over all six tasks in one batch.
 
-The task of a sample is a row of flags: which direction is open, which stream is clean, which streams are learnt from
+The task of a sample is a row of flags: which directions are open, which stream is clean, and which streams count in the loss
 (CCL's dynamic context routing; the table and the mix are our reconstruction).
 """
 
@@ -27,7 +27,7 @@ LEAST_SIGMA = 0.2  # floor of the 1/sigma^2 weight: a few nearly clean samples w
 
 @dataclass(frozen=True)
 class Task:
-    """Routes, clean streams and learnt streams of one task; ``first`` gives the first latent frame."""
+    """Routes, clean streams and trained streams of one task; ``first`` keeps the first latent frame."""
 
     a2v: bool
     v2a: bool
@@ -54,19 +54,19 @@ class Recipe:
     """Task mix of one CCL training stage: shares of ``TASKS`` (normalised), and how samples are drawn.
 
     Raises:
-        ValueError: an unknown task, a negative share, or nothing but zeros.
+        ValueError: an unknown task, a negative share, or only zero shares.
     """
 
     mix: dict[str, float]
-    streams: tuple[str, ...] = ("video", "audio")  # the streams present; one of them alone is CCL's pretraining
+    streams: tuple[str, ...] = ("video", "audio")  # the streams present; a single one is CCL's pretraining
     shared_level: float = 0.6  # share of joint samples in which both streams have the same noise level
-    stop_gradient: bool = False  # whether a clean stream is read without a gradient (a third party's reading of CCL)
+    stop_gradient: bool = False  # whether gradients stop at a clean stream (another group's interpretation of CCL)
     by_task: bool = True  # whether routes follow the task (CCL's dynamic context routing) or are always open
 
     def __post_init__(self) -> None:
         for name, share in self.mix.items():
             if name not in TASKS:
-                raise ValueError(f"{name!r} is no task; the tasks are {', '.join(TASKS)}.")
+                raise ValueError(f"{name!r} is not a task; the tasks are {', '.join(TASKS)}.")
             if share < 0:
                 raise ValueError(f"The share of {name} is {share}; it must be at least 0.")
         if not sum(self.mix.values()) > 0:
@@ -101,7 +101,7 @@ class FlowBatch:
     pick: Tensor
 
     def of(self, stream: str) -> FlowBatch:
-        """The batch of one stream alone."""
+        """The batch reduced to one stream."""
         pairs = {name: value for name, value in vars(self).items() if isinstance(value, Streams)}
         return FlowBatch(**{name: pair.only(stream) for name, pair in pairs.items()}, pick=self.pick)
 
@@ -171,7 +171,7 @@ class FlowObjective(nn.Module):
         return self.network(x, batch.sigma, text, route=batch.route, detached=detached, conditions=conditions)
 
     def losses(self, clean: Streams[Tensor], target: Streams[Tensor], batch: FlowBatch) -> dict[str, Tensor]:
-        """'loss', and what each stream adds to it: how far the estimates are from ``target``."""
+        """'loss', and the contribution of each stream: errors of the estimates ``clean`` against ``target``."""
         losses = clean.map(self._loss, target, batch.sigma, batch.weight)
         parts = {name: loss for name, loss in vars(losses).items() if loss is not None}
         return {
@@ -204,7 +204,7 @@ def start_audio_from_video(network: TwinStreamDiT) -> list[str]:
 
 
 class FlowStage:
-    """One of ``RECIPES`` on cached latents, judged by ``judge`` (synchrony or kinds on development prompts)."""
+    """Training with one of ``RECIPES`` on cached latents, scored by ``judge`` (synchrony or kinds on development prompts)."""
 
     def __init__(
         self,
@@ -220,10 +220,10 @@ class FlowStage:
         self.name, self.cache, self.folder, self.recipe, self.judge = name, cache, folder, recipe, judge
         self.objective = FlowObjective(network, encoder, stop_gradient=recipe.stop_gradient)
         self.null = encoder.tokenizer.batch([""])[:, : cache.tokens.shape[-1]]
-        for stream in ("video", "audio"):  # an earlier stage may have left the other one out
+        for stream in ("video", "audio"):  # an earlier stage may have frozen one of them
             network.ends[stream].requires_grad_(stream in recipe.streams)
             network.blocks[stream].requires_grad_(stream in recipe.streams)
-        # Training on audio alone must not change the text embeddings that the video stream has learnt to read.
+        # Training on audio only must not change the text embeddings that the video stream was trained with.
         encoder.requires_grad_(recipe.streams != ("audio",))
 
     def batch(self, generator: torch.Generator, size: int) -> FlowBatch:

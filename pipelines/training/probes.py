@@ -138,7 +138,7 @@ class VideoProbeStage:
         pairs = list(zip(self.objective.probe.read(frames, fps=float(self.shape.fps)), scenes, strict=True))
         events = [(seen.events, true_events(scene, stream="video")) for seen, scene in pairs]
         visible = [(seen, s) for seen, scene in pairs for s in scene.subjects if s.seen]
-        alone = [
+        single = [
             (seen, s)
             for seen, scene in pairs
             if len(shown := [s for s in scene.subjects if s.seen]) == 1
@@ -148,7 +148,7 @@ class VideoProbeStage:
             "event_f1": _mean([f1(found, true) for found, true in events if true]),
             "kinds": _mean([float(seen.kinds == {s.kind for s in scene.subjects if s.seen}) for seen, scene in pairs]),
             "colours": _mean([float(seen.colour(s.kind, s.place) == s.colour) for seen, s in visible]),
-            "places": _mean([float(seen.place(s.kind) == s.place) for seen, s in alone]),
+            "places": _mean([float(seen.place(s.kind) == s.place) for seen, s in single]),
             "false_alarms": _mean([float(bool(found)) for found, true in events if not true]),
         }
         good = [found["event_f1"], found["kinds"], found["colours"], found["places"], 1 - found["false_alarms"]]

@@ -53,6 +53,6 @@ def draw(table: Table) -> Figure:
     axes.axvline(1.0, color="#888", linestyle=":", label="theory: closes above 1")
     axes.set(xscale="log", xlabel="price", ylabel="support F1", ylim=(-0.03, 1.03))
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, loc="lower left", bbox_to_anchor=(0, 0.06))
     axes.set_title("Shared factors found by the mask")
     return figure

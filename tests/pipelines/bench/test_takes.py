@@ -79,7 +79,9 @@ def test_an_interrupted_sweep_resumes_and_a_longer_one_only_generates_new_takes(
     assert broken.made == [4], "a record that is cut short is made again"
 
 
-@pytest.mark.parametrize(("seeds", "keep", "message"), [(range(0), 1, "number of seeds is 0"), (range(2), 0, "keep is 0")])
+@pytest.mark.parametrize(
+    ("seeds", "keep", "message"), [(range(0), 1, "number of seeds is 0"), (range(2), 0, "keep is 0")]
+)
 def test_invalid_sweeps_are_rejected(tmp_path, seeds, keep, message):
     with pytest.raises(ValueError, match=message):
         sweep(tmp_path, seeds, Maker(), keep=keep)

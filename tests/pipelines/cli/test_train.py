@@ -126,7 +126,7 @@ BAD = {
         ["prior", "--tokens", "8", "--weights", str(WEIGHTS)],
         "Name another folder for it with --weights",
     ),
-    "unknown task": (["joint", "--mix", "t2x=1"], "'t2x' is no task"),
+    "unknown task": (["joint", "--mix", "t2x=1"], "'t2x' is not a task"),
     "mix without shares": (["joint", "--mix", "t2av"], "'t2av' is not TASK=SHARE"),
 }
 

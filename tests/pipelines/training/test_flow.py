@@ -33,7 +33,8 @@ def test_the_joint_task_mix_is_the_normalised_mix_of_the_paper():
 
 
 @pytest.mark.parametrize(
-    ("mix", "message"), [({"t2x": 1.0}, "'t2x' is no task"), ({"a2v": -1.0}, "-1.0"), ({"a2v": 0.0}, "positive share")]
+    ("mix", "message"),
+    [({"t2x": 1.0}, "'t2x' is not a task"), ({"a2v": -1.0}, "-1.0"), ({"a2v": 0.0}, "positive share")],
 )
 def test_invalid_task_mixes_are_rejected(mix, message):
     with pytest.raises(ValueError, match=message):
