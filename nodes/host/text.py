@@ -50,9 +50,9 @@ class HostTokenizer:
 
     def advice(self, text: str, *, describes: bool) -> list[str]:
         """Warnings about unknown words and, if ``text`` ``describes`` the clip, about a prompt that names no known object."""
-        lines = [f"Unknown word, replaced by 'something': {word}" for word in self.unknown(text)]
         named = prompt_advice(self.words.split(plain_text(text))) if describes else ""
-        return [*lines, named] if named else lines
+        lines = [f"Unknown word, replaced by 'something': {word}" for word in self.unknown(text)]
+        return [named, *lines] if named else lines
 
     def tokenize_with_weights(self, text: str, _return_word_ids: bool = False, **_kwargs: Any) -> WeightedTokens:
         if unknown := self.unknown(text):

@@ -17,10 +17,10 @@ def size_advice(video: tuple[int, ...], *, fps: int) -> str:
         return ""
     frames, rows, columns = (n * step for n, step in zip(video[1:], VIDEO_STRIDE, strict=True))
     times = math.prod(video[1:]) / math.prod(TRAINED.video_latent)
-    cost = f", and at least {times:.0f} times the sampling time" if times > 1.5 else ""
+    cost = f" and at least {times:.0f} times the sampling time" if times > 1.5 else ""
     return (
-        f"This clip has {columns} x {rows} pixels and {frames / fps:g} s; the pocket model was trained on {TRAINED.width} x "
-        f"{TRAINED.height} pixels and {TRAINED.seconds:g} s. Expect repeated or deformed objects{cost}."
+        f"{columns} x {rows} pixels and {frames / fps:g} s: expect repeated or deformed objects{cost}. The pocket model was trained on "
+        f"{TRAINED.width} x {TRAINED.height} pixels and {TRAINED.seconds:g} s."
     )
 
 
