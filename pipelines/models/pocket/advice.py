@@ -28,6 +28,4 @@ def prompt_advice(words: Iterable[str]) -> str:
     """A warning if the ``words`` of a prompt name none of the world's objects, or ""."""
     if set(words) & set(KINDS):
         return ""
-    return (
-        f"The prompt names no object that the pocket model knows ({', '.join(KINDS)}), so the clip will not match it."
-    )
+    return f"No known object in the prompt, so the clip will not match it. Known objects: {', '.join(KINDS)}."
