@@ -33,7 +33,8 @@ def card(path: Path) -> str:
     return (
         f"# {part.title}\n\n{part.contents} {WORLD}\n\n"
         f"| | |\n|---|---|\n| file | {path.name} |\n| sha256 | {file.sha256} |\n| licence | {LICENCE} |\n"
-        f"| parameters | {count:,} |\n| size on disk | {size / 1e6:.2f} MB (float16) |\n| memory in float32 | {count * 4 / 1e6:.1f} MB |\n\n"
+        f"| parameters | {count:,} |\n| size on disk | {size / 1e6:.2f} MB (float16) |\n"
+        f"| memory in float32 | {count * 4 / 1e6:.1f} MB |\n\n"
         f"## Training\n\n| | |\n|---|---|\n{training}\n"
         + (f"## Scores when chosen (development prompts)\n\n| | |\n|---|---|\n{scores}" if scores else "")
     ).rstrip() + "\n"
