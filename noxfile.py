@@ -65,6 +65,6 @@ def docs(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """One table of record and its page, e.g. ``nox -s bench -- core``."""
     suite, *options = session.posargs or ["core"]
-    session.install("-c", PINS, "-e", ".[torch,bench]")
+    session.install("-c", PINS, "-e", ".[torch,bench,train]")  # the result pages import the ablations
     session.run("duet", "bench", suite, *options, "--json", f"weights/bench/{suite}.json")
     session.run("python", "docs/make_results.py")
