@@ -76,7 +76,7 @@ def test_the_prior_example_stacks_four_timelines(server, root):
 def test_late_audio_of_the_sample_is_measured_and_corrected(server, root):
     address, output = server
     history = run_graph(address, example(root, "measure_any_clip"))
-    before, after = (int(re.search(r"sound (\d+) ms", history["outputs"][node]["text"][0])[1]) for node in ("3", "8"))
+    before, after = (int(re.search(r"audio (\d+) ms", history["outputs"][node]["text"][0])[1]) for node in ("3", "8"))
     assert abs(before - 180) <= 62.5
     assert after <= 62.5
     (saved,) = output.rglob("duet_in_sync*.mp4")
