@@ -11,6 +11,8 @@ import nox
 PINS = "constraints-cpu.txt"
 OLDEST_TRANSFORMERS = re.search(r"transformers>=(\S+)", Path("requirements.txt").read_text())[1]
 TORCH = re.search(r"^torch==\S+", Path(PINS).read_text(), re.MULTILINE)[0]
+# Two processes share the files of tests, because each file starts its own server.
+PROCESSES = ("-n", "2", "--dist", "loadfile")
 nox.options.sessions = ["test"]
 
 
@@ -47,11 +49,15 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def host(session: nox.Session) -> None:
-    """The tests inside ComfyUI: COMFYUI_PATH names the checkout, COMFYUI_PYTHON its Python (default python3)."""
+    """The tests inside ComfyUI, in two processes: COMFYUI_PATH names the checkout, COMFYUI_PYTHON its Python (default python3)."""
     if not os.environ.get("COMFYUI_PATH"):
         session.error("COMFYUI_PATH is not set. Set it to a ComfyUI checkout.")
     python = os.environ.get("COMFYUI_PYTHON", "python3")
-    session.run(python, "-m", "pytest", "tests/nodes", "-q", "-rs", *session.posargs, external=True)
+    try:
+        session.run(python, "-c", "import xdist", external=True, silent=True)
+    except nox.command.CommandFailed:
+        session.error(f"pytest-xdist is not installed for {python}. Install the packages named in CONTRIBUTING.md.")
+    session.run(python, "-m", "pytest", "tests/nodes", "-q", "-rs", *PROCESSES, *session.posargs, external=True)
 
 
 @nox.session

@@ -1,7 +1,9 @@
 """The host as a library: a real ComfyUI at COMFYUI_PATH, no server. Without it these tests are skipped with a reason."""
 
 import asyncio
+import contextlib
 import importlib
+import importlib.metadata
 import os
 import shutil
 import sys
@@ -45,6 +47,21 @@ H3 = {
     "time_embed_hidden_size": 64,
     "time_embed_dim": 32,
 }
+
+
+TESTED = ("torch", "transformers", "av", "comfyui-frontend-package", "comfyui-workflow-templates-json")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """The versions that the tests ran with; a quiet run prints no header."""
+    if "COMFYUI_PATH" not in os.environ:
+        return
+    text = Path(os.environ["COMFYUI_PATH"], "comfyui_version.py").read_text()
+    found = {"ComfyUI": text.split('"')[1], "Python": ".".join(map(str, sys.version_info[:3]))}
+    for name in TESTED:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    terminalreporter.write_line("Ran with " + ", ".join(f"{name} {version}" for name, version in found.items()))
 
 
 def pytest_collection_modifyitems(items):
