@@ -82,5 +82,6 @@ class TracedVideo(InputImpl.VideoFromComponents):
         self.provenance = provenance
 
     def save_to(self, path: Any, *positional: Any, metadata: dict[str, Any] | None = None, **named: Any) -> None:
+        # The host's own keywords pass through: crf and color_space since 0.29, preset in 0.38.
         own = {} if args.disable_metadata else {KEY: self.provenance}
         super().save_to(path, *positional, metadata={**(metadata or {}), **own} or None, **named)
