@@ -60,6 +60,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    """Run the suite, or measure the user's clips, and print the table."""
     for name, least in (("prompts", 20), ("jobs", 1)):
         if getattr(arguments, name) < least:
             raise ValueError(f"--{name} is {getattr(arguments, name)}; it must be at least {least}.")

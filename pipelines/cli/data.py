@@ -28,6 +28,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    """Encode the folder and print the report."""
     target = check_output_path(arguments.output, suffix=".safetensors")
     if not arguments.folder.is_dir():
         raise ValueError(f"{arguments.folder} is not a folder. Name a folder of media files with captions.")

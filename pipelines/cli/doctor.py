@@ -16,6 +16,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    """Print the provenance of the files, or the state of the pack's weights."""
     from ..media.provenance import describe, read_provenance
     from ..models.pocket.provenance import weights_report
 

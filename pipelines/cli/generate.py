@@ -35,6 +35,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    """Generate the clips and write them."""
     if not 1 <= arguments.batch <= 256:
         raise ValueError(f"--batch is {arguments.batch}; it must be from 1 to 256.")
     if arguments.adapter and not (arguments.video or arguments.audio):

@@ -18,6 +18,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    """Measure the files and print the results."""
     target = check_output_path(arguments.json, suffix=".json") if arguments.json else None
     from tqdm import tqdm
 

@@ -30,6 +30,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    """Write or check the timeline."""
     outputs = [(arguments.output, ".txt"), (arguments.picture, ".png")]
     for path, suffix in outputs:
         if path is not None:

@@ -37,6 +37,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    """Generate, rank and write the takes."""
     from tqdm import tqdm
 
     from ..bench.readings import Probes

@@ -86,6 +86,7 @@ def _add_start(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    """Train the stage or run the ablation, and print the record or the table."""
     _check(arguments)
     mix = _shares(arguments.mix)
     from ..training.stages import Job, run_stage

@@ -34,6 +34,7 @@ def load_codecs() -> tuple[VideoCodec, AudioCodec]:
 
 
 def chunks(items: Sequence[Scene], size: int = CHUNK) -> Iterator[Sequence[Scene]]:
+    """Consecutive parts of ``items``, ``size`` long except the last."""
     return (items[i : i + size] for i in range(0, len(items), size))
 
 

@@ -204,7 +204,7 @@ def test_the_decoded_clip_equals_that_of_the_command_line(run, loaded, sampled):
     ("node", "arguments", "message"),
     [
         ("DuetEmptyLatent", (60, 64, 2.0, 16, 1), "width is 60; it must be a multiple of 32"),
-        ("DuetEmptyLatent", (64, 64, 2.0, 24, 1), "this model works at 16 fps"),
+        ("DuetEmptyLatent", (64, 64, 2.0, 24, 1), "this model generates 16 fps"),
     ],
 )
 def test_unsupported_sizes_are_rejected(run, loaded, node, arguments, message):

@@ -60,6 +60,7 @@ def other_prompts(prompts: Sequence[Prompt]) -> BatchPrior:
 
 
 def oracle(prompts: Sequence[Prompt]) -> BatchPrior:
+    """The shipped net's priors of the prompts' rendered scenes."""
     return clip_prior(_net(), prompts)
 
 

@@ -16,6 +16,7 @@ PRESET = Preset(steps=2400, batch=32, lr=1.5e-3, score_every=300, lr_factors=MAS
 
 @register("adapter", PRESET)
 def build(job: Job) -> AdapterStage:
+    """'score' is the mean AUROC of both masks."""
     codecs, cache = load_codecs(), fixed_length_clips(job)
     net = MaskedAdapter(AdapterConfig(POCKET.video_channels, POCKET.audio_channels))
     path, steps = job.folder / ADD_ONS["pocket-adapter"].name, job.steps or PRESET.steps

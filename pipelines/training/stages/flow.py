@@ -22,6 +22,7 @@ TEXT = {"dim": POCKET.text_dim, "depth": 2, "heads": 4}
 @register("audio", Preset(steps=1000, batch=64, lr=1.2e-3, score_every=500))
 @register("joint", Preset(steps=8000, batch=64, lr=1e-3, score_every=1600, lr_factors={"context_attention": 2.0}))
 def build(job: Job) -> FlowStage:
+    """The flow stage of one or both streams; see ``_judge`` for its score."""
     recipe, codecs = job.recipe or RECIPES[job.stage], load_codecs()
     network, encoder = _start(from_scratch=job.from_scratch)
     if job.audio_from_video:

@@ -29,6 +29,7 @@ from .sources import plan_cache
 @register("plan", Preset(steps=4000, batch=64, lr=1.5e-3, score_every=1000))
 @register("plan-adapted", Preset(steps=1500, batch=64, lr=5e-4, score_every=500))
 def build(job: Job) -> PlanStage:
+    """The plan layers; see ``PlanJudge`` for their score."""
     file, encoder, network = load_weights(FILES["pocket-av"], "pocket-av"), load_text_encoder(), load_network()
     judge = PlanJudge(adapted=job.stage == "plan-adapted")
     cache, before = plan_cache(job), job.previous_record(ADD_ONS["pocket-plan"])

@@ -17,6 +17,7 @@ TOKENS = 32
 
 @register("prior", Preset(steps=5000, batch=64, lr=1e-3, score_every=1000))
 def build(job: Job) -> PriorStage:
+    """'score' is the F1 of the layouts read from the tokens."""
     path = ADD_ONS["pocket-prior"]
     continues = not job.tokens and job.previous_record(path)
     net = load_prior_net().requires_grad_(True) if continues else new_prior(job.tokens or TOKENS)
