@@ -52,13 +52,13 @@ def drawn(shapes, seed=0, spread=0.08):
 
 
 def weights(module, seed=0):
-    made = {name: list(value.shape) for name, value in module.state_dict().items()}
+    shapes = {name: list(value.shape) for name, value in module.state_dict().items()}
     kept = {
         name: value
         for name, value in module.state_dict().items()
         if name.endswith((".mask", "freqs")) or name in ("scale", "shift")
     }
-    return drawn(made, seed) | kept
+    return drawn(shapes, seed) | kept
 
 
 def write(folder, tensors, *, shards=1, name="model"):

@@ -57,7 +57,7 @@ def test_the_host_and_the_command_line_generate_the_same_clip(run, loaded, adapt
     positive, negative = run("DuetApplyConditions", *prompts(run, loaded, scene), "as trained", adapter=given)
     guider = run("DuetGuider", model, positive, PerStreamCFG(2.0, 2.0), negative)[0]
     kept = run("DuetFreezeStream", latent, keep, 0.0, 1.0, 0.0)[0]
-    made = run("DuetSampler", guider, kept, 9, STEPS)[0]["samples"].unbind()
+    sampled = run("DuetSampler", guider, kept, 9, STEPS)[0]["samples"].unbind()
     own = PocketModel.load()
     frames = regenerated_frames(keep, latents.map(lambda z: z.shape[2]), seconds=2.0)
     request = Request(
@@ -69,14 +69,14 @@ def test_the_host_and_the_command_line_generate_the_same_clip(run, loaded, adapt
         adapter=condition(load_adapter(), Streams(latents.video, None), V2A).streams,
     )
     expected = sample(with_add_on(own.network, "adapter"), own.text, request)
-    for a, b in zip(made, expected, strict=True):
+    for a, b in zip(sampled, expected, strict=True):
         assert torch.allclose(a, b, atol=1e-4)
     if keep == AUDIO:
         return
     words = prompts(run, loaded, scene)
     plain = run("DuetGuider", loaded[0], words[0], PerStreamCFG(2.0, 2.0), words[1])[0]
     native = run("DuetSampler", plain, kept, 9, STEPS)[0]["samples"].unbind()
-    assert not torch.allclose(native[1], made[1], atol=1e-2)
+    assert not torch.allclose(native[1], sampled[1], atol=1e-2)
 
 
 def test_the_model_is_unchanged_without_lora_and_adapter(comfy, run, loaded, scene):
@@ -117,14 +117,14 @@ def test_the_mask_is_plotted_and_can_be_painted(run, loaded, adapted, latent):
 
 def test_strength_zero_generates_the_audio_independently_of_the_video(run, loaded, adapted, latent, scene):
     model, net = adapted
-    made = []
+    sampled = []
     for picture in (latent, {**latent, "samples": type(latent["samples"])([-z for z in latent["samples"].unbind()])}):
         given = run("DuetMaskedAdapter", net, picture, HEARD, "hard (as trained)", 0.5, 0.0)[0]
         positive, negative = run("DuetApplyConditions", *prompts(run, loaded, scene), "as trained", adapter=given)
         guider = run("DuetGuider", model, positive, PerStreamCFG(2.0, 2.0), negative)[0]
         kept = run("DuetFreezeStream", picture, "video", 0.0, 1.0, 0.0)[0]
-        made.append(run("DuetSampler", guider, kept, 9, 3)[0]["samples"].unbind()[1])
-    assert torch.allclose(*made, atol=1e-5)
+        sampled.append(run("DuetSampler", guider, kept, 9, 3)[0]["samples"].unbind()[1])
+    assert torch.allclose(*sampled, atol=1e-5)
 
 
 def test_errors_name_the_cause(comfy, run, loaded, adapted, latent, scene):

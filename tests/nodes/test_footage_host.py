@@ -30,7 +30,7 @@ def empty(run, loaded):
     return run("DuetEmptyLatent", loaded[0], 64, 64, 2.0, 0, 1)[0]
 
 
-def made(run, loaded, latent, seed=5):
+def generated(run, loaded, latent, seed=5):
     positive, negative = run("DuetEncodePrompt", loaded[1], caption(SCENE), "", "")[:2]
     strategy = run("DuetGuider", loaded[0], positive, DEFAULT, negative)[0]
     return run("DuetSampler", strategy, latent, seed, 4)[0]["samples"].unbind()
@@ -49,7 +49,7 @@ def test_nodes_and_command_line_agree(run, loaded, empty, clip, keep, count):
     bytes_ = (frames * 255).round() / 255
     given = encode_footage(model, Footage(keep, frames=bytes_), shape, 1)
     request = Request([caption(SCENE)], seed=5, steps=4, strategy=DEFAULT, keep=given)
-    assert gap(made(run, loaded, frozen), sample(model.network, model.text, request)) < 1e-4
+    assert gap(generated(run, loaded, frozen), sample(model.network, model.text, request)) < 1e-4
 
 
 def test_audio_is_kept_and_returned_unchanged(run, loaded, empty, clip):
@@ -57,7 +57,7 @@ def test_audio_is_kept_and_returned_unchanged(run, loaded, empty, clip):
     latent, original, _ = run("DuetEncodeAV", empty, *loaded[2:4], audio=audio, anyway=True)
     assert original is audio
     frozen = run("DuetFreezeStream", latent, "audio", 0.0, 1.0, 0.0)[0]
-    assert gap(made(run, loaded, frozen)[1:], latent["samples"].unbind()[1:]) < 1e-5
+    assert gap(generated(run, loaded, frozen)[1:], latent["samples"].unbind()[1:]) < 1e-5
 
 
 def test_every_clip_of_a_batch_keeps_the_same_footage(run, loaded, clip):

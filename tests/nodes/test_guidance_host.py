@@ -221,9 +221,9 @@ def test_a_model_with_replaced_or_duplicated_guidance_is_rejected(run, host):
 def test_a_missing_negative_is_rejected_only_if_it_is_required(run, host, sample):
     with pytest.raises(ValueError, match="negative prompt"):
         run("DuetGuider", host.model, host.positive, PerStreamCFG(1.0, 2.0))
-    made, cost = run("DuetGuider", host.model, host.positive, cross(a2v=2.0, v2a=2.0))
+    guider, cost = run("DuetGuider", host.model, host.positive, cross(a2v=2.0, v2a=2.0))
     assert cost.startswith("up to 2 passes per step; sync against: untrained null")
-    assert all(z.isfinite().all() for z in sample(made, host.latent))
+    assert all(z.isfinite().all() for z in sample(guider, host.latent))
 
 
 def test_conditions_of_other_lengths_and_timestep_ranges(comfy, run, ltx, sample, words):

@@ -62,22 +62,22 @@ def test_a_cancelled_sweep_keeps_finished_takes(comfy, run, loaded, guider, empt
 
     from duet_av.nodes.host import takes as host
 
-    made, sample = [], host.sample_latent
+    sampled, sample = [], host.sample_latent
 
     def stopping(*args, seed, **named):
-        if seed == 7 and 7 not in made:
-            made.append(seed)
+        if seed == 7 and 7 not in sampled:
+            sampled.append(seed)
             raise management.InterruptProcessingException
-        made.append(seed)
+        sampled.append(seed)
         return sample(*args, seed=seed, **named)
 
     monkeypatch.setattr(host, "sample_latent", stopping)
     with pytest.raises(management.InterruptProcessingException):
         sweep(run, loaded, guider, empty)
-    made_before = list(made)
+    sampled_before = list(sampled)
     takes = sweep(run, loaded, guider, empty)[3]
-    assert made_before == [5, 6, 7]
-    assert made[len(made_before) :] == [7], "what was done is not made again"
+    assert sampled_before == [5, 6, 7]
+    assert sampled[len(sampled_before) :] == [7], "finished takes are not sampled again"
     assert {t.seed for t in takes.takes} == {5, 6, 7}
 
 

@@ -48,7 +48,7 @@ class Refiner(nn.Module):
 
 
 class VideoCodec(nn.Module):
-    """Frames [b, t*4, 3, h*8, w*8] in 0..1 <-> latents [b, c, t, h, w]. Every latent frame stands for four frames.
+    """Frames [b, t*4, 3, h*8, w*8] in 0..1 <-> latents [b, c, t, h, w]. Every latent frame covers four frames.
 
     The encoder is linear; the decoder is its linear inverse plus ``Refiner`` (``depth`` 0: the linear inverse alone).
     """

@@ -86,8 +86,8 @@ def test_distances_have_their_known_values():
     one_hot = torch.eye(4)
     assert inception_score(one_hot) == pytest.approx(4)
     assert divergence(one_hot, one_hot) == pytest.approx(0)
-    for f, told in ((frechet, "at least 2"), (kernel_distance, "at least 2")):
-        with pytest.raises(ValueError, match=told):
+    for f, message in ((frechet, "at least 2"), (kernel_distance, "at least 2")):
+        with pytest.raises(ValueError, match=message):
             f(a[:1], a)
     with pytest.raises(ValueError, match="equal channels"):
         frechet(a, a[:, :2])
@@ -134,7 +134,7 @@ def test_the_command_computes_every_measure_that_the_files_allow(bench, capsys):
 def test_mistakes_are_reported_before_anything_is_measured(bench, capsys):
     where = ["--csv", str(bench / "list.csv"), "--clips", str(bench)]
     assert main(["bench", "javisbench", "--csv", str(bench / "list.csv")]) == 2
-    assert "needs --csv FILE with prompts and --clips" in capsys.readouterr().err
+    assert "requires --csv FILE with prompts and --clips" in capsys.readouterr().err
     assert main(["bench", "core", *where]) == 2
     assert "--csv only applies to javisbench" in capsys.readouterr().err
     (bench / "sample_0001.mp4").unlink()

@@ -153,5 +153,5 @@ def test_audio_of_another_clip_is_not_synchronous(true_clips):
     _, clips = true_clips
     readings = read(Probes.load(), clips)
     together = sum(f1(r.heard, r.seen.events) for r in readings)
-    apart = sum(f1(a.heard, b.seen.events) for a, b in zip(readings, readings[1:] + readings[:1], strict=True))
-    assert together > 3 * apart
+    independent = sum(f1(a.heard, b.seen.events) for a, b in zip(readings, readings[1:] + readings[:1], strict=True))
+    assert together > 3 * independent

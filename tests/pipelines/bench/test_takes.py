@@ -32,12 +32,12 @@ SCORE = {0: 0.2, 1: 0.9, 2: 0.5, 3: 0.9, 4: 0.1}
 
 class Maker:
     def __init__(self, stop=None):
-        self.made, self.stop = [], stop
+        self.seeds, self.stop = [], stop
 
     def __call__(self, seed):
         if seed == self.stop:
             raise KeyboardInterrupt
-        self.made.append(seed)
+        self.seeds.append(seed)
         return Take(seed, SCORE[seed], {"in_step": SCORE[seed]}), {"video": torch.full((1, 2), float(seed))}
 
 
@@ -68,15 +68,15 @@ def test_an_interrupted_sweep_resumes_and_a_longer_one_only_generates_new_takes(
         sweep(tmp_path, range(5), Maker(stop=3), keep=2)
     make = Maker()
     sweep(tmp_path, range(5), make, keep=2)
-    assert make.made == [3, 4]
+    assert make.seeds == [3, 4]
     again = Maker()
     best = sweep(tmp_path, range(5), again, keep=3)
-    assert again.made == [2], "the third was measured and not kept: it alone is made again"
+    assert again.seeds == [2], "the third was measured and not kept: it alone is generated again"
     assert [take.seed for take, _ in best] == [1, 3, 2]
     (tmp_path / "take-4.json").write_text("{", encoding="utf-8")
     broken = Maker()
     sweep(tmp_path, range(5), broken, keep=3)
-    assert broken.made == [4], "a record that is cut short is made again"
+    assert broken.seeds == [4], "a record that is cut short is generated again"
 
 
 @pytest.mark.parametrize(
@@ -92,9 +92,9 @@ def test_takes_are_scored_by_motion_or_by_events(clip):
     assert by_events.score == by_events.numbers["event_f1"] == 1
     by_motion = take_of(1, clip, ANY, None)
     assert by_motion.score == by_motion.numbers["in_step"] > 0.3
-    apart = Clip(clip.frames, clip.fps, clip.waveform.roll(clip.sample_rate // 3, dims=1), clip.sample_rate)
-    assert take_of(1, apart, EVENTS, None).score == 0
-    assert take_of(1, apart, ANY, None).score < by_motion.score
+    shifted = Clip(clip.frames, clip.fps, clip.waveform.roll(clip.sample_rate // 3, dims=1), clip.sample_rate)
+    assert take_of(1, shifted, EVENTS, None).score == 0
+    assert take_of(1, shifted, ANY, None).score < by_motion.score
     with pytest.raises(ValueError, match="score is 'beauty'"):
         take_of(1, clip, "beauty", None)
     assert SCORES == (ANY, EVENTS)
@@ -103,9 +103,9 @@ def test_takes_are_scored_by_motion_or_by_events(clip):
 def test_settings_are_compared_on_shared_seeds_and_written_as_csv(tmp_path):
     first = Takes("cfg 1", tuple(rank(Take(s, 0.1 * s, {"in_step": 0.1 * s}) for s in range(5))))
     second = Takes("cfg 3", tuple(rank(Take(s, 0.1 * s + 0.2, {"lufs": -20.0}) for s in range(5))))
-    told = compare([first, second])
-    assert "cfg 1: 5 take(s), mean 0.20, best 0.40 (seed 4)" in told
-    assert "minus cfg 1 +0.20 [+0.20, +0.20] on 5 shared seeds" in told
+    report = compare([first, second])
+    assert "cfg 1: 5 take(s), mean 0.20, best 0.40 (seed 4)" in report
+    assert "minus cfg 1 +0.20 [+0.20, +0.20] on 5 shared seeds" in report
     with pytest.raises(ValueError, match="nothing to compare"):
         compare([])
     path = tmp_path / "t.csv"

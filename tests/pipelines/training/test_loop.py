@@ -27,7 +27,7 @@ def test_the_loss_falls(stage, tmp_path, settings):
 
 
 class _KilledError(Exception):
-    """Stands for the signal that ends a run."""
+    """Replaces the signal that ends a run."""
 
 
 @pytest.mark.filterwarnings("ignore:.*lr_scheduler.*")
