@@ -6,7 +6,7 @@ import shutil
 from itertools import combinations
 
 import pytest
-from comfy_server import DONE, wait
+from comfy_server import DONE, fetch, wait
 
 from duet_av.pipelines.bench.readings import Probes
 from duet_av.pipelines.core.timeline import Timeline
@@ -119,6 +119,17 @@ def test_nodes_and_groups_do_not_overlap(open_page, root, vue):
     assert found == {}
 
 
+def saved(server, pattern, before):
+    """The clips that were saved since ``before``, once the server has nothing left to do and the files are complete."""
+    address, output = server
+
+    def complete():
+        queue = fetch(f"{address}/queue")
+        return not any(queue.values()) and set(output.rglob(pattern)) - before
+
+    return wait(complete, DONE)
+
+
 def test_the_example_is_shown_and_runs(server, open_page):
     _, output = server
     before = set(output.rglob("*.mp4"))
@@ -126,7 +137,7 @@ def test_the_example_is_shown_and_runs(server, open_page):
     faulty = "(n) => n.has_errors || !(n.constructor.nodeData || n.isVirtualNode)"
     unknown = page.evaluate(f"() => window.app.graph._nodes.filter({faulty}).map((n) => n.type)")
     page.evaluate("async () => { await window.app.queuePrompt(0, 1) }")
-    wait(lambda: set(output.rglob("*.mp4")) - before, DONE)
+    assert len(saved(server, "*.mp4", before)) == 1
     assert unknown == []
 
 
@@ -177,7 +188,7 @@ def test_dragging_an_event_in_the_lanes_changes_the_text_and_the_clip(server, op
     page.mouse.up()
     dragged = page.evaluate(text)
     page.evaluate("async () => { await window.app.queuePrompt(0, 1) }")
-    (file,) = wait(lambda: set(output.rglob("duet_plan*.mp4")) - before, DONE)
+    (file,) = saved(server, "duet_plan*.mp4", before)
     first, second = Timeline.read(dragged).events
     assert (first.when, second.where) == (0.3, "left")
     assert abs(second.when - 1.4) < 0.03
