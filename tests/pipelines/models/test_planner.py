@@ -147,7 +147,7 @@ def test_the_commands_write_edit_and_use_a_plan(tmp_path, capsys):
     options = ["--plan", f"{tmp_path}/b.json", "--steps", "4", "--seed", "5"]
     assert main(["generate", prompt, *options, "-o", f"{tmp_path}/b.mp4"]) == 0
     assert main(["generate", prompt, *options, "--seconds", "1", "-o", f"{tmp_path}/c.mp4"]) == 2
-    assert "clips of 2 s alone" in capsys.readouterr().err
+    assert "only supports clips of 2 s" in capsys.readouterr().err
     (tmp_path / "bad.txt").write_text("0.3 bell")
     assert main(["generate", prompt, "--plan", f"{tmp_path}/bad.txt", "-o", f"{tmp_path}/c.mp4"]) == 2
     assert not (tmp_path / "c.mp4").exists()
