@@ -69,7 +69,7 @@ def test_weights_that_do_not_fit_their_configuration_are_refused(saved):
 def test_a_configuration_of_another_version_is_refused(tmp_path, kind, loader, config):
     path = tmp_path / "other.safetensors"
     save_weights(path, {"a": torch.zeros(1)}, kind=kind, config=config, record={})
-    with pytest.raises(ValueError, match="other.safetensors: its configuration does not fit this version"):
+    with pytest.raises(ValueError, match=r"other\.safetensors: its configuration does not fit this version"):
         loader(path)
 
 
