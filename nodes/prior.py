@@ -23,7 +23,7 @@ class DuetLoadPrior(io.ComfyNode):
             category=CATEGORY,
             description="Loads a prior estimator (HiST-Sypo), which predicts from a prompt where and when things happen. For "
             "the pocket model it also adds the prior layers to the MODEL; the output is bit-identical until a prior is "
-            "connected. JavisDiT v0.1 uses the ImageBind text encoder, whose licence is non-commercial.",
+            "connected. The prior of JavisDiT v0.1 uses the ImageBind text encoder, whose licence is non-commercial.",
             search_aliases=["hist-sypo", "javisdit prior"],
             inputs=[
                 io.Model.Input("model", tooltip="The model to use the prior with: the pocket model or JavisDiT v0.1."),

@@ -105,7 +105,7 @@ def mask_of(
         return {**latent, "noise_mask": nest(both)}
     # As in a cascade, whose second pass regenerates what the first one kept.
     log.warning(
-        "Duet Freeze Stream: with the mask that the latent already carries, everything would be kept. That mask is replaced: "
+        "Duet Freeze Stream: with the mask that the latent already has, everything would be kept. That mask is replaced: "
         "only %s is kept now.",
         keep,
     )

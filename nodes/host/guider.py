@@ -65,13 +65,13 @@ class StrategyGuider(comfy.samplers.CFGGuider):
             )
         if self.model_options.get("transformer_options", {}).get(CARRIES):
             raise ValueError(
-                "The MODEL already carries 'Duet Cross-Modal Guidance'. Remove that node and select the strategy here."
+                "The MODEL already has 'Duet Cross-Modal Guidance'. Remove that node and select the strategy here."
             )
         branches = strategy.possible_branches()
         backbone_of(model.model).require(branches, model.model)
         if MODALITY in guided_by(model) and any(not (branch.a2v and branch.v2a) for branch in branches):
             raise ValueError(
-                "The MODEL already carries cross-modal guidance from 'LTXV Modality Guidance (A/V coupling)', and this strategy adds "
+                "The MODEL already has cross-modal guidance from 'LTXV Modality Guidance (A/V coupling)', and this strategy adds "
                 "its own: the effect would be doubled. Remove that node, or connect a strategy with text guidance only."
             )
         self.inner_set_conds({"positive": positive, "negative": negative})
@@ -128,12 +128,12 @@ def with_cross_modal(
         return model
     if MODALITY in guided_by(model):
         raise ValueError(
-            "The MODEL already carries 'LTXV Modality Guidance (A/V coupling)', which does the same: the effect would be doubled. "
+            "The MODEL already has 'LTXV Modality Guidance (A/V coupling)', which does the same: the effect would be doubled. "
             "Remove one of the two nodes."
         )
     patched = model.clone()
     if patched.model_options.get("transformer_options", {}).get(CARRIES):
-        raise ValueError("The MODEL already carries 'Duet Cross-Modal Guidance'. Remove one of the two nodes.")
+        raise ValueError("The MODEL already has 'Duet Cross-Modal Guidance'. Remove one of the two nodes.")
     patched.model_options["transformer_options"] = {
         **patched.model_options.get("transformer_options", {}),
         CARRIES: True,
@@ -174,7 +174,7 @@ def unused_plan(guider: StrategyGuider) -> str:
     strengthened = any(not branch.plan for branch in guider.strategy.possible_branches())
     if not strengthened or any(PLAN in entry for entry in guider.original_conds["positive"]):
         return ""
-    return "'Duet Strategy: Plan' has no effect, because the positive prompt carries no plan: connect one to 'Duet Apply Conditions'."
+    return "'Duet Strategy: Plan' has no effect, because the positive prompt has no plan: connect one to 'Duet Apply Conditions'."
 
 
 def passes_of(guider: comfy.samplers.CFGGuider, sigmas: Tensor) -> int | None:

@@ -79,8 +79,8 @@ def side(clip: Clip, times: Sequence[float]) -> str:
 
 
 def as_rendered(clip: Clip) -> Clip:
-    """``clip`` as the probes know clips: the shorter side ``SIDE`` pixels and the other a multiple of 32, 16 fps, 16 kHz, stereo. What
-    has these values already is unchanged; frames and samples are converted, nothing is cropped."""
+    """``clip`` converted to the format that the probes were trained on: the shorter side ``SIDE`` pixels and the other a multiple of 32,
+    16 fps, 16 kHz, stereo. Values that already match are unchanged, and nothing is cropped."""
     height, width = clip.frames.shape[1:3]
     scale = SIDE / min(height, width)
     size = tuple(max(1, round(side * scale / PIXEL_STEP)) * PIXEL_STEP for side in (height, width))

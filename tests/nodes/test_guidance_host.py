@@ -212,9 +212,9 @@ def test_a_model_with_replaced_or_duplicated_guidance_is_rejected(run, host):
     with pytest.raises(ValueError, match="sampler_cfg_function"):
         guider(run, host, PerStreamCFG(), replaced)
     patched = run("DuetCrossModalGuidance", host.model, 2.0, 2.0, 0.0, 1.0)[0]
-    with pytest.raises(ValueError, match="already carries"):
+    with pytest.raises(ValueError, match="already has"):
         guider(run, host, PerStreamCFG(), patched)
-    with pytest.raises(ValueError, match="already carries"):
+    with pytest.raises(ValueError, match="already has"):
         run("DuetCrossModalGuidance", patched, 2.0, 2.0, 0.0, 1.0)
 
 

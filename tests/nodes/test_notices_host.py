@@ -75,10 +75,10 @@ def test_plan_guidance_needs_plan_layers_and_a_plan(run, shown, pocket):
     with pytest.raises(ValueError, match="no layers that read a plan"):
         guider(run, pocket, strategy)
     model, planner = run("DuetLoadPlanner", pocket.model)
-    assert "the positive prompt carries no plan" in shown("DuetGuider", model, pocket.positive, strategy)
+    assert "the positive prompt has no plan" in shown("DuetGuider", model, pocket.positive, strategy)
     plan = run("DuetPlanner", planner, "a red ball bounces slowly on the left", "", 1, 1.0, "auto")[0]
     planned = run("DuetApplyConditions", pocket.positive, pocket.negative, "as trained", plan)[0]
-    assert "carries no plan" not in shown("DuetGuider", model, planned, strategy)
+    assert "has no plan" not in shown("DuetGuider", model, planned, strategy)
 
 
 def test_the_hosts_modality_guidance_is_counted_and_never_doubled(run, ltx):
