@@ -64,7 +64,7 @@ def test_the_readme_and_the_result_page_quote_the_base_model_correctly(root):
     assert quoted in (root / "docs" / "results" / "core.md").read_text()
 
 
-def test_the_meter_finds_known_shifts_and_keeps_quiet_about_weather(root):
+def test_the_meter_finds_known_shifts_and_no_evidence_in_weather(root):
     table = json.loads((root / "weights" / "bench" / "meter.json").read_text())
     rows = {(r["variant"], r["stratum"]): r["metrics"] for r in table["rows"]}
     for late in ("-250", "-62", "+0", "+62", "+250"):

@@ -60,7 +60,7 @@ def caption_beside(path: Path) -> str:
     """The caption of a media file, from ``NAME.txt`` or from the entry 'caption' of ``NAME.json``.
 
     Raises:
-        ValueError: neither is there, or what is there holds no caption.
+        ValueError: neither exists, or the one that exists contains no caption.
     """
     text, data = path.with_suffix(".txt"), path.with_suffix(".json")
     try:

@@ -34,7 +34,7 @@ class _DecoderObjective(nn.Module):
 
 
 class VideoDecoderStage:
-    """Latents of true clips, a little noise on them -> the clips. The encoder is not touched."""
+    """Latents of true clips, a little noise on them -> the clips. The encoder is not changed."""
 
     name = "video-decoder"
 
@@ -52,7 +52,7 @@ class VideoDecoderStage:
 
     @torch.no_grad()
     def score(self) -> dict[str, float]:
-        """PSNR of reconstructions of held-out compositions, on what moves and altogether; the linear inverse beside it."""
+        """PSNR of reconstructions of held-out compositions, for moving pixels and for all; the same for the linear inverse."""
         codec = self.objective.codec
         frames = render_picture(make_scenes(7_003, HELD_OUT, split="test"), self.shape)
         where, linear = moving(frames), VideoCodec(channels=codec.channels)

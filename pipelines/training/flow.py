@@ -89,7 +89,7 @@ RECIPES = {
 
 @dataclass(frozen=True)
 class FlowBatch:
-    """Of each stream present: clean latents, noise, noise levels [b, n], routes and loss weights [b], tokens [b, m]; and
+    """For each stream present: clean latents, noise, noise levels [b, n], routes and loss weights [b], tokens [b, m]; and
     which clips of the cache they are, [b]."""
 
     x0: Streams[Tensor]

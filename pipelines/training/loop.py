@@ -109,7 +109,7 @@ def update_ema(ema: dict[str, Tensor], module: nn.Module, *, step: int, limit: f
 
 @contextmanager
 def weights_of(module: nn.Module, values: dict[str, Tensor]) -> Iterator[None]:
-    """Run the block with ``values`` in ``module``, then put its own back."""
+    """Run the block with ``values`` in ``module``, then restore its own values."""
     own = {name: value.clone() for name, value in module.state_dict().items()}
     module.load_state_dict(values)
     module.eval()
@@ -202,7 +202,7 @@ def train(stage: Stage, settings: Settings) -> dict[str, Any]:
 
 
 def _judge(stage: Stage, state: State, bar: tqdm[Any]) -> None:
-    """Score the averaged weights and keep them if they are the best so far; never chosen by the loss."""
+    """Score the averaged weights and keep them if they are the best so far. The loss is never used for this choice."""
     with weights_of(stage.objective, state.ema):
         scores = stage.score()
     bar.write(

@@ -1,4 +1,4 @@
-"""Which precision and which attention kernel a training step uses, by what the processor has."""
+"""Which precision and which attention kernel a training step uses, depending on the processor."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def test_layers_of_one_kind_are_added_once(run, loaded, models):
         run("DuetLoadAdapter", adapted, 1.0)
 
 
-def test_a_base_of_ones_own_takes_the_layers_that_were_trained_on_it(run, loaded, models):
+def test_layers_load_on_the_users_base_that_they_were_trained_on(run, loaded, models):
     path = trained("pocket-av", models / "diffusion_models" / "own-base.safetensors")
     base = load_weights(path, "pocket-av").sha256
     model = run("DuetLoadAV", "own-base.safetensors", "auto", "auto", "auto")[0]

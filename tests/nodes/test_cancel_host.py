@@ -41,13 +41,13 @@ def large(comfy, run, loaded):
     return {**latent, "samples": comfy.nested([torch.randn_like(z) for z in latent["samples"].unbind()])}
 
 
-def test_sampling_ends(run, pocket, large, cancelled):
+def test_cancelling_ends_sampling(run, pocket, large, cancelled):
     guider = run("DuetGuider", pocket.model, pocket.positive)[0]
     assert cancelled(lambda: run("DuetSampler", guider, large, 0, 1000), 1.0) < LATEST
 
 
 @pytest.mark.parametrize("node", ["Duet Decode", "in tiles", "VAE Decode"])
-def test_decoding_ends(comfy, run, loaded, large, cancelled, node):
+def test_cancelling_ends_decoding(comfy, run, loaded, large, cancelled, node):
     jobs = {
         "Duet Decode": lambda: run("DuetDecode", large, *loaded[2:], False),
         "VAE Decode": lambda: comfy.core.VAEDecode().decode(loaded[2], large),
@@ -56,12 +56,12 @@ def test_decoding_ends(comfy, run, loaded, large, cancelled, node):
     assert cancelled(jobs[node], 0.3) < LATEST
 
 
-def test_decoding_audio_ends(comfy, loaded, cancelled):
+def test_cancelling_ends_decoding_of_audio(comfy, loaded, cancelled):
     audio = torch.randn(8, 24, 480)  # 8 clips of 30 s
     assert cancelled(lambda: loaded[3].decode(audio), 0.5) < LATEST
 
 
-def test_encoding_and_measuring_end(run, loaded, cancelled):
+def test_cancelling_ends_encoding_and_measuring(run, loaded, cancelled):
     images, sound = torch.rand(480, 128, 128, 3), {"waveform": torch.rand(1, 2, 30 * 48_000), "sample_rate": 48_000}
     latent = run("DuetEmptyLatent", loaded[0], 256, 256, 30.0, 0, 1)[0]
     encode = lambda: run("DuetEncodeAV", latent, *loaded[2:], images=images, audio=sound, fps=16.0, anyway=True)  # noqa: E731

@@ -246,7 +246,7 @@ def test_a_batch_equals_its_samples(comfy, run, ltx, sample):
     assert gap(both, sample(expected, two)) < 1e-5
 
 
-def test_a_latent_of_one_stream(comfy, run, ltx, sample):
+def test_a_latent_with_one_stream_is_sampled_as_by_the_host(comfy, run, ltx, sample):
     video = ltx.latent.unbind()[0]
     expected = sample(stock(comfy, ltx, 3.0), video)
     assert gap(sample(guider(run, ltx, PerStreamCFG(3.0, 9.0)), video), expected) < 1e-5

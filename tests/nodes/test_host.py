@@ -292,5 +292,5 @@ INPUTS = {
 }
 
 
-def test_node_ids_and_inputs_stay(comfy):
+def test_node_ids_and_inputs_do_not_change(comfy):
     assert {name: [field.id for field in node.GET_SCHEMA().inputs] for name, node in comfy.pack.items()} == INPUTS

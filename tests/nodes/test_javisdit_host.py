@@ -259,7 +259,7 @@ def test_a_host_lora_changes_v10_and_the_official_lora_is_merged(run, second):
     assert difference(sampled(run, second), plain) > 1e-3
 
 
-def test_both_decode_to_frames_and_audio_of_equal_duration(run, first, second):
+def test_both_versions_decode_to_frames_and_audio_of_equal_duration(run, first, second):
     for parts, frames, width in ((first, 17, 64), (second, 17, 80)):
         streams = sampled(run, parts, steps=1)
         latent = {**parts.latent, "samples": __import__("comfy").nested_tensor.NestedTensor(list(streams))}

@@ -12,7 +12,7 @@ MIN_SCENERY = 0.4  # share of the pixels that match a background of the world
 MAX_RESIDUAL, MAX_MEAN_SQUARE = 0.25, 2.8  # RMS error of log-mel frames; mean square of the standardised latents
 
 OUT_OF_DOMAIN_ADVICE = (
-    "The pocket model was trained only on a small procedural world (balls, bells, lamps, drums, birds and clocks). For footage of your own "
+    "The pocket model was trained only on a small procedural world (balls, bells, lamps, drums, birds and clocks). For your own footage, "
     "use a full-size model: load JavisDiT v0.1 or LTX-2 and keep a stream with 'Duet Freeze Stream'."
 )
 

@@ -31,7 +31,7 @@ class ConvBlock(nn.Module):
 
 
 class Refiner(nn.Module):
-    """What the linear inverse leaves out, from a cell and its neighbours: latents to a correction of every pixel."""
+    """Predicts, from the latents of a cell and its neighbours, a correction of every pixel of the linear inverse."""
 
     def __init__(self, channels: int, *, width: int, depth: int) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class VideoCodec(nn.Module):
         return rearrange(patches, "b t h w (rgb p q r) -> b (t p) rgb (h q) (w r)", rgb=3, p=p, q=q, r=r)
 
     def stream(self, latent: Float[Tensor, "b c t h w"]) -> Iterator[Float[Tensor, "b frames 3 height width"]]:
-        """The same frames as ``decode`` gives, ``CHUNK`` latent frames at a time, each with the neighbours it needs."""
+        """The same frames as ``decode`` returns, ``CHUNK`` latent frames at a time, each with the neighbours it needs."""
         reach, count = 0 if self.refiner is None else self.refiner.depth, latent.shape[2]
         for start in range(0, count, self.CHUNK):
             first, stop = max(0, start - reach), min(count, start + self.CHUNK)

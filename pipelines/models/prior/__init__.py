@@ -1,4 +1,4 @@
-"""HiST-Sypo, the prior of JavisDiT (arXiv 2503.23377): its estimator at the released size, and a pocket prior of our own training.
+"""HiST-Sypo, the prior of JavisDiT (arXiv 2503.23377): its estimator at the released size, and a pocket prior that we trained.
 
 JavisDiT's official training of the prior uses a token hinge loss, a discriminator cross-entropy, an MSE and a video-audio margin, each for
 spatial and for temporal tokens, and a KL term of weight 1e-6 to a standard normal; its negatives are augmented video and audio. The

@@ -10,7 +10,7 @@ from .net import PriorNet, PriorNetConfig
 
 
 def load_prior_net(path: Path = ADD_ONS["pocket-prior"]) -> PriorNet:
-    """The pocket prior: the estimator, the encoders of real clips and what reads the tokens.
+    """The pocket prior: the estimator, the encoders of real clips and the readers of the tokens.
 
     Raises:
         ValueError: the file does not hold a prior.

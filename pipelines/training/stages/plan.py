@@ -81,6 +81,6 @@ class PlanJudge:
 
 
 def half_edited() -> list[Prompt]:
-    """Development prompts with something audible, every other one with an event moved: the plan must hold there too."""
+    """Development prompts with something audible, every other one with an event moved, so that edited plans are scored too."""
     prompts = bench_prompts(judges.JUDGE_PROMPTS, DEVELOPMENT, strata=AUDIBLE)
     return [edited(prompt) if i % 2 else prompt for i, prompt in enumerate(prompts)]

@@ -109,7 +109,7 @@ def test_each_fault_lowers_its_metric(changed, metric, value):
     assert scores(prompt("simultaneous", BALL, BELL), reading(*usual.values(), *things))[metric] == pytest.approx(value)
 
 
-def test_silence_and_off_screen():
+def test_silent_objects_and_off_screen_sounds_are_scored():
     quiet, hidden = replace(BALL, heard=False), replace(BELL, seen=False)
     heard_anyway = reading({"ball": (0.5,)}, {"ball": "left"}, {}, BOTH[0])
     assert scores(prompt("silent", quiet), heard_anyway)["silent_false_alarm"] == 1

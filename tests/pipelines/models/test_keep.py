@@ -193,7 +193,7 @@ def test_the_domain_check_accepts_the_world_and_refuses_other_footage(model, cli
     tone = torch.sin(torch.arange(32_000) / 16_000 * 440 * 6.2832).expand(2, -1) * 0.5
     assert "does not sound like the pocket world" in audio_domain_problem(model.audio_codec, tone)
     footage = Footage("video", frames=clouds.permute(0, 2, 3, 1)[:1].clamp(0, 1).expand(32, -1, -1, -1))
-    with pytest.raises(ValueError, match="For footage of your own use a full-size model"):
+    with pytest.raises(ValueError, match="For your own footage, use a full-size model"):
         encode_footage(model, footage, SHAPE, 1)
     assert encode_footage(model, footage, SHAPE, 1, skip_check=True).latents.video.shape == (1, 16, 8, 8, 8)
 

@@ -15,5 +15,5 @@ def test_bfloat16_is_used_where_it_is_wanted_and_fast(monkeypatch, fast, wanted)
     assert product.dtype == (torch.bfloat16 if fast and wanted else torch.float32)
 
 
-def test_this_processor_gives_an_answer():
+def test_bfloat16_support_of_this_processor_is_detected():
     assert precision.bfloat16_is_fast("cpu") in (True, False)
