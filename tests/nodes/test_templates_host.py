@@ -1,4 +1,5 @@
-"""The official LTX-2 and MiniMax H3 templates on a real server: untouched, and with nodes of this pack inserted.
+"""The official LTX-2 and MiniMax H3 templates on a real server, untouched and with nodes of this pack inserted, and this pack's own
+graphs for these models.
 
 The network, VAEs and upscaler are tiny random files in their official layouts under their official names. Only the text encoder is
 a stand-in, and sizes and steps are reduced."""
@@ -280,3 +281,28 @@ def test_decoding_measuring_and_sweeping_at_the_models_rates(server, graphs, nam
     clip, history = run_and_read(server, graph)
     check(clip, name)
     assert history["outputs"]["meter"]["text"]
+
+
+# This pack's own graphs for one second; the second value is the factor by which a second stage enlarges.
+OWN = {
+    "ltx23_t2v": (LTX, 2, 24.0, 25, 24_000),
+    "ltx23_ia2v": (LTX, 2, 24.0, 25, 44_100),  # the audio file's own sample rate
+    "ltx25_t2v": (LTX, 2, 24.0, 25, 24_000),
+    "ltx2_crossmodal": (LTX, 1, 25.0, 25, 24_000),
+    "h3_t2v": (H3, 1, 24.0, 39, 32_000),
+    "h3_crossmodal": (H3, 1, 24.0, 39, 32_000),
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_an_example_graph_of_this_pack_runs_to_a_complete_clip(server, graphs, root, name):
+    family, enlarged, fps, frames, sample_rate = OWN[name]
+    graph = reduced(json.loads((root / "workflows" / "api" / f"{name}.json").read_text()), family)
+    smaller = {"width": WIDTH, "height": HEIGHT, "length": frames, "frames_number": frames, "steps": 2}
+    for node in graph.values():
+        node["inputs"] |= {slot: value for slot, value in smaller.items() if isinstance(node["inputs"].get(slot), int)}
+    write_files(graph, family, server[1])
+    clip, _ = run_and_read(server, graph)
+    assert (clip.fps, len(clip.frames), clip.sample_rate) == (fps, frames, sample_rate)
+    assert clip.frames.shape[1:3] == (enlarged * HEIGHT, enlarged * WIDTH)
+    assert abs(clip.waveform.shape[1] / sample_rate - frames / fps) <= 0.15
