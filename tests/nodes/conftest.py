@@ -15,40 +15,9 @@ import torch
 
 sys.path.insert(0, os.path.dirname(__file__))  # the helper modules beside the tests
 
+from official_files import H3, TRANSFORMER, host_model
+
 REASON = "COMFYUI_PATH is not set: the tests with a real ComfyUI were not run"
-
-
-LTX = {
-    "image_model": "ltxav",
-    "in_channels": 128,
-    "audio_in_channels": 128,
-    "cross_attention_dim": 64,
-    "audio_cross_attention_dim": 32,
-    "attention_head_dim": 32,
-    "audio_attention_head_dim": 16,
-    "num_attention_heads": 2,
-    "audio_num_attention_heads": 2,
-    "caption_channels": 48,
-    "num_layers": 2,
-    "connector_attention_head_dim": 24,
-    "connector_num_attention_heads": 2,
-    "connector_num_layers": 1,
-}
-H3 = {
-    "image_model": "minimax_h3",
-    "hidden_size": 64,
-    "num_layers": 2,
-    "token_refiner_num_layers": 1,
-    "num_attention_heads": 2,
-    "attention_head_dim": 96,
-    "ffn_hidden_size": 64,
-    "text_dim": 40,
-    "timestep_input_dim": 32,
-    "time_embed_hidden_size": 64,
-    "time_embed_dim": 32,
-}
-
-
 TESTED = ("torch", "transformers", "av", "comfyui-frontend-package", "comfyui-workflow-templates-json")
 
 
@@ -136,11 +105,8 @@ def javis_folder(comfy, tmp_path_factory):
 def tiny(family, config):
     """A MODEL of one of the host's families with random weights."""
     import comfy.model_patcher
-    import comfy.supported_models
 
-    described = getattr(comfy.supported_models, family)(dict(config))
-    described.set_inference_dtype(torch.float32, None)
-    model = described.get_model({}, device=torch.device("cpu"))
+    model = host_model(family, config)
     generator = torch.Generator().manual_seed(0)
     for parameter in model.diffusion_model.parameters():
         parameter.data = torch.randn(parameter.shape, generator=generator) * 0.15
@@ -159,7 +125,10 @@ def ltx(comfy):
     latent = comfy.nested((torch.zeros(1, 128, 3, 4, 4), torch.zeros(1, 8, 13, 16)))
     more = {"frame_rate": 24.0}
     return SimpleNamespace(
-        model=tiny("LTXAV", LTX), positive=_words(1, 6, 96, **more), negative=_words(2, 6, 96, **more), latent=latent
+        model=tiny("LTXAV", {**TRANSFORMER, "image_model": "ltxav"}),
+        positive=_words(1, 6, 96, **more),
+        negative=_words(2, 6, 96, **more),
+        latent=latent,
     )
 
 
@@ -167,7 +136,10 @@ def ltx(comfy):
 def h3(comfy):
     latent = comfy.nested((torch.zeros(1, 24, 2, 4, 4), torch.zeros(1, 32, 2, 8)))
     return SimpleNamespace(
-        model=tiny("MiniMaxH3", H3), positive=_words(1, 6, 40), negative=_words(2, 9, 40), latent=latent
+        model=tiny("MiniMaxH3", {**H3, "image_model": "minimax_h3"}),
+        positive=_words(1, 6, 40),
+        negative=_words(2, 9, 40),
+        latent=latent,
     )
 
 

@@ -5,8 +5,10 @@ H3 network from its tensors. It fixes those of the H3 VAEs in code, so ``shrink_
 
 import functools
 import json
+import wave
 
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 FPS, SAMPLE_RATE, TEXT_WIDTH = 24.0, 24_000, 96  # text width: twice the caption channels
@@ -104,6 +106,14 @@ H3 = {
     "time_embed_dim": 32,
 }
 CONFIG = {"transformer": TRANSFORMER, "vae": VIDEO_VAE, "audio_vae": AUDIO_VAE, "vocoder": VOCODER}
+# Inputs of nodes that name a file, and its folder.
+FOLDERS = {
+    "ckpt_name": "checkpoints",
+    "unet_name": "diffusion_models",
+    "vae_name": "vae",
+    "lora_name": "loras",
+    "model_name": "latent_upscale_models",
+}
 
 
 def _random(module, generator, scale):
@@ -119,12 +129,13 @@ def _random(module, generator, scale):
     return {name: draw(name, value).contiguous() for name, value in module.state_dict().items()}
 
 
-def _transformer(family, config):
+def host_model(family, config):
+    """The host's model class of ``family`` with the sizes in ``config``, in float32."""
     import comfy.supported_models
 
     described = getattr(comfy.supported_models, family)(dict(config))
     described.set_inference_dtype(torch.float32, None)
-    return described.get_model({}, device=torch.device("cpu")).diffusion_model
+    return described.get_model({}, device=torch.device("cpu"))
 
 
 def _ltx2_parts(version):
@@ -135,7 +146,7 @@ def _ltx2_parts(version):
     generator = torch.Generator().manual_seed(0)
     sizes = TRANSFORMER | SINCE_2_3 if version >= "2.3" else TRANSFORMER
     metadata = {"config": json.dumps({**CONFIG, "transformer": sizes})}
-    network = _transformer("LTXAV", {**sizes, "image_model": "ltxav"})
+    network = host_model("LTXAV", {**sizes, "image_model": "ltxav"}).diffusion_model
     transformer = {f"model.diffusion_model.{name}": z for name, z in _random(network, generator, 0.08).items()}
     video = _random(VideoVAE(version=2, config=VIDEO_VAE), generator, 0.05)
     audio = {}
@@ -184,9 +195,43 @@ def write_h3(transformer_path, video_path, audio_path):
     from comfy.ldm.minimax import audio_vae, vae
 
     generator = torch.Generator().manual_seed(0)
-    network = _transformer("MiniMaxH3", {**H3, "image_model": "minimax_h3"})
+    network = host_model("MiniMaxH3", {**H3, "image_model": "minimax_h3"}).diffusion_model
     save_file(
         {f"model.diffusion_model.{name}": z for name, z in _random(network, generator, 0.1).items()}, transformer_path
     )
     save_file(_random(vae.MiniMaxH3VideoVAE(), generator, 0.05), video_path)
     save_file(_random(audio_vae.MiniMaxH3AudioVAE(), generator, 0.05), audio_path)
+
+
+def write_files(graph, family, base):
+    """Write what ``graph`` loads, in the server's folders, unless it is there."""
+    for node in graph.values():
+        for slot, folder in FOLDERS.items():
+            name = node["inputs"].get(slot)
+            if isinstance(name, str) and not (path := base / "models" / folder / name).exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _write_model(path, folder, family, base)
+        if node["class_type"] == "LoadImage":
+            path = base / "input" / node["inputs"]["image"]
+            path.parent.mkdir(exist_ok=True)
+            Image.effect_noise((128, 64), 60).convert("RGB").save(path)
+        if node["class_type"] == "LoadAudio":
+            (base / "input").mkdir(exist_ok=True)
+            with wave.open(str(base / "input" / node["inputs"]["audio"]), "wb") as file:
+                file.setparams((2, 2, 44_100, 0, "NONE", ""))
+                file.writeframes(torch.randint(-9000, 9000, (2 * 2 * 44_100,), dtype=torch.int16).numpy().tobytes())
+
+
+def _write_model(path, folder, family, base):
+    if folder == "checkpoints":
+        write_ltx2(path, "2.3" if "2.3" in path.name else "2.0")
+    elif folder == "latent_upscale_models":
+        write_ltx2_upscaler(path)
+    elif folder == "loras":
+        save_file({}, path)
+    else:
+        parts = [base / f"{family}_{part}" for part in ("network", "video", "audio")]
+        if not parts[0].exists():
+            (write_h3 if family == "h3" else write_ltx2_parts)(*parts)
+        part = 0 if folder == "diffusion_models" else 1 if "video" in path.name else 2
+        path.symlink_to(parts[part])

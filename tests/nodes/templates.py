@@ -1,4 +1,4 @@
-"""The official workflow templates in the server's form: subgraphs opened, reroutes and bypassed nodes removed.
+"""The official workflow templates in the server's form (subgraphs opened, reroutes and bypassed nodes removed), reduced to a small size.
 
 The JSON files come from the package ``comfyui-workflow-templates-json``, which ComfyUI installs. Nothing of it is in this repository.
 """
@@ -11,6 +11,12 @@ from typing import Any
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", "COMFY_DYNAMICCOMBO_V3")
 NEVER, BYPASS = 2, 4  # LiteGraph's modes of a node
 SUBGRAPH_INPUT, SUBGRAPH_OUTPUT = -10, -20  # node ids that stand for the frame of a subgraph
+
+LTX, H3 = "ltx2", "h3"
+WIDTH, HEIGHT, SECONDS = 128, 64, 1
+SMALLER = {1280: WIDTH, 720: HEIGHT, 121: 25, 5: SECONDS, 9: SECONDS, 20: 2, 8: 2, 6: 2}
+SIGMAS = {True: "1.0, 0.725, 0.0", False: "0.85, 0.4219, 0.0"}
+LOADERS = ("LTXAVTextEncoderLoader", "CLIPLoader")
 
 
 def read_template(name: str) -> dict:
@@ -116,3 +122,61 @@ def _named(groups: dict, values, prefix: str):
             if kind == "COMFY_DYNAMICCOMBO_V3":
                 chosen = next(option for option in options["options"] if option["key"] == value)
                 yield from _named(chosen["inputs"], values, f"{prefix}{name}.")
+
+
+def sources(graph, name):
+    """Ids and input names that are linked to node ``name``."""
+    return [
+        (key, slot)
+        for key, node in graph.items()
+        for slot, value in node["inputs"].items()
+        if isinstance(value, list) and value[0] == name
+    ]
+
+
+def relink(graph, name, source):
+    """Every link from node ``name`` comes from ``source``; the node is removed."""
+    for key, slot in sources(graph, name):
+        graph[key]["inputs"][slot] = source(graph[key]["inputs"][slot][1])
+    del graph[name]
+
+
+def of_class(graph, *names):
+    return [key for key, node in graph.items() if node["class_type"] in names]
+
+
+def reduced(graph, family):
+    """``graph`` with a stand-in text encoder, at a small size with few steps, without nodes that do not lead to the video."""
+    graph["text"] = {"class_type": "StandInTextEncoder", "inputs": {"family": family}}
+    for key in of_class(graph, "TextGenerateLTX2Prompt"):  # a language model that rewrites the prompt
+        prompt = graph[key]["inputs"]["prompt"]
+        relink(graph, key, lambda _, prompt=prompt: prompt)
+    for key in of_class(graph, "LoraLoader"):  # the language model's LoRA
+        model = graph[key]["inputs"]["model"]
+        relink(graph, key, lambda slot, model=model: (model, ["text", 0])[slot])
+    for key in of_class(graph, *LOADERS):
+        relink(graph, key, lambda _: ["text", 0])
+    for key in of_class(graph, "ResolutionSelector"):
+        relink(graph, key, lambda slot: (WIDTH, HEIGHT)[slot])
+    for node in graph.values():
+        inputs = node["inputs"]
+        if node["class_type"] in ("PrimitiveInt", "PrimitiveFloat", "EmptyImage", "MiniMaxH3ImageToVideo", "SolidMask"):
+            inputs |= {k: SMALLER.get(v, v) for k, v in inputs.items() if isinstance(v, int | float)}
+        if node["class_type"] == "ManualSigmas":
+            inputs["sigmas"] = SIGMAS[inputs["sigmas"].startswith("1.")]
+        if "longer_edge" in inputs:
+            inputs["longer_edge"] = WIDTH
+        if "resize_type.longer_size" in inputs:
+            inputs["resize_type.longer_size"] = WIDTH
+    return reaching(graph, of_class(graph, "SaveVideo"))
+
+
+def reaching(graph, ends):
+    """The nodes of ``graph`` that ``ends`` depend on."""
+    kept, queue = {}, list(ends)
+    while queue:
+        key = queue.pop()
+        if key not in kept:
+            kept[key] = graph[key]
+            queue += [value[0] for value in graph[key]["inputs"].values() if isinstance(value, list)]
+    return kept

@@ -22,7 +22,7 @@ pytestmark = [
 VUE = "async (on) => await window.app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)"
 LOAD = "(graph) => window.app.loadGraphData(graph, true, true, null)"
 DRAWN = "(count) => document.querySelectorAll('[data-node-id]').length === count"
-# The least size of 'Load Video' grows with its preview; it says nothing about its widgets.
+# The minimum size of 'Load Video' includes its preview, so it cannot be compared with the height of the widgets.
 # Nodes as [type, left, top, width, height] in pixels of the graph: in Nodes 2.0 as drawn, else with the title bar.
 BOXES = """(vue) => {
   const { canvas, graph } = window.app;

@@ -6,15 +6,13 @@ a stand-in, and sizes and steps are reduced."""
 
 import json
 import os
-import wave
 from pathlib import Path
 
 import pytest
 import torch
 from comfy_server import fetch, run_graph, running_server
-from PIL import Image
-from safetensors.torch import load_file, save_file
-from templates import flatten, read_template
+from safetensors.torch import load_file
+from templates import H3, HEIGHT, LTX, WIDTH, flatten, of_class, reaching, read_template, reduced
 
 from duet_av.pipelines.media.mp4 import read_mp4
 
@@ -23,7 +21,6 @@ pytestmark = [
     pytest.mark.skipif("COMFYUI_PATH" not in os.environ, reason="COMFYUI_PATH is not set: the server was not run"),
 ]
 # Frame rate, frames and sample rate of one second. LTX has 8 k + 1 frames, H3 17 k + 5.
-LTX, H3 = "ltx2", "h3"
 TEMPLATES = {
     "video_ltx2_t2v_distilled": (LTX, 24.0, 25, 24_000),
     "video_ltx2_3_t2v": (LTX, 25.0, 25, 24_000),
@@ -37,17 +34,6 @@ TEMPLATES = {
     "video_minimax_h3_i2v": (H3, 24.0, 39, 32_000),
 }
 GUIDERS = ("CFGGuider", "LTXVDualCFGGuider", "BasicGuider")
-WIDTH, HEIGHT, SECONDS = 128, 64, 1
-SMALLER = {1280: WIDTH, 720: HEIGHT, 121: 25, 5: SECONDS, 9: SECONDS, 20: 2, 8: 2, 6: 2}
-SIGMAS = {True: "1.0, 0.725, 0.0", False: "0.85, 0.4219, 0.0"}
-LOADERS = ("LTXAVTextEncoderLoader", "CLIPLoader")
-FOLDERS = {
-    "ckpt_name": "checkpoints",
-    "unet_name": "diffusion_models",
-    "vae_name": "vae",
-    "lora_name": "loras",
-    "model_name": "latent_upscale_models",
-}
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +47,7 @@ def server(comfy, tmp_path_factory):
 @pytest.fixture(scope="module")
 def graphs(comfy, server):
     """Every template in API form, reduced; the files it names exist in the server's folders."""
-    from official_files import shrink_h3_vaes
+    from official_files import shrink_h3_vaes, write_files
 
     shrink_h3_vaes()
     address, base = server
@@ -71,100 +57,6 @@ def graphs(comfy, server):
         found[name] = reduced(flatten(read_template(name), info), family)
         write_files(found[name], family, base)
     return found
-
-
-def sources(graph, name):
-    """Ids and input names that are linked to node ``name``."""
-    return [
-        (key, slot)
-        for key, node in graph.items()
-        for slot, value in node["inputs"].items()
-        if isinstance(value, list) and value[0] == name
-    ]
-
-
-def relink(graph, name, source):
-    """Every link from node ``name`` comes from ``source``; the node is removed."""
-    for key, slot in sources(graph, name):
-        graph[key]["inputs"][slot] = source(graph[key]["inputs"][slot][1])
-    del graph[name]
-
-
-def of_class(graph, *names):
-    return [key for key, node in graph.items() if node["class_type"] in names]
-
-
-def reduced(graph, family):
-    """``graph`` with a stand-in text encoder, at a small size with few steps, without nodes that do not lead to the video."""
-    graph["text"] = {"class_type": "StandInTextEncoder", "inputs": {"family": family}}
-    for key in of_class(graph, "TextGenerateLTX2Prompt"):  # a language model that rewrites the prompt
-        prompt = graph[key]["inputs"]["prompt"]
-        relink(graph, key, lambda _, prompt=prompt: prompt)
-    for key in of_class(graph, "LoraLoader"):  # the language model's LoRA
-        model = graph[key]["inputs"]["model"]
-        relink(graph, key, lambda slot, model=model: (model, ["text", 0])[slot])
-    for key in of_class(graph, *LOADERS):
-        relink(graph, key, lambda _: ["text", 0])
-    for key in of_class(graph, "ResolutionSelector"):
-        relink(graph, key, lambda slot: (WIDTH, HEIGHT)[slot])
-    for node in graph.values():
-        inputs = node["inputs"]
-        if node["class_type"] in ("PrimitiveInt", "PrimitiveFloat", "EmptyImage", "MiniMaxH3ImageToVideo", "SolidMask"):
-            inputs |= {k: SMALLER.get(v, v) for k, v in inputs.items() if isinstance(v, int | float)}
-        if node["class_type"] == "ManualSigmas":
-            inputs["sigmas"] = SIGMAS[inputs["sigmas"].startswith("1.")]
-        if "longer_edge" in inputs:
-            inputs["longer_edge"] = WIDTH
-        if "resize_type.longer_size" in inputs:
-            inputs["resize_type.longer_size"] = WIDTH
-    return reaching(graph, of_class(graph, "SaveVideo"))
-
-
-def reaching(graph, ends):
-    """The nodes of ``graph`` that ``ends`` depend on."""
-    kept, queue = {}, list(ends)
-    while queue:
-        key = queue.pop()
-        if key not in kept:
-            kept[key] = graph[key]
-            queue += [value[0] for value in graph[key]["inputs"].values() if isinstance(value, list)]
-    return kept
-
-
-def write_files(graph, family, base):
-    """Write what ``graph`` loads, in the server's folders, unless it is there."""
-    import official_files as official
-
-    for node in graph.values():
-        for slot, folder in FOLDERS.items():
-            name = node["inputs"].get(slot)
-            if isinstance(name, str) and not (path := base / "models" / folder / name).exists():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                _write_model(official, path, folder, family, base)
-        if node["class_type"] == "LoadImage":
-            path = base / "input" / node["inputs"]["image"]
-            path.parent.mkdir(exist_ok=True)
-            Image.effect_noise((WIDTH, HEIGHT), 60).convert("RGB").save(path)
-        if node["class_type"] == "LoadAudio":
-            (base / "input").mkdir(exist_ok=True)
-            with wave.open(str(base / "input" / node["inputs"]["audio"]), "wb") as file:
-                file.setparams((2, 2, 44_100, 0, "NONE", ""))
-                file.writeframes(torch.randint(-9000, 9000, (2 * 2 * 44_100,), dtype=torch.int16).numpy().tobytes())
-
-
-def _write_model(official, path, folder, family, base):
-    if folder == "checkpoints":
-        official.write_ltx2(path, "2.3" if "2.3" in path.name else "2.0")
-    elif folder == "latent_upscale_models":
-        official.write_ltx2_upscaler(path)
-    elif folder == "loras":
-        save_file({}, path)
-    else:
-        parts = [base / f"{family}_{part}" for part in ("network", "video", "audio")]
-        if not parts[0].exists():
-            (official.write_h3 if family == H3 else official.write_ltx2_parts)(*parts)
-        part = 0 if folder == "diffusion_models" else 1 if "video" in path.name else 2
-        path.symlink_to(parts[part])
 
 
 def run_and_read(server, graph):
@@ -296,6 +188,8 @@ OWN = {
 
 @pytest.mark.parametrize("name", OWN)
 def test_an_example_graph_of_this_pack_runs_to_a_complete_clip(server, graphs, root, name):
+    from official_files import write_files
+
     family, enlarged, fps, frames, sample_rate = OWN[name]
     graph = reduced(json.loads((root / "workflows" / "api" / f"{name}.json").read_text()), family)
     smaller = {"width": WIDTH, "height": HEIGHT, "length": frames, "frames_number": frames, "steps": 2}
