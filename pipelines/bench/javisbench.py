@@ -17,38 +17,60 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from ..core.statistics import mean_interval
+from ..core.statistics import Interval, mean_interval
 from ..core.streams import Clip
 from ..core.weights import read_tensors
 from ..media.mp4 import read_mp4
 from ..media.sound import read_sound
-from ..sync.distances import divergence, frechet, inception_score, kernel_distance
+from ..sync.distances import MIN_SAMPLES, divergence, frechet, inception_score, kernel_distance
 from ..sync.encoders import AGGREGATORS, Encoder, aggregated
 from ..sync.measure import Signals, measure, read_signals
+from .categories import categories_of, members_of
 from .tables import Table
 from .takes import numbers_of
 
 TEXT = "text"  # column of the CSV file that holds the prompts
-# Published measure -> the network whose features it is computed from, and the distance between them.
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published distance: the network whose features it is computed from, its formula, and the factor of the published numbers."""
+
+    network: str
+    distance: Callable[[Tensor, Tensor], float]
+    factor: float = 1.0
+
+
+# JavisBench multiplies its FAD, on AudioCLIP features, by 10,000. FD and FAD-VGGish are those of AudioLDM (Liu et al., arXiv
+# 2301.12503), which papers on audio for video, such as SAVA, report as FD and FAD.
 DISTANCES = {
-    "FVD": ("i3d-400", frechet),
-    "KVD": ("i3d-400", kernel_distance),
-    "FAD": ("audioclip", frechet),
-    "KL": ("passt", divergence),
+    "FVD": Published("i3d-400", frechet),
+    "KVD": Published("i3d-400", kernel_distance),
+    "FAD": Published("audioclip", frechet, 10_000.0),
+    "FD": Published("panns", frechet),
+    "FAD-VGGish": Published("vggish", frechet),
+    "KL": Published("passt", divergence),
 }
 INCEPTION = (
     "IS",
     "passt",
 )  # name of the inception score, and the network whose class probabilities it is computed from
+# Scores that JavisBench or papers on speech report and Duet does not compute.
+NOT_COMPUTED = (
+    "visual and motion quality: need VideoReward, which Duet does not run",
+    "audio quality: needs audiobox-aesthetics, which Duet does not run",
+    "WER, LSE-C, LSE-D and other speech scores: need speech recognition or SyncNet, which Duet does not run",
+)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A prompt and its clip."""
+    """A prompt and its clip. ``categories`` holds the indices of its categories for each of JavisBench's aspects."""
 
     name: str
     text: str
     path: Path
+    categories: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,7 +85,7 @@ def samples_of(table: Path, clips: Path) -> list[Sample]:
     """The rows of a CSV file with a column 'text', each with its clip in ``clips``: sample_0000.mp4, sample_0001.mp4, and so on.
 
     Raises:
-        ValueError: the file has no such column or no rows, or clips are missing.
+        ValueError: the file has no such column or no rows, or a category does not exist.
     """
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
@@ -72,23 +94,34 @@ def samples_of(table: Path, clips: Path) -> list[Sample]:
         raise ValueError(f"{table} is not a CSV file in UTF-8: {error}.") from error
     if not rows or TEXT not in rows[0]:
         raise ValueError(f"{table} has no column {TEXT!r} with prompts; its first line must name the columns.")
-    samples = [Sample(f"sample_{i:04d}", row[TEXT] or "", clips / f"sample_{i:04d}.mp4") for i, row in enumerate(rows)]
-    missing = [sample.path.name for sample in samples if not sample.path.is_file()]
+    names = [f"sample_{i:04d}" for i in range(len(rows))]
+    return [
+        Sample(name, row[TEXT] or "", clips / f"{name}.mp4", categories_of(row, where=f"{table}, row {i}"))
+        for i, (name, row) in enumerate(zip(names, rows, strict=True))
+    ]
+
+
+def check_clips(samples: Sequence[Sample]) -> None:
+    """Check that every clip exists.
+
+    Raises:
+        ValueError: clips are missing.
+    """
+    missing = [sample.path for sample in samples if not sample.path.is_file()]
     if missing:
         raise ValueError(
-            f"{len(missing)} of {len(samples)} clips are missing in {clips}; the first is {missing[0]}. Name the clip of the first row "
-            "sample_0000.mp4, that of the second sample_0001.mp4, and so on."
+            f"{len(missing)} of {len(samples)} clips are missing in {missing[0].parent}; the first is {missing[0].name}. Name the clip of "
+            "the first row sample_0000.mp4, that of the second sample_0001.mp4, and so on; or generate them with --model."
         )
-    return samples
 
 
 T = TypeVar("T", Signals, Clip)
 
 
 def with_wav(media: T, path: Path) -> T:
-    """``media`` of the video at ``path``; if it has no audio, with the audio of the WAV file beside the video (JavisBench's layout)."""
+    """``media`` of the video at ``path``, with the audio of the WAV file beside the video if there is one (JavisBench's layout)."""
     beside = path.with_suffix(".wav")
-    if (media.waveform is not None and media.waveform.shape[1]) or not beside.is_file():
+    if not beside.is_file():
         return media
     waveform, rate = read_sound(beside)
     return replace(media, waveform=waveform, sample_rate=rate)
@@ -101,7 +134,12 @@ def measure_list(
     features: dict[str, Features] | None = None,
     on_clip: Callable[[], object] = lambda: None,
 ) -> Table:
-    """Means with intervals over ``samples``, and the distances of ``features``."""
+    """Means with intervals over ``samples``, over all and for each category, and the distances of ``features``.
+
+    Raises:
+        ValueError: features of the wrong shape; raised before any clip is measured.
+    """
+    found_distances = distances_by_category(samples, features or {})
     scores: list[dict[str, float]] = []
     for sample in samples:
         found = numbers_of(measure(with_wav(read_signals(sample.path), sample.path)))
@@ -110,26 +148,62 @@ def measure_list(
             found |= aggregated(encoder.name, encoder.embed(sample.name, load, sample.text))
         scores.append(found)
         on_clip()
+    rows = {"clips": {"all": _means(scores)}}
+    for aspect, members in members_of([sample.categories for sample in samples]).items():
+        rows[aspect] = {title: _means([scores[i] for i in indices]) for title, indices in members.items()}
+    notes: dict[str, object] = {"clips": len(samples), **found_distances}
+    measured = {name for row in scores for name in row} | set(notes)
+    notes["not measured"] = "; ".join([*_absent(measured), *NOT_COMPUTED])
+    return Table("javisbench", len(samples), 0, rows, notes)
+
+
+def _means(scores: Sequence[dict[str, float]]) -> dict[str, Interval]:
     names = dict.fromkeys(name for row in scores for name in row)
-    means = {name: mean_interval([row[name] for row in scores if name in row]) for name in names}
-    notes: dict[str, object] = {"clips": len(samples), **distances(features or {})}
-    notes["not measured"] = "; ".join(_absent(set(names) | set(notes))) or "nothing"
-    return Table("javisbench", len(samples), 0, {"clips": {"all": means}}, notes)
+    return {name: mean_interval([row[name] for row in scores if name in row]) for name in names}
+
+
+def distances_by_category(samples: Sequence[Sample], features: dict[str, Features]) -> dict[str, object]:
+    """``distances`` of all samples; and for each aspect those of its categories, of networks with one row of features per sample in both
+    sets (as JavisBench selects them)."""
+    found: dict[str, object] = dict(distances(features))
+    paired = {name: f for name, f in features.items() if len(f.clips) == len(f.real) == len(samples)}
+    for aspect, members in members_of([sample.categories for sample in samples]).items():
+        table = {
+            title: {
+                name: float(value)
+                for name, value in distances({k: Features(f.clips[i], f.real[i]) for k, f in paired.items()}).items()
+            }
+            for title, i in members.items()
+            if paired and len(i) >= MIN_SAMPLES
+        }
+        if table:
+            found[f"distances by {aspect}"] = table
+    return found
 
 
 def distances(features: dict[str, Features]) -> dict[str, str]:
-    """Every distance that ``features`` allow; under its published name if the features are those of the published measure."""
+    """Every distance that ``features`` allow; under its published name if the features are those of the published measure.
+
+    Raises:
+        ValueError: features of the wrong shape.
+    """
     found = {}
-    for name, (network, distance) in DISTANCES.items():
-        if network in features:
-            found[name] = f"{distance(features[network].real, features[network].clips):.3f}"
-    for network in sorted(set(features) - {network for network, _ in DISTANCES.values()}):
-        part = features[network]
-        found[f"Frechet distance ({network})"] = f"{frechet(part.real, part.clips):.3f}"
-        found[f"kernel distance ({network})"] = f"{kernel_distance(part.real, part.clips):.3f}"
+    for name, of in DISTANCES.items():
+        if of.network in features:
+            found[name] = f"{of.factor * _distance(of.distance, of.network, features):.3f}"
+    for network in sorted(set(features) - {of.network for of in DISTANCES.values()}):
+        found[f"Frechet distance ({network})"] = f"{_distance(frechet, network, features):.3f}"
+        found[f"kernel distance ({network})"] = f"{_distance(kernel_distance, network, features):.3f}"
     if INCEPTION[1] in features:
         found[INCEPTION[0]] = f"{inception_score(features[INCEPTION[1]].clips):.3f}"
     return found
+
+
+def _distance(distance: Callable[[Tensor, Tensor], float], network: str, features: dict[str, Features]) -> float:
+    try:
+        return distance(features[network].real, features[network].clips)
+    except ValueError as error:
+        raise ValueError(f"{network}/real and {network}/clips: {error}") from error
 
 
 def read_features(path: Path) -> dict[str, Features]:
@@ -160,5 +234,5 @@ def _absent(measured: set[str]) -> list[str]:
         for encoder, name in published.items()
         if name not in measured
     ]
-    rows += [f"{name}: features of {network}" for name, (network, _) in DISTANCES.items() if name not in measured]
+    rows += [f"{name}: features of {of.network}" for name, of in DISTANCES.items() if name not in measured]
     return [*rows, *([f"{INCEPTION[0]}: features of {INCEPTION[1]}"] if INCEPTION[0] not in measured else [])]

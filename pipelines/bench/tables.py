@@ -143,7 +143,7 @@ def plot(table: Table, metric: str) -> Figure:
         means = [v.mean for _, v in shown]
         spread = [[v.mean - v.low for _, v in shown], [v.high - v.mean for _, v in shown]]
         axes.errorbar([x for x, _ in shown], means, spread, fmt="o", capsize=3, label=name)
-    axes.set_xticks(range(len(strata)), strata)
+    axes.set_xticks(range(len(strata)), strata, rotation=90 if len(strata) > 8 else 0)
     axes.set_ylabel(metric)
     axes.grid(axis="y", alpha=0.3)
     axes.legend()

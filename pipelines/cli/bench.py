@@ -52,7 +52,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--features",
         type=Path,
         metavar="FILE",
-        help="features of your clips and of real clips, for FVD, KVD, FAD, KL and IS",
+        help="features of your clips and of real clips, for FVD, KVD, FAD, FD, KL and IS",
     )
     own.add_argument("--clap", type=Path, metavar="DIR", help="folder of a CLAP model in the format of transformers")
     own.add_argument("--clip", type=Path, metavar="DIR", help="folder of a CLIP model in the format of transformers")
@@ -98,10 +98,11 @@ def _javisbench(arguments: argparse.Namespace) -> Table:
         raise ValueError("javisbench requires --csv FILE with prompts and --clips DIR with one clip for each.")
     from tqdm import tqdm
 
-    from ..bench.javisbench import measure_list, read_features, samples_of
+    from ..bench.javisbench import check_clips, measure_list, read_features, samples_of
     from ..sync.encoders import ClapEncoder, ClipEncoder, EmbeddingFile, Encoder
 
     samples = samples_of(arguments.csv, arguments.clips)
+    check_clips(samples)
     encoders: list[Encoder] = [EmbeddingFile.read(path) for path in arguments.embeddings or ()]
     encoders += [make(path) for make, path in ((ClapEncoder, arguments.clap), (ClipEncoder, arguments.clip)) if path]
     features = {} if arguments.features is None else read_features(arguments.features)

@@ -8,6 +8,8 @@ Letters: n and m samples, d and e features, k and l classes. d and e, and k and 
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -71,4 +73,4 @@ def divergence(reference: Float[Tensor, "n k"], generated: Float[Tensor, "m l"])
 def inception_score(probabilities: Float[Tensor, "n k"]) -> float:
     """exp of the mean KL(p(class | sample) || p(class)) (Salimans et al., 2016)."""
     marginal = probabilities.mean(0, keepdim=True).expand_as(probabilities)
-    return float(torch.tensor(divergence(probabilities, marginal)).exp())
+    return math.exp(divergence(probabilities, marginal))

@@ -32,6 +32,7 @@ PARTS = (
     "audio_frames",
     "text",
 )  # fields of ``Embedded`` that a file may hold
+VECTORS = ("video", "audio", "text")  # parts with one embedding per clip
 CLAP_RATE, CLIP_FRAMES = 48_000, 48
 
 
@@ -69,7 +70,7 @@ def similarity(a: Float[Tensor, " d"], b: Float[Tensor, " d"]) -> float:
 
 def avh_score(e: Embedded) -> float | None:
     """Mean cosine similarity of each frame with the whole audio (Mao et al., TAVGBench, 2024)."""
-    if e.frames is None or e.audio is None:
+    if e.frames is None or e.audio is None or not len(e.frames):
         return None
     return float(F.cosine_similarity(e.frames.float(), e.audio.float()[None], dim=1).mean())
 
@@ -77,7 +78,7 @@ def avh_score(e: Embedded) -> float | None:
 def javis_score(e: Embedded) -> float | None:
     """Mean over windows of 2 s, every 0.5 s, of the mean of the lowest 40 % of the cosine similarities between the window's frames and
     its audio (Liu et al., JavisDiT, 2025)."""
-    if e.frames is None or e.audio_windows is None or not e.fps:
+    if e.frames is None or e.audio_windows is None or not e.fps or not len(e.frames) or not len(e.audio_windows):
         return None
     scores = []
     windows = frame_windows(len(e.frames), fps=e.fps, window=WINDOW, step=STEP)
@@ -89,7 +90,7 @@ def javis_score(e: Embedded) -> float | None:
 
 def frame_windows(frames: int, *, fps: float, window: float, step: float) -> list[tuple[int, int]]:
     """Frames of each window as [start, end). The last window ends with the clip; a clip shorter than ``window`` seconds is one window."""
-    length, each = int(window * fps), max(1, int(step * fps))
+    length, each = max(1, int(window * fps)), max(1, int(step * fps))
     if frames <= length:
         return [(0, frames)]
     starts = [*range(0, frames - length, each), frames - length]
@@ -101,6 +102,8 @@ def cavp_similarity(e: Embedded) -> float | None:
     if e.frames is None or e.audio_frames is None:
         return None
     count = min(len(e.frames), len(e.audio_frames))
+    if not count:
+        return None
     return float(F.cosine_similarity(e.frames[:count].float(), e.audio_frames[:count].float(), dim=1).mean())
 
 
@@ -155,6 +158,7 @@ class EmbeddingFile:
                 f"{path} is not a file of embeddings: its metadata must name the 'encoder' (and the 'fps' of its frames), and its tensors "
                 f"must be named CLIP/{{{', '.join(PARTS)}}}" + (f", not {unexpected[0]!r}." if unexpected else ".")
             )
+        _check_shapes(path, tensors)
         try:
             return cls(about["encoder"], tensors, float(about.get("fps", 0)))
         except ValueError as error:
@@ -163,6 +167,29 @@ class EmbeddingFile:
     def embed(self, clip: str, load: Callable[[], Clip], text: str) -> Embedded:
         own = {part: self.tensors[f"{clip}/{part}"] for part in PARTS if f"{clip}/{part}" in self.tensors}
         return Embedded(**own, fps=self.fps)
+
+
+def _check_shapes(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Check that every tensor has the dimensions of its part, that all have the same number of channels, and that values are finite.
+
+    Raises:
+        ValueError: a tensor does not.
+    """
+    channels = {value.shape[-1] for value in tensors.values() if value.ndim}
+    for name, value in tensors.items():
+        wanted = 1 if name.rpartition("/")[2] in VECTORS else 2
+        if value.ndim != wanted:
+            shape = "[channels]" if wanted == 1 else "[count, channels]"
+            raise ValueError(
+                f"{path}: {name} has shape {tuple(value.shape)}; it must be {shape}. Write the file again."
+            )
+        if not torch.isfinite(value).all():
+            raise ValueError(f"{path}: {name} holds values that are not finite. Compute the embeddings again.")
+    if len(channels) > 1:
+        counts = ", ".join(map(str, sorted(channels)))
+        raise ValueError(
+            f"{path}: its embeddings have {counts} channels; all must have the same number, because they are compared."
+        )
 
 
 class ClapEncoder:

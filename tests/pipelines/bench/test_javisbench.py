@@ -7,7 +7,15 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from duet_av.pipelines.bench.javisbench import Features, distances, read_features, samples_of, with_wav
+from duet_av.pipelines.bench.javisbench import (
+    Features,
+    check_clips,
+    distances,
+    measure_list,
+    read_features,
+    samples_of,
+    with_wav,
+)
 from duet_av.pipelines.cli.main import main
 from duet_av.pipelines.core.sizes import ClipShape
 from duet_av.pipelines.core.streams import Clip
@@ -101,6 +109,23 @@ def test_distances_of_other_features_have_other_names():
     assert set(found) == {"FVD", "KVD", "Frechet distance (probe)", "kernel distance (probe)"}
 
 
+def test_fad_is_scaled_as_javisbench_scales_it():
+    a, b = torch.randn(9, 3), torch.randn(9, 3)
+    found = distances({"audioclip": Features(a, b), "panns": Features(a, b), "vggish": Features(a, b)})
+    assert set(found) == {"FAD", "FD", "FAD-VGGish"}
+    assert float(found["FAD"]) == pytest.approx(10_000 * frechet(b, a), abs=1e-3)
+    assert float(found["FD"]) == float(found["FAD-VGGish"]) == pytest.approx(frechet(b, a), abs=1e-3)
+
+
+def test_scores_without_windows_or_frames_are_left_out():
+    none = torch.zeros(0, 2)
+    assert javis_score(Embedded(frames=UP[None], audio_windows=none, fps=10.0)) is None
+    assert javis_score(Embedded(frames=none, audio_windows=UP[None], fps=10.0)) is None
+    assert javis_score(Embedded(frames=torch.stack([UP] * 3), audio_windows=UP[None], fps=0.1)) == pytest.approx(1)
+    assert avh_score(Embedded(frames=none, audio=UP)) is None
+    assert cavp_similarity(Embedded(frames=UP[None], audio_frames=none)) is None
+
+
 @pytest.fixture
 def bench(tmp_path, clip):
     (tmp_path / "list.csv").write_text("text,cat\na ball bounces,1\na bell,2\n", encoding="utf-8")
@@ -131,6 +156,58 @@ def test_the_command_computes_every_measure_that_the_files_allow(bench, capsys):
     assert table["weights"] == {}
 
 
+def test_each_aspect_has_a_table_of_its_categories(bench, capsys):
+    (bench / "list.csv").write_text(
+        'text,cat0_ind,cat1_ind,cat2_ind,cat3_ind,cat4_ind\na ball,0,2,"0,3",1,\na bell,0,0,3,1,2\n', encoding="utf-8"
+    )
+    same = torch.randn(2, 3)
+    save_file({"audioclip/clips": same, "audioclip/real": same + 1}, bench / "f.safetensors")
+    where = ["--csv", str(bench / "list.csv"), "--clips", str(bench), "--features", str(bench / "f.safetensors")]
+    assert main(["bench", "javisbench", *where, "--json", str(bench / "out.json")]) == 0
+    capsys.readouterr()
+    table = json.loads((bench / "out.json").read_text())
+    counts = {
+        (row["variant"], row["stratum"]): row["metrics"]["in_step"]["n"]
+        for row in table["rows"]
+        if "in_step" in row["metrics"]
+    }
+    assert counts == {
+        ("clips", "all"): 2,
+        ("Event Scenario", "Natural Scenario"): 2,
+        ("Visual Style", "Camera Shooting"): 1,
+        ("Visual Style", "3D-Animate"): 1,
+        ("Sound Type", "Ambient sounds"): 1,
+        ("Sound Type", "Musical sounds"): 2,
+        ("Temporal Composition", "Sequential events"): 2,
+        ("Spatial Composition", "Off-screen sound"): 1,
+    }
+    assert table["notes"]["distances by Event Scenario"] == {"Natural Scenario": {"FAD": pytest.approx(30_000)}}
+    (bench / "list.csv").write_text("text,cat1_ind\na ball,3\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"cat1_ind \(Visual Style\) is '3'; it must hold indices from 0 to 2"):
+        samples_of(bench / "list.csv", bench)
+
+
+def test_wrong_shapes_are_reported_before_clips_are_measured(bench):
+    samples = samples_of(bench / "list.csv", bench)
+    measured = []
+    with pytest.raises(ValueError, match=r"passt/real and passt/clips: .* compared in pairs"):
+        measure_list(
+            samples,
+            [],
+            features={"passt": Features(torch.ones(2, 3), torch.ones(3, 3))},
+            on_clip=lambda: measured.append(1),
+        )
+    assert not measured
+    for tensors, message in (
+        ({"a/audio": UP[None].clone()}, r"a/audio has shape \(1, 2\); it must be \[channels\]"),
+        ({"a/audio": torch.ones(2), "a/frames": torch.ones(2, 3)}, "2, 3 channels"),
+        ({"a/audio": torch.full((2,), float("nan"))}, "not finite"),
+    ):
+        save_file(tensors, bench / "wrong.safetensors", metadata={"encoder": "e"})
+        with pytest.raises(ValueError, match=message):
+            EmbeddingFile.read(bench / "wrong.safetensors")
+
+
 def test_mistakes_are_reported_before_anything_is_measured(bench, capsys):
     where = ["--csv", str(bench / "list.csv"), "--clips", str(bench)]
     assert main(["bench", "javisbench", "--csv", str(bench / "list.csv")]) == 2
@@ -139,7 +216,7 @@ def test_mistakes_are_reported_before_anything_is_measured(bench, capsys):
     assert "--csv only applies to javisbench" in capsys.readouterr().err
     (bench / "sample_0001.mp4").unlink()
     with pytest.raises(ValueError, match=r"1 of 2 clips are missing .* sample_0001.mp4"):
-        samples_of(bench / "list.csv", bench)
+        check_clips(samples_of(bench / "list.csv", bench))
     (bench / "bad.csv").write_text("prompt\nx\n", encoding="utf-8")
     with pytest.raises(ValueError, match="no column 'text'"):
         samples_of(bench / "bad.csv", bench)
@@ -162,7 +239,7 @@ def test_mistakes_are_reported_before_anything_is_measured(bench, capsys):
             make(bench)
 
 
-def test_a_wav_file_beside_a_video_without_audio_is_used(tmp_path, clip):
+def test_a_wav_file_beside_a_video_is_used(tmp_path, clip):
     silent = Clip(clip.frames, clip.fps, torch.zeros(2, 0), clip.sample_rate)
     write_mp4(tmp_path / "sample_0000.mp4", silent)
     with wave.open(str(tmp_path / "sample_0000.wav"), "wb") as file:
@@ -173,6 +250,8 @@ def test_a_wav_file_beside_a_video_without_audio_is_used(tmp_path, clip):
     path = tmp_path / "sample_0000.mp4"
     assert with_wav(read_signals(path), path).waveform.shape[0] == 2
     assert with_wav(read_mp4(path), path).waveform.shape[0] == 2
+    write_mp4(path, Clip(clip.frames, clip.fps, torch.zeros_like(clip.waveform), clip.sample_rate))
+    assert float(with_wav(read_mp4(path), path).waveform.abs().max()) > 0.01, "the WAV file, not the silent AAC stream"
 
 
 def test_a_clip_folder_embeds_frames_and_text(tmp_path, clip):
