@@ -18,7 +18,7 @@ from ..core.statistics import SYNC, Interval, mean_interval, normalised, normali
 from ..guidance.sampling import flow_sigmas
 from ..guidance.strategy import Strategy, passes_per_step
 from ..models.pocket.add_ons import with_add_on
-from ..models.pocket.generate import DEFAULT_STEPS, Request, generate
+from ..models.pocket.generate import Request, generate
 from ..models.pocket.load import PocketModel
 from ..sync.events import Events, f1
 from ..world.truth import true_events
@@ -28,6 +28,7 @@ from .readings import Probes, Reading, read, reconstruct
 from .scores import Scores, scores
 
 CHUNK = 20  # prompts in a batch
+RECORD_STEPS = 25  # Euler steps of the tables of record, whatever the default of the nodes and the command line is
 SECOND_TAKE = 50_000_000  # offset of the seeds of the clips that measure chance
 
 
@@ -51,7 +52,7 @@ class Variant:
 
     name: str
     strategy: Strategy
-    steps: int = DEFAULT_STEPS
+    steps: int = RECORD_STEPS
     normalise: bool = True  # also measure chance and ceiling of synchrony, which takes longer than the clips themselves
     plan: PlanFor | None = None  # supplies the plans of prompts, for a network with plan layers
     prior: PriorFor | None = None  # supplies the priors of prompts, for a network with prior layers

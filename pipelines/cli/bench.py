@@ -11,7 +11,7 @@ from ..core.files import check_output_path
 if TYPE_CHECKING:
     from ..bench.tables import Table
 
-SUITES = ("core", "codecs", "guidance", "plan", "prior", "adapter", "adapter-identifiability", "meter")
+SUITES = ("core", "codecs", "guidance", "few-steps", "plan", "prior", "adapter", "adapter-identifiability", "meter")
 JAVISBENCH = "javisbench"
 OWN_OPTIONS = ("csv", "clips", "embeddings", "features", "clap", "clip")  # options that only javisbench has
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..core.sizes import ClipShape
     from ..core.streams import Clip
     from ..core.timeline import Timeline
+    from ..guidance.strategy import Strategy
     from ..media.footage import Footage
     from ..models.pocket.generate import Request
     from ..models.pocket.load import PocketModel
@@ -73,20 +74,34 @@ def run(arguments: argparse.Namespace) -> None:
 def request_of(arguments: argparse.Namespace, prompts: list[str]) -> Request:
     """The request that the options describe, without conditions that require a model."""
     from ..core.sizes import ClipShape
-    from ..guidance.strategy import UCG, PerStreamCFG
     from ..models.pocket.generate import Request
 
-    text, context = arguments.cfg, arguments.context
-    plain = arguments.form == "cfg"
     return Request(
         prompts,
         audio=None if arguments.audio_prompt is None else [arguments.audio_prompt] * len(prompts),
         negative=arguments.negative,
         seed=arguments.seed,
         steps=arguments.steps,
-        strategy=PerStreamCFG(text, text) if plain else UCG(arguments.form, text, text, context, context),
+        strategy=_strategy(arguments),
         shape=ClipShape(seconds=arguments.seconds),
     )
+
+
+def _strategy(arguments: argparse.Namespace) -> Strategy:
+    """The guidance that the options describe."""
+    from ..guidance.modifiers import Window
+    from ..guidance.strategy import UCG, PerStreamCFG
+
+    text, context = arguments.cfg, arguments.context
+    start, end = arguments.guide_from, arguments.guide_until
+    if not 0 <= end < start <= 1:
+        raise ValueError(
+            f"--guide-from is {start:g} and --guide-until {end:g}; they must satisfy 1 >= from > until >= 0. To switch guidance off, "
+            "use --form cfg --cfg 1."
+        )
+    plain = arguments.form == "cfg"
+    strategy = PerStreamCFG(text, text) if plain else UCG(arguments.form, text, text, context, context)
+    return strategy if (start, end) == (1, 0) else Window(strategy, start, end)
 
 
 def _prompts(arguments: argparse.Namespace) -> list[str]:

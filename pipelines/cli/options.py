@@ -27,6 +27,14 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="clip k uses seed + k (default 0)")
     parser.add_argument("--steps", type=int, default=25, help="sampling steps (default 25)")
     parser.add_argument(
+        "--seconds", type=float, default=2.0, help="length of the clip; the pocket model was trained on 2 s (default 2)"
+    )
+    _add_guidance(parser)
+
+
+def _add_guidance(parser: argparse.ArgumentParser) -> None:
+    """The form and scales of guidance, and the noise levels between which it is applied."""
+    parser.add_argument(
         "--form",
         choices=GUIDANCE_FORMS,
         default="U2'",
@@ -43,7 +51,19 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
         help="guidance scale of the other stream in U2, U2', U3 and U5 (default 5)",
     )
     parser.add_argument(
-        "--seconds", type=float, default=2.0, help="length of the clip; the pocket model was trained on 2 s (default 2)"
+        "--guide-from",
+        type=float,
+        default=1.0,
+        metavar="SIGMA",
+        help="noise level at which guidance starts; 1 is the first step (default 1)",
+    )
+    parser.add_argument(
+        "--guide-until",
+        type=float,
+        default=0.0,
+        metavar="SIGMA",
+        help="noise level at which guidance ends; steps below it need one network pass, e.g. --steps 6 --guide-until 0.5 "
+        "(default 0: guidance in every step)",
     )
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ..runner import Run
 from ..tables import Table, plot
-from . import adapter, codecs, core, guidance, identifiability, meter, plan, prior
+from . import adapter, codecs, core, few_steps, guidance, identifiability, meter, plan, prior
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ SUITES = {
     "core": Suite(core.measure, partial(plot, metric="sync_normalised")),
     "codecs": Suite(codecs.measure, partial(plot, metric="event_f1")),
     "guidance": Suite(guidance.measure, guidance.draw),
+    "few-steps": Suite(few_steps.measure, few_steps.draw),
     "plan": Suite(plan.measure, partial(plot, metric="plan_realised")),
     "prior": Suite(prior.measure, partial(plot, metric="sync_normalised")),
     "adapter": Suite(adapter.measure, partial(plot, metric="sync_normalised")),

@@ -16,7 +16,7 @@ from ...core.sizes import ClipShape
 from ...core.statistics import mean_interval
 from ...core.streams import Streams
 from ...guidance.modifiers import UnimodalStrategy
-from ...guidance.strategy import DEFAULT, PerStreamCFG, Strategy
+from ...guidance.strategy import UCG, PerStreamCFG, Strategy
 from ...models.adapter.condition import condition
 from ...models.adapter.load import load_adapter
 from ...models.adapter.net import MaskedAdapter
@@ -29,17 +29,18 @@ from ...world.scene import BACKGROUNDS, COLOURS, SOUNDING
 from ..fidelity import spectral_distance
 from ..prompts import AUDIBLE, Prompt, bench_prompts
 from ..readings import Probes, read, true_latents
-from ..runner import KeepFor, Rows, Run, Variant, differences, run_variants, summarise
+from ..runner import RECORD_STEPS, KeepFor, Rows, Run, Variant, differences, run_variants, summarise
 from ..scores import Scores
 from ..tables import Table
 
 SENSITIVITY_SEED, SENSITIVE = 77, 40  # seed of the noise, and the largest number of scenes
 SHARE, SMALL_SHARE = 0.5, 0.125  # of the test list: prompts with an audible source in view, and other prompts
 PLAIN_CFG = PerStreamCFG(2.0, 2.0)
-STRATEGIES = {"": DEFAULT, "-cfg": PLAIN_CFG}  # ending of a row's name -> guidance
+RECORD_UCG = UCG("U2'", 2.0, 2.0, 5.0, 5.0)  # in every step, whatever the default of the nodes and the command line is
+STRATEGIES = {"": RECORD_UCG, "-cfg": PLAIN_CFG}  # ending of a row's name -> guidance
 NOTES = {
-    "guidance": "default (UCG U2'); cfg 2 for rows ending in -cfg, for 'apart' (streams generated independently), for the first "
-    "video of each cascade and for sensitivity"
+    "guidance": "UCG U2' (text 2, other stream 5), 25 steps; cfg 2 for rows ending in -cfg, for 'apart' (streams generated "
+    "independently), for the first video of each cascade and for sensitivity"
 }
 AGAINST = [
     ("native-cascade", "apart"),
@@ -70,7 +71,8 @@ def keep_from_rendered(stream: str, model: PocketModel, prompts: Sequence[Prompt
 @torch.inference_mode()
 def keep_from_independent(stream: str, strategy: Strategy, model: PocketModel, prompts: Sequence[Prompt]) -> KeepMask:
     """One stream of clips whose streams the network generates independently: the first step of a cascade."""
-    request = Request([p.text for p in prompts], seed=prompts[0].seed, strategy=UnimodalStrategy(strategy))
+    texts, seed = [p.text for p in prompts], prompts[0].seed
+    request = Request(texts, seed=seed, steps=RECORD_STEPS, strategy=UnimodalStrategy(strategy))
     return _keep_mask(stream, sample(model.network, model.text, request))
 
 
@@ -82,6 +84,7 @@ def keep_from_cascade(first: Strategy, strategy: Strategy, model: PocketModel, p
     request = Request(
         [p.text for p in prompts],
         seed=prompts[0].seed,
+        steps=RECORD_STEPS,
         strategy=strategy,
         keep=keep,
         adapter=_shipped_tokens(V2A, keep),
@@ -110,10 +113,10 @@ INDEPENDENT = partial(keep_from_independent, VIDEO, PLAIN_CFG)
 def adapter_variant(net: MaskedAdapter, way: str) -> Variant:
     """Generation of one stream from ``net``'s tokens of the other stream of the rendered scene; without chance and ceiling."""
     tokens = partial(adapter_tokens, net, way)
-    return Variant(f"adapter-{way}", DEFAULT, keep=RENDERED[way], adapter=tokens, normalise=False)
+    return Variant(f"adapter-{way}", RECORD_UCG, keep=RENDERED[way], adapter=tokens, normalise=False)
 
 
-def _shipped_variant(name: str, way: str, keep: KeepFor, strategy: Strategy = DEFAULT) -> Variant:
+def _shipped_variant(name: str, way: str, keep: KeepFor, strategy: Strategy = RECORD_UCG) -> Variant:
     """Generation with the shipped adapter."""
     return Variant(name, strategy, keep=keep, adapter=partial(_shipped_tokens, way))
 
@@ -125,13 +128,13 @@ VARIANTS = [
         for ending, strategy in STRATEGIES.items()
         for way, keep in RENDERED.items()
     ),
-    Variant("native-cascade", DEFAULT, keep=INDEPENDENT),
+    Variant("native-cascade", RECORD_UCG, keep=INDEPENDENT),
     *(
         _shipped_variant(f"adapter-{way}{ending}", way, keep, strategy)
         for ending, strategy in STRATEGIES.items()
         for way, keep in RENDERED.items()
     ),
-    # In a cascade the ending names the guidance of the audio; the video generated from it always uses the default.
+    # In a cascade the ending names the guidance of the audio; the video generated from it always uses UCG.
     *(_shipped_variant(f"adapter-cascade{end}", V2A, INDEPENDENT, strategy) for end, strategy in STRATEGIES.items()),
     *(
         _shipped_variant(f"adapter-cascade-both{end}", A2V, partial(keep_from_cascade, PLAIN_CFG, strategy))
@@ -163,7 +166,12 @@ def sensitivity(model: PocketModel, probes: Probes, scenes: Sequence[Scene], *, 
         keep = _keep_mask(VIDEO, true_latents(model.codecs, part, ClipShape()))
         adapter = _shipped_tokens(V2A, keep) if adapted else None
         request = Request(
-            [caption(s) for s in part], seed=SENSITIVITY_SEED, strategy=PLAIN_CFG, keep=keep, adapter=adapter
+            [caption(s) for s in part],
+            seed=SENSITIVITY_SEED,
+            steps=RECORD_STEPS,
+            strategy=PLAIN_CFG,
+            keep=keep,
+            adapter=adapter,
         )
         clips = generate(model, request)
         results.append((torch.stack([clip.waveform for clip in clips]), [r.heard for r in read(probes, clips)]))

@@ -202,7 +202,7 @@ def test_settings_that_lose_attributes_are_not_chosen(monkeypatch):
 
     def score(strategy):
         context = strategy.a2v if isinstance(strategy, UCG) else 1.0
-        text = strategy.video / 100
+        text = min(strategy.video, 5) / 100
         attributes = {"kind_accuracy": 1.0, "side_accuracy": 1.0, "colour_accuracy": 1.0 if context <= 2 else 0.5}
         return {"sync_f1": 0.1 * context + text, **attributes, "count_error": 0.0}
 
@@ -210,6 +210,19 @@ def test_settings_that_lose_attributes_are_not_chosen(monkeypatch):
     assert chosen["cfg-chosen"] == "cfg 5"
     assert strategies[chosen["ucg-chosen"]] in [UCG(form, 5.0, 5.0, 2.0, 2.0) for form in ("U1", "U2", "U2'", "U3")]
     assert strategies[chosen["masked-null-chosen"]].masked
+
+
+def test_settings_that_lose_rules_are_not_chosen(monkeypatch):
+    """Synchrony grows with every scale, but above context 5 the rules of reasoning prompts are no longer met."""
+
+    def score(strategy):
+        context = strategy.a2v if isinstance(strategy, UCG) else 1.0
+        attributes = dict.fromkeys(guidance.ATTRIBUTES, 1.0) | {guidance.REASONING: 0.5 if context > 5 else 1.0}
+        return {"sync_f1": 0.1 * context, **attributes, "count_outside": context}
+
+    strategies, chosen, found = settings_found(monkeypatch, score)
+    assert strategies[chosen["ucg-chosen"]].a2v == 5
+    assert found["U2 7"]["count_outside"] == 7, "counts beyond the caption are in the table"
 
 
 def test_single_directions_are_tried_and_plotted(monkeypatch):

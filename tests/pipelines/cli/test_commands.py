@@ -11,8 +11,10 @@ import pytest
 import torch
 
 from duet_av.pipelines.cli import main as cli
+from duet_av.pipelines.cli.generate import request_of
 from duet_av.pipelines.cli.options import GUIDANCE_FORMS
-from duet_av.pipelines.guidance.strategy import DEFAULT, FORMS, UCG
+from duet_av.pipelines.guidance.modifiers import Window
+from duet_av.pipelines.guidance.strategy import DEFAULT, FORMS, UCG, PerStreamCFG
 from duet_av.pipelines.media.mp4 import read_mp4
 
 PROMPT = "a small red ball bounces slowly on the left at night"
@@ -66,6 +68,16 @@ def test_seconds_sets_the_length(tmp_path):
     assert read_mp4(tmp_path / "long.mp4").frames.shape[0] == 48
 
 
+def test_guidance_can_be_limited_to_a_range_of_noise_levels():
+    def strategy(*options):
+        arguments = cli._parser().parse_args(["generate", PROMPT, "-o", "o.mp4", *options])
+        return request_of(arguments, [PROMPT]).strategy
+
+    assert strategy() == DEFAULT
+    assert strategy("--guide-until", "0.5") == Window(DEFAULT, 1.0, 0.5)
+    assert strategy("--guide-from", "0.9", "--form", "cfg") == Window(PerStreamCFG(2.0, 2.0), 0.9, 0.0)
+
+
 def test_world_writes_clips_with_their_ground_truth(tmp_path):
     assert duet("world", "--count", 2, "--stratum", "simultaneous", "-o", tmp_path / "world") == 0
     truth = json.loads((tmp_path / "world" / "scene-1.json").read_text())
@@ -91,6 +103,10 @@ BAD = {
     "not a number": (["generate", PROMPT, "--seconds", "nan", "-o", "o.mp4"], "seconds is nan"),
     "infinite guidance": (["generate", PROMPT, "--cfg", "inf", "-o", "o.mp4"], "scale video is inf"),
     "negative context": (["generate", PROMPT, "--form", "U2", "--context", "-1", "-o", "o.mp4"], "scale a2v is -1"),
+    "guidance without steps": (
+        ["generate", PROMPT, "--guide-from", "0.5", "--guide-until", "0.5", "-o", "o.mp4"],
+        "they must satisfy 1 >= from > until >= 0",
+    ),
     "negative seed": (["generate", PROMPT, "--seed", "-1", "-o", "o.mp4"], "seed is -1"),
     "absurd batch": (
         ["generate", PROMPT, "--batch", "100000", "-o", "o.mp4"],

@@ -13,6 +13,7 @@ from duet_av.pipelines.bench.runner import Variant, score_chunk
 from duet_av.pipelines.bench.suites.adapter import (
     AGAINST,
     PLAIN_CFG,
+    RECORD_UCG,
     VARIANTS,
     keep_from_independent,
     keep_from_rendered,
@@ -276,5 +277,5 @@ def test_the_adapter_suites_comparisons_refer_to_unique_variants():
     assert {name for pair in AGAINST for name in pair} <= set(names)
     assert len(set(names)) == len(names)
     strategies = {variant.name: variant.strategy for variant in VARIANTS}
-    assert strategies["adapter-v2a"] == strategies["native-a2v"] == DEFAULT
+    assert strategies["adapter-v2a"] == strategies["native-a2v"] == RECORD_UCG
     assert strategies["adapter-a2v-cfg"] == strategies["native-v2a-cfg"] == PLAIN_CFG
