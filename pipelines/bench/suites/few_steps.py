@@ -1,5 +1,5 @@
-"""Fewer steps with guidance at high noise levels only: the best setting within a budget of passes, compared with the setting of record,
-which is 25 steps with guidance in each."""
+"""Few steps, with guidance in each or at high noise levels only: the best setting within a budget of passes, compared with the setting
+of record, which is 25 steps with guidance in each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,13 @@ from .guidance import ATTRIBUTES, DEVELOPMENT_SHARE, Found, attribute_floor, bes
 
 MOST_PASSES = 24  # per clip
 STEPS = (6, 8, 10)
-UNTIL = (0.5, 0.4, 0.58, 0.7)  # noise levels below which a step is not guided; 0.6 is a level of 6 steps up to rounding
+UNTIL = (
+    0.5,
+    0.0,
+    0.4,
+    0.58,
+    0.7,
+)  # noise levels below which a step is not guided; 0.6 is a level of 6 steps up to rounding
 FORMS, CONTEXT, TEXT = ("U2", "U2'", "U3"), (3.0, 5.0, 7.0), 2.0
 TOLERATED_SYNC = 0.02  # largest loss of normalised synchrony that the 95 % interval may include
 RECORD = Variant(f"{RECORD_STEPS}-steps", UCG("U2'", TEXT, TEXT, 5.0, 5.0), steps=RECORD_STEPS)
@@ -27,7 +33,7 @@ CHOSEN = "few-chosen"
 
 @dataclass(frozen=True)
 class Setting:
-    """Guidance in the first of ``steps`` steps only, down to the noise level ``until``."""
+    """Guidance down to the noise level ``until`` of a clip with ``steps`` steps; at 0 every step is guided."""
 
     form: str
     context: float
