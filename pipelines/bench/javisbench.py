@@ -7,10 +7,12 @@ distances if features of real clips are available. Measures that could not be co
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,7 +29,7 @@ from ..sync.encoders import AGGREGATORS, Encoder, aggregated
 from ..sync.measure import Signals, measure, read_signals
 from .categories import categories_of, members_of
 from .tables import Table
-from .takes import numbers_of
+from .takes import Numbers, numbers_of
 
 TEXT = "text"  # column of the CSV file that holds the prompts
 
@@ -132,17 +134,19 @@ def measure_list(
     encoders: Sequence[Encoder],
     *,
     features: dict[str, Features] | None = None,
+    jobs: int = 1,
     on_clip: Callable[[], object] = lambda: None,
 ) -> Table:
-    """Means with intervals over ``samples``, over all and for each category, and the distances of ``features``.
+    """Means with intervals over ``samples``, over all and for each category, and the distances of ``features``. The measures without
+    weights are computed in ``jobs`` processes, the scores of ``encoders`` in this one.
 
     Raises:
         ValueError: features of the wrong shape; raised before any clip is measured.
     """
     found_distances = distances_by_category(samples, features or {})
     scores: list[dict[str, float]] = []
-    for sample in samples:
-        found = numbers_of(measure(with_wav(read_signals(sample.path), sample.path)))
+    for sample, numbers in zip(samples, _numbers_of_all([sample.path for sample in samples], jobs), strict=True):
+        found = dict(numbers)
         load = cache(lambda path=sample.path: with_wav(read_mp4(path), path))
         for encoder in encoders:
             found |= aggregated(encoder.name, encoder.embed(sample.name, load, sample.text))
@@ -155,6 +159,20 @@ def measure_list(
     measured = {name for row in scores for name in row} | set(notes)
     notes["not measured"] = "; ".join([*_absent(measured), *NOT_COMPUTED])
     return Table("javisbench", len(samples), 0, rows, notes)
+
+
+def _numbers_of_all(paths: Sequence[Path], jobs: int) -> Iterator[Numbers]:
+    if jobs == 1:
+        yield from map(_numbers_of, paths)
+        return
+    with ProcessPoolExecutor(
+        jobs, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
+        yield from pool.map(_numbers_of, paths, chunksize=4)
+
+
+def _numbers_of(path: Path) -> Numbers:
+    return numbers_of(measure(with_wav(read_signals(path), path)))
 
 
 def _means(scores: Sequence[dict[str, float]]) -> dict[str, Interval]:

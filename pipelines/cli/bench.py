@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.files import check_output_path
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..bench.javisbench import Sample
     from ..bench.tables import Table
 
 SUITES = ("core", "codecs", "guidance", "few-steps", "plan", "prior", "adapter", "adapter-identifiability", "meter")
 JAVISBENCH = "javisbench"
-OWN_OPTIONS = ("csv", "clips", "embeddings", "features", "clap", "clip")  # options that only javisbench has
+MODELS = ("pocket",)  # models that generate clips without ComfyUI
+OWN_OPTIONS = ("model", "csv", "clips", "embeddings", "features", "clap", "clip")  # options that only javisbench has
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +26,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "suite",
         choices=(*SUITES, JAVISBENCH),
-        help="the suite to run (docs/results has the tables of record), or javisbench to measure your own clips",
+        help="the suite to run (docs/results has the tables of record), or javisbench to measure your own clips, or those of --model",
     )
     parser.add_argument("--prompts", type=int, default=1000, metavar="N", help="number of prompts (default 1000)")
     parser.add_argument(
@@ -34,6 +39,11 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--json", type=Path, metavar="FILE", help="write the table as JSON, and a page and a plot beside it"
     )
     own = parser.add_argument_group("javisbench")
+    own.add_argument(
+        "--model",
+        choices=MODELS,
+        help="generate the missing clips with this model first; existing clips are kept, so an interrupted run resumes",
+    )
     own.add_argument("--csv", type=Path, metavar="FILE", help="CSV file of prompts: a column 'text', one row per clip")
     own.add_argument(
         "--clips",
@@ -102,9 +112,24 @@ def _javisbench(arguments: argparse.Namespace) -> Table:
     from ..sync.encoders import ClapEncoder, ClipEncoder, EmbeddingFile, Encoder
 
     samples = samples_of(arguments.csv, arguments.clips)
-    check_clips(samples)
+    if arguments.model is None:
+        check_clips(samples)
     encoders: list[Encoder] = [EmbeddingFile.read(path) for path in arguments.embeddings or ()]
     encoders += [make(path) for make, path in ((ClapEncoder, arguments.clap), (ClipEncoder, arguments.clip)) if path]
     features = {} if arguments.features is None else read_features(arguments.features)
+    notes = _generate(arguments, samples) if arguments.model else {}
     with tqdm(total=len(samples), desc=JAVISBENCH, unit="clip") as bar:
-        return measure_list(samples, encoders, features=features, on_clip=bar.update)
+        table = measure_list(samples, encoders, features=features, jobs=arguments.jobs, on_clip=bar.update)
+    return replace(table, notes={**notes, **table.notes})
+
+
+def _generate(arguments: argparse.Namespace, samples: Sequence[Sample]) -> dict[str, str]:
+    """Generate the missing clips; a note that states the model and the seed."""
+    from tqdm import tqdm
+
+    from ..bench.javisbench_clips import make_clips
+
+    with tqdm(total=len(samples), desc="generate", unit="clip") as bar:
+        made = make_clips(samples, seed=arguments.seed, jobs=arguments.jobs, on_clips=bar.update)
+    kept = len(samples) - made
+    return {"model": f"{arguments.model}, seed {arguments.seed} plus the row number; {made} generated, {kept} kept"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import wave
 from pathlib import Path
 
 import av
@@ -9,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..core.files import atomic_output
 from .containers import open_media
 
 # Number of channels -> PyAV's name of the layout.
@@ -45,6 +47,16 @@ def read_sound(path: Path) -> tuple[Float[Tensor, "channels samples"], int]:
     if not sounds:
         raise ValueError(f"{path}: the audio stream is empty.")
     return torch.cat(sounds, dim=1), rate
+
+
+def write_wav(path: Path, waveform: Float[Tensor, "channels samples"], sample_rate: int) -> None:
+    """Write ``waveform``, in -1..1, as a 16-bit WAV file; values outside are clipped. The file is written atomically."""
+    pcm = (waveform.detach().cpu().clamp(-1, 1) * 32767).round().to(torch.int16)
+    with atomic_output(path) as temporary, wave.open(str(temporary), "wb") as file:
+        file.setnchannels(len(pcm))
+        file.setsampwidth(2)
+        file.setframerate(sample_rate)
+        file.writeframes(pcm.T.contiguous().numpy().tobytes())
 
 
 def fit_sound(

@@ -1,7 +1,6 @@
 """Measures of a user's clips: scores computed by hand, distances with known values, names of measures, and the command."""
 
 import json
-import wave
 
 import pytest
 import torch
@@ -20,6 +19,7 @@ from duet_av.pipelines.cli.main import main
 from duet_av.pipelines.core.sizes import ClipShape
 from duet_av.pipelines.core.streams import Clip
 from duet_av.pipelines.media.mp4 import read_mp4, write_mp4
+from duet_av.pipelines.media.sound import read_sound, write_wav
 from duet_av.pipelines.sync.distances import divergence, frechet, inception_score, kernel_distance
 from duet_av.pipelines.sync.encoders import (
     CAVP,
@@ -187,6 +187,29 @@ def test_each_aspect_has_a_table_of_its_categories(bench, capsys):
         samples_of(bench / "list.csv", bench)
 
 
+def test_one_command_generates_measures_and_resumes(tmp_path, capsys):
+    (tmp_path / "list.csv").write_text("text\na small red ball bounces\na bell rings\na drum\n", encoding="utf-8")
+    where = ["--csv", str(tmp_path / "list.csv"), "--clips", str(tmp_path / "clips"), "--model", "pocket"]
+    assert main(["bench", "javisbench", *where, "--jobs", "2"]) == 0
+    printed = capsys.readouterr().out
+    assert "3 generated, 0 kept" in printed
+    assert "WER, LSE-C, LSE-D and other speech scores" in printed
+    first = tmp_path / "clips" / "sample_0001.mp4"
+    audio, _ = read_sound(first.with_suffix(".wav"))
+    before = {path.name: path.stat().st_mtime_ns for path in first.parent.iterdir()}
+    assert len(before) == 6
+    first.unlink()
+    assert main(["bench", "javisbench", *where]) == 0
+    assert "1 generated, 2 kept" in capsys.readouterr().out
+    assert torch.equal(read_sound(first.with_suffix(".wav"))[0], audio), "the seed depends on the row alone"
+    assert all(p.stat().st_mtime_ns == before[p.name] for p in first.parent.iterdir() if p.stem != first.stem)
+    assert main(["bench", "javisbench", *where, "--seed", "5"]) == 2
+    assert "with seed 1000, not from 'a small red ball bounces' with seed 5" in capsys.readouterr().err
+    (tmp_path / "list.csv").write_text("text\nxylophonist\n", encoding="utf-8")
+    assert main(["bench", "javisbench", *where[:3], str(tmp_path / "other"), *where[4:]]) == 2
+    assert "sample_0000: None of the prompt's words is known" in capsys.readouterr().err
+
+
 def test_wrong_shapes_are_reported_before_clips_are_measured(bench):
     samples = samples_of(bench / "list.csv", bench)
     measured = []
@@ -242,11 +265,7 @@ def test_mistakes_are_reported_before_anything_is_measured(bench, capsys):
 def test_a_wav_file_beside_a_video_is_used(tmp_path, clip):
     silent = Clip(clip.frames, clip.fps, torch.zeros(2, 0), clip.sample_rate)
     write_mp4(tmp_path / "sample_0000.mp4", silent)
-    with wave.open(str(tmp_path / "sample_0000.wav"), "wb") as file:
-        file.setnchannels(2)
-        file.setsampwidth(2)
-        file.setframerate(clip.sample_rate)
-        file.writeframes((clip.waveform.T * 32767).short().contiguous().numpy().tobytes())
+    write_wav(tmp_path / "sample_0000.wav", clip.waveform, clip.sample_rate)
     path = tmp_path / "sample_0000.mp4"
     assert with_wav(read_signals(path), path).waveform.shape[0] == 2
     assert with_wav(read_mp4(path), path).waveform.shape[0] == 2
