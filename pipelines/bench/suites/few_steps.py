@@ -26,7 +26,9 @@ UNTIL = (
     0.7,
 )  # noise levels below which a step is not guided; 0.6 is a level of 6 steps up to rounding
 FORMS, CONTEXT, TEXT = ("U2", "U2'", "U3"), (3.0, 5.0, 7.0), 2.0
+LEAST_PROMPTS = 250  # for a comparison that can change the default
 TOLERATED_SYNC = 0.02  # largest loss of normalised synchrony that the 95 % interval may include
+TOLERATED_LOSS = 0.01  # largest mean loss of kind, side or colour accuracy
 RECORD = Variant(f"{RECORD_STEPS}-steps", UCG("U2'", TEXT, TEXT, 5.0, 5.0), steps=RECORD_STEPS)
 CHOSEN = "few-chosen"
 
@@ -58,14 +60,14 @@ class Setting:
 
 
 def ranges() -> list[Setting]:
-    """The form and scales of record with each number of steps and each range of noise levels, within ``MOST_PASSES``; of those that
-    guide the same steps, only the first."""
+    """The form and scales of record with each number of steps and each range of noise levels, within ``MOST_PASSES``, cheapest
+    first, so that of equally good ones the cheapest is chosen; of those that guide the same steps, only the first."""
     every = [Setting("U2'", 5.0, steps, until) for steps in STEPS for until in UNTIL]
     distinct: dict[tuple[int, int], Setting] = {}
     for setting in every:
         if setting.passes <= MOST_PASSES:
             distinct.setdefault((setting.steps, setting.passes), setting)
-    return list(distinct.values())
+    return sorted(distinct.values(), key=lambda setting: setting.passes)
 
 
 def scales(best: Setting) -> list[Setting]:
@@ -94,11 +96,14 @@ def measure(run: Run) -> Table:
 
 
 def shortcomings(difference: Rows) -> list[str]:
-    """The rules that ``difference``, few steps minus the setting of record, does not satisfy; none if few steps can be the default."""
+    """The rules that ``difference``, few steps minus the setting of record, does not satisfy; none if few steps can be the default. An
+    attribute may not be lower by more than ``TOLERATED_LOSS``, nor its interval entirely below zero."""
     means = difference["all"]
-    sync = means["sync_normalised"]
-    failed = [] if sync.low >= -TOLERATED_SYNC else [f"no: sync_normalised may be {-sync.low:.3f} lower"]
-    return failed + [f"no: {name} is {-means[name].mean:.3f} lower" for name in ATTRIBUTES if means[name].high < 0]
+    sync, attributes = means["sync_normalised"], {name: means[name] for name in ATTRIBUTES}
+    failed = [] if sync.n >= LEAST_PROMPTS else [f"no: {sync.n} prompts, at least {LEAST_PROMPTS} are required"]
+    failed += [] if sync.low >= -TOLERATED_SYNC else [f"no: sync_normalised may be {-sync.low:.3f} lower"]
+    lower = {name: a.mean for name, a in attributes.items() if a.mean < -TOLERATED_LOSS or a.high < 0}
+    return failed + [f"no: {name} is {-mean:.3f} lower" for name, mean in lower.items()]
 
 
 def _choose(run: Run, found: Found) -> Setting:

@@ -19,6 +19,7 @@ def test_every_setting_is_within_the_budget_and_guides_different_steps():
     assert len({(setting.steps, setting.passes) for setting in found}) == len(found)
     assert Setting("U2'", 5.0, 6, 0.5) in found
     assert Setting("U2'", 5.0, 6, 0.5).passes == 16, "5 guided steps of 3 passes, and 1 of one pass"
+    assert [setting.passes for setting in found] == sorted(setting.passes for setting in found)
     assert len(set(scales(found[0]))) == len(few_steps.FORMS) * len(few_steps.CONTEXT)
 
 
@@ -56,7 +57,7 @@ def test_the_best_setting_that_keeps_the_attributes_is_compared_with_the_setting
     assert table.notes[CHOSEN].startswith("U2 5, 8 steps")
     difference = table.rows[f"{CHOSEN}-minus-{RECORD.name}"]["all"]["sync_normalised"]
     assert difference.mean == pytest.approx((0.86 - 0.9) / 0.9)
-    assert table.notes["equivalent to 25 steps"].startswith("no: sync_normalised may be")
+    assert "at least 250 are required; no: sync_normalised may be" in table.notes["equivalent to 25 steps"]
     assert table.notes["time of a clip relative to 25 steps"] == pytest.approx(8 / 25)
     assert len(few_steps.draw(Table.from_json(_json(table))).axes) == 2
 
@@ -78,7 +79,11 @@ def test_few_steps_must_lose_neither_synchrony_nor_attributes():
     pale = {"sync_normalised": Interval(0.0, -0.01, 0.02, 300, 1.0), **same}
     pale["colour_accuracy"] = Interval(-0.02, -0.04, -0.001, 300, 0.02)
     assert shortcomings({"all": pale}) == ["no: colour_accuracy is 0.020 lower"]
+    pale["colour_accuracy"] = Interval(-0.02, -0.05, 0.01, 300, 0.2)
+    assert shortcomings({"all": pale}) == ["no: colour_accuracy is 0.020 lower"]
+    few = {"all": {name: Interval(0.0, 0.0, 0.0, 20, 1.0) for name in ("sync_normalised", *ATTRIBUTES)}}
+    assert shortcomings(few) == ["no: 20 prompts, at least 250 are required"]
 
 
 def test_the_list_of_prompts_is_long_enough_for_the_comparison():
-    assert len(bench_prompts(1000, TEST, strata=few_steps.AUDIBLE)) >= 250
+    assert len(bench_prompts(1000, TEST, strata=few_steps.AUDIBLE)) >= few_steps.LEAST_PROMPTS
