@@ -86,7 +86,7 @@ def test_the_reported_choice_was_made_on_development(root):
 def test_the_strategies_of_record_were_chosen_on_development_and_hold_the_attributes(root):
     table = json.loads((root / "weights" / "bench" / "guidance.json").read_text())
     notes, found = table["notes"], table["notes"]["development"]
-    floor = {name: found[notes["cfg-chosen"]][name] - guidance.TOLERATED for name in guidance.ATTRIBUTES}
+    floor = guidance.attribute_floor(found[notes["cfg-chosen"]])
 
     def best(names, **limits):
         kept = [n for n in names if all(found[n][a] >= v for a, v in limits.items())]
