@@ -31,8 +31,8 @@ class DuetEncodePrompt(io.ComfyNode):
             node_id="DuetEncodePrompt",
             display_name="Duet Encode Prompt",
             category=CATEGORY,
-            description="Encodes a prompt for each stream. Words outside the text encoder's vocabulary are listed with the nearest "
-            "known words.",
+            description="Encodes a prompt for each stream. For the pocket model, the node shows the caption that the prompt is read as, "
+            "and lists unknown words.",
             search_aliases=["prompt", "text encode", "audio prompt"],
             inputs=[
                 io.Clip.Input("clip", tooltip="The text encoder from 'Duet Load AV'."),
@@ -58,8 +58,8 @@ class DuetEncodePrompt(io.ComfyNode):
                 io.Conditioning.Output(display_name="negative", tooltip="The encoded negative prompt."),
                 io.String.Output(
                     display_name="notice",
-                    tooltip="Unknown words with their nearest known words, and other warnings, also shown on the node. Empty if there "
-                    "are none.",
+                    tooltip="The caption that the prompt is read as (pocket model), unknown words with their nearest known words, "
+                    "and other warnings. Also shown on the node. Empty if there is nothing to report.",
                 ),
             ],
             hidden=[io.Hidden.unique_id],
@@ -75,8 +75,9 @@ class DuetEncodePrompt(io.ComfyNode):
 
     @classmethod
     def execute(cls, clip: io.Clip.Type, video: str, audio: str, negative: str) -> io.NodeOutput:
-        encode = lambda text: clip.encode_from_tokens_scheduled(clip.tokenize(text))  # noqa: E731 - three uses below
+        encode = lambda text, **how: clip.encode_from_tokens_scheduled(clip.tokenize(text, **how))  # noqa: E731 - three uses below
         tokenizer = clip.tokenizer
+        reads = getattr(tokenizer, "reads_prompts", False)
         if getattr(tokenizer, "one_text", False):
             video, audio = " ".join(text for text in (video.strip(), audio.strip()) if text), ""
         positive = encode(video)
@@ -86,11 +87,11 @@ class DuetEncodePrompt(io.ComfyNode):
         if not negative.strip() and getattr(tokenizer, "null_is_zero", False):
             away = [[torch.zeros_like(embedding), options] for embedding, options in positive]
         else:
-            away = encode(negative)
+            away = encode(negative, **({"as_written": True} if reads else {}))
         notices = []
-        if hasattr(tokenizer, "advice"):
-            for text in (video, audio, negative):
-                notices += tokenizer.advice(text, describes=text is video)
+        if reads:
+            notices += [line for text in (video, audio) for line in tokenizer.notices(text)]
+            notices += tokenizer.notices(negative, as_written=True)
         if not negative.strip() and hasattr(tokenizer, "empty_negative"):
             notices.append(tokenizer.empty_negative)
             log.warning("Duet: %s", tokenizer.empty_negative)

@@ -25,9 +25,10 @@ from ...pipelines.core.weights import WeightsFile, fill
 from ...pipelines.models.catalogue import identify
 from ...pipelines.models.javisdit.caption import clean, with_aesthetic_score
 from ...pipelines.models.javisdit.files import read_checkpoint
-from ...pipelines.models.pocket.advice import prompt_advice
 from ...pipelines.models.pocket.load import configured
-from ...pipelines.models.pocket.text import END, MAX_TOKENS, PAD, TextEncoder, UnknownWord, WordTokenizer
+from ...pipelines.models.pocket.parse import split_words
+from ...pipelines.models.pocket.reading import caption_words, read_prompt
+from ...pipelines.models.pocket.text import END, MAX_TOKENS, PAD, TextEncoder, WordTokenizer
 
 log = logging.getLogger(__name__)
 WeightedTokens = dict[str, list[list[tuple[int, float]]]]  # "duet" -> prompts -> (token, weight)
@@ -39,28 +40,33 @@ def plain_text(text: str) -> str:
 
 
 class HostTokenizer:
-    """The pocket tokenizer with the host's interface: in '(ball:1.2)' the weight scales the embedding of the word."""
+    """The pocket tokenizer with the host's interface: in '(ball:1.2)' the weight scales the embedding of the word in the caption that the
+    prompt is read as. Prompts are read unless they are tokenized ``as_written``, as negative prompts are."""
+
+    reads_prompts = True
 
     def __init__(self, words: list[str], **_kwargs: Any) -> None:
         self.words = WordTokenizer(words)
 
-    def unknown(self, text: str) -> list[UnknownWord]:
-        """The words of ``text`` outside the vocabulary."""
-        return self.words.unknown(plain_text(text))
+    def notices(self, text: str, *, as_written: bool = False) -> list[str]:
+        """What the prompt is read as, what that leaves out, and unknown words."""
+        if as_written:
+            return [f"Unknown word, replaced by 'something': {word}" for word in self.words.unknown(plain_text(text))]
+        return self.words.notices(plain_text(text))
 
-    def advice(self, text: str, *, describes: bool) -> list[str]:
-        """Warnings about unknown words and, if ``text`` ``describes`` the clip, about a prompt that names no known object."""
-        named = prompt_advice(self.words.split(plain_text(text))) if describes else ""
-        lines = [f"Unknown word, replaced by 'something': {word}" for word in self.unknown(text)]
-        return [named, *lines] if named else lines
-
-    def tokenize_with_weights(self, text: str, _return_word_ids: bool = False, **_kwargs: Any) -> WeightedTokens:
-        if unknown := self.unknown(text):
-            log.warning("Duet: unknown words are replaced by 'something': %s", "; ".join(map(str, unknown)))
-        self.words.encode(plain_text(text))  # raises if the prompt is too long or has no known word
+    def tokenize_with_weights(
+        self, text: str, _return_word_ids: bool = False, *, as_written: bool = False, **_kwargs: Any
+    ) -> WeightedTokens:
+        for line in self.notices(text, as_written=as_written):
+            log.warning("Duet: %s", line)
+        ids = self.words.encode(plain_text(text), as_written=as_written)  # raises if the prompt cannot be encoded
         parts = comfy.sd1_clip.token_weights(text, 1.0)
-        row = [(self.words.number(word), weight) for part, weight in parts for word in self.words.split(part)]
-        return {"duet": [[*row, (END, 1.0)]]}
+        weights = [weight for part, weight in parts for _ in split_words(part)]
+        reading = read_prompt(plain_text(text)) if not as_written else None
+        if reading is not None and reading.changed:
+            typed = {word: w for part, w in parts if w != 1 for word in caption_words(part)}
+            weights = [typed.get(word, 1.0) for word in split_words(reading.caption)]
+        return {"duet": [[*zip(ids[:-1], weights, strict=True), (END, 1.0)]]}
 
     def state_dict(self) -> dict[str, Tensor]:
         """Empty: the vocabulary is part of the encoder's file."""

@@ -15,7 +15,18 @@ if TYPE_CHECKING:
     from ..bench.javisbench import Sample
     from ..bench.tables import Table
 
-SUITES = ("core", "codecs", "guidance", "few-steps", "plan", "prior", "adapter", "adapter-identifiability", "meter")
+SUITES = (
+    "core",
+    "codecs",
+    "guidance",
+    "few-steps",
+    "plan",
+    "prior",
+    "adapter",
+    "adapter-identifiability",
+    "meter",
+    "people",
+)
 JAVISBENCH = "javisbench"
 MODELS = ("pocket",)  # models that generate clips without ComfyUI
 OWN_OPTIONS = ("model", "csv", "clips", "embeddings", "features", "clap", "clip")  # options that only javisbench has

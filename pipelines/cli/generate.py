@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> None:
     request = request_of(arguments, prompts)
     footage = _footage(arguments, request.shape)
     model, probes = PocketModel.load(), Probes.load()
-    report_unknown(model.text.tokenizer, [*prompts, *(request.audio or ()), arguments.negative])
+    report_prompts(model.text.tokenizer, [*prompts, *(request.audio or ())], arguments.negative)
     model, request = _with_conditions(arguments, model, request, timeline, footage)
     with tqdm(total=arguments.steps * -(-len(prompts) // BATCH), desc="sample", unit="step") as bar:
         clips = generate(model, request, batch=BATCH, on_step=bar.update)
@@ -200,17 +200,17 @@ def _with_adapter(model: PocketModel, request: Request, way: str) -> tuple[Pocke
     return replace(model, network=with_add_on(model.network, "adapter")), replace(request, adapter=tokens)
 
 
-def report_unknown(tokenizer: WordTokenizer, texts: Sequence[str]) -> None:
-    """Print the words of ``texts`` that the model does not know.
+def report_prompts(tokenizer: WordTokenizer, prompts: Sequence[str], negative: str = "") -> None:
+    """Print what each prompt is read as, and the words that the model does not know.
 
     Raises:
         ValueError: a text cannot be encoded.
     """
-    for text in texts:
-        tokenizer.encode(text)
-    words = dict.fromkeys(str(word) for text in texts for word in tokenizer.unknown(text))
-    if words:
-        print(f"duet: unknown words, replaced by 'something': {'; '.join(words)}", file=sys.stderr)
+    tokenizer.encode(negative, as_written=True)
+    lines = [line for prompt in dict.fromkeys(prompts) for line in tokenizer.notices(prompt)]
+    lines += [f"Unknown word, replaced by 'something': {word}" for word in tokenizer.unknown(negative)]
+    for line in dict.fromkeys(lines):
+        print(f"duet: {line}", file=sys.stderr)
 
 
 def _footage(arguments: argparse.Namespace, shape: ClipShape) -> Footage | None:

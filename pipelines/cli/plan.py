@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..core.files import atomic_output, check_output_path
-from .generate import report_unknown
+from .generate import report_prompts
 from .options import EXAMPLE
 
 
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     edited = None if arguments.edit is None else read_timeline(arguments.edit)
     planner = load_planner()
-    report_unknown(planner.language.words, [arguments.prompt, arguments.audio_prompt])
+    report_prompts(planner.language.words, [arguments.prompt, arguments.audio_prompt])
     if edited is None:
         edited = planner.write(
             arguments.prompt, arguments.audio_prompt, seed=arguments.seed, temperature=arguments.temperature

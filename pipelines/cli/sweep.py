@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from .generate import provenance_of, report_unknown, request_of
+from .generate import provenance_of, report_prompts, request_of
 from .options import add_sampling
 
 BY = {"events": 1, "motion": 0}  # option value -> index in ``takes.SCORES``
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     request = request_of(arguments, [arguments.prompt])
     model, probes, score = PocketModel.load(), Probes.load(), SCORES[BY[arguments.by]]
-    report_unknown(model.text.tokenizer, [arguments.prompt, *(request.audio or ()), arguments.negative])
+    report_prompts(model.text.tokenizer, [arguments.prompt, *(request.audio or ())], arguments.negative)
     seeds = range(arguments.seed, arguments.seed + arguments.takes)
     arguments.output.mkdir(parents=True, exist_ok=True)
 

@@ -134,7 +134,7 @@ def _encode_file(
 ) -> list[dict[str, Tensor]]:
     text, (video, audio) = caption_beside(path), encoder.codecs
     report.unknown.update(encoder.tokenizer.unknown(text))
-    tokens = encoder.tokenizer.batch([text])
+    tokens = encoder.tokenizer.batch([text], as_written=True)
     parts = segments(read_conformed(path, shape), shape)
     if not parts:
         raise ValueError(f"it is shorter than one segment of {shape.duration:g} s")

@@ -133,7 +133,9 @@ class LatentCache:
         tokenizer: WordTokenizer,
     ) -> dict[str, Tensor]:
         """Latents in float16 and the token ids of every paraphrase of the captions."""
-        words = torch.stack([tokenizer.batch([caption(s, paraphrase=p) for p in range(PARAPHRASES)]) for s in scenes])
+        words = torch.stack(
+            [tokenizer.batch([caption(s, paraphrase=p) for p in range(PARAPHRASES)], as_written=True) for s in scenes]
+        )
         return {
             "video": codecs[0].encode(frames).half(),
             "audio": codecs[1].encode(waveform).half(),

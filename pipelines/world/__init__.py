@@ -1,6 +1,6 @@
 """The procedural audio-video world: clips with known event times, on which the pocket models are trained and measured."""
 
-from .caption import caption, vocabulary
+from .caption import caption, is_caption, vocabulary
 from .edit import asynchronous, irregular, moved
 from .render import render_picture
 from .scene import KINDS, SOUNDING, STRATA, Scene, Subject, make_scene, make_scenes
@@ -15,6 +15,7 @@ __all__ = [
     "asynchronous",
     "caption",
     "irregular",
+    "is_caption",
     "make_scene",
     "make_scenes",
     "moved",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+from functools import cache
 from random import Random
 
 from ..core.timeline import PLACES, WHERE
@@ -19,6 +22,7 @@ VERBS = {
 }
 SCENERY = {"night": "at night", "meadow": "in a meadow", "desert": "in the desert"}
 SILENCE = ("silently", "without a sound")
+ONLY = (("only the", "sounds"), ("the", "alone sounds"))  # words around 'smaller one' or 'larger one'
 
 
 def _clause(subject: Subject, rng: Random, *, article: str = "a") -> str:
@@ -58,7 +62,7 @@ def _body(scene: Scene, rng: Random) -> str:
         one, two = scene.subjects
         degree = {"small": "smaller", "large": "larger"}[scene.rule]
         things = [f"a {s.size} {s.colour} {s.kind} {WHERE[s.place]}" for s in (one, two)]
-        return f"{things[0]} and {things[1]} {rng.choice((f'only the {degree} one sounds', f'the {degree} one alone sounds'))}"
+        return f"{things[0]} and {things[1]} {rng.choice([f'{start} {degree} one {end}' for start, end in ONLY])}"
     return f" {rng.choice(('and', 'while'))} ".join(clauses)
 
 
@@ -67,6 +71,36 @@ def caption(scene: Scene, *, paraphrase: int = 0) -> str:
     rng = Random(f"duet caption 1/{scene.seed}/{scene.index}/{paraphrase}")
     scenery, body = SCENERY[scene.background], _body(scene, rng)
     return rng.choice((f"{scenery} {body}", f"{body} {scenery}"))
+
+
+@cache
+def _grammar() -> re.Pattern[str]:
+    """A pattern that matches every caption."""
+    kind, verb, where, scenery, silence = map(_one, (KINDS, VERBS.values(), WHERE.values(), SCENERY.values(), SILENCE))
+    size, colour, tempo = map(_one, (SIZES, COLOURS, TEMPI))
+    thing, manner = f"a {size} {colour} {kind}", f"{verb}(?: {tempo})?(?: {silence})?"
+    seen = (f"{thing} {where} {manner}", f"{thing} {manner} {where}", f"{where} {thing} {manner}")
+    unseen = (f"an unseen {kind} {verb} {tempo} {where}", f"off screen {where} a {size} {kind} {verb} {tempo}")
+    clause = _one((*seen, *unseen))
+    drum = f"after the (?:first|second|third) beat of a {size} {colour} drum {where}"
+    only = _one(f"{start} {degree} one {end}" for degree in ("smaller", "larger") for start, end in ONLY)
+    body = _one(
+        (
+            f"{clause}(?: (?:and then|and|then|before|while) {clause})?",
+            f"{drum} {thing} {where} {verb} once",
+            f"{thing} {where} and {thing} {where} {only}",
+        )
+    )
+    return re.compile(f"{scenery} {body}|{body} {scenery}")
+
+
+def _one(words: Iterable[str]) -> str:
+    return f"(?:{'|'.join(words)})"
+
+
+def is_caption(text: str) -> bool:
+    """Whether ``text``, in lower case without punctuation, is a complete caption of the grammar."""
+    return _grammar().fullmatch(text) is not None
 
 
 def vocabulary() -> list[str]:

@@ -114,11 +114,22 @@ def test_an_empty_latent_outside_the_training_domain_warns(shown, loaded):
     assert "64 x 64 pixels and 8 s" in shown("DuetEmptyLatent", loaded[0], 64, 64, 8.0, 0, 1)
 
 
-def test_a_prompt_outside_the_vocabulary_warns(shown, loaded):
-    text = shown("DuetEncodePrompt", loaded[1], "a rhinoceros plays saxophone", "", "")
-    assert "Unknown word, replaced by 'something': 'rhinoceros'" in text
-    assert text.startswith("No known object in the prompt")
-    assert shown("DuetEncodePrompt", loaded[1], "a red ball bounces slowly on the left", "", "") == ""
+def test_the_node_shows_what_a_prompt_is_read_as_and_nothing_for_a_complete_caption(run, shown, loaded):
+    text = shown("DuetEncodePrompt", loaded[1], "a wobbly ball", "", "blurry night")
+    assert text.startswith("Prompt read as: ")
+    assert "Unknown word, ignored: 'wobbly'" in text
+    assert "replaced by 'something': 'blurry'" in text
+    caption = "a small red ball bounces slowly on the left at night"
+    assert shown("DuetEncodePrompt", loaded[1], caption, "", "") == ""
+    with pytest.raises(ValueError, match=r"cannot generate 'dog'\. It knows, nearest first: bird"):
+        run("DuetEncodePrompt", loaded[1], "a dog barks", "", "")
+
+
+def test_prompt_weights_follow_a_word_into_the_caption_it_is_read_as(loaded):
+    (tokens,), (plain,) = (loaded[1].tokenize(text)["duet"] for text in ("(big:1.5) ball", "big ball"))
+    assert [token for token, _ in tokens] == [token for token, _ in plain]
+    assert sorted({weight for _, weight in tokens}) == [1.0, 1.5]
+    assert sum(weight == 1.5 for _, weight in tokens) == 1
 
 
 def test_a_text_appears_on_its_node_before_the_node_has_finished_and_an_empty_one_removes_it(comfy, monkeypatch):

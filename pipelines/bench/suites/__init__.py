@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ..runner import Run
 from ..tables import Table, plot
-from . import adapter, codecs, core, few_steps, guidance, identifiability, meter, plan, prior
+from . import adapter, codecs, core, few_steps, guidance, identifiability, meter, people, plan, prior
 
 
 @dataclass(frozen=True)
@@ -31,4 +31,5 @@ SUITES = {
     "adapter": Suite(adapter.measure, partial(plot, metric="sync_normalised")),
     "adapter-identifiability": Suite(identifiability.measure, identifiability.draw),
     "meter": Suite(meter.measure, meter.draw),
+    "people": Suite(people.measure, partial(plot, metric="kinds_right")),
 }

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 
 from ...core.sizes import VIDEO_STRIDE, ClipShape
-from ...world.scene import KINDS
 
 TRAINED = ClipShape()
 
@@ -22,10 +20,3 @@ def size_advice(video: tuple[int, ...], *, fps: int) -> str:
         f"{columns} x {rows} pixels and {frames / fps:g} s: expect repeated or deformed objects{cost}. The pocket model was trained on "
         f"{TRAINED.width} x {TRAINED.height} pixels and {TRAINED.seconds:g} s."
     )
-
-
-def prompt_advice(words: Iterable[str]) -> str:
-    """A warning if the ``words`` of a prompt name none of the world's objects, or ""."""
-    if set(words) & set(KINDS):
-        return ""
-    return f"No known object in the prompt, so the clip will not match it. Known objects: {', '.join(KINDS)}."

@@ -83,7 +83,7 @@ def sample(network: TwinStreamDiT, text: TextEncoder, request: Request, *, progr
     sigmas = flow_sigmas(request.steps, shift=request.shift)
     prompts, count = list(request.prompts), len(request.prompts)
     video = text.embed(prompts)
-    null = text.embed([request.negative] * count)
+    null = text.embed([request.negative] * count, as_written=True)
     texts = Streams(video, video if request.audio is None else text.embed(list(request.audio)))
     noise = initial_noise(latent_sizes(network.config, request.shape), range(request.seed, request.seed + count))
     keep = request.keep

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...media.provenance import GENERATED, Provenance, file_hash, version
 from . import load as pocket
+from .reading import read_prompt
 
 
 def weights_report() -> list[str]:
@@ -32,6 +33,7 @@ def pocket_provenance(*, prompts: Sequence[str], seed: int, add_ons: Sequence[st
         "weights": {path.name: file_hash(path) for path in files},
         "licence": pocket.LICENCE,
         "prompts": list(prompts),
+        "prompts read as": [read_prompt(prompt).caption for prompt in prompts],
         "seed": seed,
         "settings": {name: value for name, value in settings.items() if value is not None},
     }

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
-import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+
+from .parse import split_words
+from .reading import read_prompt
 
 PAD, END, UNKNOWN = 0, 1, 2
 SPECIAL = ("<pad>", "</s>", "<unk>")
@@ -28,34 +31,48 @@ class UnknownWord:
 
 
 class WordTokenizer:
-    """Words to token ids. An unknown word becomes ``<unk>`` and can be reported; no word is dropped."""
+    """Prompts to token ids. A prompt is read as a caption of the world first; a text that is encoded as written keeps every word, and an
+    unknown word becomes ``<unk>``."""
 
     def __init__(self, words: list[str]) -> None:
         self.words = [*SPECIAL, *words]
         self.index = {word: i for i, word in enumerate(self.words)}
 
-    @staticmethod
-    def split(text: str) -> list[str]:
-        """Lower-case words; punctuation separates and is not a word."""
-        return re.findall(r"[^\W_]+(?:'[^\W_]+)?", text.lower())
-
     def unknown(self, text: str) -> list[UnknownWord]:
         """The words of ``text`` outside the vocabulary, in order, each once."""
+        return self._with_nearest(word for word in split_words(text) if word not in self.index)
+
+    def notices(self, prompt: str) -> list[str]:
+        """What a user should know about a prompt: the caption it is read as if that differs from the prompt, what the caption leaves
+        out, and the words that the prompt reader ignored.
+
+        Raises:
+            ValueError: the prompt names a subject that the world does not have, or none at all.
+        """
+        reading = read_prompt(prompt)
+        lines = [f"Prompt read as: {reading.caption}"] if reading.changed else []
+        ignored = [f"Unknown word, ignored: {word}" for word in self._with_nearest(reading.unknown)]
+        return [*lines, *reading.remarks, *ignored]
+
+    def _with_nearest(self, words: Iterable[str]) -> list[UnknownWord]:
         known = self.words[len(SPECIAL) :]
-        unknown = dict.fromkeys(word for word in self.split(text) if word not in self.index)
-        return [UnknownWord(word, tuple(difflib.get_close_matches(word, known, n=3, cutoff=0.5))) for word in unknown]
+        return [
+            UnknownWord(word, tuple(difflib.get_close_matches(word, known, n=3, cutoff=0.5)))
+            for word in dict.fromkeys(words)
+        ]
 
     def number(self, word: str) -> int:
         """The token id of one lower-case word."""
         return self.index.get(word, UNKNOWN)
 
-    def encode(self, text: str) -> list[int]:
-        """Token ids with the end token, unpadded.
+    def encode(self, text: str, *, as_written: bool = False) -> list[int]:
+        """Token ids with the end token, unpadded: of the caption that a prompt is read as, or of the words ``as_written``, as for negative
+        prompts and training captions.
 
         Raises:
-            ValueError: there are more than ``MAX_TOKENS - 1`` words, or none of the words is known.
+            ValueError: the prompt cannot be read, there are more than ``MAX_TOKENS - 1`` words, or none of the words is known.
         """
-        words = self.split(text)
+        words = split_words(text if as_written else read_prompt(text).caption)
         if len(words) >= MAX_TOKENS:
             raise ValueError(
                 f"The prompt has {len(words)} words; the pocket text encoder takes at most {MAX_TOKENS - 1}. Shorten it."
@@ -68,9 +85,9 @@ class WordTokenizer:
             )
         return [*ids, END]
 
-    def batch(self, texts: list[str]) -> Int[Tensor, "b m"]:
+    def batch(self, texts: list[str], *, as_written: bool = False) -> Int[Tensor, "b m"]:
         """Token ids padded to ``MAX_TOKENS``."""
-        rows = [self.encode(text) for text in texts]
+        rows = [self.encode(text, as_written=as_written) for text in texts]
         return torch.tensor([row + [PAD] * (MAX_TOKENS - len(row)) for row in rows])
 
 
@@ -106,6 +123,6 @@ class TextEncoder(nn.Module):
         return self.t5(input_ids=tokens, attention_mask=mask).last_hidden_state * mask[..., None]
 
     @torch.no_grad()
-    def embed(self, texts: list[str]) -> Float[Tensor, "b m dim"]:
+    def embed(self, texts: list[str], *, as_written: bool = False) -> Float[Tensor, "b m dim"]:
         """The embeddings of prompts, on the encoder's device."""
-        return self(self.tokenizer.batch(texts).to(self.t5.device))
+        return self(self.tokenizer.batch(texts, as_written=as_written).to(self.t5.device))

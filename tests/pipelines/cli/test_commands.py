@@ -16,6 +16,8 @@ from duet_av.pipelines.cli.options import GUIDANCE_FORMS
 from duet_av.pipelines.guidance.modifiers import Window
 from duet_av.pipelines.guidance.strategy import DEFAULT, FORMS, UCG, PerStreamCFG
 from duet_av.pipelines.media.mp4 import read_mp4
+from duet_av.pipelines.media.provenance import read_provenance
+from duet_av.pipelines.world import is_caption
 
 PROMPT = "a small red ball bounces slowly on the left at night"
 FAST = ["--steps", "4"]
@@ -85,15 +87,27 @@ def test_world_writes_clips_with_their_ground_truth(tmp_path):
     assert read_mp4(tmp_path / "world" / "scene-1.mp4").frames.shape[0] == 32
 
 
-def test_unknown_words_are_reported_with_the_nearest_known(tmp_path, capsys):
-    assert duet("generate", "a bouncy ball", *FAST, "-o", tmp_path / "o.mp4") == 0
-    assert "'bouncy' (nearest known: bounces" in capsys.readouterr().err
+def test_the_caption_a_prompt_is_read_as_and_unknown_words_are_reported(tmp_path, capsys):
+    assert duet("generate", "a wobbly red ball", *FAST, "-o", tmp_path / "o.mp4") == 0
+    printed = capsys.readouterr().err
+    assert "duet: Prompt read as: " in printed
+    assert "Unknown word, ignored: 'wobbly'" in printed
+    prompts = read_provenance(tmp_path / "o.mp4")["duet"]
+    assert prompts["prompts"] == ["a wobbly red ball"]
+    assert is_caption(prompts["prompts read as"][0])
 
 
 BAD = {
     "empty prompt": (["generate", " ", "-o", "o.mp4"], "The prompt is empty"),
-    "no known word": (["generate", "zebra quartz", "-o", "o.mp4"], "None of the prompt's words is known"),
-    "too many words": (["generate", "ball " * 60, "-o", "o.mp4"], "60 words; the pocket text encoder takes at most 47"),
+    "no known word": (["generate", "zebra quartz", "-o", "o.mp4"], "names nothing that the pocket model can generate"),
+    "absent subject": (
+        ["generate", "a dog barks", "-o", "o.mp4"],
+        "cannot generate 'dog'. It knows, nearest first: bird",
+    ),
+    "too many words": (
+        ["generate", PROMPT, "--negative", "ball " * 60, "-o", "o.mp4"],
+        "60 words; the pocket text encoder takes at most 47",
+    ),
     "no steps": (["generate", PROMPT, "--steps", "0", "-o", "o.mp4"], "steps is 0; it must be from 1 to 1000"),
     "absurd length": (
         ["generate", PROMPT, "--seconds", "1e9", "-o", "o.mp4"],

@@ -200,7 +200,7 @@ def test_the_domain_check_accepts_the_world_and_refuses_other_footage(model, cli
 
 
 def test_a_file_contains_its_provenance(tmp_path, clip):
-    provenance_of_clip = pocket_provenance(prompts=["a"], seed=3, add_ons=["pocket-plan"], steps=4, plan=None)
+    provenance_of_clip = pocket_provenance(prompts=["a ball"], seed=3, add_ons=["pocket-plan"], steps=4, plan=None)
     write_mp4(tmp_path / "a.mp4", clip, metadata={"duet": provenance_of_clip})
     found = read_provenance(tmp_path / "a.mp4")
     assert found["duet"] == provenance_of_clip
