@@ -57,6 +57,7 @@ class Reader:
     """The state between two phrases. ``waiting`` are attributes without a noun yet, ``here`` whether the clause has one."""
 
     subjects: list[Draft] = field(default_factory=list)
+    named: list[Draft] = field(default_factory=list)  # the subjects of the latest noun
     waiting: list[Item] = field(default_factory=list)
     verb: str = ""
     something: bool = False
@@ -87,7 +88,7 @@ class Reader:
         elif item.table == "something":
             self.something = True
         elif item.table in ANYWHERE and self.here:
-            self.subjects[-1].said[item.table] = item.value
+            self._describe(item)
         elif item.table in (*BEFORE, *ANYWHERE):
             self.waiting.append(item)
         self.last = item
@@ -104,11 +105,13 @@ class Reader:
         if known is not None and len(said) == 1:
             self.subjects.append(self.subjects.pop(self.subjects.index(known)))
             known.said |= said[0]
+            self.named = [known]
             return
         count = max(len(said), int(said[0].get("number", 2 if item.plural else 1)))
         said += [dict(said[-1]) for _ in range(count - len(said))]
         first = len(self.subjects)
-        self.subjects += [Draft(item.value, one) for one in said]
+        self.named = [Draft(item.value, one) for one in said]
+        self.subjects += self.named
         if self.follows and first:
             self.rule = self.rule or "then"
             if self.follows == "after":
@@ -135,11 +138,16 @@ class Reader:
             self.follows = item.value
 
     def _attach(self) -> None:
-        """Give the waiting attributes to the last subject."""
+        """Give the waiting attributes to the latest noun."""
         for attribute in self.waiting:
             if attribute.table != "number":
-                self.subjects[-1].said.setdefault(attribute.table, attribute.value)
+                self._describe(attribute)
         self.waiting = []
+
+    def _describe(self, attribute: Item) -> None:
+        """Give an attribute to the subjects of the latest noun; a place belongs to one of them."""
+        for draft in self.named[:1] if attribute.table == "place" else self.named:
+            draft.said[attribute.table] = attribute.value
 
     def finish(self) -> None:
         """End the prompt; without a noun the verb names the subject."""
