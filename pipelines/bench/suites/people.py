@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import cast
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from ...core.statistics import mean_interval
 from ...core.streams import Clip
 from ...core.timeline import PLACES
+from ...guidance.strategy import DEFAULT
 from ...models.pocket.generate import Request, generate
 from ...models.pocket.load import PocketModel
-from ...models.pocket.text import TextEncoder
 from ...world.scene import KINDS
 from ..people import HELD_OUT, TUNED, PeoplePrompt, Wanted, people_prompts
 from ..readings import Probes, Reading, read
-from ..runner import CHUNK, Rows, Run
+from ..runner import CHUNK, RECORD_STEPS, Rows, Run
 from ..scores import Scores
 from ..tables import Table
 
@@ -28,25 +24,16 @@ READ, AS_WRITTEN = "read", "as-written"
 Record = tuple[PeoplePrompt, Scores]
 
 
-class _AsWritten:
-    """A text encoder that encodes prompts without reading them."""
-
-    def __init__(self, encoder: TextEncoder) -> None:
-        self.encoder = encoder
-
-    def embed(self, texts: list[str], *, as_written: bool = True) -> Float[Tensor, "b m dim"]:
-        return self.encoder.embed(texts, as_written=True)
-
-
 def measure(run: Run) -> Table:
     """The sixty prompts, each with ``run.prompts / 60`` seeds (at least one)."""
     seeds = max(1, run.prompts // len(people_prompts()))
     prompts = people_prompts() * seeds
     model, probes = PocketModel.load(), Probes.load()
-    raw = replace(model, text=cast(TextEncoder, _AsWritten(model.text)))
-    variants = {READ: model, AS_WRITTEN: raw}
-    records = {name: records_of(own, probes, prompts, run) for name, own in variants.items()}
+    records = {
+        name: records_of(model, probes, prompts, run, as_written=name == AS_WRITTEN) for name in (READ, AS_WRITTEN)
+    }
     notes = {
+        "settings": f"{RECORD_STEPS} steps, {DEFAULT!r}",
         "tuned": "the prompts that were looked at while the tables of the prompt reader were written",
         "held-out": "the prompts that were not",
     }
@@ -54,12 +41,14 @@ def measure(run: Run) -> Table:
 
 
 @torch.inference_mode()
-def records_of(model: PocketModel, probes: Probes, prompts: Sequence[PeoplePrompt], run: Run) -> list[Record]:
+def records_of(
+    model: PocketModel, probes: Probes, prompts: Sequence[PeoplePrompt], run: Run, *, as_written: bool
+) -> list[Record]:
     """The scores of every prompt; a prompt that is refused by mistake has no clip and scores as wrong throughout."""
     records: list[Record] = []
     for start in range(0, len(prompts), CHUNK):
         part = prompts[start : start + CHUNK]
-        clips = [_clip(model, prompt, run.seed * 100_000 + start + k) for k, prompt in enumerate(part)]
+        clips = [_clip(model, prompt, run.seed * 100_000 + start + k, as_written) for k, prompt in enumerate(part)]
         readings = iter(read(probes, [clip for clip in clips if clip is not None]))
         records += [
             (p, prompt_scores(p, next(readings) if clip else None)) for p, clip in zip(part, clips, strict=True)
@@ -68,10 +57,10 @@ def records_of(model: PocketModel, probes: Probes, prompts: Sequence[PeoplePromp
     return records
 
 
-def _clip(model: PocketModel, prompt: PeoplePrompt, seed: int) -> Clip | None:
+def _clip(model: PocketModel, prompt: PeoplePrompt, seed: int, as_written: bool) -> Clip | None:
     """The clip of a prompt, or None if the prompt is refused."""
     try:
-        (clip,) = generate(model, Request([prompt.text], seed=seed))
+        (clip,) = generate(model, Request([prompt.text], seed=seed, steps=RECORD_STEPS, as_written=as_written))
     except ValueError:
         return None
     return clip

@@ -27,7 +27,8 @@ DEFAULT_STEPS = 25
 class Request:
     """What to generate: one clip for each prompt, clip k with ``seed + k``. If ``audio`` is None, the prompts also describe the audio.
     ``plan``, ``prior`` and ``adapter`` require a network with the layers for them (``with_add_on``). ``keep`` holds the latent frames that
-    are kept unchanged."""
+    are kept unchanged. Prompts are read as captions of the world (see ``reading``) unless they are encoded ``as_written``, as negative
+    prompts always are."""
 
     prompts: Sequence[str]
     audio: Sequence[str] | None = None
@@ -42,6 +43,7 @@ class Request:
     adapter: AdapterStreams | None = None
     keep: KeepMask | None = None
     shape: ClipShape = field(default_factory=ClipShape)
+    as_written: bool = False
 
     def __post_init__(self) -> None:
         if not self.prompts or not all(prompt.strip() for prompt in self.prompts):
@@ -82,9 +84,11 @@ def sample(network: TwinStreamDiT, text: TextEncoder, request: Request, *, progr
     check_clock(network.config, request.shape)
     sigmas = flow_sigmas(request.steps, shift=request.shift)
     prompts, count = list(request.prompts), len(request.prompts)
-    video = text.embed(prompts)
+    video = text.embed(prompts, as_written=request.as_written)
     null = text.embed([request.negative] * count, as_written=True)
-    texts = Streams(video, video if request.audio is None else text.embed(list(request.audio)))
+    texts = Streams(
+        video, video if request.audio is None else text.embed(list(request.audio), as_written=request.as_written)
+    )
     noise = initial_noise(latent_sizes(network.config, request.shape), range(request.seed, request.seed + count))
     keep = request.keep
     denoise = guided(

@@ -38,7 +38,10 @@ def test_every_prompt_of_the_list_becomes_a_complete_caption_with_its_kinds_and_
 READ = {
     "word order": ("quickly, on the right, a big blue ball", ("large blue ball", "quickly", "on the right")),
     "two objects": ("two red balls", ("red ball", "on the left", "on the right")),
-    "two objects with one tempo": ("two red balls bounce quickly", ("bounces quickly on the left", "right bounces quickly")),
+    "two objects with one tempo": (
+        "two red balls bounce quickly",
+        ("bounces quickly on the left", "right bounces quickly"),
+    ),
     "two colours": ("a red and a green bell", ("red bell", "green bell")),
     "colour of the scenery": ("a ball in a green meadow", ("red ball", "in a meadow")),
     "a later sentence": ("A bell rings. The bell is green.", ("green bell",)),
