@@ -6,13 +6,24 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..core.files import atomic_output, check_output_path
+
+if TYPE_CHECKING:
+    from ..sync.desync import DesyncMeter
+    from ..sync.measure import Signals
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``duet measure``."""
     parser.add_argument("files", nargs="+", type=Path, help="media files from any model or camera")
+    parser.add_argument(
+        "--synchformer",
+        type=Path,
+        metavar="FILE",
+        help="also estimate the offset with Synchformer (DeSync), with these weights: synchformer_state_dict.pth or safetensors",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all measurements as JSON")
     parser.set_defaults(command=run)
 
@@ -24,13 +35,15 @@ def run(arguments: argparse.Namespace) -> None:
 
     from ..sync.measure import measure, read_signals
 
+    meter = None if arguments.synchformer is None else _meter(arguments.synchformer)
     found, refused = {}, 0
     for path in arguments.files:
         with tqdm(desc=path.name, unit=" s", leave=False, bar_format="{desc}: {n:.0f} s read") as bar:
             try:
                 if not path.is_file():
                     raise ValueError(f"{path} is not a file. Check the path.")
-                measured = measure(read_signals(path, on_seconds=lambda t, bar=bar: bar.update(t - bar.n)))
+                signals = read_signals(path, on_seconds=lambda t, bar=bar: bar.update(t - bar.n))
+                measured = measure(signals)
             except ValueError as error:
                 refused += 1
                 found[str(path)] = {"refused": str(error)}
@@ -39,8 +52,35 @@ def run(arguments: argparse.Namespace) -> None:
                 continue
         found[str(path)] = measured.to_json()
         print(f"{path}: " + str(measured).replace("\n", "\n  "))
+        if meter is not None:
+            found[str(path)]["synchformer"] = _synchformer(meter, path, signals)
     if target:
         with atomic_output(target) as temporary:
             temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     if refused:
         raise ValueError(f"{refused} of {len(arguments.files)} file(s) could not be measured; the reasons are above.")
+
+
+def _meter(path: Path) -> DesyncMeter:
+    import torch
+
+    from ..sync.desync import DesyncMeter
+
+    return DesyncMeter.load(path, "cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _synchformer(meter: DesyncMeter, path: Path, signals: Signals) -> dict[str, object]:
+    """Print Synchformer's estimate, or the reason why there is none; both also as plain data."""
+    from ..sync.desync import frames_of_file
+
+    try:
+        measured = meter.measure(frames_of_file(path), signals.waveform, signals.sample_rate)
+    except ValueError as error:
+        print(f"  {error}")
+        return {"not measured": str(error)}
+    print(f"  {measured}")
+    for window in measured.windows:
+        print(
+            f"    {window.start:.1f} to {window.end:.1f} s: {1000 * window.offset:+.0f} ms (confidence {window.confidence:.2f})"
+        )
+    return measured.to_json()
