@@ -12,11 +12,13 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
+from itertools import chain, islice, repeat
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..core.statistics import Interval, mean_interval
@@ -24,9 +26,11 @@ from ..core.streams import Clip
 from ..core.weights import read_tensors
 from ..media.mp4 import read_mp4
 from ..media.sound import read_sound
+from ..sync.desync import FPS, RATE, DesyncMeter, frames_of_file, mono
 from ..sync.distances import MIN_SAMPLES, divergence, frechet, inception_score, kernel_distance
 from ..sync.encoders import AGGREGATORS, Encoder, aggregated
 from ..sync.measure import Signals, measure, read_signals
+from ..sync.synchformer import SIDE
 from .categories import categories_of, members_of
 from .tables import Table
 from .takes import Numbers, numbers_of
@@ -53,6 +57,7 @@ DISTANCES = {
     "FAD-VGGish": Published("vggish", frechet),
     "KL": Published("passt", divergence),
 }
+DESYNC, DESYNC_SECONDS = "DeSync", 4  # measured with Synchformer on the first seconds of a clip
 INCEPTION = (
     "IS",
     "passt",
@@ -134,6 +139,7 @@ def measure_list(
     encoders: Sequence[Encoder],
     *,
     features: dict[str, Features] | None = None,
+    desync: DesyncMeter | None = None,
     jobs: int = 1,
     on_clip: Callable[[], object] = lambda: None,
 ) -> Table:
@@ -150,6 +156,8 @@ def measure_list(
         load = cache(lambda path=sample.path: with_wav(read_mp4(path), path))
         for encoder in encoders:
             found |= aggregated(encoder.name, encoder.embed(sample.name, load, sample.text))
+        if desync is not None:
+            found[DESYNC] = desync_of(desync, sample.path)
         scores.append(found)
         on_clip()
     rows = {"clips": {"all": _means(scores)}}
@@ -159,6 +167,15 @@ def measure_list(
     measured = {name for row in scores for name in row} | set(notes)
     notes["not measured"] = "; ".join([*_absent(measured), *NOT_COMPUTED])
     return Table("javisbench", len(samples), 0, rows, notes)
+
+
+def desync_of(meter: DesyncMeter, path: Path) -> float:
+    """JavisBench's DeSync in seconds: of the first 4 s. Shorter clips are padded with black frames and silence."""
+    signals = with_wav(read_signals(path), path)
+    waveform = torch.zeros(1, 1) if signals.waveform is None else mono(signals.waveform, signals.sample_rate)[None]
+    padded = F.pad(waveform, (0, DESYNC_SECONDS * RATE))[:, : DESYNC_SECONDS * RATE]
+    frames = islice(chain(frames_of_file(path), repeat(torch.zeros(3, SIDE, SIDE))), DESYNC_SECONDS * FPS)
+    return meter.measure(frames, padded, RATE).desync
 
 
 def _numbers_of_all(paths: Sequence[Path], jobs: int) -> Iterator[Numbers]:
@@ -253,4 +270,5 @@ def _absent(measured: set[str]) -> list[str]:
         if name not in measured
     ]
     rows += [f"{name}: features of {of.network}" for name, of in DISTANCES.items() if name not in measured]
+    rows += [] if DESYNC in measured else [f"{DESYNC}: weights of Synchformer"]
     return [*rows, *([f"{INCEPTION[0]}: features of {INCEPTION[1]}"] if INCEPTION[0] not in measured else [])]

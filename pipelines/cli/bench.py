@@ -29,7 +29,16 @@ SUITES = (
 )
 JAVISBENCH = "javisbench"
 MODELS = ("pocket",)  # models that generate clips without ComfyUI
-OWN_OPTIONS = ("model", "csv", "clips", "embeddings", "features", "clap", "clip")  # options that only javisbench has
+OWN_OPTIONS = (
+    "model",
+    "csv",
+    "clips",
+    "embeddings",
+    "features",
+    "clap",
+    "clip",
+    "synchformer",
+)  # options that only javisbench has
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +58,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write the table as JSON, and a page and a plot beside it"
     )
-    own = parser.add_argument_group("javisbench")
+    _add_javisbench(parser.add_argument_group("javisbench"))
+    parser.set_defaults(command=run)
+
+
+def _add_javisbench(own: argparse._ArgumentGroup) -> None:
     own.add_argument(
         "--model",
         choices=MODELS,
@@ -77,7 +90,12 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     own.add_argument("--clap", type=Path, metavar="DIR", help="folder of a CLAP model in the format of transformers")
     own.add_argument("--clip", type=Path, metavar="DIR", help="folder of a CLIP model in the format of transformers")
-    parser.set_defaults(command=run)
+    own.add_argument(
+        "--synchformer",
+        type=Path,
+        metavar="FILE",
+        help="weights of Synchformer, for DeSync: synchformer_state_dict.pth or safetensors",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -121,6 +139,7 @@ def _javisbench(arguments: argparse.Namespace) -> Table:
 
     from ..bench.javisbench import check_clips, measure_list, read_features, samples_of
     from ..sync.encoders import ClapEncoder, ClipEncoder, EmbeddingFile, Encoder
+    from .measure import desync_meter
 
     samples = samples_of(arguments.csv, arguments.clips)
     if arguments.model is None:
@@ -128,9 +147,12 @@ def _javisbench(arguments: argparse.Namespace) -> Table:
     encoders: list[Encoder] = [EmbeddingFile.read(path) for path in arguments.embeddings or ()]
     encoders += [make(path) for make, path in ((ClapEncoder, arguments.clap), (ClipEncoder, arguments.clip)) if path]
     features = {} if arguments.features is None else read_features(arguments.features)
+    desync = None if arguments.synchformer is None else desync_meter(arguments.synchformer)
     notes = _generate(arguments, samples) if arguments.model else {}
     with tqdm(total=len(samples), desc=JAVISBENCH, unit="clip") as bar:
-        table = measure_list(samples, encoders, features=features, jobs=arguments.jobs, on_clip=bar.update)
+        table = measure_list(
+            samples, encoders, features=features, desync=desync, jobs=arguments.jobs, on_clip=bar.update
+        )
     return replace(table, notes={**notes, **table.notes})
 
 

@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     from ..sync.measure import measure, read_signals
 
-    meter = None if arguments.synchformer is None else _meter(arguments.synchformer)
+    meter = None if arguments.synchformer is None else desync_meter(arguments.synchformer)
     found, refused = {}, 0
     for path in arguments.files:
         with tqdm(desc=path.name, unit=" s", leave=False, bar_format="{desc}: {n:.0f} s read") as bar:
@@ -61,7 +61,8 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError(f"{refused} of {len(arguments.files)} file(s) could not be measured; the reasons are above.")
 
 
-def _meter(path: Path) -> DesyncMeter:
+def desync_meter(path: Path) -> DesyncMeter:
+    """Synchformer with the weights in ``path``, on the GPU if there is one."""
     import torch
 
     from ..sync.desync import DesyncMeter

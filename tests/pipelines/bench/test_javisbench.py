@@ -20,6 +20,7 @@ from duet_av.pipelines.core.sizes import ClipShape
 from duet_av.pipelines.core.streams import Clip
 from duet_av.pipelines.media.mp4 import read_mp4, write_mp4
 from duet_av.pipelines.media.sound import read_sound, write_wav
+from duet_av.pipelines.sync.desync import Desync, DesyncMeter
 from duet_av.pipelines.sync.distances import divergence, frechet, inception_score, kernel_distance
 from duet_av.pipelines.sync.encoders import (
     CAVP,
@@ -35,6 +36,7 @@ from duet_av.pipelines.sync.encoders import (
     javis_score,
 )
 from duet_av.pipelines.sync.measure import read_signals
+from duet_av.pipelines.sync.synchformer import Synchformer, SynchformerConfig
 from duet_av.pipelines.world import make_scene, render_picture, render_sound
 
 UP, SIDE = torch.tensor([0.0, 1.0]), torch.tensor([1.0, 0.0])
@@ -208,6 +210,22 @@ def test_one_command_generates_measures_and_resumes(tmp_path, capsys):
     (tmp_path / "list.csv").write_text("text\nxylophonist\n", encoding="utf-8")
     assert main(["bench", "javisbench", *where[:3], str(tmp_path / "other"), *where[4:]]) == 2
     assert "sample_0000: The prompt 'xylophonist' names nothing" in capsys.readouterr().err
+
+
+def test_desync_is_measured_on_four_seconds(bench):
+    class Meter(DesyncMeter):
+        def measure(self, frames, waveform, sample_rate):
+            frames = list(frames)
+            assert len(frames) == 100
+            assert waveform.shape == (1, 64_000)
+            assert float(frames[40].max()) > 0.1
+            assert float(frames[-1].max()) == float(waveform[:, 32_000:].abs().max()) == 0, "the clip has 2 s"
+            return Desync(0.2, 1.0, 0.4, [])
+
+    meter = Meter(Synchformer(SynchformerConfig(channels=4, encoder_depth=1, encoder_heads=1, depth=1, heads=1)))
+    table = measure_list(samples_of(bench / "list.csv", bench), [], desync=meter)
+    assert table.rows["clips"]["all"]["DeSync"].mean == pytest.approx(0.4)
+    assert "DeSync" not in table.notes["not measured"]
 
 
 def test_wrong_shapes_are_reported_before_clips_are_measured(bench):
