@@ -14,6 +14,7 @@ from torch import Tensor
 from ..core.files import atomic_output
 from ..core.streams import Clip
 from .containers import open_media
+from .limiter import limit_peaks
 from .sound import fit_sound, layout_of
 
 WATCHABLE = 512  # target size of the shorter side in pixels, for small clips
@@ -30,8 +31,8 @@ def upscale(frames: Tensor) -> Tensor:
 def write_mp4(path: Path, clip: Clip, *, metadata: dict[str, Any] | None = None) -> None:
     """Write a clip as H.264 (yuv420p) and AAC at its own rates. The file is written atomically.
 
-    The audio is cut or padded to the duration of the video, so that the two differ by less than one AAC frame. Each entry
-    of ``metadata`` is written into the container as JSON.
+    The audio is cut or padded to the duration of the video, so that the two differ by less than one AAC frame, and its true
+    peak is limited to -1 dB before encoding. Each entry of ``metadata`` is written into the container as JSON.
 
     Raises:
         ValueError: values that are not finite, or a folder that cannot be written to.
@@ -62,6 +63,7 @@ def _write_streams(container: av.container.OutputContainer, clip: Clip) -> None:
         container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
     container.mux(video.encode(None))
     sound = fit_sound(clip.waveform, seconds=len(pixels) / clip.fps, sample_rate=clip.sample_rate)
+    sound = limit_peaks(sound, sample_rate=clip.sample_rate)
     frame = av.AudioFrame.from_ndarray(
         sound.cpu().contiguous().numpy(),
         format="fltp",

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..core.files import atomic_output
 from .containers import open_media
+from .limiter import limit_peaks
 
 # Number of channels -> PyAV's name of the layout.
 LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
@@ -50,8 +51,9 @@ def read_sound(path: Path) -> tuple[Float[Tensor, "channels samples"], int]:
 
 
 def write_wav(path: Path, waveform: Float[Tensor, "channels samples"], sample_rate: int) -> None:
-    """Write ``waveform``, in -1..1, as a 16-bit WAV file; values outside are clipped. The file is written atomically."""
-    pcm = (waveform.detach().cpu().clamp(-1, 1) * 32767).round().to(torch.int16)
+    """Write ``waveform``, in -1..1, as a 16-bit WAV file with a true peak of at most -1 dB. The file is written atomically."""
+    limited = limit_peaks(waveform.detach().cpu().float(), sample_rate=sample_rate)
+    pcm = (limited * 32767).round().to(torch.int16)
     with atomic_output(path) as temporary, wave.open(str(temporary), "wb") as file:
         file.setnchannels(len(pcm))
         file.setsampwidth(2)

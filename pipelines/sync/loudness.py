@@ -13,11 +13,12 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from ..media.limiter import true_peaks
+
 BLOCK, OVERLAP = 0.4, 0.75  # seconds of a gating block, and the overlap of blocks as a share
 ABSOLUTE, RELATIVE = -70.0, -10.0  # gates: LUFS, and LU below the ungated mean
 OFFSET = -0.691  # LUFS; constant of the loudness scale
 SURROUND = 1.41  # weight of the channels behind the listener, in 5.0 and 5.1
-OVERSAMPLING = 4
 FULL_SCALE = 0.999  # magnitude from which samples count as clipped
 QUIET = -60.0  # dB relative to full scale; below it counts as silence
 CHUNK = 10.0  # seconds processed at once
@@ -42,7 +43,7 @@ def loudness(waveform: Float[Tensor, "c s"], *, sample_rate: int) -> Loudness:
     """
     if waveform.shape[1] == 0:
         raise ValueError("The audio has no samples, so its loudness cannot be measured.")
-    peak = max(_true_peak(part) for part in waveform.split(round(CHUNK * sample_rate), dim=1))
+    peak = float(true_peaks(waveform).amax())
     return Loudness(
         integrated(waveform, sample_rate=sample_rate),
         20 * math.log10(max(peak, 1e-9)),
@@ -110,13 +111,6 @@ def _high_pass(centre: float, q: float, rate: int) -> tuple[Taps, Taps]:
     k = math.tan(math.pi * centre / rate)
     norm = 1 + k / q + k * k
     return (1.0, -2.0, 1.0), (1.0, 2 * (k * k - 1) / norm, (1 - k / q + k * k) / norm)
-
-
-def _true_peak(waveform: Float[Tensor, "c s"]) -> float:
-    """Peak magnitude including values between samples, by oversampling."""
-    count = waveform.shape[1]
-    spectrum = torch.fft.rfft(waveform.double())
-    return float(torch.fft.irfft(spectrum, OVERSAMPLING * count).abs().amax() * OVERSAMPLING)
 
 
 def _clipped_runs(waveform: Float[Tensor, "c s"]) -> int:
