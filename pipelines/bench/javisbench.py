@@ -160,11 +160,12 @@ def measure_list(
             found[DESYNC] = desync_of(desync, sample.path)
         scores.append(found)
         on_clip()
-    rows = {"clips": {"all": _means(scores)}}
+    names = list(dict.fromkeys(name for row in scores for name in row))
+    rows = {"clips": {"all": _means(scores, names)}}
     for aspect, members in members_of([sample.categories for sample in samples]).items():
-        rows[aspect] = {title: _means([scores[i] for i in indices]) for title, indices in members.items()}
+        rows[aspect] = {title: _means([scores[i] for i in indices], names) for title, indices in members.items()}
     notes: dict[str, object] = {"clips": len(samples), **found_distances}
-    measured = {name for row in scores for name in row} | set(notes)
+    measured = {*names, *notes}
     notes["not measured"] = "; ".join([*_absent(measured), *NOT_COMPUTED])
     return Table("javisbench", len(samples), 0, rows, notes)
 
@@ -192,9 +193,10 @@ def _numbers_of(path: Path) -> Numbers:
     return numbers_of(measure(with_wav(read_signals(path), path)))
 
 
-def _means(scores: Sequence[dict[str, float]]) -> dict[str, Interval]:
-    names = dict.fromkeys(name for row in scores for name in row)
-    return {name: mean_interval([row[name] for row in scores if name in row]) for name in names}
+def _means(scores: Sequence[dict[str, float]], names: Sequence[str]) -> dict[str, Interval]:
+    """Means of the measures ``names`` that a clip has, in this order."""
+    values = {name: [row[name] for row in scores if name in row] for name in names}
+    return {name: mean_interval(found) for name, found in values.items() if found}
 
 
 def distances_by_category(samples: Sequence[Sample], features: dict[str, Features]) -> dict[str, object]:

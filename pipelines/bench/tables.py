@@ -97,12 +97,12 @@ def cell(value: Interval) -> str:
     return f"{value.mean:.{digits}f} [{value.low:.{digits}f}, {value.high:.{digits}f}]"
 
 
-def markdown(table: Table) -> str:
-    """The table as a page: one table per variant, one column per stratum."""
+def markdown(table: Table, picture: str = "") -> str:
+    """The table as a page: one table per variant, one column per stratum. ``picture`` is the name of its plot; the suite's if empty."""
     parts = [
         f"# Suite {table.suite}",
         f"{table.prompts} prompts, seed {table.seed}; mean [95 % bootstrap interval over prompts].",
-        f"![{table.suite}]({table.suite}.png)",
+        f"![{table.suite}]({picture or table.suite}.png)",
         *(_note(name, value) for name, value in table.notes.items()),
     ]
     for variant, strata in table.rows.items():
@@ -153,7 +153,7 @@ def plot(table: Table, metric: str) -> Figure:
 
 def write(table: Table, path: Path, *, figure: Figure) -> list[Path]:
     """Write ``table`` to ``path`` (JSON), with its page and its plot."""
-    return write_files(path, table.to_json(), markdown(table), figure)
+    return write_files(path, table.to_json(), markdown(table, path.stem), figure)
 
 
 def write_files(path: Path, data: dict[str, Any], text: str, figure: Figure) -> list[Path]:

@@ -153,7 +153,7 @@ def _javisbench(arguments: argparse.Namespace) -> Table:
         table = measure_list(
             samples, encoders, features=features, desync=desync, jobs=arguments.jobs, on_clip=bar.update
         )
-    return replace(table, notes={**notes, **table.notes})
+    return replace(table, seed=arguments.seed if arguments.model else table.seed, notes={**notes, **table.notes})
 
 
 def _generate(arguments: argparse.Namespace, samples: Sequence[Sample]) -> dict[str, str]:

@@ -156,6 +156,7 @@ def test_the_command_computes_every_measure_that_the_files_allow(bench, capsys):
     assert table["rows"][0]["metrics"]["IB-AV"]["mean"] == pytest.approx(1)
     assert float(table["notes"]["FVD"]) > 0
     assert table["weights"] == {}
+    assert "(out.png)" in (bench / "out.md").read_text()
 
 
 def test_each_aspect_has_a_table_of_its_categories(bench, capsys):
