@@ -17,7 +17,17 @@ if TYPE_CHECKING:
 
 STAGES = (
     *("codecs", "video-decoder", "audio-probe", "video-probe", "video", "audio", "joint"),
-    *("planner", "plan", "plan-adapted", "prior", "prior-layers", "adapter", "adapter-v2a", "adapter-a2v"),
+    *(
+        "planner",
+        "plan",
+        "plan-adapted",
+        "prior",
+        "prior-layers",
+        "adapter",
+        "adapter-v2a",
+        "adapter-a2v",
+        "pocket-ltx2",
+    ),
 )  # in the order of training; listed here so that --help does not import torch
 
 

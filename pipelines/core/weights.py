@@ -33,10 +33,16 @@ class WeightsFile:
 
 
 def save_weights(
-    path: Path, tensors: dict[str, Tensor], *, kind: str, config: dict[str, Any], record: dict[str, Any]
+    path: Path,
+    tensors: dict[str, Tensor],
+    *,
+    kind: str,
+    config: dict[str, Any],
+    record: dict[str, Any],
+    extra: dict[str, str] | None = None,
 ) -> None:
-    """Write ``tensors`` with the metadata that ``load_weights`` needs."""
-    metadata = {KEY: json.dumps({"kind": kind, "config": config, "record": record}, sort_keys=True)}
+    """Write ``tensors`` with the metadata that ``load_weights`` needs, and entries ``extra`` for other programs."""
+    metadata = {KEY: json.dumps({"kind": kind, "config": config, "record": record}, sort_keys=True), **(extra or {})}
     with atomic_output(path) as temporary:
         save_file({name: value.contiguous() for name, value in tensors.items()}, temporary, metadata=metadata)
 

@@ -12,7 +12,11 @@ from ..core.weights import KEY, load_weights
 from ..models.pocket.load import LICENCE, PARTS, Part
 
 WORLD = "Trained from scratch on Duet's own procedural world; no third-party data or weights."
-PROBES = {
+OTHERS = {
+    "pocket-ltx2": Part(
+        "Pocket LTX-2",
+        "LTX-2's architecture at pocket size on the pocket latents, in the layout of ComfyUI's LTXAV model.",
+    ),
     "audio-probe": Part("Audio probe", "Detects audible events: onset maps of six kinds from log-mel frames."),
     "video-probe": Part("Video probe", "Detects visible events: onset maps and kinds in view from frames."),
 }
@@ -23,7 +27,7 @@ def card(path: Path) -> str:
     with safe_open(path, framework="pt") as opened:
         kind = json.loads(opened.metadata()[KEY])["kind"]
     file = load_weights(path, kind)
-    part = (PARTS | PROBES)[kind]
+    part = (PARTS | OTHERS)[kind]
     count = sum(value.numel() for value in file.tensors.values())
     size = path.stat().st_size
     # Files trained before these two were recorded say so instead of leaving them out.

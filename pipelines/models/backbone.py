@@ -1,0 +1,54 @@
+"""What a two-stream network offers to what is built on it: sampling, guidance, training and the bench."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from ..core.streams import Streams
+
+
+class BackboneConfig(Protocol):
+    """Sizes and clock of a network: channels of both latents, frames per second and samples per second."""
+
+    @property
+    def video_channels(self) -> int: ...
+
+    @property
+    def audio_channels(self) -> int: ...
+
+    @property
+    def fps(self) -> int: ...
+
+    @property
+    def sample_rate(self) -> int: ...
+
+
+@runtime_checkable
+class Backbone(Protocol):
+    """A network that estimates clean latents of video [b, c, t, h, w] and audio [b, c, t] from noisy ones."""
+
+    @property
+    def config(self) -> BackboneConfig:
+        """The sizes and the clock that the network was trained with."""
+        ...
+
+    def __call__(
+        self,
+        x: Streams[Tensor],
+        sigma: Streams[Tensor],
+        text: Streams[Tensor],
+        *,
+        route: Streams[Tensor] | None = None,
+        silent: Streams[Tensor] | None = None,
+        conditions: dict[str, Any] | None = None,
+    ) -> Streams[Tensor]:
+        """x0 of both streams.
+
+        sigma: noise levels [b, n] in 0..1, where n is 1 or the stream's latent frames; 0 is clean. text: [b, m, width] for each stream;
+        all-zero rows are padding. route: [b] bool for each stream, whether it reads the other stream; None means that both do. silent: [b]
+        bool, closed routes that add zero instead of reading context tokens. conditions: tokens for add-on layers by name; a condition
+        without layers is ignored.
+        """
+        ...

@@ -1,0 +1,75 @@
+"""Reading and writing LTX-2 transformers in the official layout."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...core.weights import fill, load_weights, read_tensors, save_weights
+from .keys import PREFIX, to_diffusers, to_official
+from .network import LTX2Network
+from .pocket import PocketLTX2, PocketLTX2Config
+from .sizes import LTX2Sizes
+
+KIND = "pocket-ltx2"
+AUDIO_STREAM = f"{PREFIX}audio_adaln_single.linear.weight"
+LATER_PARTS = {  # entry of the configuration that tensors decide, as in ComfyUI -> the tensor
+    "use_keyframes_abs_pos_embedding": f"{PREFIX}keyframes_abs_pos_embedding",
+}
+
+
+def load_ltx2(path: Path) -> LTX2Network:
+    """The transformer of an LTX-2 file whose metadata hold its sizes.
+
+    Raises:
+        ValueError: not safetensors, no such metadata, another kind of model, or tensors that do not fit the sizes.
+    """
+    tensors, metadata = read_tensors(path)
+    if AUDIO_STREAM not in tensors:
+        raise ValueError(
+            f"{path} has no tensor {AUDIO_STREAM}: it is not an LTX-2 transformer. Choose a checkpoint of LTX-2, 2.3 or 2.5."
+        )
+    official = _configuration(path, metadata) | {name: key in tensors for name, key in LATER_PARTS.items()}
+    network = LTX2Network(LTX2Sizes(official))
+    fill(network.transformer, to_diffusers(_transformer(tensors)), source=path)
+    return network
+
+
+def _configuration(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
+    try:
+        return json.loads(metadata["config"])["transformer"]
+    except (KeyError, json.JSONDecodeError, TypeError) as error:
+        raise ValueError(
+            f"{path}: its metadata have no entry 'config' with the sizes of the transformer. Use the file as it was released; "
+            "conversion tools drop this entry."
+        ) from error
+
+
+def _transformer(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.float() for name, value in tensors.items() if name.startswith(PREFIX)}
+
+
+def save_pocket_ltx2(path: Path, model: PocketLTX2, *, record: dict[str, Any]) -> None:
+    """Write ``model`` under the official tensor names, in float16, with the sizes in the metadata."""
+    tensors = to_official(model.network.transformer.state_dict())
+    halves = {f"{PREFIX}{name}": value.detach().to("cpu", torch.float16) for name, value in tensors.items()}
+    config = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(model.config).items()}
+    sizes = json.dumps({"transformer": model.config.sizes().official})
+    save_weights(path, halves, kind=KIND, config=config, record=record, extra={"config": sizes})
+
+
+def load_pocket_ltx2(path: Path) -> PocketLTX2:
+    """A pocket LTX-2 that ``duet train pocket-ltx2`` wrote.
+
+    Raises:
+        ValueError: not such a file, or one that does not fit its own configuration.
+    """
+    file = load_weights(path, KIND)
+    config = {name: tuple(value) if isinstance(value, list) else value for name, value in file.config.items()}
+    model = PocketLTX2(PocketLTX2Config(**config))
+    fill(model.network.transformer, to_diffusers(file.tensors), source=path)
+    return model.eval().requires_grad_(False)

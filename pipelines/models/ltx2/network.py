@@ -1,0 +1,141 @@
+"""LTX-2's transformer (diffusers' class) over latents of both streams.
+
+Letters: b batch, c channels, t/h/w latent frames/rows/columns, n noise levels or tokens of a stream, m text tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers.models.transformers.transformer_ltx2 import LTX2Attention, LTX2VideoTransformer3DModel
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ...core.streams import Streams
+from .sizes import AudioClock, LTX2Sizes
+
+QK_EPSILON = 1e-5  # of the norms of queries and keys in ComfyUI's class; diffusers has 1e-6
+
+
+@dataclass(frozen=True)
+class _Call:
+    """Values of one forward pass that hooks inside diffusers' class read: the highest scaled noise level [b] of each stream, and which
+    streams read the other one ([b, 1, 1], 1 or 0; None: all)."""
+
+    highest: Streams[Tensor]
+    reads: Streams[Tensor]
+
+
+def video_coordinates(sizes: LTX2Sizes, size: tuple[int, int, int], *, fps: float) -> Float[Tensor, "3 n 2"]:
+    """Start and end of each video token: seconds, pixel row, pixel column."""
+    starts = torch.cartesian_prod(*(torch.arange(count, dtype=torch.float32) for count in size)).T
+    spans = torch.stack([starts, starts + 1], dim=-1) * torch.tensor(sizes.scale, dtype=torch.float32)[:, None, None]
+    if sizes.causal:
+        spans[0] = (spans[0] + 1 - sizes.scale[0]).clamp_min(0)
+    spans[0] *= 1.0 / fps
+    return spans
+
+
+def audio_coordinates(clock: AudioClock, count: int) -> Float[Tensor, "1 n 2"]:
+    """Start and end of each audio token in seconds."""
+    edges = torch.arange(count + 1, dtype=torch.float32) * clock.stride
+    if clock.causal:
+        edges = (edges + 1 - clock.stride).clamp_min(0)
+    seconds = edges * clock.hop / clock.sample_rate
+    return torch.stack([seconds[:-1], seconds[1:]], dim=-1)[None]
+
+
+class LTX2Network(nn.Module):
+    """Velocity of latents video [b, c, t, h, w] and audio [b, c, t], as ComfyUI's LTXAV model computes it."""
+
+    def __init__(self, sizes: LTX2Sizes) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.transformer = LTX2VideoTransformer3DModel(**sizes.diffusers())
+        self._call: _Call | None = None
+        for module in self.transformer.modules():
+            if isinstance(module, LTX2Attention):
+                module.norm_q.eps = module.norm_k.eps = QK_EPSILON
+        self._hook_gates()
+
+    def _hook_gates(self) -> None:
+        """The gate of a cross-modal attention follows the highest noise level of the stream that is read, as in ComfyUI's class (diffusers
+        has the reading stream's own levels); a closed direction adds zero."""
+        net = self.transformer
+        net.av_cross_attn_video_a2v_gate.register_forward_pre_hook(lambda _m, args: (self._gate("audio"), *args[1:]))
+        net.av_cross_attn_audio_v2a_gate.register_forward_pre_hook(lambda _m, args: (self._gate("video"), *args[1:]))
+        for block in net.transformer_blocks:
+            block.audio_to_video_attn.register_forward_hook(lambda _m, _i, out: self._read("video", out))
+            block.video_to_audio_attn.register_forward_hook(lambda _m, _i, out: self._read("audio", out))
+
+    def _gate(self, stream: str) -> Tensor:
+        assert self._call is not None
+        config = self.transformer.config
+        factor = config.cross_attn_timestep_scale_multiplier / config.timestep_scale_multiplier
+        return getattr(self._call.highest, stream) * factor
+
+    def _read(self, stream: str, out: Tensor) -> Tensor:
+        flags = getattr(self._call.reads, stream) if self._call else None
+        return out if flags is None else out * flags.to(out)
+
+    def forward(
+        self,
+        x: Streams[Tensor],
+        sigma: Streams[Tensor],
+        text: Streams[Tensor],
+        *,
+        fps: float,
+        mask: Streams[Tensor] | None = None,
+        route: Streams[Tensor] | None = None,
+    ) -> Streams[Tensor]:
+        """Velocities of both streams.
+
+        sigma: [b, n] in 0..1 for each stream; n is 1, the latent frames or the tokens. text: [b, m, width] for each stream. mask: for
+        each stream [b, m], 1 for text tokens that are read, or [b, tokens, m] that is added to the logits. route: [b] bool for each stream,
+        whether it reads the other.
+        """
+        (video, audio), batch = x.both(), x.both()[0].shape[0]
+        size = (int(video.shape[2]), int(video.shape[3]), int(video.shape[4]))
+        tokens = Streams(video.flatten(2).transpose(1, 2), audio.transpose(1, 2))
+        levels = self._levels(sigma, tokens, size)
+        highest = levels.map(lambda level: level.amax(1))
+        reads, masks = (route or Streams()).map(lambda flags: flags[:, None, None]), mask or Streams()
+        self._call = _Call(highest, reads)
+        out = self.transformer(
+            **self._positions(size, audio.shape[2], fps, batch, video.device),
+            hidden_states=tokens.video,
+            audio_hidden_states=tokens.audio,
+            encoder_hidden_states=text.video,
+            audio_encoder_hidden_states=text.audio,
+            timestep=levels.video,
+            audio_timestep=levels.audio,
+            sigma=highest.video,
+            audio_sigma=highest.audio,
+            encoder_attention_mask=masks.video,
+            audio_encoder_attention_mask=masks.audio,
+            return_dict=False,
+        )
+        return Streams(out[0].transpose(1, 2).unflatten(2, size), out[1].transpose(1, 2))
+
+    def _levels(self, sigma: Streams[Tensor], tokens: Streams[Tensor], size: tuple[int, int, int]) -> Streams[Tensor]:
+        """Scaled noise levels [b, tokens]."""
+        scale = self.transformer.config.timestep_scale_multiplier
+
+        def spread(level: Tensor, z: Tensor) -> Tensor:
+            level = level if level.shape[1] != size[0] else level.repeat_interleave(z.shape[1] // size[0], dim=1)
+            return level.expand(-1, z.shape[1]) * scale
+
+        video, audio = sigma.both()
+        ours, theirs = tokens.both()
+        return Streams(spread(video, ours), audio.expand(-1, theirs.shape[1]) * scale)
+
+    def _positions(
+        self, size: tuple[int, int, int], count: int, fps: float, batch: int, device: torch.device
+    ) -> dict[str, Any]:
+        """Coordinates of the tokens, and the tokens that LTX-2.5 marks as single frames."""
+        coords = Streams(video_coordinates(self.sizes, size, fps=fps), audio_coordinates(self.sizes.audio_clock, count))
+        video, audio = coords.map(lambda c: c.to(device).expand(batch, -1, -1, -1)).both()
+        marked = (video[:, 0, :, 0] == 0).float()[..., None] if self.sizes.keyframe_marker else None
+        return {"video_coords": video, "audio_coords": audio, "video_keyframes_mask": marked}

@@ -1,0 +1,95 @@
+"""Training of pocket LTX-2: rectified flow on the pocket latents, with the pocket text encoder frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..core.streams import Streams
+from ..core.weights import save_weights, to_half
+from ..models.ltx2.load import save_pocket_ltx2
+from ..models.ltx2.pocket import PocketLTX2, spread
+from ..models.pocket.text import TextEncoder
+from .data import LatentCache
+from .flow import FlowBatch, Recipe, make_batch
+
+# Both directions of cross-modal attention are always open, so that the null of cross-modal guidance stays untrained, as in the official
+# models; tasks differ in what is clean. One noise level for both streams, as LTX samples.
+RECIPE = Recipe({"t2av": 0.6, "ti2av": 0.1, "a2v": 0.15, "v2a": 0.15}, shared_level=1.0, by_task=False)
+SHIFT = 3.0  # half of the way from logit-normal levels to levels shifted as in sampling
+
+
+def deviations(latents: Tensor) -> tuple[float, ...]:
+    """Standard deviation of each channel of latents [n, c, ...]."""
+    return tuple(latents.float().transpose(0, 1).flatten(1).std(1).tolist())
+
+
+def shifted(sigma: Tensor) -> Tensor:
+    """Mean of a noise level and its shift s' = 3 s / (1 + 2 s); 0 stays 0 and 1 stays 1."""
+    return (sigma + SHIFT * sigma / (1 + (SHIFT - 1) * sigma)) / 2
+
+
+class LTX2Objective(nn.Module):
+    """Flow-matching loss (Lipman et al., 2023) of the velocity noise - x0 on the latent frames that are noisy."""
+
+    def __init__(self, network: PocketLTX2, encoder: TextEncoder) -> None:
+        super().__init__()
+        self.network, self.encoder = network, encoder.requires_grad_(False)
+
+    def forward(self, batch: FlowBatch) -> dict[str, Tensor]:
+        scale = Streams(self.network.config.video_scale, self.network.config.audio_scale)
+        x0 = batch.x0.map(lambda z, s: z / torch.tensor(s).view(-1, *[1] * (z.ndim - 2)).to(z), scale)
+        x = x0.map(lambda z, n, s: torch.lerp(z, n, spread(s, z).expand_as(z)), batch.noise, batch.sigma)
+        with torch.no_grad():
+            text = batch.tokens.map(self.encoder)
+        velocity = self.network.velocity(x, batch.sigma, text)
+        losses = velocity.map(self._loss, x0, batch.noise, batch.sigma)
+        video, audio = losses.both()
+        return {"loss": video + audio, "video": video.detach(), "audio": audio.detach()}
+
+    @staticmethod
+    def _loss(velocity: Tensor, x0: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+        """Mean squared error over noisy latent frames; a kept one is excluded."""
+        error = (velocity.float() - (noise - x0)).square().movedim(2, 1).flatten(2).mean(2)
+        noisy = (sigma > 0).float().expand_as(error)
+        return (error * noisy).sum() / noisy.sum().clamp_min(1)
+
+
+class LTX2Stage:
+    """Training of pocket LTX-2 on cached latents, scored by ``judge`` (synchrony on development prompts)."""
+
+    name = "pocket-ltx2"
+
+    def __init__(
+        self,
+        cache: LatentCache,
+        network: PocketLTX2,
+        encoder: TextEncoder,
+        folder: Path,
+        *,
+        judge: Callable[[PocketLTX2, TextEncoder], dict[str, float]],
+    ) -> None:
+        self.cache, self.folder, self.judge = cache, folder, judge
+        self.objective = LTX2Objective(network, encoder)
+        self.null = encoder.tokenizer.batch([""])[:, : cache.tokens.shape[-1]]
+
+    def batch(self, generator: torch.Generator, size: int) -> FlowBatch:
+        batch = make_batch(self.cache, size, self.null, generator, recipe=RECIPE)
+        return replace(batch, sigma=batch.sigma.map(shifted))
+
+    def score(self) -> dict[str, float]:
+        return self.judge(self.objective.network, self.objective.encoder)
+
+    def save(self, record: dict[str, Any]) -> list[Path]:
+        """The network, and the text encoder that it was trained with."""
+        network, encoder = self.objective.network, self.objective.encoder
+        record = {**record, "clips": len(self.cache.video), "mix": RECIPE.mix}
+        paths = [self.folder / "pocket-ltx2.safetensors", self.folder / "pocket-ltx2-text.safetensors"]
+        save_pocket_ltx2(paths[0], network, record=record)
+        save_weights(paths[1], to_half(encoder), kind="pocket-text", config=encoder.config, record=record)
+        return paths
