@@ -9,6 +9,7 @@ from torch import Tensor
 from ..core.streams import Streams
 
 
+@runtime_checkable
 class BackboneConfig(Protocol):
     """Sizes and clock of a network: channels of both latents, frames per second and samples per second."""
 

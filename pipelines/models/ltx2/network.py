@@ -5,27 +5,16 @@ Letters: b batch, c channels, t/h/w latent frames/rows/columns, n noise levels o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers.models.transformers.transformer_ltx2 import LTX2Attention, LTX2VideoTransformer3DModel
+from diffusers.models.transformers.transformer_ltx2 import LTX2VideoTransformer3DModel
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...core.streams import Streams
+from .host_order import HostOrder
 from .sizes import AudioClock, LTX2Sizes
-
-QK_EPSILON = 1e-5  # of the norms of queries and keys in ComfyUI's class; diffusers has 1e-6
-
-
-@dataclass(frozen=True)
-class _Call:
-    """Values of one forward pass that hooks inside diffusers' class read: the highest scaled noise level [b] of each stream, and which
-    streams read the other one ([b, 1, 1], 1 or 0; None: all)."""
-
-    highest: Streams[Tensor]
-    reads: Streams[Tensor]
 
 
 def video_coordinates(sizes: LTX2Sizes, size: tuple[int, int, int], *, fps: float) -> Float[Tensor, "3 n 2"]:
@@ -54,31 +43,7 @@ class LTX2Network(nn.Module):
         super().__init__()
         self.sizes = sizes
         self.transformer = LTX2VideoTransformer3DModel(**sizes.diffusers())
-        self._call: _Call | None = None
-        for module in self.transformer.modules():
-            if isinstance(module, LTX2Attention):
-                module.norm_q.eps = module.norm_k.eps = QK_EPSILON
-        self._hook_gates()
-
-    def _hook_gates(self) -> None:
-        """The gate of a cross-modal attention follows the highest noise level of the stream that is read, as in ComfyUI's class (diffusers
-        has the reading stream's own levels); a closed direction adds zero."""
-        net = self.transformer
-        net.av_cross_attn_video_a2v_gate.register_forward_pre_hook(lambda _m, args: (self._gate("audio"), *args[1:]))
-        net.av_cross_attn_audio_v2a_gate.register_forward_pre_hook(lambda _m, args: (self._gate("video"), *args[1:]))
-        for block in net.transformer_blocks:
-            block.audio_to_video_attn.register_forward_hook(lambda _m, _i, out: self._read("video", out))
-            block.video_to_audio_attn.register_forward_hook(lambda _m, _i, out: self._read("audio", out))
-
-    def _gate(self, stream: str) -> Tensor:
-        assert self._call is not None
-        config = self.transformer.config
-        factor = config.cross_attn_timestep_scale_multiplier / config.timestep_scale_multiplier
-        return getattr(self._call.highest, stream) * factor
-
-    def _read(self, stream: str, out: Tensor) -> Tensor:
-        flags = getattr(self._call.reads, stream) if self._call else None
-        return out if flags is None else out * flags.to(out)
+        self._order = HostOrder(self.transformer)
 
     def forward(
         self,
@@ -102,7 +67,7 @@ class LTX2Network(nn.Module):
         levels = self._levels(sigma, tokens, size)
         highest = levels.map(lambda level: level.amax(1))
         reads, masks = (route or Streams()).map(lambda flags: flags[:, None, None]), mask or Streams()
-        self._call = _Call(highest, reads)
+        self._order.start(highest, reads)
         out = self.transformer(
             **self._positions(size, audio.shape[2], fps, batch, video.device),
             hidden_states=tokens.video,

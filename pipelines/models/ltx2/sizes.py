@@ -12,7 +12,7 @@ SAME = (
     *("audio_cross_attention_dim", "caption_channels", "num_layers", "ff_bias", "audio_ff_bias"),
     *("use_prompt_adaln_single", "use_keyframes_abs_pos_embedding"),
 )
-REQUIRED = SAME[:3] + ("attention_head_dim", "audio_num_attention_heads", "audio_attention_head_dim", "num_layers")
+REQUIRED = (*SAME[:4], "audio_num_attention_heads", "audio_attention_head_dim", "num_layers")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,89 @@
+"""Hooks on diffusers' LTX-2 class for the four points in which ComfyUI's LTXAV model computes something else.
+
+* The norms of queries and keys have epsilon 1e-5 instead of 1e-6.
+* The gate of a cross-modal attention follows the highest noise level of the stream that is read, not the reading stream's own levels.
+* The audio reads the video after the video has read the audio in the same block, not before.
+* Each direction of cross-modal attention can be closed separately.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from diffusers.models.transformers.transformer_ltx2 import LTX2Attention, LTX2VideoTransformer3DModel
+from torch import Tensor, nn
+
+from ...core.streams import Streams
+
+QK_EPSILON = 1e-5
+NORM_EPSILON = 1e-6
+
+
+class HostOrder:
+    """The hooks of one transformer, and the values of its current forward pass that they read."""
+
+    def __init__(self, transformer: LTX2VideoTransformer3DModel) -> None:
+        config = transformer.config
+        self.factor = config.cross_attn_timestep_scale_multiplier / config.timestep_scale_multiplier
+        self.highest: Streams[Tensor] = Streams()
+        self.reads: Streams[Tensor] = Streams()
+        self.scale_shift = self.gate = torch.empty(0)
+        for module in transformer.modules():
+            if isinstance(module, LTX2Attention):
+                module.norm_q.eps = module.norm_k.eps = QK_EPSILON
+        self._hook_levels(transformer)
+        for block in transformer.transformer_blocks:
+            BlockOrder(self, block)
+
+    def start(self, highest: Streams[Tensor], reads: Streams[Tensor]) -> None:
+        """Begin a forward pass. highest: the highest scaled noise level [b] of each stream. reads: whether each stream reads the other,
+        [b, 1, 1]; ``None`` means that it does."""
+        self.highest, self.reads = highest, reads
+
+    def read(self, stream: str, out: Tensor) -> Tensor:
+        """What ``stream`` has read of the other one; zero where this direction is closed."""
+        flags = getattr(self.reads, stream)
+        return out if flags is None else out * flags.to(out)
+
+    def _hook_levels(self, transformer: LTX2VideoTransformer3DModel) -> None:
+        def gate_of(stream: str) -> Any:
+            return lambda _module, args: (getattr(self.highest, stream) * self.factor, *args[1:])
+
+        transformer.av_cross_attn_video_a2v_gate.register_forward_pre_hook(gate_of("audio"))
+        transformer.av_cross_attn_audio_v2a_gate.register_forward_pre_hook(gate_of("video"))
+        transformer.av_cross_attn_video_a2v_gate.register_forward_hook(lambda _m, _i, out: self._keep("gate", out))
+        transformer.av_cross_attn_video_scale_shift.register_forward_hook(
+            lambda _m, _i, out: self._keep("scale_shift", out)
+        )
+
+    def _keep(self, name: str, out: tuple[Tensor, Tensor]) -> None:
+        batch = self.highest.video.shape[0]
+        setattr(self, name, out[0].view(batch, -1, out[0].shape[-1]))
+
+
+class BlockOrder:
+    """The hooks of one block."""
+
+    def __init__(self, order: HostOrder, block: nn.Module) -> None:
+        self.order, self.block = order, block
+        self.video = self.heard = torch.empty(0)  # video states before, and what they read of the audio
+        block.audio_to_video_norm.register_forward_hook(self._keep_video)
+        block.audio_to_video_attn.register_forward_hook(self._keep_heard)
+        block.video_to_audio_attn.register_forward_pre_hook(self._later_video, with_kwargs=True)
+        block.video_to_audio_attn.register_forward_hook(lambda _m, _i, out: order.read("audio", out))
+
+    def _keep_video(self, _module: nn.Module, inputs: tuple[Tensor, ...], _out: Tensor) -> None:
+        self.video = inputs[0]
+
+    def _keep_heard(self, _module: nn.Module, _inputs: tuple[Tensor, ...], out: Tensor) -> Tensor:
+        self.heard = self.order.read("video", out)
+        return self.heard
+
+    def _later_video(self, _module: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        table, batch = self.block.video_a2v_cross_attn_scale_shift_table, len(self.video)
+        gate = self.block.get_mod_params(table[4:], self.order.gate, batch)[0].squeeze(2)
+        _, _, scale, shift = self.block.get_mod_params(table[:4], self.order.scale_shift, batch)
+        video = self.video + gate * self.heard
+        normed = nn.functional.rms_norm(video, video.shape[-1:], eps=NORM_EPSILON)
+        return args, {**kwargs, "encoder_hidden_states": normed * (1 + scale.squeeze(2)) + shift.squeeze(2)}

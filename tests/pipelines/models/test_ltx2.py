@@ -1,0 +1,156 @@
+"""LTX-2 on diffusers' class: parity with ComfyUI's LTXAV model, tensor names, the loader, and pocket LTX-2."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+pytest.importorskip("diffusers")
+sys.path.insert(0, str(Path(__file__).parents[2] / "nodes"))
+
+from ltx2_cases import FIXTURE, FPS, KEEPS, VERSIONS, inputs, levels, weights, word_mask
+
+from duet_av.pipelines.core.streams import Streams
+from duet_av.pipelines.models.backbone import Backbone
+from duet_av.pipelines.models.ltx2.keys import PREFIX, to_diffusers, to_official
+from duet_av.pipelines.models.ltx2.load import load_ltx2, load_pocket_ltx2, save_pocket_ltx2
+from duet_av.pipelines.models.ltx2.network import LTX2Network
+from duet_av.pipelines.models.ltx2.pocket import PocketLTX2, PocketLTX2Config
+from duet_av.pipelines.models.ltx2.sizes import LTX2Sizes
+
+TOLERANCE = 1e-4
+TINY = PocketLTX2Config(
+    dim=24, depth=1, heads=2, text_dim=12, video_channels=3, audio_channels=5, video_scale=(1.0, 2.0, 3.0)
+)
+
+
+def random_weights(network):
+    named = to_official(network.transformer.state_dict())
+    return weights({name: value.shape for name, value in named.items()})
+
+
+@pytest.fixture(scope="module")
+def networks():
+    return {version: LTX2Network(LTX2Sizes(config)) for version, config in VERSIONS.items()}
+
+
+@pytest.fixture
+def tiny():
+    torch.manual_seed(0)
+    return PocketLTX2(TINY)
+
+
+@pytest.mark.parametrize("keep", KEEPS)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_outputs_equal_those_of_comfyui(networks, version, keep):
+    network = networks[version]
+    network.transformer.load_state_dict(to_diffusers(random_weights(network)))
+    video, audio, text = inputs(version)
+    mask, open_ = word_mask(keep), torch.tensor([keep != "a2v closed"] * 2)
+    with torch.inference_mode():
+        found = network(
+            Streams(video, audio),
+            Streams(*levels(keep)),
+            Streams(*text),
+            fps=FPS,
+            mask=None if mask is None else Streams(mask, mask),
+            route=Streams(open_, torch.ones_like(open_)),
+        )
+    stored = load_file(FIXTURE)
+    for stream in ("video", "audio"):
+        difference = (getattr(found, stream) - stored[f"{version}/{keep}/{stream}"]).abs().max().item()
+        assert difference <= TOLERANCE, f"{stream}: {difference}"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_names_map_both_ways(networks, version):
+    named = networks[version].transformer.state_dict()
+    assert list(to_diffusers(to_official(named))) == list(named)
+
+
+def write(path, network, **changes):
+    tensors = {f"{PREFIX}{name}": value for name, value in random_weights(network).items()}
+    config = {"transformer": {**network.sizes.official, **changes}}
+    save_file(tensors, path, metadata={"config": json.dumps(config)})
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_official_file_is_loaded_with_the_sizes_in_its_metadata(networks, version, tmp_path):
+    path = tmp_path / "ltx2.safetensors"
+    write(path, networks[version])
+    loaded = to_official(load_ltx2(path).transformer.state_dict())
+    for name, value in random_weights(networks[version]).items():
+        assert torch.equal(loaded[name], value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_layers": 3}, "does not fit its own configuration"),
+        ({"use_middle_indices_grid": False}, "use_middle_indices_grid is false"),
+        ({"audio_num_attention_heads": 4}, "2 attention heads and the audio stream 4"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused(networks, tmp_path, changes, message):
+    path = tmp_path / "ltx2.safetensors"
+    write(path, networks["2.0"], **changes)
+    with pytest.raises(ValueError, match=message):
+        load_ltx2(path)
+
+
+def test_files_without_the_transformer_or_the_metadata_are_refused(networks, tmp_path):
+    path = tmp_path / "other.safetensors"
+    save_file({"weight": torch.zeros(1)}, path)
+    with pytest.raises(ValueError, match="not an LTX-2 transformer"):
+        load_ltx2(path)
+    save_file({f"{PREFIX}{n}": z for n, z in random_weights(networks["2.0"]).items()}, path)
+    with pytest.raises(ValueError, match="no entry 'config'"):
+        load_ltx2(path)
+
+
+def test_sizes_that_are_missing_are_named():
+    with pytest.raises(ValueError, match="no entry in_channels"):
+        LTX2Sizes({"use_middle_indices_grid": True})
+
+
+def call(network, **changes):
+    generator = torch.Generator().manual_seed(3)
+    video, audio, words = (
+        torch.randn(shape, generator=generator) for shape in ((2, 3, 2, 4, 4), (2, 5, 8), (2, 6, 12))
+    )
+    words[:, 4:] = 0
+    sigma = Streams(torch.full((2, 2), 0.5), torch.full((2, 1), 0.5))
+    given = {"x": Streams(video, audio), "sigma": sigma, "text": Streams(words, words), **changes}
+    with torch.no_grad():
+        return network(given.pop("x"), given.pop("sigma"), given.pop("text"), **given).both()
+
+
+def test_pocket_ltx2_is_a_backbone(tiny):
+    assert isinstance(tiny, Backbone)
+    video, audio = call(tiny)
+    assert video.shape == (2, 3, 2, 4, 4)
+    assert audio.shape == (2, 5, 8)
+
+
+def test_a_closed_route_hides_the_other_stream(tiny):
+    shut, open_ = torch.zeros(2, dtype=torch.bool), torch.ones(2, dtype=torch.bool)
+    other = Streams(torch.randn(2, 3, 2, 4, 4), torch.randn(2, 5, 8))
+    closed = Streams(shut, open_)
+    first = call(tiny, route=closed)
+    x = Streams(torch.randn(2, 3, 2, 4, 4, generator=torch.Generator().manual_seed(3)), other.audio)
+    assert torch.equal(call(tiny, x=x, route=closed)[0], first[0])
+    assert not torch.equal(call(tiny, x=x)[0], call(tiny)[0])
+
+
+def test_a_saved_pocket_ltx2_loads_by_its_own_configuration_and_as_an_official_file(tiny, tmp_path):
+    path = tmp_path / "pocket-ltx2.safetensors"
+    save_pocket_ltx2(path, tiny, record={})
+    loaded = load_pocket_ltx2(path)
+    assert loaded.config == replace(TINY, audio_scale=())
+    for found, expected in zip(call(loaded), call(tiny), strict=True):
+        torch.testing.assert_close(found, expected, atol=2e-3, rtol=0)
+    assert load_ltx2(path).sizes.official == {**TINY.sizes().official, "use_keyframes_abs_pos_embedding": False}
