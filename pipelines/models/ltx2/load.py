@@ -69,7 +69,7 @@ def load_pocket_ltx2(path: Path) -> PocketLTX2:
         ValueError: not such a file, or one that does not fit its own configuration.
     """
     file = load_weights(path, KIND)
-    config = {name: tuple(value) if isinstance(value, list) else value for name, value in file.config.items()}
-    model = PocketLTX2(PocketLTX2Config(**config))
+    scales = {name: tuple(file.config[name]) for name in ("video_scale", "audio_scale")}
+    model = PocketLTX2(PocketLTX2Config(**{**file.config, **scales}))
     fill(model.network.transformer, to_diffusers(file.tensors), source=path)
     return model.eval().requires_grad_(False)

@@ -1,0 +1,69 @@
+"""Training of pocket LTX-2: noise levels, loss, and a short run that resumes."""
+
+import pytest
+import torch
+
+pytest.importorskip("diffusers")
+
+from duet_av.pipelines.models.ltx2.load import load_pocket_ltx2
+from duet_av.pipelines.models.ltx2.pocket import PocketLTX2, PocketLTX2Config
+from duet_av.pipelines.models.pocket.load import load_text_encoder
+from duet_av.pipelines.models.pocket.text import TextEncoder
+from duet_av.pipelines.training.data import LatentCache
+from duet_av.pipelines.training.loop import train
+from duet_av.pipelines.training.ltx2 import LTX2Objective, LTX2Stage, deviations, shifted
+
+
+@pytest.fixture
+def make_stage(tmp_path):
+    def make():
+        torch.manual_seed(0)
+        cache = LatentCache(3 * torch.randn(4, 3, 2, 4, 4), torch.randn(4, 5, 8), torch.randint(1, 5, (4, 2, 48)))
+        scales = {"video_scale": deviations(cache.video), "audio_scale": deviations(cache.audio)}
+        sizes = {"dim": 24, "depth": 1, "heads": 2, "text_dim": 12, "video_channels": 3, "audio_channels": 5}
+        encoder = TextEncoder(words=["ball", "bell"], dim=12, depth=1, heads=2)
+        network = PocketLTX2(PocketLTX2Config(**sizes, **scales))
+        return LTX2Stage(cache, network, encoder, tmp_path, judge=lambda *_: {"score": 1.0})
+
+    return make
+
+
+def test_noise_levels_are_moved_towards_one_and_keep_their_ends():
+    found = shifted(torch.tensor([0.0, 0.5, 1.0]))
+    torch.testing.assert_close(found, torch.tensor([0.0, 0.625, 1.0]))
+
+
+def test_both_directions_are_open_and_clean_streams_have_noise_level_zero(make_stage):
+    batch = make_stage().batch(torch.Generator().manual_seed(0), 64)
+    assert all(route.all() for route in batch.route.both())
+    video, audio = batch.sigma.both()
+    clean = [(video == 0).all(1), (audio == 0).all(1), (video[:, 0] == 0) & (video[:, 1] > 0)]
+    assert all(rows.any() for rows in clean)
+    assert not (clean[0] & clean[1]).any()
+
+
+def test_the_loss_counts_noisy_frames_only():
+    x0, noise = torch.zeros(1, 2, 2, 1, 1), torch.ones(1, 2, 2, 1, 1)
+    velocity = noise.clone()
+    velocity[:, :, 0] = 9
+    loss = LTX2Objective._loss(velocity, x0, noise, torch.tensor([[0.0, 0.5]]))
+    assert loss == 0
+
+
+def test_a_short_run_lowers_the_loss_leaves_the_text_encoder_unchanged_and_saves_both(make_stage, settings, tmp_path):
+    stage = make_stage()
+    words = {name: value.clone() for name, value in stage.objective.encoder.state_dict().items()}
+    batch = stage.batch(torch.Generator().manual_seed(5), 32)
+    with torch.no_grad():
+        before = stage.objective(batch)["loss"]
+    train(stage, settings(tmp_path, steps=10))
+    resumed = make_stage()
+    record = train(resumed, settings(tmp_path, steps=30))
+    assert record["steps"] == 30
+    with torch.no_grad():
+        assert resumed.objective(batch)["loss"] < before
+    for name, value in resumed.objective.encoder.state_dict().items():
+        assert torch.equal(value, words[name])
+    assert load_pocket_ltx2(tmp_path / "pocket-ltx2.safetensors").config == stage.objective.network.config
+    assert load_text_encoder(tmp_path / "pocket-ltx2-text.safetensors").config == stage.objective.encoder.config
+    assert "Pocket LTX-2" in (tmp_path / "pocket-ltx2.md").read_text()
