@@ -57,7 +57,7 @@ class HostOrder:
             lambda _m, _i, out: self._keep("scale_shift", out)
         )
 
-    def _keep(self, name: str, out: tuple[Tensor, Tensor]) -> None:
+    def _keep(self, name: str, out: Any) -> None:
         batch = self.highest.video.shape[0]
         setattr(self, name, out[0].view(batch, -1, out[0].shape[-1]))
 
@@ -65,7 +65,7 @@ class HostOrder:
 class BlockOrder:
     """The hooks of one block."""
 
-    def __init__(self, order: HostOrder, block: nn.Module) -> None:
+    def __init__(self, order: HostOrder, block: Any) -> None:
         self.order, self.block = order, block
         self.video = self.heard = torch.empty(0)  # video states before, and what they read of the audio
         block.audio_to_video_norm.register_forward_hook(self._keep_video)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from ...bench.runner import Variant
 from ...guidance.strategy import PerStreamCFG
@@ -36,6 +36,9 @@ def build(job: Job) -> LTX2Stage:
     cache = latent_cache(job, ClipEncoder(codecs, encoder.tokenizer))
     scales = deviations(cache.video), deviations(cache.audio)
     scaled = ScaledCodec(codecs[0], scales[0]), ScaledCodec(codecs[1], scales[1])
-    judge = NetworkJudge(Variant(job.stage, PerStreamCFG()), "sync_normalised", single_sync=True, codecs=scaled)
+    # The judge only calls what PocketLTX2 and ScaledCodec share with the pocket network and its codecs.
+    judge: Any = NetworkJudge(
+        Variant(job.stage, PerStreamCFG()), "sync_normalised", single_sync=True, codecs=cast(Any, scaled)
+    )
     network = PocketLTX2(PocketLTX2Config(video_scale=scales[0], audio_scale=scales[1]))
     return LTX2Stage(cache, network, encoder, job.folder, judge=judge)

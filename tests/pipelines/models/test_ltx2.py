@@ -129,8 +129,9 @@ def call(network, **changes):
         return network(given.pop("x"), given.pop("sigma"), given.pop("text"), **given).both()
 
 
-def test_pocket_ltx2_is_a_backbone(tiny):
+def test_pocket_ltx2_and_the_pocket_network_are_backbones(tiny, make_network):
     assert isinstance(tiny, Backbone)
+    assert isinstance(make_network(), Backbone)
     video, audio = call(tiny)
     assert video.shape == (2, 3, 2, 4, 4)
     assert audio.shape == (2, 5, 8)
