@@ -58,7 +58,7 @@ class HostOrder:
         )
 
     def _keep(self, name: str, out: Any) -> None:
-        batch = self.highest.video.shape[0]
+        batch = len(self.highest.both()[0])
         setattr(self, name, out[0].view(batch, -1, out[0].shape[-1]))
 
 
