@@ -143,9 +143,15 @@ class Summary(nn.TransformerEncoderLayer):
     """One transformer layer that summarises a sequence in its class token."""
 
     def __init__(self, channels: int, heads: int) -> None:
-        sizes = {"d_model": channels, "nhead": heads, "dim_feedforward": 4 * channels}
         super().__init__(
-            **sizes, activation="gelu", batch_first=True, norm_first=True, dropout=0.0, layer_norm_eps=1e-6
+            channels,
+            heads,
+            dim_feedforward=4 * channels,
+            dropout=0.0,
+            activation="gelu",
+            layer_norm_eps=1e-6,
+            batch_first=True,
+            norm_first=True,
         )
         self.cls_token = nn.Parameter(torch.zeros(1, 1, channels))
 
