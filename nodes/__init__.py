@@ -11,7 +11,7 @@ from .footage import DuetEncodeAV, DuetFreezeStream
 from .guidance import DuetCrossModalGuidance, DuetGuider
 from .latent import DuetDecode, DuetEmptyLatent, DuetMux
 from .loaders import DuetLoadAddOn, DuetLoadAV
-from .measure import DuetShiftAudio, DuetSyncMeter, DuetTimelinePlot
+from .measure import DuetAudioGuard, DuetShiftAudio, DuetSyncMeter, DuetTimelinePlot
 from .plan import (
     DuetEditPlan,
     DuetLoadPlan,
@@ -72,6 +72,7 @@ NODES: list[type[io.ComfyNode]] = [
     DuetTimelinePlot,
     DuetSyncMeter,
     DuetShiftAudio,
+    DuetAudioGuard,
     DuetSeedSweep,
     DuetCompareTakes,
     DuetDoctor,

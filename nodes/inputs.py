@@ -53,6 +53,20 @@ def images_and_audio() -> list[Any]:
     ]
 
 
+def target_lufs(default: float) -> io.Float.Input:
+    """Integrated loudness to which audio is adjusted; 0 leaves it unchanged."""
+    return io.Float.Input(
+        "target_lufs",
+        default=default,
+        min=-50.0,
+        max=0.0,
+        step=0.5,
+        optional=True,
+        tooltip="Target loudness in LUFS, from -50 to -5: -16 is common online, -23 in broadcasting. 0 leaves the loudness "
+        "unchanged. The true peak is limited to -1 dB in either case, so very loud targets may not be reached.",
+    )
+
+
 def video(tooltip: str) -> io.Video.Input:
     """An optional video."""
     return io.Video.Input("video", optional=True, tooltip=tooltip)

@@ -10,6 +10,7 @@ from comfy_api.latest import Types, io
 from ..pipelines.core.sizes import MAX_SECONDS
 from ..pipelines.media.sound import fit_sound
 from ..pipelines.media.watermark import add_label
+from ..pipelines.sync.audio_guard import guard
 from . import inputs
 from .host.joint import joint_model
 from .host.latent import decoded, nest
@@ -150,7 +151,7 @@ class DuetMux(io.ComfyNode):
             display_name="Duet Mux",
             category=CATEGORY,
             description="Combines images and audio into one VIDEO with the duration of the images. The audio keeps its sample "
-            "rate and is scaled down if it would clip.",
+            "rate; its true peak is limited to -1 dB, and its loudness changes only if a target is set.",
             search_aliases=["create video", "combine audio video", "mux"],
             inputs=[
                 io.Image.Input("images", tooltip="The frames of one clip, e.g. from 'Duet Decode'."),
@@ -178,6 +179,7 @@ class DuetMux(io.ComfyNode):
                     tooltip="Text shown in a corner of the video, e.g. 'AI generated'. Empty: no label. The saved file contains "
                     "provenance metadata in either case; 'duet doctor FILE' prints it.",
                 ),
+                inputs.target_lufs(0.0),
             ],
             outputs=[io.Video.Output(display_name="video", tooltip="The finished clip, for 'Save Video'.")],
             hidden=[io.Hidden.prompt, io.Hidden.unique_id],
@@ -192,15 +194,18 @@ class DuetMux(io.ComfyNode):
         enlarge: int,
         original: dict | None = None,
         watermark: str = "",
+        target_lufs: float = 0.0,
     ) -> io.NodeOutput:
         source = original or audio
         rate = source["sample_rate"]
         waveform = fit_sound(source["waveform"][0], seconds=len(images) / fps, sample_rate=rate)
+        found = guard(waveform, sample_rate=rate, target=target_lufs or None)
         frames = images.repeat_interleave(enlarge, 1).repeat_interleave(enlarge, 2)
         components = Types.VideoComponents(
             images=add_label(frames, watermark),
-            audio={"waveform": waveform[None], "sample_rate": rate},
+            audio={"waveform": found.waveform[None], "sample_rate": rate},
             frame_rate=Fraction(fps).limit_denominator(1001),
         )
         graph = cls.hidden.prompt if cls.hidden else None
-        return io.NodeOutput(TracedVideo(components, of_graph(graph or {}, str(cls.hidden.unique_id) if graph else "")))
+        video = TracedVideo(components, of_graph(graph or {}, str(cls.hidden.unique_id) if graph else ""))
+        return io.NodeOutput(video, ui=show(cls, *found.defects))

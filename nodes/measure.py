@@ -6,6 +6,7 @@ import torch
 from comfy_api.latest import io
 
 from ..pipelines.core.conditions import Plan
+from ..pipelines.sync.audio_guard import guard
 from ..pipelines.sync.measure import measure, signals_of
 from . import inputs
 from .host.clips import clip_from, no_video, shifted, shifted_video, with_silence
@@ -111,6 +112,41 @@ class DuetShiftAudio(io.ComfyNode):
         if audio is not None and video is None:
             return io.NodeOutput(shifted(audio, late_ms), no_video())
         raise ValueError("Connect either an audio or a video to shift, not both or neither.")
+
+
+class DuetAudioGuard(io.ComfyNode):
+    """Limits peaks, optionally adjusts loudness, and reports audible defects."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="DuetAudioGuard",
+            display_name="Duet Audio Guard",
+            category=CATEGORY,
+            description="Adjusts audio to a target loudness, limits its true peak to -1 dB, and reports silence, clipping and a "
+            "possible burst in the first half second. Audio that needs no change is output unchanged.",
+            search_aliases=["loudness", "lufs", "normalize audio", "limiter", "true peak", "clipping"],
+            inputs=[
+                io.Audio.Input("audio", tooltip="The audio to check. Each clip of a batch is processed separately."),
+                inputs.target_lufs(-16.0),
+            ],
+            outputs=[
+                io.Audio.Output(display_name="audio", tooltip="The audio with a true peak of at most -1 dB."),
+                io.String.Output(
+                    display_name="report",
+                    tooltip="Loudness and true peak before and after, and the defects found. Also shown on the node.",
+                ),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(cls, audio: dict, target_lufs: float) -> io.NodeOutput:
+        rate, target = audio["sample_rate"], target_lufs or None
+        found = [guard(waveform, sample_rate=rate, target=target) for waveform in audio["waveform"]]
+        report = "\n".join(map(str, found))
+        guarded = torch.stack([each.waveform for each in found])
+        return io.NodeOutput({**audio, "waveform": guarded}, report, ui=show(cls, report))
 
 
 class DuetTimelinePlot(io.ComfyNode):

@@ -83,7 +83,7 @@ def load_weights(path: Path, kind: str) -> WeightsFile:
     """Read a weights file of ``kind``; floating-point tensors become float32.
 
     Raises:
-        ValueError: missing, truncated, not safetensors, not written by Duet, or of another kind.
+        ValueError: missing, truncated, not safetensors, not written by Duet, of another kind, or with values that are not finite.
     """
     path = Path(path)
     if not path.is_file():
@@ -103,6 +103,12 @@ def load_weights(path: Path, kind: str) -> WeightsFile:
     if header["kind"] != kind:
         raise ValueError(
             f"{path} holds '{header['kind']}' weights, but '{kind}' weights are required. Choose a file of that kind."
+        )
+    broken = [k for k, v in tensors.items() if v.is_floating_point() and not bool(torch.isfinite(v).all())]
+    if broken:
+        raise ValueError(
+            f"{path}: tensor '{broken[0]}' contains values that are not finite (NaN or infinity). Copy or download the file again, or "
+            "train it again with a lower learning rate."
         )
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     return WeightsFile(

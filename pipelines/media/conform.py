@@ -14,7 +14,7 @@ from torch import Tensor
 from ..core.keep import AUDIO, VIDEO
 from ..core.sizes import ClipShape
 from ..core.streams import Clip, Streams
-from .containers import open_media
+from .containers import check_rate, check_times, open_media, samples_of
 from .sound import fit_sound
 
 
@@ -56,9 +56,9 @@ def read_streams(path: Path, shape: ClipShape) -> Streams[Tensor]:
     that starts after the video is padded with silence, audio that starts before it is cut.
 
     Raises:
-        ValueError: not a readable media file, or an empty stream.
+        ValueError: not a readable media file, an empty stream, or a gap in the timestamps.
     """
-    resampler = av.AudioResampler(format="fltp", layout="stereo", rate=shape.sample_rate)
+    resampler = av.AudioResampler(format="flt", layout="stereo", rate=shape.sample_rate)
     pictures: list[Tensor] = []
     times: list[float] = []
     sounds: list[Tensor] = []
@@ -67,18 +67,21 @@ def read_streams(path: Path, shape: ClipShape) -> Streams[Tensor]:
         found = {name: streams for name in (VIDEO, AUDIO) if (streams := getattr(container.streams, name))}
         if not found:
             raise ValueError(f"{path} has neither a video nor an audio stream.")
+        if AUDIO in found:
+            check_rate(path, found[AUDIO][0].rate)
         for frame in container.decode(*(streams[0] for streams in found.values())):
             if isinstance(frame, av.VideoFrame):
                 pictures.append(fit_picture(torch.from_numpy(frame.to_ndarray(format="rgb24")), shape))
                 times.append(frame.time or 0.0)
             else:
                 audio_start = frame.time or 0.0 if audio_start is None else audio_start
-                sounds += [torch.from_numpy(f.to_ndarray()) for f in resampler.resample(frame)]
+                sounds += [samples_of(f) for f in resampler.resample(frame)]
         if AUDIO in found:
-            sounds += [torch.from_numpy(f.to_ndarray()) for f in resampler.resample(None)]
+            sounds += [samples_of(f) for f in resampler.resample(None)]
     for name, parts in ((VIDEO, pictures), (AUDIO, sounds)):
         if name in found and not parts:
             raise ValueError(f"{path}: the {name} stream is empty.")
+    check_times(path, times, audio_start=audio_start)
     sound = None
     if sounds:
         late = round(((audio_start or 0.0) - (times[0] if times else 0.0)) * shape.sample_rate)

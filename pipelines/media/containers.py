@@ -1,12 +1,19 @@
-"""Opening media files with PyAV."""
+"""Opening media files with PyAV, and the limits on what a file may claim."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import av
+import torch
+from jaxtyping import Float, Int16
+from torch import Tensor
+
+MAX_GAP = 60.0  # seconds between successive frames, or between the beginnings of video and audio
+LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000  # audio samples per second
 
 
 @contextmanager
@@ -21,3 +28,38 @@ def open_media(path: Path) -> Iterator[av.container.InputContainer]:
             yield container
     except av.error.FFmpegError as error:
         raise ValueError(f"{path} cannot be read as a media file: {error}.") from error
+
+
+def samples_of(frame: av.AudioFrame) -> Float[Tensor, "channels samples"] | Int16[Tensor, "channels samples"]:
+    """The samples of a frame in a packed format ('flt' or 's16'). PyAV reads at most seven planes of planar formats and ends
+    the process beyond them; a packed frame has one plane for any number of channels."""
+    return torch.from_numpy(frame.to_ndarray()).reshape(-1, frame.layout.nb_channels).T.contiguous()
+
+
+def check_rate(path: Path, rate: int) -> int:
+    """The sample rate of a file.
+
+    Raises:
+        ValueError: outside ``LOWEST_RATE`` to ``HIGHEST_RATE``.
+    """
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise ValueError(
+            f"{path}: the sample rate is {rate} Hz; it must be between {LOWEST_RATE} and {HIGHEST_RATE} Hz. Convert the audio to 48000 Hz."
+        )
+    return rate
+
+
+def check_times(path: Path, times: list[float], *, audio_start: float | None = None) -> None:
+    """Check the times in seconds of video frames, and of the first audio sample if there is audio, before memory is allocated.
+
+    Raises:
+        ValueError: a gap of more than ``MAX_GAP`` seconds.
+    """
+    gaps = [after - before for before, after in pairwise(times)]
+    if audio_start is not None:
+        gaps.append(audio_start - (times[0] if times else 0.0))
+    gap = max((abs(gap) for gap in gaps), default=0.0)
+    if not gap <= MAX_GAP:
+        raise ValueError(
+            f"{path}: the timestamps have a gap of {gap:g} s; at most {MAX_GAP:g} s are supported. Re-encode the file or cut the gap out."
+        )

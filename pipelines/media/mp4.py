@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..core.files import atomic_output
 from ..core.streams import Clip
-from .containers import open_media
+from .containers import open_media, samples_of
 from .limiter import limit_peaks
 from .sound import fit_sound, layout_of
 
@@ -88,9 +88,10 @@ def read_mp4(path: Path) -> Clip:
         fps, rate = float(container.streams.video[0].average_rate), container.streams.audio[0].rate
         pictures: list[Tensor] = []
         sounds: list[Tensor] = []
+        resampler = av.AudioResampler(format="flt")
         for frame in container.decode(video=0, audio=0):
             if isinstance(frame, av.VideoFrame):
                 pictures.append(torch.from_numpy(frame.to_ndarray(format="rgb24")))
             else:
-                sounds.append(torch.from_numpy(frame.to_ndarray()))
+                sounds += [samples_of(part) for part in resampler.resample(frame)]
     return Clip(torch.stack(pictures).float() / 255, fps, torch.cat(sounds, dim=1).float(), rate)

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..core.files import atomic_output
-from .containers import open_media
+from .containers import check_rate, open_media, samples_of
 from .limiter import limit_peaks
 
 # Number of channels -> PyAV's name of the layout.
@@ -36,15 +36,15 @@ def read_sound(path: Path) -> tuple[Float[Tensor, "channels samples"], int]:
     """The waveform of a media file and its sample rate, with the file's own channels.
 
     Raises:
-        ValueError: not a readable media file, or no audio.
+        ValueError: not a readable media file, no audio, or a sample rate out of range.
     """
-    resampler, sounds, rate = av.AudioResampler(format="fltp"), [], 0
+    resampler, sounds, rate = av.AudioResampler(format="flt"), [], 0
     with open_media(path) as container:
         if not container.streams.audio:
             raise ValueError(f"{path} has no audio stream.")
-        rate = container.streams.audio[0].rate
+        rate = check_rate(path, container.streams.audio[0].rate)
         for frame in container.decode(audio=0):
-            sounds += [torch.from_numpy(part.to_ndarray()) for part in resampler.resample(frame)]
+            sounds += [samples_of(part) for part in resampler.resample(frame)]
     if not sounds:
         raise ValueError(f"{path}: the audio stream is empty.")
     return torch.cat(sounds, dim=1), rate

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..core.streams import Clip
-from ..media.containers import open_media
+from ..media.containers import check_rate, check_times, open_media, samples_of
 from .avalign import av_align_code, av_align_paper, peaks
 from .loudness import Loudness, loudness
 from .meter import CELLS, TICKS, Agreement, agreement, cell_changes, curve, in_step, sound_onsets, video_onsets
@@ -125,13 +125,16 @@ def read_signals(path: Path, *, on_seconds: Callable[[float], object] = lambda _
     """The signals of a media file of any container, rate, size and length. Frames are not kept; the audio is, as 16-bit numbers.
 
     Raises:
-        ValueError: not a readable media file, or one with neither video nor audio.
+        ValueError: not a readable media file, one with neither video nor audio, or one whose
+            sample rate or timestamps are out of range.
     """
     video, audio = _VideoChanges(on_seconds), _AudioSamples()
     with open_media(path) as container:
         streams = [s[0] for s in (container.streams.video, container.streams.audio) if s]
         if not streams:
             raise ValueError(f"{path} has neither a video nor an audio stream.")
+        if container.streams.audio:
+            check_rate(path, container.streams.audio[0].rate)
         for frame in container.decode(*streams):
             if isinstance(frame, av.VideoFrame):
                 video.add(frame)
@@ -139,6 +142,7 @@ def read_signals(path: Path, *, on_seconds: Callable[[float], object] = lambda _
                 audio.add(frame)
     if not video.times and not audio.parts:
         raise ValueError(f"{path}: its streams contain no frames and no audio samples.")
+    check_times(path, video.times, audio_start=audio.begin if video.times else None)
     times = torch.tensor(video.times, dtype=torch.float64)
     each = float(times.diff().median()) if len(times) > 1 else 0.0
     begin = video.times[0] if video.times else 0.0
@@ -193,10 +197,10 @@ class _AudioSamples:
 
     def add(self, frame: av.AudioFrame) -> None:
         if self.resampler is None:
-            self.resampler = av.AudioResampler(format="s16p", layout=frame.layout.name, rate=frame.sample_rate)
+            self.resampler = av.AudioResampler(format="s16", layout=frame.layout.name, rate=frame.sample_rate)
             self.begin = frame.time or 0.0
         self.rate = frame.sample_rate
-        self.parts += [torch.from_numpy(part.to_ndarray()) for part in self.resampler.resample(frame)]
+        self.parts += [samples_of(part) for part in self.resampler.resample(frame)]
 
     def waveform(self) -> Tensor | None:
         """All samples in -1..1; the parts are released, because a long stream is large."""

@@ -144,3 +144,22 @@ def test_a_silent_video_is_plotted_and_reported(run, short):
     video = video_of(short[0], None, 16)
     assert "has no audio" in run("DuetSyncMeter", video=video)[2]
     assert run("DuetTimelinePlot", video=video, events="pocket world")[0].ndim == 4
+
+
+def test_the_audio_guard_adjusts_loudness_and_reports_defects(run, comfy):
+    loud = {"waveform": torch.randn(2, 2, 48_000), "sample_rate": 16_000}
+    audio, report = run("DuetAudioGuard", loud, -16.0)
+    assert audio["waveform"].shape == loud["waveform"].shape
+    assert "-16.0 LUFS" in report
+    assert "clipping" in report
+    quiet = {"waveform": 0.01 * torch.randn(1, 2, 48_000), "sample_rate": 16_000}
+    assert torch.equal(run("DuetAudioGuard", quiet, 0.0)[0]["waveform"], quiet["waveform"])
+
+
+def test_mux_changes_loudness_only_if_a_target_is_set(run, short):
+    images, audio = short
+    plain, louder = (
+        run("DuetMux", images, audio, 16.0, 1, None, "", target)[0].get_components() for target in (0, -20)
+    )
+    assert torch.equal(plain.audio["waveform"], audio["waveform"])
+    assert not torch.equal(louder.audio["waveform"], audio["waveform"])
