@@ -10,8 +10,10 @@ from comfy_api.latest import InputImpl
 from ...pipelines.core.weights import KEY
 from ...pipelines.media.provenance import ASSEMBLED, GENERATED, Provenance, file_hash, version
 from ...pipelines.models.pocket import load as pocket
+from ...pipelines.models.pocket.reading import captions_of
 from .add_ons import add_on_path
 from .families import FOLDERS, licences, resolve
+from .text import plain_text
 
 LOADER, ADD_ON_LOADER = "DuetLoadAV", "DuetLoadAddOn"
 WORDS = ("video", "audio", "prompt", "text", "negative", "value")  # inputs that may contain a prompt
@@ -40,7 +42,7 @@ def above(graph: Graph, node: str) -> list[str]:
 def of_graph(graph: Graph, node: str) -> Provenance:
     """Models, licences, prompts and seeds found upstream of ``node``."""
     out: Provenance = {"pack": f"Duet {version()}"}
-    weights, terms, prompts, seeds, others, added = {}, [], [], {}, {}, []
+    weights, terms, prompts, positive, seeds, others, added = {}, [], [], [], {}, {}, []
     for name in above(graph, node):
         kind, inputs = graph[name].get("class_type", ""), graph[name].get("inputs", {})
         values = {key: value for key, value in inputs.items() if not isinstance(value, list)}
@@ -56,11 +58,14 @@ def of_graph(graph: Graph, node: str) -> Provenance:
             weights[path.name] = file_hash(path)
         elif "Load" in kind:
             others |= {f"{kind} {key}": value for key, value in values.items() if isinstance(value, str)}
-        prompts += [values[key] for key in WORDS if isinstance(values.get(key), str) and values[key].strip()]
+        words = {key: values[key] for key in WORDS if isinstance(values.get(key), str) and values[key].strip()}
+        prompts += words.values()
+        positive += [plain_text(text) for key, text in words.items() if key != "negative"]
         seeds |= {f"{kind} {name}": values[key] for key in SEEDS if key in values}
     if out.get("model") == pocket.NAME.removeprefix("the "):
         files = [pocket.ADD_ONS[name] for name in added]
         weights |= {path.name: file_hash(path) for path in files if path.is_file()}
+        out["prompts read as"] = captions_of(positive)
     out["origin"] = GENERATED if seeds else ASSEMBLED
     rest = {"weights": weights, "licence": strictest(terms), "prompts": prompts, "seeds": seeds, "files": others}
     return out | {key: value for key, value in rest.items() if value}

@@ -6,7 +6,8 @@ What a prompt leaves open gets a fixed value, so the same prompt always becomes 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -65,6 +66,15 @@ def read_prompt(text: str) -> PromptReading:
     return PromptReading(text, caption(_scene(reader)), (*dict.fromkeys(near), *_remarks(reader)), unknown)
 
 
+def captions_of(prompts: Iterable[str]) -> list[str]:
+    """The captions that ``prompts`` are read as, each once, without those that are refused."""
+    found = []
+    for prompt in prompts:
+        with suppress(ValueError):
+            found.append(read_prompt(prompt).caption)
+    return list(dict.fromkeys(found))
+
+
 def _refuse_absent(items: list[Item]) -> None:
     for item in items:
         if item.table == "absent":
@@ -97,7 +107,8 @@ def _rule(reader: Reader, drafts: list[Draft]) -> str:
         return reader.rule if one.kind == two.kind else ""
     if reader.rule != "then" or {one.kind, two.kind} & set(SILENT) or reader.mute:
         return ""
-    counted = one.kind == "drum" != two.kind and one.said.get("times") in ("1", "2", "3")
+    plain = not any(name in draft.said for draft in drafts for name in ("silent", "unseen"))
+    counted = plain and one.kind == "drum" != two.kind and one.said.get("times") in ("1", "2", "3")
     return f"after {one.said['times']}" if counted else "then"
 
 
@@ -139,8 +150,8 @@ def _tempo(said: dict[str, str], rule: str) -> str:
     if "tempo" in said:
         return said["tempo"]
     if "times" in said:
-        number = int(said["times"])
-        near = {tempo: abs(SECONDS / period - number) for tempo, period in PERIOD.items()}
+        number, seconds = int(said["times"]), SECONDS / 2 if rule == "then" else SECONDS
+        near = {tempo: abs(seconds / period - number) for tempo, period in PERIOD.items()}
         return "once" if number == 1 else min(near, key=near.__getitem__)
     return "quickly" if rule == "then" else phrases.USUAL_TEMPO
 

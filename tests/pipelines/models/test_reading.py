@@ -48,6 +48,7 @@ READ = {
     "silence of one": ("a silent ball and a drum", ("left bounces slowly without a sound", "drum")),
     "order": ("a bell rings after a ball bounces", ("ball", "then", "bell")),
     "counted beats": ("a drum beats twice, then a bell rings", ("after the second beat of a", "drum", "bell", "once")),
+    "an unseen object after counted beats": ("a drum beats twice then an unseen bell rings", ("then", "unseen bell")),
     "comparison": ("two bells, only the bigger one rings", ("small", "large")),
     "a sound without a noun": ("something chirps off screen", ("bird chirps",)),
 }
