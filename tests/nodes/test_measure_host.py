@@ -159,7 +159,7 @@ def test_the_audio_guard_adjusts_loudness_and_reports_defects(run, comfy):
 def test_mux_changes_loudness_only_if_a_target_is_set(run, short):
     images, audio = short
     plain, louder = (
-        run("DuetMux", images, audio, 16.0, 1, None, "", target)[0].get_components() for target in (0, -20)
+        run("DuetMux", images, audio, 16.0, 1, None, "", target)[0].get_components() for target in (0.0, -20.0)
     )
     assert torch.equal(plain.audio["waveform"], audio["waveform"])
     assert not torch.equal(louder.audio["waveform"], audio["waveform"])
