@@ -19,7 +19,18 @@ from ..core.streams import Clip
 from ..media.containers import check_rate, check_times, open_media, samples_of
 from .avalign import av_align_code, av_align_paper, peaks
 from .loudness import Loudness, loudness
-from .meter import CELLS, TICKS, Agreement, agreement, cell_changes, curve, in_step, sound_onsets, video_onsets
+from .meter import (
+    CELLS,
+    TICKS,
+    Agreement,
+    CellChanges,
+    agreement,
+    cell_changes,
+    curve,
+    in_step,
+    sound_onsets,
+    video_onsets,
+)
 
 SMALL = 96  # pixels of the longer side, to which frames are scaled before changes are measured
 MAX_ONSETS, MIN_ONSETS = 20, 4  # onsets used for the stereo position, strongest first, and the least number of them
@@ -95,7 +106,7 @@ def measure(signals: Signals) -> Measured:
         nothing = Agreement(None, 0.0, 1.0, f"the clip has no {missing}")
         return Measured(signals.video_seconds, signals.audio_seconds, nothing, [], None, None, level, None, None)
     seen = video_onsets(signals.changes, signals.times, seconds=signals.video_seconds)
-    both = peaks(heard), peaks(seen.sum(1))
+    both = peaks(heard), peaks(seen[:, : CELLS**2].sum(1))
     frame = signals.video_seconds / max(1, len(signals.times))
     return Measured(
         signals.video_seconds,
@@ -118,7 +129,7 @@ def signals_of(clip: Clip) -> Signals:
     times = torch.arange(len(frames)) / clip.fps
     seconds = len(frames) / clip.fps
     sound = clip.waveform if clip.waveform.shape[1] else None
-    return Signals(cell_changes(small), times, seconds, sound, clip.sample_rate)
+    return Signals(cell_changes(small, times), times, seconds, sound, clip.sample_rate)
 
 
 def read_signals(path: Path, *, on_seconds: Callable[[float], object] = lambda _: None) -> Signals:
@@ -160,23 +171,18 @@ def read_signals(path: Path, *, on_seconds: Callable[[float], object] = lambda _
 
 
 class _VideoChanges:
-    """How much each frame differs from the one before it, cell by cell, with the time at which it is shown."""
+    """How new each frame is, cell by cell, with the time at which it is shown."""
 
     def __init__(self, on_seconds: Callable[[float], object]) -> None:
         self.changes: list[Tensor] = []
         self.times: list[float] = []
-        self.before: Tensor | None = None
+        self.cells = CellChanges()
         self.on_seconds = on_seconds
 
     def add(self, frame: av.VideoFrame) -> None:
-        small = _small(frame)
-        if self.before is not None and small.shape == self.before.shape:
-            self.changes.append(cell_changes(torch.stack([self.before, small]))[1])
-        else:
-            self.changes.append(torch.zeros(CELLS**2))
         last = self.times[-1] if self.times else 0.0
-        self.before = small
         self.times.append(frame.time if frame.time is not None else last)
+        self.changes.append(self.cells.add(_small(frame), self.times[-1]))
         self.on_seconds(self.times[-1])
 
     def stacked(self) -> Tensor | None:
@@ -223,7 +229,7 @@ def _side(signals: Signals, heard: Float[Tensor, " n"], seen: Float[Tensor, "m c
     waveform, rate = signals.waveform, signals.sample_rate
     if waveform is None or len(waveform) < 2:
         return None
-    columns = seen.unflatten(1, (CELLS, CELLS)).sum(1)
+    columns = seen[:, : CELLS**2].unflatten(1, (CELLS, CELLS)).sum(1)
     found = []
     for time in sorted(peaks(heard), key=lambda t: -float(heard[min(len(heard) - 1, int(t * TICKS))]))[:MAX_ONSETS]:
         tick, start = int(time * TICKS), round(time * rate)

@@ -18,6 +18,7 @@ from .events import TOLERANCE
 from .peaks import parabola_peak
 
 TICKS = 100  # values per second of the common clock
+KNOWN_SECONDS = 0.45  # a picture seen within this time before a frame is not new; chosen on the development clips of bench/meter_clips
 CELLS = 4  # rows and columns of the grid of cells in which changes of the video are measured
 BANDS = 40  # of the spectrogram
 WINDOW_SECONDS = 0.032  # of the spectrogram
@@ -65,14 +66,33 @@ def sound_onsets(waveform: Float[Tensor, "channels s"], *, sample_rate: int) -> 
     return rise
 
 
-def cell_changes(frames: Float[Tensor, "f height width 3"]) -> Float[Tensor, "f c"]:
-    """Mean absolute change of each cell since the previous frame. The first frame repeats the second one's value, so that the start of
-    the clip is not an event."""
-    if len(frames) == 1:
-        return torch.zeros(1, CELLS**2)
-    change = (frames[1:] - frames[:-1]).abs().mean(-1)
-    cells = F.adaptive_avg_pool2d(change[:, None], CELLS).flatten(1)
-    return torch.cat([cells[:1], cells])
+class CellChanges:
+    """How a frame differs, cell by cell, from the previous frame, and from the most similar frame of the last ``KNOWN_SECONDS``.
+
+    The first alone counts the end of a flash like its start; the second does not, because the picture after the flash is known from
+    before it. The second alone misses events that repeat within ``KNOWN_SECONDS``. ``agreement`` uses what matches the audio better."""
+
+    def __init__(self) -> None:
+        self.known: list[tuple[float, Tensor]] = []
+
+    def add(self, frame: Float[Tensor, "height width 3"], time: float) -> Float[Tensor, " c"]:
+        """The values of a frame shown from ``time`` in seconds; zero without an earlier frame of the same size."""
+        small = F.avg_pool2d(frame.permute(2, 0, 1), 2, ceil_mode=True)
+        if self.known and self.known[-1][1].shape != small.shape:
+            self.known.clear()
+        known = torch.stack([earlier for _, earlier in self.known]) if self.known else small[None]
+        change = F.adaptive_avg_pool2d((known - small).abs().mean(1, keepdim=True), CELLS).flatten(1)
+        # The last frame is always kept, so that frames further apart than KNOWN_SECONDS have one to be compared with.
+        self.known = [each for each in self.known if time - each[0] < KNOWN_SECONDS] + [(time, small)]
+        return torch.cat([change[-1], change.amin(0)])
+
+
+def cell_changes(frames: Float[Tensor, "f height width 3"], times: Float[Tensor, " f"]) -> Float[Tensor, "f c"]:
+    """The values of all frames of a clip (see ``CellChanges``). The first frame repeats the second one's value, so that the start of the
+    clip is not an event."""
+    changes = CellChanges()
+    cells = torch.stack([changes.add(frame, time) for frame, time in zip(frames, times.tolist(), strict=True)])
+    return torch.cat([cells[1:2], cells[1:]]) if len(cells) > 1 else cells
 
 
 def video_onsets(changes: Float[Tensor, "f c"], times: Float[Tensor, " f"], *, seconds: float) -> Float[Tensor, "n c"]:

@@ -129,8 +129,9 @@ def draw(table: Table) -> Figure:
     """Synchrony and mean attribute accuracy against passes per clip, for every setting tried on the development list."""
     figure = Figure(figsize=(9, 4), layout="constrained")
     found: Found = table.notes["development"]
+    left, right = figure.subplots(1, 2)
     for axes, label, value in zip(
-        figure.subplots(1, 2),
+        (left, right),
         ("sync_f1", "kind, side and colour accuracy, mean"),
         (lambda scores: scores["sync_f1"], lambda scores: fmean(scores[a] for a in ATTRIBUTES)),
         strict=True,
@@ -144,6 +145,6 @@ def draw(table: Table) -> Figure:
         axes.set_xlabel("network passes per clip")
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    right.legend(fontsize=8)
     figure.suptitle("Suite few-steps: development list")
     return figure

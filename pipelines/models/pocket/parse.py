@@ -76,7 +76,7 @@ class Reader:
             self.verb = self.verb or item.value
         elif item.table == "scenery":
             # In 'a green meadow' the colour belongs to the meadow.
-            if self.waiting and self.waiting[-1] is self.last and self.last.table == "colour":
+            if self.waiting and self.last is self.waiting[-1] and self.waiting[-1].table == "colour":
                 self.waiting.pop()
             self.scenery.append(item.value)
         elif item.table in (BREAK, "link"):

@@ -21,7 +21,7 @@ from duet_av.pipelines.sync.avalign import av_align_code, av_align_paper, peaks
 from duet_av.pipelines.sync.events import against_plan
 from duet_av.pipelines.sync.loudness import integrated, loudness
 from duet_av.pipelines.sync.measure import measure, read_signals, signals_of
-from duet_av.pipelines.sync.meter import agreement, cell_changes, sound_onsets, video_onsets
+from duet_av.pipelines.sync.meter import CELLS, agreement, cell_changes, sound_onsets, video_onsets
 from duet_av.pipelines.world import irregular, make_scene, render_picture, render_sound
 
 SHAPE = ClipShape(seconds=8.0)
@@ -90,7 +90,7 @@ def test_variable_frame_rates_keep_their_times():
     times = torch.tensor([0.0, 0.1, 0.15, 0.4, 0.9, 1.0, 1.05])
     frames = torch.zeros(7, 16, 16, 3)
     frames[4:] = 1.0
-    trace = video_onsets(cell_changes(frames), times, seconds=1.5).sum(1)
+    trace = video_onsets(cell_changes(frames, times), times, seconds=1.5).sum(1)
     assert abs((int(trace.argmax()) + 0.5) / 100 - 0.9) < 0.02
 
 
@@ -120,9 +120,9 @@ def test_av_align_agrees_with_an_independent_implementation_on_ten_clips():
         sound = render_sound([scene], samples=shape.samples, sample_rate=RATE)[0]
         clip = late(Clip(frames, float(shape.fps), sound, RATE), 0.03 * i)
         heard = peaks(sound_onsets(clip.waveform, sample_rate=RATE))
-        seen = peaks(
-            video_onsets(cell_changes(clip.frames), torch.arange(shape.frames) / shape.fps, seconds=4.0).sum(1)
-        )
+        shown = torch.arange(shape.frames) / shape.fps
+        changes = cell_changes(clip.frames, shown)[:, : CELLS**2]  # from frame to frame
+        seen = peaks(video_onsets(changes, shown, seconds=4.0).sum(1))
         found = measure(signals_of(clip))
         assert (found.av_align_code, found.av_align_paper) == pytest.approx(
             independent_av_align(heard, seen, shape.fps)
@@ -246,3 +246,12 @@ def test_the_timeline_plot_shows_planned_events_or_the_offset(clips):
     measured = measure(signals_of(clips[0]))
     shown = draw_timeline(clips[0], {}, {}, title="t", score="", measured=measured).axes[3]
     assert len(shown.lines[0].get_xdata()) == sum(a.offset is not None for _, a in measured.seconds)
+
+
+def test_only_the_start_of_a_flash_is_new():
+    frames = torch.zeros(40, 16, 16, 3)
+    frames[20:26] = 1.0
+    changes = cell_changes(frames, torch.arange(40) / 25)
+    previous, known = changes[:, : CELLS**2].sum(1), changes[:, CELLS**2 :].sum(1)
+    assert previous.nonzero().flatten().tolist() == [20, 26]
+    assert known.nonzero().flatten().tolist() == [20]
