@@ -79,6 +79,16 @@ def stored_kind(path: Path) -> str | None:
     return header.get("kind") if isinstance(header, dict) else None
 
 
+def _usable(name: str, value: Tensor) -> bool:
+    """Whether a tensor has finite values only. A stored additive attention mask (ImageBind's ``mask``) may also contain -infinity."""
+    if not value.is_floating_point():
+        return True
+    usable = torch.isfinite(value)
+    if name.rpartition(".")[2] == "mask":
+        usable |= value == -torch.inf
+    return bool(usable.all())
+
+
 def load_weights(path: Path, kind: str) -> WeightsFile:
     """Read a weights file of ``kind``; floating-point tensors become float32.
 
@@ -104,7 +114,7 @@ def load_weights(path: Path, kind: str) -> WeightsFile:
         raise ValueError(
             f"{path} holds '{header['kind']}' weights, but '{kind}' weights are required. Choose a file of that kind."
         )
-    broken = [k for k, v in tensors.items() if v.is_floating_point() and not bool(torch.isfinite(v).all())]
+    broken = [name for name, value in tensors.items() if not _usable(name, value)]
     if broken:
         raise ValueError(
             f"{path}: tensor '{broken[0]}' contains values that are not finite (NaN or infinity). Copy or download the file again, or "

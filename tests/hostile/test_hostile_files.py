@@ -119,3 +119,14 @@ def test_weights_that_are_not_finite_are_refused_when_loaded(tmp_path, value):
     save_weights(path, {"layer": torch.tensor([1.0, value])}, kind="video codec", config={}, record={})
     with pytest.raises(ValueError, match=r"broken\.safetensors: tensor 'layer' contains values that are not finite"):
         load_weights(path, "video codec")
+
+
+@pytest.mark.parametrize(("value", "usable"), [(-float("inf"), True), (float("inf"), False), (float("nan"), False)])
+def test_only_an_additive_mask_may_contain_minus_infinity(tmp_path, value, usable):
+    path = tmp_path / "prior.safetensors"
+    save_weights(path, {"text.mask": torch.tensor([0.0, value])}, kind="prior", config={}, record={})
+    if usable:
+        assert torch.equal(load_weights(path, "prior").tensors["text.mask"], torch.tensor([0.0, value]))
+    else:
+        with pytest.raises(ValueError, match="not finite"):
+            load_weights(path, "prior")
