@@ -16,7 +16,6 @@ from duet_av.pipelines.bench.javisbench import (
     with_wav,
 )
 from duet_av.pipelines.cli.main import main
-from duet_av.pipelines.core.sizes import ClipShape
 from duet_av.pipelines.core.streams import Clip
 from duet_av.pipelines.media.mp4 import read_mp4, write_mp4
 from duet_av.pipelines.media.sound import read_sound, write_wav
@@ -37,16 +36,8 @@ from duet_av.pipelines.sync.encoders import (
 )
 from duet_av.pipelines.sync.measure import read_signals
 from duet_av.pipelines.sync.synchformer import Synchformer, SynchformerConfig
-from duet_av.pipelines.world import make_scene, render_picture, render_sound
 
 UP, SIDE = torch.tensor([0.0, 1.0]), torch.tensor([1.0, 0.0])
-
-
-@pytest.fixture(scope="module")
-def clip():
-    shape, scene = ClipShape(), make_scene(3, 1, stratum="single")
-    sound = render_sound([scene], samples=shape.samples, sample_rate=shape.sample_rate)[0]
-    return Clip(render_picture([scene], shape)[0].permute(0, 2, 3, 1), float(shape.fps), sound, shape.sample_rate)
 
 
 def test_windows_end_with_the_clip():
@@ -291,50 +282,3 @@ def test_a_wav_file_beside_a_video_is_used(tmp_path, clip):
     assert with_wav(read_mp4(path), path).waveform.shape[0] == 2
     write_mp4(path, Clip(clip.frames, clip.fps, torch.zeros_like(clip.waveform), clip.sample_rate))
     assert float(with_wav(read_mp4(path), path).waveform.abs().max()) > 0.01, "the WAV file, not the silent AAC stream"
-
-
-def test_a_clip_folder_embeds_frames_and_text(tmp_path, clip):
-    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTokenizer
-
-    text = {
-        "hidden_size": 16,
-        "intermediate_size": 16,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "vocab_size": 8,
-    }
-    sight = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    config = CLIPConfig(text_config=text, vision_config={**sight, "image_size": 32, "patch_size": 16}, projection_dim=8)
-    CLIPModel(config).save_pretrained(tmp_path / "tiny")
-    (tmp_path / "vocab.json").write_text(
-        json.dumps({w: i for i, w in enumerate(["a", "a</w>", "<|startoftext|>", "<|endoftext|>"])})
-    )
-    (tmp_path / "merges.txt").write_text("#version: 0.2\n")
-    words = CLIPTokenizer(str(tmp_path / "vocab.json"), str(tmp_path / "merges.txt"))
-    CLIPProcessor(CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32), words).save_pretrained(
-        tmp_path / "tiny"
-    )
-    found = ClipEncoder(tmp_path / "tiny").embed("x", lambda: clip, "a")
-    assert found.frames.shape == (32, 8)
-    assert found.text.shape == (8,)
-    assert set(aggregated("tiny", found)) == {"text-video (tiny)"}
-
-
-def test_a_clap_folder_embeds_audio_and_text(tmp_path, clip):
-    from transformers import ClapConfig, ClapFeatureExtractor, ClapModel, RobertaTokenizer
-
-    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-    text = {**small, "vocab_size": 8, "max_position_embeddings": 40, "projection_dim": 8}
-    sound = {"hidden_size": 32, "depths": [1] * 4, "num_attention_heads": [1] * 4, "patch_embeds_hidden_size": 4}
-    config = ClapConfig(
-        text_config=text, audio_config={**sound, "num_classes": 4, "projection_dim": 8}, projection_dim=8
-    )
-    ClapModel(config).save_pretrained(tmp_path / "tiny")
-    ClapFeatureExtractor(truncation="rand_trunc").save_pretrained(tmp_path / "tiny")
-    words = {word: i for i, word in enumerate(["<s>", "<pad>", "</s>", "<unk>", "a", "<mask>"])}
-    (tmp_path / "vocab.json").write_text(json.dumps(words))
-    (tmp_path / "merges.txt").write_text("#version: 0.2\n")
-    RobertaTokenizer(str(tmp_path / "vocab.json"), str(tmp_path / "merges.txt")).save_pretrained(tmp_path / "tiny")
-    found = ClapEncoder(tmp_path / "tiny").embed("x", lambda: clip, "a")
-    assert found.audio.shape == found.text.shape == (8,)
-    assert set(aggregated("tiny", found)) == {"text-audio (tiny)"}
