@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..ltx2 import LTX2Stage
 
 
-@register("pocket-ltx2", Preset(steps=4000, batch=32, lr=1e-3, score_every=500, bfloat16=False))
+@register("pocket-ltx2", Preset(steps=3000, batch=32, lr=1e-3, score_every=1000))
 def build(job: Job) -> LTX2Stage:
     """The stage; its score is normalised synchrony with plain CFG.
 
