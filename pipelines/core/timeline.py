@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +11,12 @@ PLACES = ("left", "middle", "right")
 WHERE = {"left": "on the left", "middle": "in the middle", "right": "on the right"}
 STYLES = ("prose", "beats")  # one paragraph, as LTX-2 expects; one line with a time for each event
 MARKS = {(True, True): "", (False, True): "silent", (True, False): "unseen"}  # (heard, seen) -> word after an event
+EXPECTED = "Expected: seconds, what, where, and optionally 'silent' or 'unseen', e.g. '0.35 bell left'."
+# web/editor/grammar.js reads the same text in the browser; tests/timeline_cases.json holds the two together.
+_LINE_END = re.compile(r"\r\n|\n|\r")
+_WORD = re.compile(r"[^\s\ufeff]+")
+_SECONDS = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_LONGEST = 40  # characters of a word or line that a message repeats
 
 
 @dataclass(frozen=True, order=True)
@@ -63,23 +70,15 @@ class Timeline:
         Raises:
             ValueError: a line that is not an event; the message has its number and the expected form.
         """
-        words = {word: flags for flags, word in MARKS.items()}
         events = []
-        for number, line in enumerate(text.splitlines(), 1):
-            parts = line.split("#")[0].split()
-            if not parts:
-                continue
+        for number, line in enumerate(_LINE_END.split(text), 1):
             try:
-                when, what, where, *mark = parts
-                heard, seen = words[mark[0] if mark else ""]
-                if len(mark) > 1:
-                    raise ValueError(f"{mark[1]!r} is one word too many.")
-                events.append(Event(float(when), what, where, heard, seen))
-            except (ValueError, KeyError) as error:
-                raise ValueError(
-                    f"Line {number} of the timeline, {line.strip()!r}: {error} Expected: seconds, what, where, and optionally "
-                    "'silent' or 'unseen', e.g. '0.35 bell left'."
-                ) from error
+                event = read_line(line)
+            except ValueError as error:
+                shown = " ".join(_WORD.findall(line))
+                message = f"Line {number} of the timeline, {_quoted(shown)}: {error} {EXPECTED}"
+                raise ValueError(message) from error
+            events += [event] if event else []
         return cls.of(events)
 
     def to_json(self) -> str:
@@ -97,6 +96,35 @@ class Timeline:
             return cls.of(Event(**entry) for entry in json.loads(text))
         except (TypeError, json.JSONDecodeError) as error:
             raise ValueError(f"The timeline is not a JSON list of events ({error}).") from error
+
+
+def read_line(line: str) -> Event | None:
+    """The event of one line; None if there is nothing before a ``#``.
+
+    Raises:
+        ValueError: a line that is not an event.
+    """
+    parts = _WORD.findall(line.split("#")[0])
+    if not parts:
+        return None
+    if len(parts) < 3:
+        raise ValueError(f"{_quoted(parts[-1])} is the last word, but three are needed.")
+    when, what, where, *marks = parts
+    if not (_SECONDS.fullmatch(when) and 0 <= float(when) < float("inf")):
+        raise ValueError(f"The time of an event is {_quoted(when)}; it must be a number of seconds, 0 or more.")
+    if where not in PLACES:
+        raise ValueError(f"The place of an event is {_quoted(where)}; it must be one of {', '.join(PLACES)}.")
+    words = {word: flags for flags, word in MARKS.items()}
+    mark = marks[0] if marks else ""
+    if mark not in words:
+        raise ValueError(f"After the place there may be 'silent' or 'unseen', not {_quoted(mark)}.")
+    if len(marks) > 1:
+        raise ValueError(f"{_quoted(marks[1])} is one word too many.")
+    return Event(float(when), what, where, *words[mark])
+
+
+def _quoted(text: str) -> str:
+    return f"'{text}'" if len(text) <= _LONGEST else f"'{text[:_LONGEST]}...'"
 
 
 def as_prompt(text: str, timeline: Timeline, style: str) -> str:
