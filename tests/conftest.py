@@ -18,6 +18,9 @@ if "duet_av" not in sys.modules:
     spec.loader.exec_module(module)
 
 
+sys.path.insert(0, str(Path(__file__).parent))  # the helper modules beside this file
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
@@ -46,3 +49,12 @@ def qwen_folder(tmp_path_factory):
     )  # fmt: skip
     Qwen3ForCausalLM(config).save_pretrained(out, max_shard_size="8KB")
     return out
+
+
+@pytest.fixture(scope="session")
+def ltx2_release(tmp_path_factory):
+    """A folder with a tiny random LTX-2 in diffusers' layout."""
+    pytest.importorskip("diffusers")
+    from ltx2_release import write_release
+
+    return write_release(tmp_path_factory.mktemp("ltx2"))

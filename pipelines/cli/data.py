@@ -8,38 +8,91 @@ from pathlib import Path
 
 from ..core.files import atomic_output, check_output_path
 
+SECONDS, SIZE, FPS = 2.0, "768x512", 24.0
+REAL_MODELS = ("ltx2",)  # listed here so that --help does not import torch
+
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``duet data``."""
+    option = parser.add_argument
     parser.add_argument(
         "folder",
         type=Path,
-        help="folder of media files (any container and frame rate), each with a caption in NAME.txt or NAME.json",
+        help="folder of media files (any container and frame rate), each with a caption in NAME.txt or NAME.json, or in a .csv, .json or "
+        ".jsonl table with JavisDiT's or the LTX trainer's columns",
     )
-    parser.add_argument("--seconds", type=float, default=2.0, help="length of the segments (default 2)")
-    parser.add_argument(
+    option(
+        "--model",
+        nargs=2,
+        metavar=("NAME", "DIR"),
+        help="encode with the encoders of your own model: ltx2 and its folder in diffusers' layout (default: the pocket model)",
+    )
+    option("--seconds", type=float, default=SECONDS, help=f"length of the segments (default {SECONDS:g})")
+    option("--size", metavar="WxH", help=f"size of the frames with --model; portrait clips are turned (default {SIZE})")
+    option("--fps", type=float, help=f"frame rate with --model (default {FPS:g})")
+    option("--shard-size", type=int, metavar="MIB", help="largest size of an output file with --model (default 512)")
+    option(
         "-o",
         "--output",
         type=Path,
         required=True,
-        help="output file of the encoded clips (.safetensors); the report is written beside it as .json",
+        help="output file of the encoded clips (.safetensors), with the report beside it as .json; with --model an output folder",
     )
     parser.set_defaults(command=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Encode the folder and print the report."""
-    target = check_output_path(arguments.output, suffix=".safetensors")
     if not arguments.folder.is_dir():
         raise ValueError(f"{arguments.folder} is not a folder. Name a folder of media files with captions.")
+    if arguments.model:
+        _encode_for_model(arguments)
+        return
+    for name in ("size", "fps", "shard_size"):
+        if getattr(arguments, name) is not None:
+            raise ValueError(f"--{name.replace('_', '-')} needs --model; the pocket model's clips have one size.")
+    _encode_for_pocket(arguments)
+
+
+def _encode_for_model(arguments: argparse.Namespace) -> None:
+    name, folder = arguments.model
+    if name not in REAL_MODELS:
+        raise ValueError(f"--model is {name}; clips can be encoded for {', '.join(REAL_MODELS)}.")
+    width, height = _pixels(arguments.size or SIZE)
+    if arguments.shard_size is not None and arguments.shard_size < 1:
+        raise ValueError(f"--shard-size is {arguments.shard_size}; it must be at least 1 MiB.")
+    from tqdm import tqdm
+
+    from ..training.encode import MEBIBYTE, MODELS, encode_clips
+    from ..training.sidecars import find_sources
+
+    model = MODELS[name](Path(folder))
+    shape = model.shape(seconds=arguments.seconds, fps=arguments.fps or FPS, width=width, height=height)
+    print(f"segments of {shape.frames} frames, {width}x{height}, {shape.fps:g} fps, {shape.seconds:.3f} s")
+    with tqdm(desc="encode", unit="file", total=len(find_sources(arguments.folder).found)) as bar:
+        limit = (arguments.shard_size or 512) * MEBIBYTE
+        report = encode_clips(arguments.folder, arguments.output, model, shape, shard_bytes=limit, on_file=bar.update)
+    print(report)
+
+
+def _pixels(size: str) -> tuple[int, int]:
+    width, _, height = size.partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise ValueError(f"--size is {size!r}; write width and height, for example {SIZE}.")
+    return int(width), int(height)
+
+
+def _encode_for_pocket(arguments: argparse.Namespace) -> None:
+    target = check_output_path(arguments.output, suffix=".safetensors")
     from tqdm import tqdm
 
     from ..bench.readings import Probes
     from ..core.sizes import ClipShape
-    from ..training.clips import encode_folder, media_files
+    from ..training.clips import encode_folder
     from ..training.data import load_encoder
+    from ..training.sidecars import find_sources
 
-    shape, count = ClipShape(seconds=arguments.seconds), len(media_files(arguments.folder))
+    shape, count = ClipShape(seconds=arguments.seconds), len(find_sources(arguments.folder).found)
     with tqdm(desc="encode", unit="file", total=count) as bar:
         report = encode_folder(
             arguments.folder, target, shape=shape, encoder=load_encoder(), probes=Probes.load(), on_file=bar.update

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..core.keep import AUDIO, VIDEO
 from ..core.sizes import ClipShape
 from ..core.streams import Clip, Streams
-from .containers import check_rate, check_times, open_media, samples_of
+from .containers import check_rate, check_times, open_media, samples_of, upright
 from .sound import fit_sound
 
 
@@ -27,7 +27,7 @@ class FrameSize(Protocol):
     @property
     def width(self) -> int: ...
     @property
-    def fps(self) -> int: ...
+    def fps(self) -> float: ...
 
 
 def conform_frames(pictures: Sequence[Tensor], times: Tensor, shape: FrameSize) -> Float[Tensor, "f h w 3"]:
@@ -47,7 +47,11 @@ def fit_picture(picture: Tensor, shape: FrameSize) -> Tensor:
     rows, columns = round(shape.height * scale), round(shape.width * scale)
     top, left = (height - rows) // 2, (width - columns) // 2
     middle = picture[top : top + rows, left : left + columns].permute(2, 0, 1)[None].float()
-    small = torch.nn.functional.interpolate(middle, size=(shape.height, shape.width), mode="area")
+    size = (shape.height, shape.width)
+    if scale < 1:
+        small = torch.nn.functional.interpolate(middle, size=size, mode="bilinear").clamp(0, 255)
+    else:
+        small = torch.nn.functional.interpolate(middle, size=size, mode="area")
     return small[0].permute(1, 2, 0).round().byte()
 
 
@@ -71,7 +75,7 @@ def read_streams(path: Path, shape: ClipShape) -> Streams[Tensor]:
             check_rate(path, found[AUDIO][0].rate)
         for frame in container.decode(*(streams[0] for streams in found.values())):
             if isinstance(frame, av.VideoFrame):
-                pictures.append(fit_picture(torch.from_numpy(frame.to_ndarray(format="rgb24")), shape))
+                pictures.append(fit_picture(upright(frame), shape))
                 times.append(frame.time or 0.0)
             else:
                 audio_start = frame.time or 0.0 if audio_start is None else audio_start

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import av
 import torch
-from jaxtyping import Float, Int16
+from jaxtyping import Float, Int16, UInt8
 from torch import Tensor
 
 MAX_GAP = 60.0  # seconds between successive frames, or between the beginnings of video and audio
@@ -34,6 +34,12 @@ def samples_of(frame: av.AudioFrame) -> Float[Tensor, "channels samples"] | Int1
     """The samples of a frame in a packed format ('flt' or 's16'). PyAV reads at most seven planes of planar formats and ends
     the process beyond them; a packed frame has one plane for any number of channels."""
     return torch.from_numpy(frame.to_ndarray()).reshape(-1, frame.layout.nb_channels).T.contiguous()
+
+
+def upright(frame: av.VideoFrame) -> UInt8[Tensor, "h w 3"]:
+    """The picture of a frame as it is meant to be shown: phones store portrait video sideways, with a rotation beside it."""
+    picture = torch.from_numpy(frame.to_ndarray(format="rgb24"))
+    return torch.rot90(picture, getattr(frame, "rotation", 0) // 90, (0, 1))  # PyAV before 14 does not read it
 
 
 def check_rate(path: Path, rate: int) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,8 +21,8 @@ from ..media.conform import read_conformed
 from ..models.pocket.text import UnknownWord
 from .data import ClipEncoder
 from .plan import plan_features
+from .sidecars import Source, find_sources
 
-MEDIA = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".ogv", ".flv", ".wmv")
 KNOWN_DECIBELS = 20.0  # PSNR of the codec's reconstruction below which a picture is outside the pocket world
 
 
@@ -56,27 +55,6 @@ class Report:
         return "\n".join(lines)
 
 
-def caption_beside(path: Path) -> str:
-    """The caption of a media file, from ``NAME.txt`` or from the entry 'caption' of ``NAME.json``.
-
-    Raises:
-        ValueError: neither exists, or the one that exists contains no caption.
-    """
-    text, data = path.with_suffix(".txt"), path.with_suffix(".json")
-    try:
-        if text.is_file():
-            words = text.read_text(encoding="utf-8").strip()
-        elif data.is_file():
-            words = json.loads(data.read_text(encoding="utf-8"))["caption"].strip()
-        else:
-            raise ValueError(f"it has no caption; write one into {text.name} or {data.name}")
-    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"its caption cannot be read ({type(error).__name__}: {error})") from error
-    if not words:
-        raise ValueError(f"its caption in {text.name if text.is_file() else data.name} is empty")
-    return words
-
-
 def segments(clip: Clip, shape: ClipShape) -> list[tuple[Tensor, Tensor]]:
     """Frames [t, 3, h, w] and waveforms [2, samples] of ``shape``'s length, consecutive; an incomplete last segment is dropped."""
     frames, out = clip.frames.permute(0, 3, 1, 2), []
@@ -84,18 +62,6 @@ def segments(clip: Clip, shape: ClipShape) -> list[tuple[Tensor, Tensor]]:
         first = round(start / shape.fps * shape.sample_rate)
         out.append((frames[start : start + shape.frames], clip.waveform[:, first : first + shape.samples]))
     return out
-
-
-def media_files(folder: Path) -> list[Path]:
-    """The media files in ``folder`` and the folders in it, in order.
-
-    Raises:
-        ValueError: there are none.
-    """
-    files = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in MEDIA)
-    if not files:
-        raise ValueError(f"{folder} holds no media file ({', '.join(MEDIA)}).")
-    return files
 
 
 @torch.inference_mode()
@@ -113,29 +79,33 @@ def encode_folder(
     Raises:
         ValueError: the folder holds no media file, or none that can be used.
     """
-    files, report = media_files(folder), Report()
+    sources = find_sources(folder)
+    report = Report(rejected=sources.rejected)
     rows: list[dict[str, Tensor]] = []
-    for path in files:
-        name = str(path.relative_to(folder))
+    for source in sources.found:
         try:
-            rows += _encode_file(path, name, shape, encoder, probes, report)
+            rows += _encode_file(source, shape, encoder, probes, report)
         except ValueError as error:
-            report.rejected[name] = str(error)
+            report.rejected[source.name] = str(error)
         on_file()
     if not rows:
-        raise ValueError(f"None of the {len(files)} files in {folder} can be used:\n{report}")
+        raise ValueError(f"None of the {len(report.rejected)} files in {folder} can be used:\n{report}")
     with atomic_output(target) as temporary:
         save_file({key: torch.cat([row[key] for row in rows]).contiguous() for key in rows[0]}, temporary)
     return report
 
 
 def _encode_file(
-    path: Path, name: str, shape: ClipShape, encoder: ClipEncoder, probes: Probes, report: Report
+    source: Source, shape: ClipShape, encoder: ClipEncoder, probes: Probes, report: Report
 ) -> list[dict[str, Tensor]]:
-    text, (video, audio) = caption_beside(path), encoder.codecs
+    if source.audio != source.video:
+        raise ValueError(
+            "its audio is in another file, which the pocket model's clips cannot use; put both into one file"
+        )
+    text, name, (video, audio) = source.caption, source.name, encoder.codecs
     report.unknown.update(encoder.tokenizer.unknown(text))
     tokens = encoder.tokenizer.batch([text], as_written=True)
-    parts = segments(read_conformed(path, shape), shape)
+    parts = segments(read_conformed(source.video, shape), shape)
     if not parts:
         raise ValueError(f"it is shorter than one segment of {shape.duration:g} s")
     rows = []

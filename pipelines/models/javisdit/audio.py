@@ -5,35 +5,25 @@ Letters: b batch, t latent frames of four mel frames, m latent bins.
 
 from __future__ import annotations
 
-import functools
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers.audio_utils import mel_filter_bank
 
+from ..mel import FLOOR
+from ..mel import log_mel as log_magnitudes
 from .autoencoder import AutoencoderKL
 
 SAMPLE_RATE = 16_000
-N_FFT, HOP, MELS, TOP = 1024, 160, 64, 8000
-FLOOR, PEAK = 1e-5, 0.5
+HOP, MELS, PEAK = 160, 64, 0.5
 MEL_MULTIPLE = 32  # the network was trained on multiples of this number of mel frames
-
-
-@functools.cache
-def _bank() -> Tensor:
-    bank = mel_filter_bank(N_FFT // 2 + 1, MELS, 0, TOP, SAMPLE_RATE, norm="slaney", mel_scale="slaney")
-    return torch.from_numpy(bank).float()  # frequencies, mels
 
 
 def log_mel(waveform: Float[Tensor, "b samples"]) -> Float[Tensor, "b frames 64"]:
     """Log magnitudes in 64 Slaney bands of the waveform, centred and normalised to a peak of 0.5: the level is lost."""
     centred = waveform - waveform.mean(-1, keepdim=True)
     normalised = PEAK * centred / centred.abs().amax(-1, keepdim=True).clamp_min(FLOOR)
-    window = torch.hann_window(N_FFT, device=waveform.device)
-    spectrum = torch.stft(normalised, N_FFT, HOP, window=window, pad_mode="reflect", return_complex=True).abs()
-    return (spectrum.transpose(1, 2) @ _bank().to(waveform.device)).clamp_min(FLOOR).log()
+    return log_magnitudes(normalised, sample_rate=SAMPLE_RATE, hop=HOP, mels=MELS)
 
 
 class AudioLDM2Codec(nn.Module):

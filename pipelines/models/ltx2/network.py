@@ -39,10 +39,11 @@ def audio_coordinates(clock: AudioClock, count: int) -> Float[Tensor, "1 n 2"]:
 class LTX2Network(nn.Module):
     """Velocity of latents video [b, c, t, h, w] and audio [b, c, t], as ComfyUI's LTXAV model computes it."""
 
-    def __init__(self, sizes: LTX2Sizes) -> None:
+    def __init__(self, sizes: LTX2Sizes, transformer: LTX2VideoTransformer3DModel | None = None) -> None:
+        """``transformer`` is one of ``sizes``; without it, a new one with random weights."""
         super().__init__()
         self.sizes = sizes
-        self.transformer = LTX2VideoTransformer3DModel(**sizes.diffusers())
+        self.transformer = transformer or LTX2VideoTransformer3DModel(**sizes.diffusers())
         self._order = HostOrder(self.transformer)
 
     def forward(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +70,35 @@ class LTX2Sizes:
     def keyframe_marker(self) -> bool:
         """Whether a learned marker is added to the tokens of latent frames that start at time zero (LTX-2.5)."""
         return bool(self.official.get("use_keyframes_abs_pos_embedding", False))
+
+    @classmethod
+    def of_diffusers(cls, config: Mapping[str, Any]) -> LTX2Sizes:
+        """The sizes of a transformer whose configuration is diffusers' own.
+
+        Raises:
+            ValueError: an entry is missing.
+        """
+        if missing := [name for name in REQUIRED if name not in config]:
+            raise ValueError(f"The transformer configuration has no entry {', '.join(missing)}. Download it again.")
+        seconds = config.get("pos_embed_max_pos", 20)
+        official = {
+            **{name: config[name] for name in SAME if name in config},
+            "vae_scale_factors": list(config.get("vae_scale_factors", (8, 32, 32))),
+            "positional_embedding_max_pos": [seconds, config.get("base_height", 2048), config.get("base_width", 2048)],
+            "audio_positional_embedding_max_pos": [config.get("audio_pos_embed_max_pos", 20)],
+            "positional_embedding_theta": config.get("rope_theta", 10_000.0),
+            "rope_type": config.get("rope_type", "interleaved"),
+            "frequencies_precision": "float64" if config.get("rope_double_precision", True) else "float32",
+            "timestep_scale_multiplier": config.get("timestep_scale_multiplier", 1000),
+            "av_ca_timestep_scale_multiplier": config.get("cross_attn_timestep_scale_multiplier", 1000),
+            "caption_proj_before_connector": not config.get("use_prompt_embeddings", True),
+            "apply_gated_attention": config.get("gated_attn", False),
+            "cross_attention_adaln": config.get("cross_attn_mod", False),
+            "use_middle_indices_grid": True,
+            "causal_temporal_positioning": True,
+        }
+        clock = (config.get("audio_sampling_rate", 16_000), config.get("audio_hop_length", 160))
+        return cls(official, AudioClock(*clock, config.get("audio_scale_factor", 4)))
 
     def diffusers(self) -> dict[str, Any]:
         """Arguments of diffusers' ``LTX2VideoTransformer3DModel``."""

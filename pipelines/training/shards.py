@@ -1,0 +1,198 @@
+"""Encoded clips and captions in safetensors files of bounded size ("shards").
+
+Safetensors rather than tar archives: training draws clips at random, and a safetensors file is mapped into memory and read tensor by
+tensor, where an archive is read from front to back and unpacked.
+
+A folder holds ``clips-NNNNN.safetensors`` and ``text-NNNNN.safetensors``. Each is written once and renamed when it is complete, so that an
+interrupted run continues after the last complete shard.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from ..core.streams import Streams
+from ..core.weights import KEY, save_weights
+
+KIND = "duet-clips"
+CLIPS, TEXT = "clips", "text"
+
+
+def text_key(caption: str) -> str:
+    """The name under which the states of a caption are stored."""
+    return hashlib.sha256(caption.encode()).hexdigest()[:24]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An encoded segment: its shard and name there, the file and time it comes from, its caption's key and its latent sizes."""
+
+    shard: Path
+    name: str
+    file: str
+    start: float
+    text: str
+    video: tuple[int, ...]
+    audio: tuple[int, ...]
+
+
+def shard_paths(folder: Path, prefix: str) -> list[Path]:
+    """The complete shards, in order."""
+    return sorted(folder.glob(f"{prefix}-?????.safetensors"))
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """What a shard says about itself: 'config' (the model and the shape of the segments) and 'record' (its contents).
+
+    Raises:
+        ValueError: not a shard, or damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {}).get(KEY, "null"))
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is not a complete shard ({error}). Delete it, and run 'duet data' again.") from error
+    if not isinstance(header, dict) or header.get("kind") != KIND:
+        raise ValueError(f"{path} is not a shard of encoded clips. Create a folder of them with 'duet data --model'.")
+    return header
+
+
+@dataclass
+class ShardWriter:
+    """Collects tensors and writes them when they reach ``limit`` bytes. ``config`` is stored in every shard.
+
+    Raises:
+        ValueError: the folder holds shards with another ``config``.
+    """
+
+    folder: Path
+    prefix: str
+    config: dict[str, Any]
+    limit: int
+    contents: list[Any] = field(default_factory=list)  # of the shards already written
+    _tensors: dict[str, Tensor] = field(default_factory=dict)
+    _entries: list[Any] = field(default_factory=list)
+    _bytes: int = 0
+
+    def __post_init__(self) -> None:
+        self._number = 0
+        for path in self.folder.glob(f".{self.prefix}-*.part.safetensors"):
+            path.unlink()  # of a run that was killed
+        for path in shard_paths(self.folder, self.prefix):
+            header = read_header(path)
+            if header["config"] != self.config:
+                raise ValueError(
+                    f"{path} was encoded with other settings: {_difference(header['config'], self.config)}. Choose another output folder."
+                )
+            self.contents += header["record"]["entries"]
+            self._number = int(path.stem.rpartition("-")[2]) + 1
+
+    def add(self, tensors: dict[str, Tensor], entry: Any) -> None:
+        """Store ``tensors`` and ``entry``, which describes them; a '#' in a name becomes the number of the entry in its shard."""
+        halves = {n: z.half() if z.is_floating_point() else z for n, z in tensors.items()}
+        size = sum(z.numel() * z.element_size() for z in halves.values())
+        if self._entries and self._bytes + size > self.limit:
+            self.flush()
+        number = f"{len(self._entries):05d}"
+        self._tensors |= {name.replace("#", number): value for name, value in halves.items()}
+        self._entries.append(entry)
+        self._bytes += size
+
+    def flush(self) -> None:
+        """Write what is collected."""
+        if not self._entries:
+            return
+        path = self.folder / f"{self.prefix}-{self._number:05d}.safetensors"
+        save_weights(path, self._tensors, kind=KIND, config=self.config, record={"entries": self._entries})
+        self.contents += self._entries
+        self._tensors, self._entries, self._bytes, self._number = {}, [], 0, self._number + 1
+
+
+def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
+    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    return ", ".join(f"{name} is {old.get(name)} there and {new.get(name)} now" for name in names)
+
+
+@dataclass(frozen=True)
+class ClipShards:
+    """The encoded clips of a folder, read from its shards when they are drawn."""
+
+    folder: Path
+    config: dict[str, Any]
+    samples: list[Sample]
+    texts: dict[str, Path]
+
+    @classmethod
+    def read(cls, folder: Path) -> ClipShards:
+        """The clips of ``folder``; only the headers are read.
+
+        Raises:
+            ValueError: no clips, a damaged shard, or a caption without its states.
+        """
+        paths = shard_paths(Path(folder), CLIPS)
+        headers = [read_header(path) for path in paths]
+        samples = [s for path, header in zip(paths, headers, strict=True) for s in _samples(path, header)]
+        texts = {e["key"]: p for p in shard_paths(Path(folder), TEXT) for e in read_header(p)["record"]["entries"]}
+        if not samples or any(sample.text not in texts for sample in samples):
+            raise ValueError(
+                f"{folder} holds no complete set of encoded clips. Create it with 'duet data FOLDER --model'."
+            )
+        return cls(Path(folder), headers[0]["config"], samples, texts)
+
+    def check(self, model: str, encoders: str) -> None:
+        """Check that the clips were encoded for ``model`` with the encoders of fingerprint ``encoders``.
+
+        Raises:
+            ValueError: they were not.
+        """
+        if (self.config["model"], self.config["encoders"]) != (model, encoders):
+            raise ValueError(
+                f"The clips in {self.folder} were encoded by {self.config['model']} with other VAEs or another text encoder than those in "
+                "--model. Encode them again with 'duet data --model'."
+            )
+
+    def split(self, share: float) -> tuple[ClipShards, ClipShards]:
+        """Clips to train on, and every 1/``share``-th clip for validation; with fewer clips than that, all of them for both."""
+        step = round(1 / share)
+        held = self.samples[step - 1 :: step]
+        kept = [sample for sample in self.samples if sample not in held]
+        parts = (kept, held) if held else (self.samples, self.samples)
+        return tuple(ClipShards(self.folder, self.config, part, self.texts) for part in parts)  # type: ignore[return-value]
+
+    def draw(self, size: int, generator: torch.Generator) -> tuple[Streams[Tensor], dict[str, Tensor]]:
+        """Latents and text states of ``size`` random clips of one shape, float32; shapes are drawn as often as they occur."""
+        shapes = Counter((s.video, s.audio) for s in self.samples)
+        drawn = torch.multinomial(torch.tensor([*shapes.values()], dtype=torch.float), 1, generator=generator)
+        shape = list(shapes)[int(drawn)]
+        alike = [s for s in self.samples if (s.video, s.audio) == shape]
+        return self.load([alike[i] for i in torch.randint(len(alike), (size,), generator=generator).tolist()])
+
+    def load(self, samples: list[Sample]) -> tuple[Streams[Tensor], dict[str, Tensor]]:
+        """Latents and text states of ``samples``, which have one shape."""
+        rows = [dict(_tensors(s.shard, s.name, ("video", "audio"))) for s in samples]
+        words = [dict(_tensors(self.texts[s.text], s.text, ("video", "audio", "mask"))) for s in samples]
+        latents = Streams(*(torch.stack([row[name] for row in rows]).float() for name in ("video", "audio")))
+        return latents, {name: torch.stack([row[name] for row in words]).float() for name in words[0]}
+
+
+def _samples(path: Path, header: dict[str, Any]) -> Iterator[Sample]:
+    for number, entry in enumerate(header["record"]["entries"]):
+        if entry["text"]:
+            sizes = {name: tuple(entry[name]) for name in ("video", "audio")}
+            yield Sample(path, f"{number:05d}", entry["file"], entry["start"], entry["text"], **sizes)
+
+
+def _tensors(path: Path, name: str, parts: tuple[str, ...]) -> Iterator[tuple[str, Tensor]]:
+    with safe_open(path, framework="pt") as file:
+        for part in parts:
+            yield part, file.get_tensor(f"{name}/{part}")
