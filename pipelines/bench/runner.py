@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
@@ -74,9 +74,17 @@ Rows = dict[str, dict[str, Interval]]  # stratum -> metric -> value
 Record = tuple[Prompt, Scores]
 
 
+Shared = dict[Hashable, list[Reading]]  # readings of clips that variants of the same prompts have in common
+
+
 @torch.inference_mode()
-def score_chunk(model: PocketModel, probes: Probes, prompts: Sequence[Prompt], variant: Variant) -> list[Record]:
-    """Scores of consecutive prompts of one stratum with consecutive seeds; synchrony only if they have an audible source."""
+def score_chunk(
+    model: PocketModel, probes: Probes, prompts: Sequence[Prompt], variant: Variant, *, shared: Shared | None = None
+) -> list[Record]:
+    """Scores of consecutive prompts of one stratum with consecutive seeds; synchrony only if they have an audible source.
+
+    ``shared``: filled by and for calls with the same prompts and model.
+    """
     shape = ClipShape(fps=model.network.config.fps, sample_rate=model.network.config.sample_rate)
     planned = variant.plan(probes, prompts) if variant.plan else None
     keep = variant.keep(model, prompts) if variant.keep else None
@@ -102,22 +110,31 @@ def score_chunk(model: PocketModel, probes: Probes, prompts: Sequence[Prompt], v
         for record, reading, expected in zip(records, readings, events, strict=True):
             record |= {"sync_f1": f1(reading.heard, reading.seen.events), **plan_scores(expected, reading)}
         if variant.normalise:
-            for record, scale in zip(records, _sync_scale(model, probes, prompts, request, readings), strict=True):
+            scales = _sync_scale(model, probes, prompts, request, readings, {} if shared is None else shared)
+            for record, scale in zip(records, scales, strict=True):
                 record |= scale
     return list(zip(prompts, records, strict=True))
 
 
 def _sync_scale(
-    model: PocketModel, probes: Probes, prompts: Sequence[Prompt], request: Request, readings: Sequence[Reading]
+    model: PocketModel,
+    probes: Probes,
+    prompts: Sequence[Prompt],
+    request: Request,
+    readings: Sequence[Reading],
+    shared: Shared,
 ) -> list[Scores]:
     """Chance and ceiling of synchrony for each prompt. Chance pairs the video with audio of a second seed of the same caption,
     without plan, prior or kept stream, which would synchronise the two."""
     second = replace(request, seed=request.seed + SECOND_TAKE, plan=None, prior=None, adapter=None, keep=None)
-    others = read(probes, generate(model, second, batch=CHUNK))
-    ideal = read(probes, reconstruct(model, [p.scene for p in prompts], request.shape))
+    guided = second.strategy, second.steps
+    if guided not in shared:
+        shared[guided] = read(probes, generate(model, second, batch=CHUNK))
+    if "true" not in shared:
+        shared["true"] = read(probes, reconstruct(model, [p.scene for p in prompts], request.shape))
     return [
         {"sync_chance": f1(o.heard, r.seen.events), "sync_ceiling": f1(i.heard, i.seen.events)}
-        for r, o, i in zip(readings, others, ideal, strict=True)
+        for r, o, i in zip(readings, shared[guided], shared["true"], strict=True)
     ]
 
 
@@ -182,7 +199,7 @@ def _sync_columns(part: Sequence[Scores]) -> list[list[float]]:
     return [[s[name] for s in both] for name in SYNC] if both else []
 
 
-Task = tuple[Sequence[Prompt], Variant | None]  # None: the rendered scenes of the prompts
+Task = tuple[Sequence[Prompt], Sequence[Variant]]  # no variants: the rendered scenes of the prompts
 _worker: tuple[PocketModel, Probes] | None = None
 
 
@@ -194,12 +211,21 @@ def _start_worker() -> None:
     _worker = replace(model, network=network), Probes.load()
 
 
-def _work(task: Task) -> list[Record]:
+def _work(task: Task) -> list[list[Record]]:
     assert _worker is not None
-    (model, probes), (prompts, variant) = _worker, task
-    if variant is None:
-        return score_true_chunk(model, probes, prompts)
-    return score_chunk(_adapted() if variant.adapter else model, probes, prompts, variant)
+    (model, probes), (prompts, variants) = _worker, task
+    if not variants:
+        return [score_true_chunk(model, probes, prompts)]
+    shared: tuple[Shared, Shared] = (
+        {},
+        {},
+    )  # apart, because the adapter's LoRA also changes clips without adapter tokens
+    rows = []
+    for variant in variants:
+        adapted = variant.adapter is not None
+        own = _adapted() if adapted else model
+        rows.append(score_chunk(own, probes, prompts, variant, shared=shared[adapted]))
+    return rows
 
 
 @cache
@@ -209,11 +235,11 @@ def _adapted() -> PocketModel:
     return replace(_worker[0], network=with_add_on(_worker[0].network, "adapter"))
 
 
-def run_tasks(tasks: Sequence[Task], *, jobs: int, on_chunk: Callable[[int], object]) -> Iterator[list[Record]]:
-    """Records of each task with the shipped weights, in ``jobs`` processes of one thread each."""
+def run_tasks(tasks: Sequence[Task], *, jobs: int, on_chunk: Callable[[int], object]) -> Iterator[list[list[Record]]]:
+    """Records of each task with the shipped weights, a list for each of its variants, in ``jobs`` processes of one thread each."""
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_start_worker) as pool:
         for records in pool.map(_work, tasks):
-            on_chunk(len(records))
+            on_chunk(sum(map(len, records)))
             yield records
 
 
@@ -224,10 +250,18 @@ def run_variants(
     jobs: int = 1,
     on_chunk: Callable[[int], object] = lambda _: None,
 ) -> dict[str, list[Record]]:
-    """Records of every variant on every prompt."""
-    tasks: list[Task] = [(part, variant) for variant in variants for part in chunks(prompts)]
+    """Records of every variant on every prompt. All variants of one chunk of prompts are one task, because they share clips."""
+    tasks: list[Task] = [(part, variants) for part in chunks(prompts)]
     out: dict[str, list[Record]] = {variant.name: [] for variant in variants}
-    for (_, variant), records in zip(tasks, run_tasks(tasks, jobs=jobs, on_chunk=on_chunk), strict=True):
-        assert variant is not None
-        out[variant.name] += records
+    for found in run_tasks(tasks, jobs=jobs, on_chunk=on_chunk):
+        for variant, records in zip(variants, found, strict=True):
+            out[variant.name] += records
     return out
+
+
+def run_true(
+    prompts: Sequence[Prompt], *, jobs: int = 1, on_chunk: Callable[[int], object] = lambda _: None
+) -> list[Record]:
+    """The same metrics on the rendered scenes of ``prompts``."""
+    tasks: list[Task] = [(part, ()) for part in chunks(prompts)]
+    return [record for (records,) in run_tasks(tasks, jobs=jobs, on_chunk=on_chunk) for record in records]

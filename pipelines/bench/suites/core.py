@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...guidance.modifiers import UnimodalStrategy
 from ...guidance.strategy import PerStreamCFG
 from ..prompts import AUDIBLE, DEVELOPMENT, bench_prompts
-from ..runner import Rows, Run, Task, Variant, chunks, differences, run_tasks, run_variants, summarise
+from ..runner import Run, Variant, differences, run_true, run_variants, summarise
 from ..tables import Table
 
 SCALES = (1.0, 2.0, 3.0, 5.0)
@@ -27,15 +27,9 @@ def measure(run: Run) -> Table:
     records = run_variants([chosen], prompts, jobs=run.jobs, on_chunk=run.on_chunk)
     records |= run_variants(others, audible, jobs=run.jobs, on_chunk=run.on_chunk)
     rows = {name: summarise(part) for name, part in records.items()}
-    rows["true-clips"] = _rendered_clips(run)
+    rows["true-clips"] = summarise(run_true(prompts, jobs=run.jobs, on_chunk=run.on_chunk))
     for other in others:
         rows[f"{other.name}-minus-cfg-chosen"] = differences(records[other.name], records["cfg-chosen"])
     development = {name: round(metrics["sync_normalised"].mean, 4) for name, metrics in found.items()}
     notes = {"cfg-chosen": best.name, "sync_normalised on development": development}
     return Table("core", len(prompts), run.seed, rows, notes)
-
-
-def _rendered_clips(run: Run) -> Rows:
-    """The metrics on the rendered scenes of the prompts."""
-    tasks: list[Task] = [(part, None) for part in chunks(bench_prompts(run.prompts, run.seed))]
-    return summarise(r for records in run_tasks(tasks, jobs=run.jobs, on_chunk=run.on_chunk) for r in records)

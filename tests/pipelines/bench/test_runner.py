@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from duet_av.pipelines.bench import runner
 from duet_av.pipelines.bench.probes import Seen
 from duet_av.pipelines.bench.prompts import AUDIBLE, DEVELOPMENT, SHARES, TEST, Prompt, bench_prompts
 from duet_av.pipelines.bench.readings import Probes, Reading
@@ -18,6 +19,7 @@ from duet_av.pipelines.cli.main import main
 from duet_av.pipelines.core.timeline import PLACES
 from duet_av.pipelines.guidance.modifiers import UnimodalStrategy
 from duet_av.pipelines.guidance.strategy import UCG, Branch, PerStreamCFG
+from duet_av.pipelines.models.pocket.generate import generate
 from duet_av.pipelines.models.pocket.load import PocketModel
 from duet_av.pipelines.world import KINDS, caption
 from duet_av.pipelines.world.scene import COLOURS, Scene, Subject, held_out
@@ -244,3 +246,21 @@ def test_the_command_line_offers_every_suite(capsys):
     with pytest.raises(SystemExit):
         main(["bench", "--help"])
     assert "{" + ",".join([*SUITES, "javisbench"]) + "}" in capsys.readouterr().out
+
+
+def test_variants_with_the_same_guidance_share_chance_and_ceiling(shipped, monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        runner,
+        "generate",
+        lambda model, request, **options: made.append(request) or generate(model, request, **options),
+    )
+    prompts = bench_prompts(1, TEST, strata=("single",))
+    plain, scaled = Variant("plain", PerStreamCFG(1.0, 1.0), steps=1), Variant("cfg", PerStreamCFG(2.0, 2.0), steps=1)
+    shared = {}
+    together = [runner.score_chunk(*shipped, prompts, v, shared=shared) for v in (plain, plain, scaled)]
+    assert len(made) == 5  # three takes, and a second one for each of the two strategies
+    alone = runner.score_chunk(*shipped, prompts, scaled)
+    without_time = lambda records: [{k: v for k, v in scores.items() if k != "seconds"} for _, scores in records]  # noqa: E731
+    assert without_time(together[0]) == without_time(together[1])
+    assert without_time(together[2]) == without_time(alone)
