@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ...pipelines.core.conditions import AdapterCondition, Conditions, Plan, Prior, batch_prior
 from ...pipelines.core.sizes import VIDEO_STRIDE, ClipShape, ClipSpec
 from ...pipelines.core.streams import Streams
-from ...pipelines.core.weights import WeightsFile
+from ...pipelines.core.weights import WeightsFile, check_sizes, configured
 from ...pipelines.guidance.sampling import SHIFT, flow_sigmas
 from ...pipelines.models.addons.plan import PlanLayers
 from ...pipelines.models.addons.prior import PriorLayers
@@ -26,7 +26,6 @@ from ...pipelines.models.pocket.add_ons import LAYERS, load_layers
 from ...pipelines.models.pocket.advice import size_advice
 from ...pipelines.models.pocket.denoiser import prepare
 from ...pipelines.models.pocket.generate import check_clock, latent_sizes
-from ...pipelines.models.pocket.load import configured
 from ...pipelines.models.pocket.network import PocketConfig, TwinStreamDiT
 from ...pipelines.models.pocket.video_codec import VideoCodec
 from ..types import ADAPTER, AUDIO_TEXT, PLAN, PRIOR
@@ -173,7 +172,9 @@ class PocketModelConfig(comfy.supported_models_base.BASE):
 
 def build_pocket(file: WeightsFile, codec: VideoCodec) -> comfy.model_patcher.ModelPatcher:
     """The pocket network as a MODEL; ``codec`` determines the colours of its previews."""
-    config = PocketModelConfig({"image_model": "duet_pocket", **vars(configured(PocketConfig, file))})
+    sizes = configured(PocketConfig, file)
+    check_sizes(lambda: TwinStreamDiT(sizes), file.tensors, source=file.path)
+    config = PocketModelConfig({"image_model": "duet_pocket", **vars(sizes)})
     patcher = build_model(config, file.tensors, source=file.path)
     patcher.model.latent_format.set_preview(codec)
     # The host's cache nodes cut both streams to this number of channels, so that it must be the larger one.

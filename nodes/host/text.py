@@ -21,11 +21,11 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
-from ...pipelines.core.weights import WeightsFile, fill
+from ...pipelines.core.schema import arguments
+from ...pipelines.core.weights import WeightsFile, build, configured
 from ...pipelines.models.catalogue import identify
 from ...pipelines.models.javisdit.caption import clean, with_aesthetic_score
 from ...pipelines.models.javisdit.files import read_checkpoint
-from ...pipelines.models.pocket.load import configured
 from ...pipelines.models.pocket.parse import split_words
 from ...pipelines.models.pocket.reading import caption_words, read_prompt
 from ...pipelines.models.pocket.text import END, MAX_TOKENS, PAD, TextEncoder, WordTokenizer
@@ -78,7 +78,7 @@ class HostTextEncoder(nn.Module):
 
     def __init__(self, file: WeightsFile, *, dtype: torch.dtype, device: Any, **_kwargs: Any) -> None:
         super().__init__()
-        self.encoder = fill(configured(TextEncoder, file), file.tensors, source=file.path).to(
+        self.encoder = build(lambda: configured(TextEncoder, file), file.tensors, source=file.path).to(
             device=device, dtype=dtype
         )
         self.dtypes = {dtype}
@@ -101,9 +101,8 @@ class HostTextEncoder(nn.Module):
 
 def build_clip(file: WeightsFile) -> comfy.sd.CLIP:
     """The pocket text encoder as a CLIP, so that stock text nodes, offloading and hooks work."""
-    target = SimpleNamespace(
-        params={}, clip=partial(HostTextEncoder, file), tokenizer=partial(HostTokenizer, file.config["words"])
-    )
+    words = arguments(TextEncoder, file.config, source=file.path)["words"]
+    target = SimpleNamespace(params={}, clip=partial(HostTextEncoder, file), tokenizer=partial(HostTokenizer, words))
     return comfy.sd.CLIP(
         target, parameters=sum(value.numel() for value in file.tensors.values()), model_options={"dtype": torch.float32}
     )

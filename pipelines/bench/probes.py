@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -15,12 +16,14 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..core.schema import Between, SampleRate
 from ..core.sizes import MEL_HOP
 from ..core.timeline import PLACES
 from ..models.pocket.audio_codec import N_MELS, log_mel
 from ..sync.events import Events, pick_peaks
 from ..world.scene import COLOURS, KINDS, SOUNDING
 
+ProbeWidth = Annotated[int, Between(16, 4096)]  # channels; a multiple of the 8 groups of a group norm
 BINS_PER_FRAME = 4  # onset bins per video frame; one bin is a quarter of the matching tolerance
 
 
@@ -31,7 +34,7 @@ def _conv1d(inputs: int, outputs: int, *, width: int = 5) -> nn.Sequential:
 class AudioProbe(nn.Module):
     """From stereo log-mel frames to an onset map for each kind, with one bin per mel frame."""
 
-    def __init__(self, *, width: int, sample_rate: int) -> None:
+    def __init__(self, *, width: ProbeWidth, sample_rate: SampleRate) -> None:
         super().__init__()
         self.sample_rate = sample_rate
         self.net = nn.Sequential(
@@ -80,7 +83,7 @@ class VideoProbe(nn.Module):
     """From frames and their differences to an onset map for each kind (four bins per frame), the kinds in view, and the kinds and
     colours at each of ``PLACES``."""
 
-    def __init__(self, *, width: int) -> None:
+    def __init__(self, *, width: ProbeWidth) -> None:
         super().__init__()
         sizes = [6, width // 2, width, width, width]
         layers: list[nn.Module] = []

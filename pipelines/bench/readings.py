@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..core.sizes import PIXEL_STEP, ClipShape
 from ..core.streams import Clip, Latents, Streams
-from ..core.weights import WEIGHTS, fill, load_weights
+from ..core.weights import WEIGHTS, load_module
 from ..media.sound import resample
 from ..models.pocket.audio_codec import AudioCodec
 from ..models.pocket.domain import video_domain_problem
@@ -42,10 +42,8 @@ class Probes:
     @classmethod
     def load(cls) -> Probes:
         """The probes that ship with the pack."""
-        audio, video = load_weights(AUDIO_PROBE, "audio-probe"), load_weights(VIDEO_PROBE, "video-probe")
         return cls(
-            fill(AudioProbe(**audio.config), audio.tensors, source=AUDIO_PROBE),
-            fill(VideoProbe(**video.config), video.tensors, source=VIDEO_PROBE),
+            load_module(AUDIO_PROBE, "audio-probe", AudioProbe), load_module(VIDEO_PROBE, "video-probe", VideoProbe)
         )
 
 

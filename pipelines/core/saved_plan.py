@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from .documents import parse_json, read_text
 from .timeline import Timeline
 
 
@@ -30,25 +31,21 @@ class SavedPlan:
         Raises:
             ValueError: invalid JSON, or missing or wrong entries.
         """
-        try:
-            found = json.loads(text)
-            events = found["timeline"]
-            timeline = None if events is None else Timeline.from_json(json.dumps(events))
-            plan = cls(found["video"], found["audio"], timeline, found["seed"])
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+        found = parse_json(text, "The saved plan")
+        missing = [
+            name for name in ("video", "audio", "timeline", "seed") if not isinstance(found, dict) or name not in found
+        ]
+        if missing:
             raise ValueError(
-                f"Not a saved plan ({type(error).__name__}: {error}). Use a file written by 'Duet Save Plan'."
-            ) from error
-        if not (isinstance(plan.video, str) and isinstance(plan.audio, str) and type(plan.seed) is int):
-            raise ValueError("Not a saved plan: 'video' and 'audio' must be strings and 'seed' an integer.")
-        return plan
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not a text file in UTF-8: {error}.") from error
+                f"Not a saved plan: it has no entry {missing[0]!r}. Use a file written by 'Duet Save Plan'."
+            )
+        video, audio, seed = found["video"], found["audio"], found["seed"]
+        if not (isinstance(video, str) and isinstance(audio, str) and type(seed) is int and 0 <= seed < 2**64):
+            raise ValueError(
+                "Not a saved plan: 'video' and 'audio' must be strings and 'seed' an integer from 0 to 2^64 - 1."
+            )
+        events = found["timeline"]
+        return cls(video, audio, None if events is None else Timeline.from_values(events), seed)
 
 
 def read_timeline(path: Path) -> Timeline:
@@ -57,7 +54,7 @@ def read_timeline(path: Path) -> Timeline:
     Raises:
         ValueError: not a text file, an invalid event, or a plan without a timeline.
     """
-    text = _text(path)
+    text = read_text(path)
     try:
         if text.lstrip().startswith("{"):
             timeline = SavedPlan.from_json(text).timeline
@@ -76,6 +73,6 @@ def read_plan(path: Path) -> SavedPlan:
         ValueError: not a saved plan.
     """
     try:
-        return SavedPlan.from_json(_text(path))
+        return SavedPlan.from_json(read_text(path))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any
+
+from .documents import parse_json
 
 PLACES = ("left", "middle", "right")
 WHERE = {"left": "on the left", "middle": "in the middle", "right": "on the right"}
@@ -16,6 +21,7 @@ EXPECTED = "Expected: seconds, what, where, and optionally 'silent' or 'unseen',
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _WORD = re.compile(r"[^\s\ufeff]+")
 _SECONDS = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+MAX_EVENTS = 10_000  # of a timeline
 _LONGEST = 40  # characters of a word or line that a message repeats
 
 
@@ -34,12 +40,15 @@ class Event:
     seen: bool = True
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.when, float | int) and 0 <= self.when < float("inf")):
-            raise ValueError(f"The time of an event is {self.when!r}; it must be a number of seconds, 0 or more.")
+        # A float is at most 1.8e308; longer integers can be neither compared with the times of sounds nor printed.
+        if type(self.when) not in (float, int) or not 0 <= self.when <= sys.float_info.max:
+            raise ValueError(f"The time of an event is {_shown(self.when)}; it must be a number of seconds, 0 or more.")
         if not (isinstance(self.what, str) and self.what.strip() and len(self.what.split()) == 1):
-            raise ValueError(f"The name of an event is {self.what!r}; it must be one word, e.g. 'bell'.")
+            raise ValueError(f"The name of an event is {_shown(self.what)}; it must be one word, e.g. 'bell'.")
         if self.where not in PLACES:
-            raise ValueError(f"The place of an event is {self.where!r}; it must be one of {', '.join(PLACES)}.")
+            raise ValueError(f"The place of an event is {_shown(self.where)}; it must be one of {', '.join(PLACES)}.")
+        if not (isinstance(self.heard, bool) and isinstance(self.seen, bool)):
+            raise ValueError(f"'heard' and 'seen' of the {self.what} at {self.when:g} s must be true or false.")
         if (self.heard, self.seen) not in MARKS:
             raise ValueError(f"The {self.what} at {self.when:g} s is neither heard nor seen. Remove it.")
 
@@ -60,8 +69,15 @@ class Timeline:
 
     @classmethod
     def of(cls, events: Any) -> Timeline:
-        """A timeline of ``events``, sorted by time."""
-        return cls(tuple(sorted(events)))
+        """A timeline of ``events``, sorted by time.
+
+        Raises:
+            ValueError: more than ``MAX_EVENTS`` events.
+        """
+        found = tuple(islice(events, MAX_EVENTS + 1))
+        if len(found) > MAX_EVENTS:
+            raise ValueError(f"The timeline has more than {MAX_EVENTS} events. Remove some.")
+        return cls(tuple(sorted(found)))
 
     @classmethod
     def read(cls, text: str) -> Timeline:
@@ -70,16 +86,7 @@ class Timeline:
         Raises:
             ValueError: a line that is not an event; the message has its number and the expected form.
         """
-        events = []
-        for number, line in enumerate(_LINE_END.split(text), 1):
-            try:
-                event = read_line(line)
-            except ValueError as error:
-                shown = " ".join(_WORD.findall(line))
-                message = f"Line {number} of the timeline, {_quoted(shown)}: {error} {EXPECTED}"
-                raise ValueError(message) from error
-            events += [event] if event else []
-        return cls.of(events)
+        return cls.of(_read_lines(text))
 
     def to_json(self) -> str:
         """The events as a JSON list."""
@@ -92,10 +99,34 @@ class Timeline:
         Raises:
             ValueError: invalid JSON, or an entry that is not an event.
         """
+        return cls.from_values(parse_json(text, "The timeline"))
+
+    @classmethod
+    def from_values(cls, entries: object) -> Timeline:
+        """A timeline from the parsed text that ``to_json`` writes.
+
+        Raises:
+            ValueError: not a list, or an entry that is not an event.
+        """
+        if not isinstance(entries, list):
+            raise ValueError("The timeline is not a JSON list of events.")
         try:
-            return cls.of(Event(**entry) for entry in json.loads(text))
-        except (TypeError, json.JSONDecodeError) as error:
+            return cls.of(Event(**entry) for entry in entries)
+        except TypeError as error:
             raise ValueError(f"The timeline is not a JSON list of events ({error}).") from error
+
+
+def _read_lines(text: str) -> Iterator[Event]:
+    """The events of a text, line by line."""
+    for number, line in enumerate(_LINE_END.split(text), 1):
+        try:
+            event = read_line(line)
+        except ValueError as error:
+            shown = " ".join(_WORD.findall(line))
+            message = f"Line {number} of the timeline, {_quoted(shown)}: {error} {EXPECTED}"
+            raise ValueError(message) from error
+        if event is not None:
+            yield event
 
 
 def read_line(line: str) -> Event | None:
@@ -121,6 +152,14 @@ def read_line(line: str) -> Event | None:
     if len(marks) > 1:
         raise ValueError(f"{_quoted(marks[1])} is one word too many.")
     return Event(float(when), what, where, *words[mark])
+
+
+def _shown(value: object) -> str:
+    """A wrong value from JSON as an error quotes it; the text of a long integer is not even computed."""
+    if isinstance(value, int) and abs(value) >= 10**_LONGEST:
+        return f"an integer of more than {_LONGEST} digits"
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _quoted(text: str) -> str:

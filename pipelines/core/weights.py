@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,10 +14,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from .documents import parse_json
 from .files import ROOT, atomic_output
+from .schema import arguments, checked
 
 WEIGHTS = ROOT / "weights"
 M = TypeVar("M", bound=nn.Module)
+T = TypeVar("T")
 KEY = "duet"  # metadata entry of the files that Duet writes
 
 
@@ -43,20 +47,34 @@ def save_weights(
 ) -> None:
     """Write ``tensors`` with the metadata that ``load_weights`` needs, and entries ``extra`` for other programs."""
     metadata = {KEY: json.dumps({"kind": kind, "config": config, "record": record}, sort_keys=True), **(extra or {})}
-    with atomic_output(path) as temporary:
-        save_file({name: value.contiguous() for name, value in tensors.items()}, temporary, metadata=metadata)
+    save_tensors(path, tensors, metadata=metadata)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file atomically.
+
+    Raises:
+        OSError: the file cannot be written, e.g. because the disk is full.
+    """
+    try:
+        with atomic_output(path) as temporary:
+            save_file({name: value.contiguous() for name, value in tensors.items()}, temporary, metadata=metadata)
+    except SafetensorError as error:
+        raise OSError(f"{path} could not be written ({error}). Free disk space or choose another folder.") from error
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata of any safetensors file.
 
     Raises:
-        ValueError: not a safetensors file, or a truncated one.
+        ValueError: missing, not a safetensors file, or a truncated one.
     """
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist. Check the path.")
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 - safe_open is not a mapping
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a complete safetensors file ({error}). Copy or download it again.") from error
 
 
@@ -65,7 +83,7 @@ def is_ours(path: Path) -> bool:
     try:
         with safe_open(path, framework="pt") as file:
             return KEY in (file.metadata() or {})
-    except SafetensorError:
+    except (SafetensorError, OSError, UnicodeDecodeError):
         return False
 
 
@@ -73,10 +91,11 @@ def stored_kind(path: Path) -> str | None:
     """The kind of a weights file, read from its header; ``None`` if Duet did not write it, or if it is damaged."""
     try:
         with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get(KEY, "null"))
-    except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError):
+            header = parse_json((file.metadata() or {}).get(KEY, "null"), path)
+    except (SafetensorError, OSError, ValueError):
         return None
-    return header.get("kind") if isinstance(header, dict) else None
+    kind = header.get("kind") if isinstance(header, dict) else None
+    return kind if isinstance(kind, str) else None
 
 
 def _usable(name: str, value: Tensor) -> bool:
@@ -100,12 +119,8 @@ def load_weights(path: Path, kind: str) -> WeightsFile:
         raise ValueError(
             f"{path} does not exist. The pocket weights ship in the pack's 'weights' folder: restore it, or choose another file."
         )
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get(KEY, "null"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is not a mapping
-    except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a complete safetensors file ({error}). Copy or download it again.") from error
+    tensors, metadata = read_tensors(path)
+    header = parse_json(metadata.get(KEY, "null"), f"{path}, metadata entry {KEY!r}")
     if not isinstance(header, dict) or not {"kind", "config"} <= header.keys():
         raise ValueError(
             f"{path} is a safetensors file that Duet did not write: its metadata has no '{KEY}' entry. Choose a Duet '{kind}' file."
@@ -114,6 +129,9 @@ def load_weights(path: Path, kind: str) -> WeightsFile:
         raise ValueError(
             f"{path} holds '{header['kind']}' weights, but '{kind}' weights are required. Choose a file of that kind."
         )
+    for entry in ("config", "record"):
+        if not isinstance(header.setdefault(entry, {}), dict):
+            raise ValueError(f"{path}: the entry {entry!r} of its metadata must be an object. Restore the file.")
     broken = [name for name, value in tensors.items() if not _usable(name, value)]
     if broken:
         raise ValueError(
@@ -125,7 +143,7 @@ def load_weights(path: Path, kind: str) -> WeightsFile:
         path,
         kind,
         header["config"],
-        header.get("record", {}),
+        header["record"],
         {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()},
         sha256,
     )
@@ -142,6 +160,53 @@ def fill(module: M, tensors: dict[str, Tensor], *, source: Path) -> M:
     except RuntimeError as error:
         raise ValueError(f"{source} does not fit its own configuration: {' '.join(str(error).split())}") from error
     return module.eval().requires_grad_(False)
+
+
+def configured(create: Callable[..., T], file: WeightsFile) -> T:
+    """``create`` called with the configuration in ``file``; see ``schema.checked``."""
+    return checked(create, file.config, source=file.path)
+
+
+def check_sizes(create: Callable[[], nn.Module], tensors: Mapping[str, Tensor], *, source: Path) -> None:
+    """Compare ``tensors`` with a module without storage that ``create`` returns, before memory is allocated for it.
+
+    Raises:
+        ValueError: missing or unexpected tensors, or wrong shapes; ``source`` is named.
+    """
+    with torch.device("meta"):
+        wanted = {name: tuple(value.shape) for name, value in create().state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in tensors.items()}
+    if wanted != found:
+        names = [name for name in sorted({*wanted, *found}) if wanted.get(name) != found.get(name)]
+        raise ValueError(
+            f"{source} does not fit its own configuration: {len(names)} tensor(s) differ, the first is {names[0]!r}: "
+            f"{found.get(names[0], 'missing')} in the file, {wanted.get(names[0], 'none')} required. Copy or download it again."
+        )
+
+
+def build(create: Callable[[], M], tensors: Mapping[str, Tensor], *, source: Path) -> M:
+    """The module that ``create`` returns, filled with ``tensors`` and frozen.
+
+    Raises:
+        ValueError: see ``check_sizes``.
+    """
+    check_sizes(create, tensors, source=source)
+    return fill(create(), dict(tensors), source=source)
+
+
+def load_module(path: Path, kind: str, create: Callable[..., M], config: type[Any] | None = None) -> M:
+    """The module in a weights file of ``kind``. ``config`` is the class of its configuration; None if ``create`` takes the entries
+    themselves as arguments.
+
+    Raises:
+        ValueError: see ``load_weights``, ``schema.checked`` and ``build``.
+    """
+    file = load_weights(path, kind)
+    if config is None:
+        entries = arguments(create, file.config, source=path)
+        return build(lambda: create(**entries), file.tensors, source=path)
+    sizes = configured(config, file)
+    return build(lambda: create(sizes), file.tensors, source=path)
 
 
 def to_half(module: nn.Module) -> dict[str, Tensor]:

@@ -12,22 +12,84 @@ import torch
 from jaxtyping import Float, Int16, UInt8
 from torch import Tensor
 
+# The names that FFmpeg gives to the containers that are read. Playlists are not among them: they name other local files.
+CONTAINERS = (
+    *(
+        "mov",
+        "mp4",
+        "m4a",
+        "3gp",
+        "3g2",
+        "mj2",
+        "matroska",
+        "webm",
+        "avi",
+        "flv",
+        "asf",
+        "mpeg",
+        "mpegts",
+        "mpegvideo",
+        "ogg",
+        "mxf",
+    ),
+    *(
+        "nut",
+        "ivf",
+        "y4m",
+        "yuv4mpegpipe",
+        "gif",
+        "apng",
+        "wav",
+        "w64",
+        "flac",
+        "mp3",
+        "aac",
+        "ac3",
+        "aiff",
+        "au",
+        "caf",
+    ),
+    *(
+        f"{image}_pipe"
+        for image in ("png", "jpeg", "webp", "bmp", "tiff", "gif", "j2k", "jpegxl", "dpx", "exr", "ppm", "pgm")
+    ),
+)
+MAX_PIXELS = 2**26  # of a frame or image, twice that of 8K video
+MAX_SECONDS = 1200.0  # of a file that is read as a whole
+MAX_FRAMES = 2_000_000  # decoded from one file: nine hours at 60 frames per second
 MAX_GAP = 60.0  # seconds between successive frames, or between the beginnings of video and audio
 LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000  # audio samples per second
 
 
 @contextmanager
 def open_media(path: Path) -> Iterator[av.container.InputContainer]:
-    """Open a media file for reading.
+    """Open a media file for reading: a file on this computer in one of ``CONTAINERS``, with frames of at most ``MAX_PIXELS``.
 
     Raises:
         ValueError: the file cannot be read as a media file, when opened or later, while the context is active.
     """
+    if not path.is_file():
+        raise ValueError(f"{path} is not a file. Check the path.")
+    options = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "file"}
     try:
-        with av.open(str(path)) as container:
+        with av.open(f"file:{path.absolute()}", options=options) as container:
+            for stream in container.streams.video:
+                _limit_frames(path, stream)
             yield container
     except av.error.FFmpegError as error:
-        raise ValueError(f"{path} cannot be read as a media file: {error}.") from error
+        reason = error.strerror or type(error).__name__
+        raise ValueError(
+            f"{path} cannot be read as a media file: {reason}. Use a complete file in a common format such as mp4, mkv, wav or png."
+        ) from error
+
+
+def _limit_frames(path: Path, stream: av.VideoStream) -> None:
+    """Refuse frames of more than ``MAX_PIXELS``, and have the decoder refuse them if the size changes later."""
+    if stream.width * stream.height > MAX_PIXELS:
+        raise ValueError(
+            f"{path}: its frames have {stream.width} x {stream.height} pixels; at most {MAX_PIXELS} pixels are supported. Scale it down."
+        )
+    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
 
 
 def samples_of(frame: av.AudioFrame) -> Float[Tensor, "channels samples"] | Int16[Tensor, "channels samples"]:
@@ -55,6 +117,19 @@ def check_rate(path: Path, rate: int) -> int:
     return rate
 
 
+def check_gap(path: Path, gap: float) -> None:
+    """Check the time in seconds between two successive frames, or between the beginnings of video and audio.
+
+    Raises:
+        ValueError: more than ``MAX_GAP``.
+    """
+    if not abs(gap) <= MAX_GAP:
+        raise ValueError(
+            f"{path}: the timestamps have a gap of {abs(gap):g} s; at most {MAX_GAP:g} s are supported. Re-encode the file or cut the gap "
+            "out."
+        )
+
+
 def check_times(path: Path, times: list[float], *, audio_start: float | None = None) -> None:
     """Check the times in seconds of video frames, and of the first audio sample if there is audio, before memory is allocated.
 
@@ -64,8 +139,4 @@ def check_times(path: Path, times: list[float], *, audio_start: float | None = N
     gaps = [after - before for before, after in pairwise(times)]
     if audio_start is not None:
         gaps.append(audio_start - (times[0] if times else 0.0))
-    gap = max((abs(gap) for gap in gaps), default=0.0)
-    if not gap <= MAX_GAP:
-        raise ValueError(
-            f"{path}: the timestamps have a gap of {gap:g} s; at most {MAX_GAP:g} s are supported. Re-encode the file or cut the gap out."
-        )
+    check_gap(path, max((abs(gap) for gap in gaps), default=0.0))

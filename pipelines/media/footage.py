@@ -12,7 +12,7 @@ from torch import Tensor
 from ..core.keep import AUDIO, FIRST, VIDEO
 from ..core.sizes import ClipShape
 from ..core.streams import Clip
-from .conform import read_streams
+from .conform import read_pictures
 from .sound import read_sound
 
 SLACK = 0.1  # seconds by which footage may be too short; it is padded with its last frame or with silence
@@ -42,23 +42,23 @@ def read_footage(path: Path, keep: str, shape: ClipShape, *, start: float = 0.0)
     Raises:
         ValueError: the file cannot be read, lacks the stream, or is too short.
     """
-    streams = read_streams(path, shape)
-    stream = streams.audio if keep == AUDIO else streams.video
-    if stream is None:
-        raise ValueError(f"{path} has no {AUDIO if keep == AUDIO else VIDEO} stream to keep.")
-    if keep == FIRST:
-        return Footage(keep, frames=stream[:1])
-    lasts = stream.shape[1] / shape.sample_rate if keep == AUDIO else len(stream) / shape.fps
-    if start < 0 or start + shape.duration > lasts + SLACK:
-        raise ValueError(
-            f"{path} lasts {lasts:.2f} s, but {shape.duration:g} s starting at {start:g} s are required. Use a longer file or a shorter "
-            "clip."
-        )
+    if not start >= 0:
+        raise ValueError(f"The start time is {start:g} s; it must be 0 or more.")
     if keep == AUDIO:
-        waveform, rate = read_sound(path)
-        return Footage(
-            keep, waveform=waveform[:, round(start * rate) :][:, : round(shape.duration * rate)], sample_rate=rate
-        )
-    frames = stream[round(start * shape.fps) :][: shape.frames]
+        waveform, rate = read_sound(path, start=start, seconds=shape.duration)
+        _check_length(path, start + waveform.shape[1] / rate, start, shape.duration)
+        return Footage(keep, waveform=waveform, sample_rate=rate)
+    if keep == FIRST:
+        return Footage(keep, frames=read_pictures(path, shape, start=0.0, count=1)[0])
+    frames, end = read_pictures(path, shape, start=start, count=shape.frames)
+    _check_length(path, end, start, shape.duration)
     missing = shape.frames - len(frames)
     return Footage(keep, frames=torch.cat([frames, frames[-1:].expand(missing, -1, -1, -1)]))
+
+
+def _check_length(path: Path, end: float, start: float, seconds: float) -> None:
+    """Refuse footage that ends more than ``SLACK`` before ``start + seconds``."""
+    if end + SLACK < start + seconds:
+        raise ValueError(
+            f"{path} lasts {end:.2f} s, but {seconds:g} s starting at {start:g} s are required. Use a longer file or a shorter clip."
+        )

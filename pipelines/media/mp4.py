@@ -13,11 +13,13 @@ from torch import Tensor
 
 from ..core.files import atomic_output
 from ..core.streams import Clip
-from .containers import open_media, samples_of
+from .containers import check_rate, open_media, upright
 from .limiter import limit_peaks
-from .sound import fit_sound, layout_of
+from .sound import Samples, fit_sound, layout_of
 
 WATCHABLE = 512  # target size of the shorter side in pixels, for small clips
+MAX_FPS = 1000
+MAX_BYTES = 2**31  # of decoded frames in 8 bits
 CRF = "14"
 AAC_BITS = 192_000  # bits per second
 
@@ -78,20 +80,37 @@ def read_mp4(path: Path) -> Clip:
     """Frames and waveform of a media file.
 
     Raises:
-        ValueError: not a readable media file, or a stream is missing.
+        ValueError: not a readable media file, a stream is missing or empty, or the frames need more than ``MAX_BYTES``.
     """
     with open_media(path) as container:
         if not container.streams.video or not container.streams.audio:
             raise ValueError(
                 f"{path} has {len(container.streams.video)} video and {len(container.streams.audio)} audio streams; both are required."
             )
-        fps, rate = float(container.streams.video[0].average_rate), container.streams.audio[0].rate
+        fps = float(container.streams.video[0].average_rate or 0)
+        rate = check_rate(path, container.streams.audio[0].rate)
+        if not 0 < fps <= MAX_FPS:
+            raise ValueError(
+                f"{path}: the frame rate is {fps:g}; it must be from 0 to {MAX_FPS} frames per second. Re-encode the file."
+            )
         pictures: list[Tensor] = []
-        sounds: list[Tensor] = []
-        resampler = av.AudioResampler(format="flt")
+        sound = Samples(path, av.AudioResampler(format="flt"))
         for frame in container.decode(video=0, audio=0):
             if isinstance(frame, av.VideoFrame):
-                pictures.append(torch.from_numpy(frame.to_ndarray(format="rgb24")))
+                pictures.append(upright(frame))
+                _check_pictures(path, pictures)
             else:
-                sounds += [samples_of(part) for part in resampler.resample(frame)]
-    return Clip(torch.stack(pictures).float() / 255, fps, torch.cat(sounds, dim=1).float(), rate)
+                sound.add(frame)
+    if not pictures:
+        raise ValueError(f"{path}: the video stream is empty.")
+    return Clip(torch.stack(pictures).float() / 255, fps, sound.waveform(), rate)
+
+
+def _check_pictures(path: Path, pictures: list[Tensor]) -> None:
+    """Refuse a clip whose decoded frames need more than ``MAX_BYTES`` or change their size."""
+    if len(pictures) * pictures[0].numel() > MAX_BYTES:
+        raise ValueError(
+            f"{path}: its decoded frames need more than {MAX_BYTES / 1e9:.1f} GB. Shorten the clip or scale it down."
+        )
+    if pictures[-1].shape != pictures[0].shape:
+        raise ValueError(f"{path}: the size of the frames changes within the file. Re-encode it.")

@@ -4,12 +4,13 @@ settings. ``duet doctor FILE`` reads it."""
 from __future__ import annotations
 
 import hashlib
-import json
 import re
+import warnings
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ..core.documents import parse_json, printable
 from ..core.files import ROOT
 from ..core.weights import KEY
 from .containers import open_media
@@ -49,30 +50,26 @@ def read_provenance(path: Path) -> dict[str, Any]:
         ValueError: not a media file or an image, or an entry that is not JSON.
     """
     if path.suffix.lower() == ".png":
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image
 
         try:
-            with Image.open(path) as image:
+            with warnings.catch_warnings(), Image.open(path) as image:
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the pixels are never decoded
                 metadata = dict(image.info)
-        except (UnidentifiedImageError, OSError) as error:
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise ValueError(f"{path} cannot be read as an image: {error}.") from error
     else:
         with open_media(path) as container:
             metadata = dict(container.metadata)
-    found = {}
-    for key in (KEY, *HOST_KEYS):
-        if key in metadata:
-            try:
-                found[key] = json.loads(metadata[key])
-            except json.JSONDecodeError as error:
-                raise ValueError(
-                    f"{path}: the metadata entry {key!r} is not valid JSON ({error}); another program has changed it."
-                ) from error
-    return found
+    return {
+        key: parse_json(metadata[key], f"{path}, metadata entry {key!r}, which another program has changed")
+        for key in (KEY, *HOST_KEYS)
+        if key in metadata
+    }
 
 
 def describe(found: dict[str, Any]) -> str:
-    """The entries of ``read_provenance`` as lines of text."""
+    """The entries of ``read_provenance`` as lines of text; what cannot be printed is escaped."""
     own = found.get(KEY)
     lines = []
     if isinstance(own, dict):
@@ -84,5 +81,6 @@ def describe(found: dict[str, Any]) -> str:
     for key in HOST_KEYS:
         if isinstance(found.get(key), dict):
             graph = found[key].get("nodes", found[key])
-            lines.append(f"ComfyUI's {key}: {len(graph)} nodes; drop the file on the canvas to load them")
-    return "\n".join(lines)
+            count = len(graph) if isinstance(graph, list | dict) else "an unknown number of"
+            lines.append(f"ComfyUI's {key}: {count} nodes; drop the file on the canvas to load them")
+    return "\n".join(map(printable, lines))

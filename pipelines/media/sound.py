@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import wave
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from ..core.files import atomic_output
 from .containers import check_rate, open_media, samples_of
 from .limiter import limit_peaks
 
+MAX_SAMPLES = 2**28  # values of a waveform, all channels: 46 minutes in stereo at 48 kHz
 # Number of channels -> PyAV's name of the layout.
 LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 
@@ -32,22 +34,76 @@ def resample(waveform: Float[Tensor, "channels samples"], *, rate: int, to: int)
     return torch.cat([torch.from_numpy(part.to_ndarray()) for part in parts], dim=1)
 
 
-def read_sound(path: Path) -> tuple[Float[Tensor, "channels samples"], int]:
-    """The waveform of a media file and its sample rate, with the file's own channels.
+class Samples:
+    """The samples of an audio stream between ``start`` and ``start + seconds``, collected as its frames are decoded.
 
     Raises:
-        ValueError: not a readable media file, no audio, or a sample rate out of range.
+        ValueError: more than ``MAX_SAMPLES``, or the number of channels or the sample rate changes.
     """
-    resampler, sounds, rate = av.AudioResampler(format="flt"), [], 0
+
+    def __init__(
+        self, path: Path, resampler: av.AudioResampler, *, start: float | int = 0.0, seconds: float | int = math.inf
+    ) -> None:
+        self.path, self.resampler, self.start, self.seconds = path, resampler, start, seconds
+        self.parts: list[Tensor] = []
+        self.seen = self.kept = 0  # samples per channel that were decoded, and values that are kept
+        self.begin: float | None = None  # seconds at which the stream begins
+
+    def add(self, frame: av.AudioFrame | None) -> None:
+        """Keep the samples of ``frame`` that lie in the range; None flushes the resampler."""
+        if frame is not None and self.begin is None:
+            self.begin = frame.time or 0.0
+        try:
+            parts = self.resampler.resample(frame)
+        except ValueError as error:
+            raise ValueError(f"{self.path}: the format of the audio changes within the file. Re-encode it.") from error
+        for part in parts:
+            samples, rate = samples_of(part), part.sample_rate
+            first, self.seen = self.seen, self.seen + samples.shape[1]
+            last = math.inf if self.seconds == math.inf else round(self.start * rate) + round(self.seconds * rate)
+            piece = samples[
+                :, max(0, round(self.start * rate) - first) : int(min(samples.shape[1], max(0, last - first)))
+            ]
+            self.kept += piece.numel()
+            self.parts += [piece] if piece.shape[1] else []
+        if self.kept > MAX_SAMPLES:
+            raise ValueError(f"{self.path}: the audio has more than {MAX_SAMPLES} samples. Cut it into shorter files.")
+
+    def complete(self, rate: int) -> bool:
+        """Whether all samples of the range were decoded."""
+        return self.seen >= (self.start + self.seconds) * rate
+
+    def waveform(self) -> Float[Tensor, "channels samples"]:
+        """The samples in the range.
+
+        Raises:
+            ValueError: there are none.
+        """
+        if not self.parts:
+            raise ValueError(f"{self.path}: the audio stream is empty.")
+        return torch.cat(self.parts, dim=1)
+
+
+def read_sound(
+    path: Path, *, start: float | int = 0.0, seconds: float | int = math.inf
+) -> tuple[Float[Tensor, "channels samples"], int]:
+    """The waveform of a media file between ``start`` and ``start + seconds`` and its sample rate, with the file's own channels.
+
+    Raises:
+        ValueError: not a readable media file, no audio there, or a sample rate out of range.
+    """
+    sound = Samples(path, av.AudioResampler(format="flt"), start=start, seconds=seconds)
     with open_media(path) as container:
         if not container.streams.audio:
             raise ValueError(f"{path} has no audio stream.")
         rate = check_rate(path, container.streams.audio[0].rate)
         for frame in container.decode(audio=0):
-            sounds += [samples_of(part) for part in resampler.resample(frame)]
-    if not sounds:
-        raise ValueError(f"{path}: the audio stream is empty.")
-    return torch.cat(sounds, dim=1), rate
+            sound.add(frame)
+            if sound.complete(rate):
+                break
+    if sound.seen and not sound.parts:
+        raise ValueError(f"{path} lasts {sound.seen / rate:.2f} s, which is less than {start:g} s.")
+    return sound.waveform(), rate
 
 
 def write_wav(path: Path, waveform: Float[Tensor, "channels samples"], sample_rate: int) -> None:

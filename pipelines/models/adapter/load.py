@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...core.weights import fill, load_weights
-from ..pocket.load import ADD_ONS, configured
+from ...core.weights import load_module
+from ..pocket.load import ADD_ONS
 from .net import AdapterConfig, MaskedAdapter
 
 
@@ -15,6 +15,4 @@ def load_adapter(path: Path = ADD_ONS["pocket-adapter"]) -> MaskedAdapter:
     Raises:
         ValueError: the file does not hold an adapter.
     """
-    file = load_weights(path, "pocket-adapter")
-    net = MaskedAdapter(configured(lambda **config: AdapterConfig(**config), file))
-    return fill(net, file.tensors, source=file.path)
+    return load_module(path, "pocket-adapter", MaskedAdapter, AdapterConfig)

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...core.conditions import unit_grid
+from ...core.schema import Heads, Seconds, Width, check_heads
 from ...core.sizes import ClipShape
 from ...core.streams import Streams
 from ..perceiver import PerceiverBlock, PerceiverSize, QueryPerceiver, StreamPerceiver
@@ -33,16 +34,17 @@ class AdapterConfig:
     """Sizes; ``video`` and ``audio`` are latent channels. ``sees`` is 'both', or 'own' if each mask reads only its own stream (the
     paper's ablation). ``gate`` is a key of ``gates.GATES``."""
 
-    video: int
-    audio: int
+    video: Width
+    audio: Width
     gate: str = NOISE
     sees: str = BOTH
-    dim: int = 64
-    hidden: int = 64
-    heads: int = 4
-    seconds: float = 2.0  # length of the clips that it reads
+    dim: Width = 64
+    hidden: Width = 64
+    heads: Heads = 4
+    seconds: Seconds = 2.0  # length of the clips that it reads
 
     def __post_init__(self) -> None:
+        check_heads(self.hidden, self.heads)
         if self.gate not in GATES:
             raise ValueError(f"gate is {self.gate!r}; it must be one of {', '.join(GATES)}.")
         if self.sees not in (BOTH, OWN):

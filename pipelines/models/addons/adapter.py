@@ -12,13 +12,14 @@ Letters: b batch, n adapter tokens, d their channels, s channels of a text token
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import nn
 
 from ....kernels.rotary import rotary_table
 from ...core.conditions import A2V, V2A, WAYS, PlacedTokens, sinusoidal
+from ...core.schema import Between, Text, Width
 from ..attention import AdapterTokens, Geometry
 from .add_on import AddOn, B, Sizes
 from .prior import near_vectors
@@ -37,9 +38,9 @@ class AdapterLayersConfig:
     """The direction, the channels of the adapter's tokens, the rank of the LoRA, and the hash of the adapter."""
 
     way: str
-    channels: int
-    rank: int
-    adapter: str
+    channels: Width
+    rank: Annotated[int, Between(1, 4096)]
+    adapter: Text
 
     def __post_init__(self) -> None:
         if self.way not in WAYS:

@@ -78,7 +78,8 @@ def add_on_config(file: WeightsFile, base: str) -> dict[str, Any]:
         ValueError: the add-on was trained on another base.
     """
     config = dict(file.config)
-    if (own := config.pop("base")) != base:
+    own = str(config.pop("base", "of no stated hash"))
+    if own != base:
         raise ValueError(
             f"{file.path}: these layers were trained on the base {own[:12]}, but the model is {base[:12]}. Layers for another base "
             f"degrade the output. Train them again with 'duet train {file.kind.removeprefix('pocket-')}'."

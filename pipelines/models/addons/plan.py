@@ -10,7 +10,7 @@ Letters: b batch, l latent tokens, n plan tokens, d plan channels, c channels, a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -19,20 +19,22 @@ from torch import Tensor, nn
 
 from ....kernels.rotary import RotaryTable, rotary_table, rotate
 from ...core.conditions import PlacedTokens, PlanStreams
+from ...core.schema import Width
 from ...core.streams import Streams
 from ..attention import Geometry, Projections
 from .add_on import AddOn, Sizes, stream_layers
 
 NAME = "plan"
+Axes = Literal["all", "time", "none"]
 
 
 @dataclass(frozen=True)
 class PlanConfig:
     """Channels of the planned tokens, and the axes along which attention distinguishes their places."""
 
-    video: int
-    audio: int
-    axes: str = "all"  # rotary axes of plan attention: 'all', 'time', or 'none' (the paper's ablations)
+    video: Width
+    audio: Width
+    axes: Axes = "all"  # rotary axes of plan attention; the last two are the paper's ablations
 
 
 @dataclass(frozen=True)

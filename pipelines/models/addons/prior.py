@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from ....kernels.rotary import RotaryTable, rotary_table, rotate
 from ...core.conditions import BatchPrior
+from ...core.schema import Count, Width
 from ...core.streams import Streams
 from ...core.timeline import PLACES
 from ..attention import Geometry, Projections
@@ -40,10 +41,10 @@ LAYOUT_GAIN = 4.0
 class PriorLayersConfig:
     """The number of spatial and temporal tokens of a prior, and their channels."""
 
-    spatial: int
-    temporal: int
-    channels: int
-    bins: int  # time bins of a layout
+    spatial: Count
+    temporal: Count
+    channels: Width
+    bins: Count  # time bins of a layout
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...core.weights import fill, load_weights, read_tensors, save_weights
+from ...core.documents import parse_json
+from ...core.schema import checked
+from ...core.weights import check_sizes, configured, fill, load_weights, read_tensors, save_weights
 from .keys import PREFIX, to_diffusers, to_official
 from .network import LTX2Network
 from .pocket import PocketLTX2, PocketLTX2Config
-from .sizes import LTX2Sizes
+from .sizes import LTX2Sizes, OfficialSizes
 
 KIND = "pocket-ltx2"
 AUDIO_STREAM = f"{PREFIX}audio_adaln_single.linear.weight"
@@ -34,19 +36,23 @@ def load_ltx2(path: Path) -> LTX2Network:
             f"{path} has no tensor {AUDIO_STREAM}: it is not an LTX-2 transformer. Choose a checkpoint of LTX-2, 2.3 or 2.5."
         )
     official = _configuration(path, metadata) | {name: key in tensors for name, key in LATER_PARTS.items()}
-    network = LTX2Network(LTX2Sizes(official))
-    fill(network.transformer, to_diffusers(_transformer(tensors)), source=path)
+    sizes, own = LTX2Sizes(official), to_diffusers(_transformer(tensors))
+    check_sizes(lambda: LTX2Network(sizes).transformer, own, source=path)
+    network = LTX2Network(sizes)
+    fill(network.transformer, own, source=path)
     return network
 
 
 def _configuration(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
-    try:
-        return json.loads(metadata["config"])["transformer"]
-    except (KeyError, json.JSONDecodeError, TypeError) as error:
+    stored = parse_json(metadata.get("config", "null"), f"{path}, metadata entry 'config'")
+    official = stored.get("transformer") if isinstance(stored, dict) else None
+    if not isinstance(official, dict):
         raise ValueError(
             f"{path}: its metadata have no entry 'config' with the sizes of the transformer. Use the file as it was released; "
             "conversion tools drop this entry."
-        ) from error
+        )
+    checked(OfficialSizes, official, source=path, ignore_unknown=True)
+    return official
 
 
 def _transformer(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -69,7 +75,8 @@ def load_pocket_ltx2(path: Path) -> PocketLTX2:
         ValueError: not such a file, or one that does not fit its own configuration.
     """
     file = load_weights(path, KIND)
-    scales = {name: tuple(file.config[name]) for name in ("video_scale", "audio_scale")}
-    model = PocketLTX2(PocketLTX2Config(**{**file.config, **scales}))
-    fill(model.network.transformer, to_diffusers(file.tensors), source=path)
+    config, own = configured(PocketLTX2Config, file), to_diffusers(file.tensors)
+    check_sizes(lambda: PocketLTX2(config).network.transformer, own, source=path)
+    model = PocketLTX2(config)
+    fill(model.network.transformer, own, source=path)
     return model.eval().requires_grad_(False)

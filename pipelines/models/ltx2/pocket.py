@@ -6,12 +6,13 @@ The latents are divided by their channels' deviations, and 2 x 2 video cells for
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from ...core.schema import Between, Depth, Fps, Heads, SampleRate, Width, check_heads
 from ...core.sizes import MEL_HOP, MEL_STRIDE, VIDEO_STRIDE, ClipShape
 from ...core.streams import Streams
 from ..pocket.audio_codec import AudioCodec
@@ -19,6 +20,7 @@ from ..pocket.video_codec import VideoCodec
 from .network import LTX2Network
 from .sizes import AudioClock, LTX2Sizes
 
+Scale = tuple[Annotated[float, Between(1e-6, 1e6)], ...]
 PATCH = 2  # rows and columns of latent cells in one token
 SECONDS = 4.0  # rotary positions of the time axis run from -1 to 1 over this many seconds
 
@@ -27,16 +29,19 @@ SECONDS = 4.0  # rotary positions of the time axis run from -1 to 1 over this ma
 class PocketLTX2Config:
     """Sizes of the network and the clock it was trained on; stored in the weights file."""
 
-    dim: int = 192
-    depth: int = 4
-    heads: int = 6
-    text_dim: int = 128
-    video_channels: int = 16
-    audio_channels: int = 24
-    fps: int = 16
-    sample_rate: int = 16_000
-    video_scale: tuple[float, ...] = field(default=())  # deviation of each latent channel
-    audio_scale: tuple[float, ...] = field(default=())
+    dim: Width = 192
+    depth: Depth = 4
+    heads: Heads = 6
+    text_dim: Width = 128
+    video_channels: Width = 16
+    audio_channels: Width = 24
+    fps: Fps = 16
+    sample_rate: SampleRate = 16_000
+    video_scale: Scale = field(default=())  # deviation of each latent channel
+    audio_scale: Scale = field(default=())
+
+    def __post_init__(self) -> None:
+        check_heads(self.dim, self.heads)
 
     def sizes(self) -> LTX2Sizes:
         """The same sizes as the official configuration states them."""

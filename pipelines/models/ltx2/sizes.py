@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from ...core.schema import Between, Depth, Heads, Length, Width
 
 # Entry of the official configuration -> argument of diffusers' class.
 SAME = (
@@ -14,6 +16,34 @@ SAME = (
     *("use_prompt_adaln_single", "use_keyframes_abs_pos_embedding"),
 )
 REQUIRED = (*SAME[:4], "audio_num_attention_heads", "audio_attention_head_dim", "num_layers")
+
+
+Scales = Annotated[tuple[Annotated[float, Between(1, 65_536)], ...], Length(1, 3)]
+
+
+@dataclass(frozen=True)
+class OfficialSizes:
+    """The types and limits of the entries of an official configuration that determine sizes; None for an absent one."""
+
+    in_channels: Width | None = None
+    out_channels: Width | None = None
+    num_attention_heads: Heads | None = None
+    attention_head_dim: Width | None = None
+    cross_attention_dim: Width | None = None
+    audio_in_channels: Width | None = None
+    audio_out_channels: Width | None = None
+    audio_num_attention_heads: Heads | None = None
+    audio_attention_head_dim: Width | None = None
+    audio_cross_attention_dim: Width | None = None
+    caption_channels: Width | None = None
+    num_layers: Depth | None = None
+    vae_scale_factors: Annotated[tuple[Annotated[int, Between(1, 256)], ...], Length(3, 3)] = (8, 32, 32)
+    positional_embedding_max_pos: Annotated[Scales, Length(3, 3)] = (20.0, 2048.0, 2048.0)
+    audio_positional_embedding_max_pos: Scales = (20.0,)
+    positional_embedding_theta: Annotated[float, Between(1, 1e9)] = 10_000.0
+    rope_type: Literal["split", "interleaved"] = "split"
+    timestep_scale_multiplier: Annotated[float, Between(1e-3, 1e6)] = 1000.0
+    av_ca_timestep_scale_multiplier: Annotated[float, Between(1e-3, 1e6)] = 1.0
 
 
 @dataclass(frozen=True)

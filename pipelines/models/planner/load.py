@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...core.weights import fill, load_weights
+from ...core.weights import load_module
 from ..pocket.load import ADD_ONS
 from .planner import PlannerConfig, VAPlanner
 
@@ -15,6 +15,4 @@ def load_planner(path: Path = ADD_ONS["pocket-planner"]) -> VAPlanner:
     Raises:
         ValueError: the file does not hold a planner.
     """
-    file = load_weights(path, "pocket-planner")
-    config = {**file.config, "words": tuple(file.config["words"]), "kinds": tuple(file.config["kinds"])}
-    return fill(VAPlanner(PlannerConfig(**config)), file.tensors, source=path)
+    return load_module(path, "pocket-planner", VAPlanner, PlannerConfig)

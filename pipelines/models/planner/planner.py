@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ....kernels.rotary import RotaryTable, rotary_table, rotate
 from ...core.conditions import Plan
+from ...core.schema import Count, Depth, Heads, Seconds, Width, Words, check_heads
 from ...core.streams import Streams
 from ...core.timeline import Timeline
 from ..attention import ROTARY_POSITIONS_PER_SECOND, Attention
@@ -29,16 +30,19 @@ from .language import END, HEAR, PAD, SEE, TIMELINE, PlanLanguage
 class PlannerConfig:
     """Sizes. ``video`` and ``audio`` are the channels of planned tokens."""
 
-    words: tuple[str, ...]
-    kinds: tuple[str, ...]
-    keyframes: int
-    blocks: int
-    video: int
-    audio: int
-    seconds: float = 2.0
-    dim: int = 160
-    depth: int = 3
-    heads: int = 4
+    words: Words
+    kinds: Words
+    keyframes: Count
+    blocks: Count
+    video: Width
+    audio: Width
+    seconds: Seconds = 2.0
+    dim: Width = 160
+    depth: Depth = 3
+    heads: Heads = 4
+
+    def __post_init__(self) -> None:
+        check_heads(self.dim, self.heads)
 
     @property
     def grid(self) -> PlanGrid:

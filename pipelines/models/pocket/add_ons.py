@@ -10,7 +10,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from ...core.conditions import A2V, V2A
-from ...core.weights import fill, load_weights
+from ...core.schema import checked
+from ...core.weights import build, load_weights
 from ..addons.adapter import AdapterLayers, AdapterLayersConfig
 from ..addons.add_on import AddOn, Sizes, add_on_config
 from ..addons.plan import PlanConfig, PlanLayers
@@ -45,10 +46,11 @@ def load_layers(
     """
     file = load_weights(path or ADD_ONS[kind], kind)
     config_class, layers_class = LAYERS[kind]
-    layers = layers_class(config_class(**add_on_config(file, base)), network, operations=operations)
+    config = checked(config_class, add_on_config(file, base), source=file.path)
     lora = {name: value for name, value in file.tensors.items() if name.startswith(LORA)}
     own = {name: value for name, value in file.tensors.items() if name not in lora}
-    return LoadedLayers(fill(layers, own, source=file.path), lora)
+    layers = build(lambda: layers_class(config, network, operations=operations), own, source=file.path)
+    return LoadedLayers(layers, lora)
 
 
 def with_add_on(network: TwinStreamDiT, condition: str) -> TwinStreamDiT:

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers.audio_utils import mel_filter_bank
 
+from ...core.schema import SampleRate, Width
 from ...core.sizes import MEL_HOP, MEL_STRIDE
 from .pca import PatchPCA
 
@@ -91,7 +92,7 @@ def griffin_lim(
 class AudioCodec(nn.Module):
     """Stereo waveforms [b, 2, samples] at ``sample_rate`` <-> latents [b, c, t], through log-mel frames."""
 
-    def __init__(self, *, channels: int, sample_rate: int) -> None:
+    def __init__(self, *, channels: Width, sample_rate: SampleRate) -> None:
         super().__init__()
         self.channels, self.sample_rate = channels, sample_rate
         self.pca = PatchPCA(2 * N_MELS * MEL_STRIDE, channels)

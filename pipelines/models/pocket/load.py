@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-from torch import nn
-
-from ...core.weights import WEIGHTS, WeightsFile, fill, load_weights
+from ...core.weights import WEIGHTS, load_module
 from .audio_codec import AudioCodec
 from .network import PocketConfig, TwinStreamDiT
 from .text import TextEncoder
 from .video_codec import VideoCodec
-
-M = TypeVar("M", bound=nn.Module)
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -105,43 +98,24 @@ NAME = "the Duet pocket model"
 LICENCE = "Apache-2.0"
 
 
-def configured(create: Callable[..., T], file: WeightsFile) -> T:
-    """``create`` called with the configuration in ``file``.
-
-    Raises:
-        ValueError: an entry is missing or unknown.
-    """
-    try:
-        return create(**file.config)
-    except TypeError as error:
-        raise ValueError(
-            f"{file.path}: its configuration does not fit this version of Duet ({error}). Update Duet or restore the file."
-        ) from error
-
-
-def _load(path: Path, kind: str, create: Callable[..., M]) -> M:
-    file = load_weights(path, kind)
-    return fill(configured(create, file), file.tensors, source=path)
-
-
 def load_network(path: Path = FILES["pocket-av"]) -> TwinStreamDiT:
     """The twin-stream network."""
-    return _load(path, "pocket-av", lambda **config: TwinStreamDiT(PocketConfig(**config)))
+    return load_module(path, "pocket-av", TwinStreamDiT, PocketConfig)
 
 
 def load_text_encoder(path: Path = FILES["pocket-text"]) -> TextEncoder:
     """The word-level T5 encoder."""
-    return _load(path, "pocket-text", TextEncoder)
+    return load_module(path, "pocket-text", TextEncoder)
 
 
 def load_video_codec(path: Path = FILES["video-codec"]) -> VideoCodec:
     """The video codec."""
-    return _load(path, "video-codec", VideoCodec)
+    return load_module(path, "video-codec", VideoCodec)
 
 
 def load_audio_codec(path: Path = FILES["audio-codec"]) -> AudioCodec:
     """The audio codec."""
-    return _load(path, "audio-codec", AudioCodec)
+    return load_module(path, "audio-codec", AudioCodec)
 
 
 @dataclass(frozen=True)
@@ -159,5 +133,20 @@ class PocketModel:
 
     @classmethod
     def load(cls) -> PocketModel:
-        """The weights that ship with the pack."""
-        return cls(load_network(), load_text_encoder(), load_video_codec(), load_audio_codec())
+        """The weights that ship with the pack.
+
+        Raises:
+            ValueError: a file is missing or damaged, or the files do not belong together.
+        """
+        network, text, video, audio = load_network(), load_text_encoder(), load_video_codec(), load_audio_codec()
+        sizes = network.config
+        for what, found, wanted in (
+            ("text encoder", text.config["dim"], sizes.text_dim),
+            ("video codec", video.channels, sizes.video_channels),
+            ("audio codec", audio.channels, sizes.audio_channels),
+        ):
+            if found != wanted:
+                raise ValueError(
+                    f"{FILES['pocket-av'].parent}: the {what} has {found} channels and the network expects {wanted}. Restore the folder."
+                )
+        return cls(network, text, video, audio)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from ...core.schema import Depth, Heads, Length, Width, check_heads
 from .parse import split_words
 from .reading import read_prompt
 
@@ -34,7 +36,7 @@ class WordTokenizer:
     """Prompts to token ids. A prompt is read as a caption of the world first; a text that is encoded as written keeps every word, and an
     unknown word becomes ``<unk>``."""
 
-    def __init__(self, words: list[str]) -> None:
+    def __init__(self, words: Sequence[str]) -> None:
         self.words = [*SPECIAL, *words]
         self.index = {word: i for i, word in enumerate(self.words)}
 
@@ -96,8 +98,11 @@ class TextEncoder(nn.Module):
 
     tokenizer: WordTokenizer
 
-    def __init__(self, *, words: list[str], dim: int, depth: int, heads: int) -> None:
+    def __init__(
+        self, *, words: Annotated[list[str], Length(1, 65_536)], dim: Width, depth: Depth, heads: Heads
+    ) -> None:
         super().__init__()
+        check_heads(dim, heads)
         # Importing T5 takes a second, which would slow the start of ComfyUI.
         from transformers import T5Config, T5EncoderModel
 

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Annotated
 
 import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ...core.schema import Between, Depth, Width
 from ...core.sizes import VIDEO_STRIDE
 from .pca import PatchPCA
 
@@ -55,7 +57,7 @@ class VideoCodec(nn.Module):
 
     CHUNK = 16  # latent frames decoded at once, so that a long clip needs no more memory than four seconds
 
-    def __init__(self, *, channels: int, width: int = 0, depth: int = 0) -> None:
+    def __init__(self, *, channels: Width, width: Annotated[int, Between(0, 65_536)] = 0, depth: Depth = 0) -> None:
         super().__init__()
         self.channels = channels
         self.config = {"channels": channels, "width": width, "depth": depth}

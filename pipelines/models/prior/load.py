@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...core.weights import fill, load_weights
+from ...core.weights import load_module
 from ..pocket.load import ADD_ONS
 from .net import PriorNet, PriorNetConfig
 
@@ -15,6 +15,4 @@ def load_prior_net(path: Path = ADD_ONS["pocket-prior"]) -> PriorNet:
     Raises:
         ValueError: the file does not hold a prior.
     """
-    file = load_weights(path, "pocket-prior")
-    config = PriorNetConfig(**{**file.config, "words": tuple(file.config["words"])})
-    return fill(PriorNet(config), file.tensors, source=file.path)
+    return load_module(path, "pocket-prior", PriorNet, PriorNetConfig)

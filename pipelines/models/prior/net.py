@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ...core.conditions import Prior
+from ...core.schema import Count, Depth, Heads, Width, Words, check_heads
 from ...core.streams import Streams
 from ..pocket.text import MAX_TOKENS, SPECIAL, WordTokenizer
 from .clip import ClipConfig, ClipEncoder, Critic, LayoutReader
@@ -24,15 +25,18 @@ from .estimator import PriorConfig, PriorEstimator, TextInput
 class PriorNetConfig:
     """Sizes of the pocket prior, and its vocabulary."""
 
-    words: tuple[str, ...]
-    video: int
-    audio: int
-    spatial: int = 32
-    temporal: int = 32
-    channels: int = 16
-    hidden: int = 128
-    layers: int = 1
-    heads: int = 4
+    words: Words
+    video: Width
+    audio: Width
+    spatial: Count = 32
+    temporal: Count = 32
+    channels: Width = 16
+    hidden: Width = 128
+    layers: Depth = 1
+    heads: Heads = 4
+
+    def __post_init__(self) -> None:
+        check_heads(self.hidden, self.heads)
 
     @property
     def clip(self) -> ClipConfig:

@@ -23,7 +23,7 @@ from ...core.files import atomic_output
 from ...core.statistics import over_seeds
 from ...core.streams import Streams
 from ...models.addons.add_on import B
-from ...models.addons.plan import NAME, LatentMLP, PlanConfig, PlanLayers, PlanReader
+from ...models.addons.plan import NAME, Axes, LatentMLP, PlanConfig, PlanLayers, PlanReader
 from ...models.pocket.load import PocketModel, load_audio_codec, load_network, load_text_encoder, load_video_codec
 from ...models.pocket.network import PocketConfig
 from ..flow import RECIPES
@@ -85,7 +85,7 @@ class Arm:
     """One way to inject a plan."""
 
     about: str
-    axes: str = "all"
+    axes: Axes = "all"
     words: bool = False
     seeds: int | None = None  # number of seeds; None: the requested number
 

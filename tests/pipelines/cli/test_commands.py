@@ -141,7 +141,7 @@ BAD = {
     "bench of one": (["bench", "core", "--prompts", "1"], "--prompts is 1"),
     "missing footage": (
         ["generate", PROMPT, "--video", "gone.mp4", "-o", "o.mp4"],
-        "gone.mp4 cannot be read as a media file",
+        "gone.mp4 is not a file",
     ),
     "data from nowhere": (["data", "none", "-o", "o.safetensors"], "none is not a folder"),
     "data without media": (["data", "folder.mp4", "-o", "o.safetensors"], "holds no media file"),

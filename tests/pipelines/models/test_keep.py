@@ -221,7 +221,7 @@ def test_damaged_provenance_is_reported(tmp_path):
     info = PngInfo()
     info.add_text("duet", "{half")
     Image.new("RGB", (4, 4)).save(tmp_path / "a.png", pnginfo=info)
-    with pytest.raises(ValueError, match="'duet' is not valid JSON"):
+    with pytest.raises(ValueError, match="'duet', which another program has changed: not JSON"):
         read_provenance(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"no picture")
     with pytest.raises(ValueError, match="cannot be read as an image"):
