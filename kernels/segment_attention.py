@@ -1,7 +1,7 @@
-"""Attention over one sequence of text, video and audio rows with one or both cross-modal directions closed.
+"""Attention in parts: queries that see the same keys attend together, so that no n x n mask is needed.
 
-Rows of a stream with a closed direction must not see the other stream. Text rows must not see it either, because they would pass it
-on in the next block. Instead of an n x n mask, queries are split by stream, and each part attends to its permitted keys only.
+``SegmentSplit.of`` closes one or both cross-modal directions in a sequence of text, video and audio rows. Rows of a stream with a closed
+direction must not see the other stream. Text rows must not see it either, because they would pass it on in the next block.
 
 Letters: n rows, d channels.
 """
@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 Segment = tuple[int, int, str]  # first row, row after the last, stream: 'text', 'video' or 'audio'
@@ -28,11 +28,20 @@ def permitted(*, a2v: bool, v2a: bool) -> dict[str, set[str]]:
 
 
 @dataclass(frozen=True)
+class Part:
+    """Rows that are queries together, the rows they attend to, and what is added to the logits of these (``None``: nothing)."""
+
+    queries: Runs
+    keys: Runs
+    bias: Float[Tensor, " keys"] | None = None
+
+
+@dataclass(frozen=True)
 class SegmentSplit:
-    """A sequence split into parts: rows that are queries together, and the rows they attend to."""
+    """A sequence of queries split into parts, which together contain each row once."""
 
     rows: int
-    parts: tuple[tuple[Runs, Runs], ...]  # (queries, keys)
+    parts: tuple[Part, ...]
 
     @classmethod
     def of(cls, segments: Sequence[Segment], *, a2v: bool, v2a: bool) -> SegmentSplit:
@@ -41,7 +50,7 @@ class SegmentSplit:
         for keys in dict.fromkeys(frozenset(allowed[stream]) for stream in STREAMS):
             queries = _runs(segments, {stream for stream in STREAMS if allowed[stream] == keys})
             if queries:
-                parts.append((queries, _runs(segments, keys)))
+                parts.append(Part(queries, _runs(segments, keys)))
         return cls(segments[-1][1], tuple(parts))
 
 
@@ -55,20 +64,20 @@ def _runs(segments: Sequence[Segment], streams: Collection[str]) -> Runs:
     return tuple(runs)
 
 
-def segment_attention(
-    attend: Callable[[Tensor, Tensor, Tensor], Tensor], q: Tensor, k: Tensor, v: Tensor, split: SegmentSplit
-) -> Tensor:
-    """Call ``attend(q, k, v)`` once for each part and reassemble the rows. q, k, v: [..., n, d]; result: [..., n, d'].
+def segment_attention(attend: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, split: SegmentSplit) -> Tensor:
+    """Call ``attend(q, k, v)`` once for each part, or ``attend(q, k, v, bias [1, keys])``, and reassemble the rows. q, k, v:
+    [..., n, d]; result: [..., n, d'].
 
     Raises:
         ValueError: the sequence has no rows.
     """
     out: Tensor | None = None
-    for queries, keys in split.parts:
-        result = attend(_rows(q, queries), _rows(k, keys), _rows(v, keys))
+    for part in split.parts:
+        bias = () if part.bias is None else (part.bias.to(q)[None],)
+        result = attend(_rows(q, part.queries), _rows(k, part.keys), _rows(v, part.keys), *bias)
         out = result.new_empty(*result.shape[:-2], split.rows, result.shape[-1]) if out is None else out
-        pieces = result.split([after - first for first, after in queries], dim=-2)
-        for (first, after), piece in zip(queries, pieces, strict=True):
+        pieces = result.split([after - first for first, after in part.queries], dim=-2)
+        for (first, after), piece in zip(part.queries, pieces, strict=True):
             out[..., first:after, :] = piece
     if out is None:
         raise ValueError("The sequence has no rows; attention needs at least one segment.")

@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ..models.pocket.load import PocketModel
 
     timeline = None if arguments.plan is None else read_timeline(arguments.plan)
-    request = request_of(arguments, prompts)
+    request = _with_timed_events(arguments, request_of(arguments, prompts))
     footage = _footage(arguments, request.shape)
     model, probes = PocketModel.load(), Probes.load()
     report_prompts(model.text.tokenizer, [*prompts, *(request.audio or ())], arguments.negative)
@@ -85,6 +85,21 @@ def request_of(arguments: argparse.Namespace, prompts: list[str]) -> Request:
         strategy=_strategy(arguments),
         shape=ClipShape(seconds=arguments.seconds),
     )
+
+
+def _with_timed_events(arguments: argparse.Namespace, request: Request) -> Request:
+    """``request`` with the timed events of the options, checked against its prompts and its length."""
+    if arguments.timed is None:
+        return request
+    from ..core.saved_plan import read_timed_events
+    from ..core.streams import Streams
+    from ..models.pocket.timed import timed_text
+
+    events = read_timed_events(arguments.timed)
+    events.require_within(request.shape.duration)
+    for prompt, audio in dict.fromkeys(zip(request.prompts, request.audio or request.prompts, strict=True)):
+        timed_text(Streams(prompt, audio), events, soft=arguments.timed_soft)
+    return replace(request, timed=[events] * len(request.prompts), soft=arguments.timed_soft)
 
 
 def _strategy(arguments: argparse.Namespace) -> Strategy:
@@ -247,6 +262,7 @@ def provenance_of(
         steps=request.steps,
         guidance=repr(request.strategy),
         plan=None if plan is None else plan.name,
+        timed=None if request.timed is None else str(request.timed[k]),
         prior_seed=None if prior_seed is None else prior_seed + k,
         kept=kept,
     )

@@ -88,6 +88,20 @@ def add_conditions(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="timeline of events to follow, as written by 'duet plan' (default: no plan)",
     )
+    parser.add_argument(
+        "--timed",
+        type=Path,
+        metavar="FILE",
+        help="timed events, one per line: '0.5-1.2 both: the bell' (seconds, stream, a subject of the prompt), or a plan. Within its time "
+        "an event's text replaces the prompt in text attention",
+    )
+    parser.add_argument(
+        "--timed-soft",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="length of the ramps at both ends of a timed event, in seconds (default 0)",
+    )
     kept = parser.add_mutually_exclusive_group()
     kept.add_argument("--video", type=Path, metavar="FILE", help="generate audio for this video")
     kept.add_argument(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .documents import parse_json, read_text
+from .timed_events import TimedEvents, event_words
 from .timeline import Timeline
 
 
@@ -62,6 +63,21 @@ def read_timeline(path: Path) -> Timeline:
                 raise ValueError("This plan has no timeline because it was planned in the paper's mode.")
             return timeline
         return Timeline.from_json(text) if text.lstrip().startswith("[") else Timeline.read(text)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def read_timed_events(path: Path) -> TimedEvents:
+    """Timed events from a file: text with one event per line, or a saved plan or JSON list, whose events are named in words.
+
+    Raises:
+        ValueError: not a text file, or invalid events.
+    """
+    text = read_text(path)
+    if text.lstrip().startswith(("{", "[")):
+        return TimedEvents.of_timeline(read_timeline(path), event_words)
+    try:
+        return TimedEvents.read(text)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 

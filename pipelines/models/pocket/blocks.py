@@ -39,10 +39,14 @@ class TextAttention(Projections):
         mask: Bool[Tensor, "b m"],
         adapter: AdapterTokens | None,
         clock: RotaryTable,
+        bias: Float[Tensor, "b l m"] | None = None,
     ) -> Float[Tensor, "b l c"]:
-        """``mask`` is True for text tokens and False for padding; ``clock`` holds the times of ``x``."""
+        """``mask`` is True for text tokens and False for padding; ``clock`` holds the times of ``x``; ``bias`` is added to the scores of
+        the text tokens (timed text)."""
         q, (k, v) = self.queries(x), self.keys_values(text)
         allowed, scale = mask[:, None, None, :], q.shape[-1] ** -0.5
+        if bias is not None:
+            allowed = bias.to(q)[:, None].masked_fill(~allowed, -torch.inf)
         if adapter is not None:
             # One softmax over both kinds of keys: text keys meet the first half of a query, adapter keys the second half.
             (near_q, near_k), (more_k, more_v) = adapter.near, self.keys_values(adapter.tokens)
@@ -50,13 +54,18 @@ class TextAttention(Projections):
             q = torch.cat([q, rotate(q + near_q.to(q), clock)], dim=-1)
             k = torch.cat([F.pad(k, (0, k.shape[-1])), F.pad(rotated, (rotated.shape[-1], 0))], dim=2)
             v = torch.cat([v, more_v], dim=2)
-            allowed = torch.cat([_scores(allowed, q), adapter.scores(more_k)], dim=-1)
+            others = adapter.scores(more_k)
+            if bias is not None:
+                others = others.expand(-1, -1, q.shape[2], -1)
+            allowed = torch.cat([_scores(allowed, q), others], dim=-1)
         return self.merge(F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, scale=scale))
 
 
-def _scores(allowed: Bool[Tensor, "b 1 1 m"], like: Float[Tensor, "b h l d"]) -> Float[Tensor, "b h 1 m"]:
-    """An additive mask: zero, or -inf where ``allowed`` is False."""
-    scores = torch.zeros_like(allowed, dtype=like.dtype).masked_fill(~allowed, -torch.inf)
+def _scores(allowed: Tensor, like: Float[Tensor, "b h l d"]) -> Float[Tensor, "b h l_or_1 m"]:
+    """An additive mask for each head. ``allowed`` [b, 1, l or 1, m] is one already, or False where the mask is -inf."""
+    scores = allowed
+    if allowed.dtype == torch.bool:
+        scores = torch.zeros_like(allowed, dtype=like.dtype).masked_fill(~allowed, -torch.inf)
     return scores.expand(-1, like.shape[1], -1, -1)
 
 
@@ -129,6 +138,7 @@ class BlockInputs:
     noise: Float[Tensor, "b n six_c"]  # modulation from the noise level and the pooled text
     text: Float[Tensor, "b m s"]
     text_mask: Bool[Tensor, "b m"]
+    text_bias: Float[Tensor, "b l m"] | None  # added to the scores of the text tokens
     adapter: AdapterTokens | None
     conditions: dict[str, Any]  # add-on name -> the input of its layers
     other_clock: RotaryTable | None  # times of the other stream's tokens
@@ -182,7 +192,12 @@ class StreamBlock(nn.Module):
         shift, scale, gate = self.modulations(inputs.noise)[:3]
         x = x + (1 + gate) * self.self_attention(modulate(x, shift, scale), rotary=inputs.geometry.rotary)
         x = x + self.text_attention(
-            self.norm_text(x), inputs.text, mask=inputs.text_mask, adapter=inputs.adapter, clock=inputs.geometry.clock
+            self.norm_text(x),
+            inputs.text,
+            mask=inputs.text_mask,
+            adapter=inputs.adapter,
+            clock=inputs.geometry.clock,
+            bias=inputs.text_bias,
         )
         for name, layer in self.add_ons.items():
             if name in inputs.conditions:

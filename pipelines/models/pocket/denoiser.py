@@ -85,13 +85,15 @@ def prepare(
 @dataclass(frozen=True)
 class PocketDenoiser:
     """The network with a prompt (``text`` and ``null`` text for each stream, each [b, m, s]) and conditions. ``regenerate`` is 1 for
-    latent frames that are generated and 0 for those that are kept clean."""
+    latent frames that are generated and 0 for those that are kept clean. ``timed`` holds the log-shares of the tokens of ``text``
+    [b, n, m] (``guidance.timed``); the null text is read everywhere."""
 
     network: TwinStreamDiT
     text: Streams[Text]
     null: Streams[Text]
     conditions: Conditions = field(default_factory=Conditions)
     regenerate: Streams[Tensor] = field(default_factory=Streams[Tensor])  # each [b, n]; None: everything is generated
+    timed: Streams[Tensor] = field(default_factory=Streams[Tensor])
 
     @torch.inference_mode()
     def __call__(self, branches: Sequence[Branch], x: Latents, sigma: float) -> list[Latents]:
@@ -108,5 +110,6 @@ class PocketDenoiser:
             self.regenerate.map(lambda r: r.repeat(count, 1)),
             self.conditions.repeated(count, plan_shown=shown),
         )
-        x0 = self.network(stacked, prepared.sigma, text, **prepared.options()).map(Tensor.float)
+        timed = self.timed.map(lambda z: torch.cat([z if b.text else torch.zeros_like(z) for b in branches]))
+        x0 = self.network(stacked, prepared.sigma, text, timed=timed, **prepared.options()).map(Tensor.float)
         return [x0.map(lambda z, i=i: z[i * batch : (i + 1) * batch]) for i in range(count)]

@@ -58,12 +58,23 @@ class StreamEnds(nn.Module):
         return x + self.place(features.to(x.dtype))
 
     def noise_levels(
-        self, sigma: Float[Tensor, "b n"], text: Float[Tensor, "b m s"], mask: Bool[Tensor, "b m"], *, tokens: int
+        self,
+        sigma: Float[Tensor, "b n"],
+        text: Float[Tensor, "b m s"],
+        mask: Bool[Tensor, "b m"],
+        *,
+        tokens: int,
+        timed: Float[Tensor, "b t m"] | None = None,
     ) -> Float[Tensor, "b n_or_l c"]:
-        """Embedding of noise level and pooled text: one for all tokens, or one for each token if levels differ between latent frames."""
-        pooled = (text * mask[..., None]).sum(1, keepdim=True) / mask.sum(1).clamp_min(1)[:, None, None]
+        """Embedding of noise level and pooled text: one for all tokens, or one for each token if levels or texts differ between latent
+        frames. ``timed``: log-shares of the text tokens at each latent frame, by which the mean is weighted."""
+        if timed is None:
+            pooled = (text * mask[..., None]).sum(1, keepdim=True) / mask.sum(1).clamp_min(1)[:, None, None]
+        else:
+            weights = timed.exp() * mask[:, None]
+            pooled = (weights / weights.sum(-1, keepdim=True).clamp_min(1e-6)).to(text.dtype) @ text
         level = F.silu(self.noise(noise_features(sigma).to(text.dtype)) + self.pooled_text(pooled))
-        return level if sigma.shape[1] == 1 else level.repeat_interleave(tokens // sigma.shape[1], dim=1)
+        return level if level.shape[1] == 1 else level.repeat_interleave(tokens // level.shape[1], dim=1)
 
     def clean(self, x: Float[Tensor, "b l c"], level: Tensor) -> Float[Tensor, "b l p"]:
         return self.out(modulate(x, *self.to_last(level).chunk(2, dim=-1)))

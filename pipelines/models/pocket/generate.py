@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -13,12 +14,14 @@ from ...core.conditions import AdapterStreams, BatchPrior, Conditions, PlanStrea
 from ...core.keep import KeepMask
 from ...core.sizes import ClipShape
 from ...core.streams import Clip, Latents, Streams
+from ...core.timed_events import TimedEvents
 from ...guidance.sampling import SAMPLERS, SHIFT, Progress, flow_sigmas, initial_noise, keep_clean
 from ...guidance.strategy import DEFAULT, Strategy, guided
 from .denoiser import PocketDenoiser
 from .load import PocketModel
 from .network import PocketConfig, TwinStreamDiT
 from .text import TextEncoder
+from .timed import pocket_edges, timed_inputs
 
 DEFAULT_STEPS = 25
 
@@ -28,7 +31,8 @@ class Request:
     """What to generate: one clip for each prompt, clip k with ``seed + k``. If ``audio`` is None, the prompts also describe the audio.
     ``plan``, ``prior`` and ``adapter`` require a network with the layers for them (``with_add_on``). ``keep`` holds the latent frames that
     are kept unchanged. Prompts are read as captions of the world (see ``reading``) unless they are encoded ``as_written``, as negative
-    prompts always are."""
+    prompts always are. ``timed``: the timed events of each prompt, with ``soft`` edges in seconds; an event names a subject of its prompt
+    (see ``timed``)."""
 
     prompts: Sequence[str]
     audio: Sequence[str] | None = None
@@ -44,6 +48,8 @@ class Request:
     keep: KeepMask | None = None
     shape: ClipShape = field(default_factory=ClipShape)
     as_written: bool = False
+    timed: Sequence[TimedEvents] | None = None
+    soft: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.prompts or not all(prompt.strip() for prompt in self.prompts):
@@ -53,6 +59,10 @@ class Request:
         if self.audio is not None and len(self.audio) != len(self.prompts):
             raise ValueError(
                 f"There are {len(self.audio)} audio prompts for {len(self.prompts)} prompts. Use one for each prompt, or none."
+            )
+        if self.timed is not None and len(self.timed) != len(self.prompts):
+            raise ValueError(
+                f"There are timed events for {len(self.timed)} of {len(self.prompts)} prompts. Give each its own."
             )
         if self.sampler not in SAMPLERS:
             raise ValueError(f"sampler is {self.sampler!r}; it must be one of {', '.join(SAMPLERS)}.")
@@ -83,26 +93,36 @@ def sample(network: TwinStreamDiT, text: TextEncoder, request: Request, *, progr
     """Latents of both streams: video [b, c, t, h, w] and audio [b, c, t]."""
     check_clock(network.config, request.shape)
     sigmas = flow_sigmas(request.steps, shift=request.shift)
-    prompts, count = list(request.prompts), len(request.prompts)
-    video = text.embed(prompts, as_written=request.as_written)
+    count = len(request.prompts)
     null = text.embed([request.negative] * count, as_written=True)
-    texts = Streams(
-        video, video if request.audio is None else text.embed(list(request.audio), as_written=request.as_written)
-    )
+    texts, timed = _texts(network, text, request)
     noise = initial_noise(latent_sizes(network.config, request.shape), range(request.seed, request.seed + count))
     keep = request.keep
     denoise = guided(
         PocketDenoiser(
             network,
             texts,
-            Streams(null, null),
+            texts.map(lambda z: F.pad(null, (0, 0, 0, z.shape[1] - null.shape[1]))),
             conditions=Conditions(request.plan, request.prior, request.adapter or Streams()),
             regenerate=keep.regenerate if keep else Streams(),
+            timed=timed,
         ),
         request.strategy,
     )
     denoise = keep_clean(denoise, keep) if keep else denoise
     return SAMPLERS[request.sampler](denoise, noise, sigmas, progress=progress)
+
+
+def _texts(network: TwinStreamDiT, text: TextEncoder, request: Request) -> tuple[Streams[Tensor], Streams[Tensor]]:
+    """The text states of each stream, and their log-shares at each latent frame if there are timed events."""
+    prompts = Streams(list(request.prompts), list(request.prompts if request.audio is None else request.audio))
+    if request.timed is not None and any(events.events for events in request.timed):
+        sizes = latent_sizes(network.config, request.shape)
+        edges = pocket_edges(network.config, sizes.map(lambda size: size[1]))
+        return timed_inputs(text, prompts, request.timed, edges, soft=request.soft)
+    video = text.embed(prompts.both()[0], as_written=request.as_written)
+    same = request.audio is None
+    return Streams(video, video if same else text.embed(prompts.both()[1], as_written=request.as_written)), Streams()
 
 
 @torch.inference_mode()
@@ -134,7 +154,8 @@ def generate(
         prior = None if request.prior is None else request.prior.rows(rows)
         adapter = None if request.adapter is None else select_rows(request.adapter, rows)
         keep = None if request.keep is None else request.keep.rows(rows)
-        own = {"audio": audio, "plan": plan, "prior": prior, "adapter": adapter, "keep": keep}
+        timed = None if request.timed is None else request.timed[rows]
+        own = {"audio": audio, "plan": plan, "prior": prior, "adapter": adapter, "keep": keep, "timed": timed}
         own["prompts"] = request.prompts[rows]
         part = replace(request, **own, seed=request.seed + start)
         clips += decode(model, sample(model.network, model.text, part, progress=progress), request.shape)

@@ -92,24 +92,29 @@ class TwinStreamDiT(nn.Module):
         silent: Streams[Tensor] | None = None,
         detached: Streams[Tensor] | None = None,
         conditions: dict[str, Any] | None = None,
+        timed: Streams[Tensor] | None = None,
     ) -> Streams[Tensor]:
         """x0 of the streams present.
 
         x: video [b, c, t, h, w], audio [b, c, t]. sigma: [b, n] in 0..1, n one or the stream's latent frames; 0 is clean.
         text: [b, m, text_dim] for each stream, an all-zero row being padding. route, silent, detached: [b] bool for each stream,
         see ``BlockInputs`` (``None``: open, not silent, not detached). conditions: name of a condition or direction of an adapter ->
-        the input of its encoder; a condition without an encoder is ignored.
+        the input of its encoder; a condition without an encoder is ignored. timed: log-shares of the text tokens at each latent frame,
+        [b, latent frames, m] for each stream (``guidance.timed``; ``None``: every frame reads all of them).
         """
         geometry, masks = self.geometry(x), text.map(lambda e: e.abs().amax(-1) > 0)
         ends = Streams(self.ends["video"], self.ends["audio"])
+        shares = timed or Streams()
         states = to_tokens(x).map(lambda z, end, g: end.tokens(z, g.positions), ends, geometry)
         level = states.map(
-            lambda h, end, s, e, m: end.noise_levels(s, e, m, tokens=h.shape[1]), ends, sigma, text, masks
+            lambda h, end, s, e, m, t: end.noise_levels(s, e, m, tokens=h.shape[1], timed=t),
+            *(ends, sigma, text, masks, shares),
         )
         noise = level.map(lambda z, end: end.to_modulation(z), ends)
         switches = (flags or Streams() for flags in (route, silent, detached))
         encoded, other = self._encoded(conditions or {}, geometry), self._other(geometry)
-        inputs = geometry.map(BlockInputs, noise, text, masks, *encoded, *other, *switches)
+        bias = shares.map(lambda z, h: z.repeat_interleave(h.shape[1] // z.shape[1], dim=1), states)
+        inputs = geometry.map(BlockInputs, noise, text, masks, bias, *encoded, *other, *switches)
         for block in self.pairs():
             states = block.forward(states, inputs)
         return to_latents(states.map(lambda h, end, z: end.clean(h, z), ends, level), x)

@@ -1,0 +1,167 @@
+"""Timed events: texts with a time range, the streams they are for and a strength, as values and as text."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .timeline import WHERE, Event, Timeline
+
+BOTH = ("video", "audio")
+STREAMS = {"both": BOTH, "video": ("video",), "audio": ("audio",)}  # word in a line -> streams
+BEFORE, AFTER = 0.08, 0.14  # seconds around an event for which only one time is given
+MAX_EVENTS, MAX_SECONDS = 1000, 3600.0
+SHOWN_CHARACTERS, SHOWN_ERRORS = 60, 5  # of a line, and of the lines, in an error
+EXAMPLE = "'0.5-1.2 both: a door slams' or '1.3 audio 0.8: thunder'"
+TIME = r"\d+\.?\d*|\.\d+"
+HEAD = re.compile(
+    rf"(?P<start>{TIME})(?:\s*[-\u2013]\s*(?P<end>{TIME}))?(?:\s+(?P<stream>[^\W\d]+))?(?:\s+(?P<strength>\S+))?"
+)
+
+
+@dataclass(frozen=True)
+class TimedEvent:
+    """A text that holds from ``start`` to ``end`` (seconds) in ``streams``. ``onset`` is the time asked for if only one was given; the
+    range then surrounds it. ``line`` is the line that the event was read from, 0 if there is none.
+
+    Raises:
+        ValueError: an empty or reversed range, times outside 0 to ``MAX_SECONDS``, an empty text or a strength outside 0 to 1.
+    """
+
+    start: float
+    end: float
+    text: str
+    streams: tuple[str, ...] = BOTH
+    strength: float = 1.0
+    onset: float | None = None
+    line: int = 0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.start <= MAX_SECONDS and 0 <= self.end <= MAX_SECONDS):
+            raise ValueError(f"times must be from 0 to {MAX_SECONDS:g} seconds.")
+        if self.end <= self.start:
+            raise ValueError(
+                f"the event ends at {self.end:g} s and starts at {self.start:g} s; it must end after it starts."
+            )
+        if not self.text.strip():
+            raise ValueError("the text after the colon is empty. Describe what happens.")
+        if not 0 < self.strength <= 1:
+            raise ValueError("the strength must be above 0 and at most 1.")
+
+    @classmethod
+    def at(cls, onset: float, text: str, **more: object) -> TimedEvent:
+        """An event at one time, with the range from ``BEFORE`` to ``AFTER`` around it."""
+        start, end = max(0.0, onset - BEFORE), onset + AFTER
+        return cls(start, end, text, **more, onset=onset)  # pyright: ignore[reportArgumentType] - fields of the class
+
+    @property
+    def asked(self) -> float:
+        """The time at which the event should be heard or seen, in seconds."""
+        return self.start if self.onset is None else self.onset
+
+    def __str__(self) -> str:
+        when = f"{self.start:.10g}-{self.end:.10g}" if self.onset is None else f"{self.onset:.10g}"
+        stream = next(word for word, streams in STREAMS.items() if streams == self.streams)
+        return f"{when} {stream}{'' if self.strength == 1 else f' {self.strength:.10g}'}: {self.text}"
+
+
+@dataclass(frozen=True)
+class TimedEvents:
+    """Events in the order in which they are written; they may overlap. As text, one line per event: a time or a range in seconds,
+    optionally the stream ('both', 'video', 'audio') and a strength, a colon, and the text. Lines that start with '#' are comments."""
+
+    events: tuple[TimedEvent, ...] = ()
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.events))
+
+    @classmethod
+    def read(cls, text: str) -> TimedEvents:
+        """Events from their text.
+
+        Raises:
+            ValueError: lines that are not events; the message names each line, what is wrong with it and the expected form.
+        """
+        events, errors = [], []
+        for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1):
+            if not line.strip() or line.lstrip().startswith("#"):
+                continue
+            try:
+                if len(events) == MAX_EVENTS:
+                    raise ValueError(
+                        f"at most {MAX_EVENTS} events are supported. Remove this line and the lines below it."
+                    )
+                events.append(_event(line, number))
+            except ValueError as error:
+                errors.append(f"Line {number} of the timed events, {_shown(line)}: {error}")
+        if errors:
+            more = len(errors) - SHOWN_ERRORS
+            listed = errors[:SHOWN_ERRORS] + ([f"({more} more lines have errors.)"] if more > 0 else [])
+            raise ValueError("\n".join(listed))
+        return cls(tuple(events))
+
+    @classmethod
+    def of_timeline(cls, timeline: Timeline, text_of: Callable[[Event], str]) -> TimedEvents:
+        """The events of a plan, each with a text and only in the streams in which it is heard or seen."""
+        found = []
+        for event in timeline.events:
+            streams = tuple(name for name, there in zip(BOTH, (event.seen, event.heard), strict=True) if there)
+            found.append(TimedEvent.at(event.when, text_of(event), streams=streams))
+        return cls(tuple(found))
+
+    def require_within(self, seconds: float, *, cut: bool = False) -> None:
+        """Check that every event lies within a clip of ``seconds``; with ``cut`` a range may end later than the clip.
+
+        Raises:
+            ValueError: an event is later; the message names its line.
+        """
+        for event in self.events:
+            end = event.asked if cut or event.onset is not None else event.end
+            if event.asked >= seconds or end > seconds + 1e-3:
+                where = f"Line {event.line} of the timed events, " if event.line else ""
+                raise ValueError(
+                    f"{where}{_shown(str(event))}: the event is at {event.asked:g} to {end:g} s and the clip ends at {seconds:g} s. "
+                    "Change the time, or make the clip longer."
+                )
+
+
+def event_words(event: Event) -> str:
+    """An event of a plan in words, e.g. 'the bell on the left'."""
+    return f"the {event.what} {WHERE[event.where]}"
+
+
+def _event(line: str, number: int) -> TimedEvent:
+    head, colon, text = line.partition(":")
+    found = HEAD.fullmatch(head.strip())
+    if not colon or found is None:
+        raise ValueError(f"expected a time or a range in seconds, the stream, a colon and a text, e.g. {EXAMPLE}.")
+    stream, strength = found["stream"] or "both", found["strength"]
+    if stream not in STREAMS:
+        raise ValueError(f"the stream is {stream[:SHOWN_CHARACTERS]!r}; it must be {', '.join(STREAMS)}.")
+    more = {"streams": STREAMS[stream], "strength": 1.0 if strength is None else _number(strength), "line": number}
+    if found["end"] is None:
+        return TimedEvent.at(_number(found["start"]), text.strip(), **more)
+    return TimedEvent(_number(found["start"]), _number(found["end"]), text.strip(), **more)
+
+
+def _number(text: str) -> float:
+    """A finite number.
+
+    Raises:
+        ValueError: not a number, or too large to be one.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:SHOWN_CHARACTERS]!r} is not a number in range.")
+    return value
+
+
+def _shown(line: str) -> str:
+    """A line as an error quotes it."""
+    line = line.strip()
+    return repr(line if len(line) <= SHOWN_CHARACTERS else f"{line[:SHOWN_CHARACTERS]}\u2026")
