@@ -9,7 +9,7 @@ Letters: n rows, d channels.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -43,6 +43,11 @@ class SegmentSplit:
     rows: int
     parts: tuple[Part, ...]
 
+    def to(self, like: Tensor) -> SegmentSplit:
+        """The same split with its biases on the device and in the dtype of ``like``."""
+        parts = (p if p.bias is None else replace(p, bias=p.bias.to(like)) for p in self.parts)
+        return SegmentSplit(self.rows, tuple(parts))
+
     @classmethod
     def of(cls, segments: Sequence[Segment], *, a2v: bool, v2a: bool) -> SegmentSplit:
         """The split of a sequence that consists of ``segments`` in order."""
@@ -73,7 +78,7 @@ def segment_attention(attend: Callable[..., Tensor], q: Tensor, k: Tensor, v: Te
     """
     out: Tensor | None = None
     for part in split.parts:
-        bias = () if part.bias is None else (part.bias.to(q)[None],)
+        bias = () if part.bias is None else (part.bias[None],)
         result = attend(_rows(q, part.queries), _rows(k, part.keys), _rows(v, part.keys), *bias)
         out = result.new_empty(*result.shape[:-2], split.rows, result.shape[-1]) if out is None else out
         pieces = result.split([after - first for first, after in part.queries], dim=-2)

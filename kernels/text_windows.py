@@ -6,21 +6,21 @@ Letters: f frames, m text tokens.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from .segment_attention import Part, Runs, SegmentSplit
+from .segment_attention import Part, Runs, Segment, SegmentSplit, permitted
 
 Rows = tuple[int, int, int]  # first query, query after the last, index of their frame
 
 
-def runs_of(flags: Bool[Tensor, " n"], *, start: int = 0) -> Runs:
-    """The ranges in which ``flags`` are True, counted from ``start``."""
+def runs_of(flags: Bool[Tensor, " n"]) -> Runs:
+    """The ranges in which ``flags`` are True."""
     padded = torch.nn.functional.pad(flags.int(), (1, 1)).diff()
-    firsts, afters = ((torch.nonzero(padded == sign).flatten() + start).tolist() for sign in (1, -1))
+    firsts, afters = (torch.nonzero(padded == sign).flatten().tolist() for sign in (1, -1))
     return tuple(zip(firsts, afters, strict=True))
 
 
@@ -44,3 +44,41 @@ def window_split(log_shares: Float[Tensor, "f m"], rows: Sequence[Rows], *, hidd
         bias = shares[seen]
         parts.append(Part(queries, runs_of(seen), bias if bool(bias.any()) else None))
     return SegmentSplit(rows[-1][1], tuple(parts))
+
+
+def joined_runs(runs: Iterable[tuple[int, int]]) -> Runs:
+    """Ranges in order, adjacent ones merged."""
+    out: list[tuple[int, int]] = []
+    for first, after in sorted(runs):
+        start = out.pop()[0] if out and out[-1][1] == first else first
+        out.append((start, after))
+    return tuple(out)
+
+
+def joint_window_split(
+    segments: Sequence[Segment],
+    texts: Sequence[tuple[int, int]],
+    streams: Mapping[str, tuple[Float[Tensor, "f m"], Sequence[Rows]]],
+    *,
+    hidden: float,
+    a2v: bool = True,
+    v2a: bool = True,
+) -> SegmentSplit:
+    """The split of one sequence of text, video and audio rows, as ``SegmentSplit.of`` with windows over its text rows.
+
+    segments: (first row, row after the last, stream), the text first. texts: the rows of each text, which see no other text. streams: the
+    log-shares of all text rows and the rows of the frames of each stream, in the order of the sequence.
+    """
+    allowed = permitted(a2v=a2v, v2a=v2a)
+
+    def others(stream: str) -> list[tuple[int, int]]:
+        return [(a, b) for a, b, kind in segments if kind != "text" and kind in allowed[stream]]
+
+    parts = [Part(((a, b),), joined_runs([(a, b), *others("text")])) for a, b in texts]
+    for stream, (log_shares, rows) in streams.items():
+        beyond = sum(b - a for a, b in others(stream))
+        for queries, shares in equal_windows(log_shares, rows):
+            seen = shares > hidden
+            bias = torch.nn.functional.pad(shares[seen], (0, beyond)) if bool(shares[seen].any()) else None
+            parts.append(Part(queries, joined_runs([*runs_of(seen), *others(stream)]), bias))
+    return SegmentSplit(segments[-1][1], tuple(parts))

@@ -33,6 +33,7 @@ from .strategies import (
     DuetStrategyWindow,
 )
 from .takes import DuetCompareTakes, DuetSeedSweep
+from .timed import DuetTimedPrompt
 from .timeline import DuetLoadTimelineWriter, DuetTimelinePrompt
 
 NODES: list[type[io.ComfyNode]] = [
@@ -48,6 +49,7 @@ NODES: list[type[io.ComfyNode]] = [
     DuetLoadPlan,
     DuetLoadTimelineWriter,
     DuetTimelinePrompt,
+    DuetTimedPrompt,
     DuetPriorSampler,
     DuetMaskedAdapter,
     DuetApplyConditions,

@@ -149,6 +149,11 @@ class DuetApplyConditions(io.ComfyNode):
         prior: Prior | None = None,
         adapter: AdapterCondition | None = None,
     ) -> io.NodeOutput:
+        if plan is not None and not plan.streams.present():
+            raise ValueError(
+                "This plan holds timed events without plan tokens. 'Duet Timed Prompt' has already attached them to its prompt; connect "
+                "a plan from 'Duet Planner', or none."
+            )
         planned = {key: value for key, value in ((PLAN, plan), (ADAPTER, adapter)) if value is not None}
         attached = [
             planned if prior is None else {**planned, PRIOR: prior, PRIOR_KEYS: keys} for keys in KEYS[prior_keys]

@@ -18,5 +18,6 @@ AUDIO_TEXT = "duet_audio_text"  # text embedding of the audio prompt
 PLAN = "duet_plan"
 PRIOR = "duet_prior"
 ADAPTER = "duet_adapter"
+TIMED = "duet_timed"  # a TimedPrompt: texts with times, and their embeddings
 PRIOR_KEYS = "duet_prior_keys"  # tokens that the prior attention sees: 'prior', 'null' or both
 CLIP_SPEC = "duet_asked"  # the requested ClipSpec; also stored on a LATENT

@@ -19,19 +19,18 @@ from ...pipelines.core.conditions import PLAN_SHOWN
 from ...pipelines.core.streams import Streams
 from ...pipelines.guidance.strategy import Branch
 from ...pipelines.models.pocket.denoiser import route_of
+from ..types import TIMED
 from .javisdit import JavisModel
 from .joint import JointModel
 from .latent import Layout, require_layout
 from .model import PocketBaseModel
+from .timed_h3 import ROUTES
+from .timed_h3 import STREAMS as H3_STREAMS
 
 Conds = list[dict[str, Any]]
 Options = dict[str, Any]
 UNTRAINED = "untrained null; effect not measured by us"
 LTX_AUDIO_BINS = 16  # of an LTX audio latent; the network reads channels and bins as one axis
-# Stream of each segment of MiniMax H3's sequence, including guides and references.
-H3_STREAMS = {"video": "video", "cond": "video", "ref_img": "video"} | dict.fromkeys(
-    ("audio", "cond_audio", "ref_audio"), "audio"
-)
 
 
 @dataclass(frozen=True)
@@ -86,14 +85,18 @@ def _switch_off(branch: Branch, conds: Conds, options: Options) -> tuple[Conds, 
 
 
 def _split_queries(branch: Branch, conds: Conds, options: Options) -> tuple[Conds, Options]:
-    """MiniMax H3: joint self-attention, split by stream for sequences of the conditions' lengths."""
+    """MiniMax H3: joint self-attention, split by stream for sequences of the conditions' lengths. Conditions with timed text are split by
+    their own hook, which reads the open directions from the options."""
     layouts = {}
     for cond in conds:
-        layout = cond["model_conds"]["minimax_payload"].cond.get("layout")
+        payload = cond["model_conds"]["minimax_payload"].cond
+        layout = payload.get("layout")
         if layout is None:
             raise ValueError(
                 "MiniMax H3 is sampled with one stream; cross-modal guidance needs an audio-video latent. Connect one."
             )
+        if TIMED in payload:
+            continue
         segments = [(a, b, H3_STREAMS.get(kind, "text")) for a, b, kind in layout.segments]
         if layouts.setdefault(layout.seq_len, segments) != segments:
             raise ValueError(
@@ -114,7 +117,8 @@ def _split_queries(branch: Branch, conds: Conds, options: Options) -> tuple[Cond
         split = splits.get(q.shape[-2])
         return attend(q, k, v) if split is None else segment_attention(attend, q, k, v, split)
 
-    return conds, {**options, "transformer_options": {**transformer, "optimized_attention_override": override}}
+    routes = {ROUTES: (branch.a2v, branch.v2a), "optimized_attention_override": override}
+    return conds, {**options, "transformer_options": {**transformer, **routes}}
 
 
 def _layout(model: JointModel) -> Layout:

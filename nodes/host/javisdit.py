@@ -14,12 +14,14 @@ import comfy.nested_tensor
 import comfy.supported_models_base
 import comfy.utils
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ...pipelines.core.conditions import Prior, PriorTokens
 from ...pipelines.core.sizes import ClipSpec
 from ...pipelines.core.streams import Streams
 from ...pipelines.guidance.sampling import flow_sigmas
+from ...pipelines.guidance.timed import Edges
 from ...pipelines.models.javisdit.clock import AUDIO_CHANNELS, V01_CLOCK, V10_CLOCK, JavisClock
 from ...pipelines.models.javisdit.load import CONFIGS, require_keys
 from ...pipelines.models.javisdit.schedule import shift_ratio
@@ -51,11 +53,14 @@ class HostJavisDiT01(HostedNetwork, JavisDiT01):  # pyright: ignore[reportIncomp
         temporal_prior: Tensor | None = None,
         video_noisy: Tensor | None = None,
         audio_noisy: Tensor | None = None,
+        timed_video: Tensor | None = None,
+        timed_audio: Tensor | None = None,
         **_unused: Any,
     ) -> list[Tensor]:
-        count = len(context)
-        null_text = self.y_embedder.y_embedding[: context.shape[1]].to(context)
-        text = torch.where((context == 0).all((1, 2), keepdim=True), null_text, context)
+        count, text = len(context), context
+        if timed_video is None:
+            null_text = self.y_embedder.y_embedding[: context.shape[1]].to(context)
+            text = torch.where((context == 0).all((1, 2), keepdim=True), null_text, context)
         null_prior = self.null_prior()
         null = tuple(z.to(context).expand(count, -1, -1) for z in (null_prior.spatial, null_prior.temporal))
         sources: dict[str, tuple[Any, ...]] = {"null": null, "prior": (spatial_prior, temporal_prior)}
@@ -75,6 +80,7 @@ class HostJavisDiT01(HostedNetwork, JavisDiT01):  # pyright: ignore[reportIncomp
             fps=float(clip.fps),
             noisy=masks if masks.present() else None,
             route=None if all(route) else opened,
+            timed=Streams(timed_video, timed_audio),
         )
         return velocity.map(torch.neg).present()
 
@@ -85,11 +91,20 @@ class HostJavisDiT10(HostedNetwork, JavisDiT10):  # pyright: ignore[reportIncomp
     CONFIG = V10Config
 
     def _forward(
-        self, x: list[Tensor], timestep: Tensor, context: Tensor, options: dict, **_unused: Any
+        self,
+        x: list[Tensor],
+        timestep: Tensor,
+        context: Tensor,
+        options: dict,
+        *,
+        timed_video: Tensor | None = None,
+        timed_audio: Tensor | None = None,
+        **_unused: Any,
     ) -> list[Tensor]:
         visible = torch.ones(context.shape[:2], dtype=torch.bool, device=context.device)
         route = {way: options.get(f"{way}_cross_attn", True) for way in ("a2v", "v2a")}
-        velocity = JavisDiT10.forward(self, Streams(*x), timestep, context, visible, **route)
+        timed = Streams(timed_video, timed_audio)
+        velocity = JavisDiT10.forward(self, Streams(*x), timestep, context, visible, **route, timed=timed)
         return velocity.map(torch.neg).present()
 
 
@@ -116,6 +131,9 @@ class JavisModel(JointModel):
         frames = self.clock.frames(seconds, fps)
         clip = ClipSpec(height, width, frames, fps)
         return Streams(self.clock.video_latent(frames, height, width), self.clock.audio_latent(frames, fps)), clip
+
+    def edges(self, shapes: list[tuple[int, ...]]) -> Streams[Edges]:
+        return self.clock.edges(shapes[0][2], shapes[1][2])
 
     def sigmas(self, steps: int, requested: ClipSpec | None, video: tuple[int, ...]) -> Tensor:
         clip = requested or self.clock.clip_of(video)
@@ -152,6 +170,10 @@ class JavisModel10(JavisModel):
 
     title = "JavisDiT v1.0"
     clock, network = V10_CLOCK, HostJavisDiT10
+
+    def text_tokens(self, states: Tensor) -> Tensor:
+        """With the rows of zeros that the network reads after every text."""
+        return F.pad(states, (0, 0, 0, self.diffusion_model.config.text_len - states.shape[1]))
 
     def process_latent_in(self, latent: Any) -> Any:
         return self._with_video(latent, self.latent_format.process_in)

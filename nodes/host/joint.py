@@ -18,7 +18,10 @@ from torch import Tensor, nn
 from ...pipelines.core.sizes import ClipSpec
 from ...pipelines.core.streams import Streams
 from ...pipelines.core.weights import fill
+from ...pipelines.guidance.timed import Edges
+from ..types import TIMED
 from .latent import Layout, require_layout
+from .timed import TimedPrompt, read_texts, tokens_of
 
 Sizes = Streams[tuple[int, ...]]
 
@@ -102,11 +105,32 @@ class JointModel(comfy.model_base.BaseModel):
             )
         out["latent_shapes"] = comfy.conds.CONDConstant(shapes)
         out["c_crossattn"] = comfy.conds.CONDRegular(kwargs["cross_attn"])
+        if kwargs.get(TIMED) is not None:
+            out |= self.timed_conds(kwargs[TIMED], shapes)
         if kwargs.get("denoise_mask") is not None:
             masks = comfy.utils.unpack_latents(kwargs["denoise_mask"], shapes)
             for name, mask in zip(("video_noisy", "audio_noisy"), masks, strict=True):
                 out[name] = comfy.conds.CONDRegular(mask.amax([d for d in range(mask.ndim) if d not in (0, 2)]))
         return out
+
+    def timed_conds(self, prompt: TimedPrompt, shapes: list[tuple[int, ...]]) -> dict[str, Any]:
+        """The tokens of all texts of a timed prompt, and their log-shares at the latent frames of each stream."""
+        windows = prompt.timed.windows(self.edges(shapes))
+        read = read_texts(windows, prompt.timed.texts)
+        states = {text: self.text_tokens(prompt.encoded[text][0]) for text in read}
+        masks = {text: torch.ones(z.shape[1], dtype=torch.bool) for text, z in states.items()}
+        shares = tokens_of(windows, masks).shares.map(lambda s: comfy.conds.CONDRegular(s[None, :-1]))
+        video, audio = shares.both()
+        tokens = comfy.conds.CONDRegular(torch.cat(list(states.values()), dim=1))
+        return {"c_crossattn": tokens, "timed_video": video, "timed_audio": audio}
+
+    def edges(self, shapes: list[tuple[int, ...]]) -> Streams[Edges]:
+        """Boundaries of the latent frames of both streams, in seconds."""
+        raise NotImplementedError
+
+    def text_tokens(self, states: Tensor) -> Tensor:
+        """The states of one text as the network reads them beside other texts."""
+        return states
 
     def scale_latent_inpaint(self, sigma: Tensor, noise: Tensor, latent_image: Tensor, **_kwargs: Any) -> Tensor:
         """Kept frames stay clean (their noise level is 0), as in training."""

@@ -20,6 +20,7 @@ from ...pipelines.core.sizes import VIDEO_STRIDE, ClipShape, ClipSpec
 from ...pipelines.core.streams import Streams
 from ...pipelines.core.weights import WeightsFile, check_sizes, configured
 from ...pipelines.guidance.sampling import SHIFT, flow_sigmas
+from ...pipelines.guidance.timed import Edges
 from ...pipelines.models.addons.plan import PlanLayers
 from ...pipelines.models.addons.prior import PriorLayers
 from ...pipelines.models.pocket.add_ons import LAYERS, load_layers
@@ -27,8 +28,9 @@ from ...pipelines.models.pocket.advice import size_advice
 from ...pipelines.models.pocket.denoiser import prepare
 from ...pipelines.models.pocket.generate import check_clock, latent_sizes
 from ...pipelines.models.pocket.network import PocketConfig, TwinStreamDiT
+from ...pipelines.models.pocket.timed import pocket_edges
 from ...pipelines.models.pocket.video_codec import VideoCodec
-from ..types import ADAPTER, AUDIO_TEXT, PLAN, PRIOR
+from ..types import ADAPTER, AUDIO_TEXT, PLAN, PRIOR, TIMED
 from .joint import HostedNetwork, JointModel, Sizes, build_model
 from .latent import Layout
 
@@ -64,6 +66,8 @@ class HostTwinStreamDiT(HostedNetwork, TwinStreamDiT):  # pyright: ignore[report
         *,
         audio_text: Tensor | None = None,
         route: Tensor | None = None,
+        timed_video: Tensor | None = None,
+        timed_audio: Tensor | None = None,
         video_noisy: Tensor | None = None,
         audio_noisy: Tensor | None = None,
         **others: Any,
@@ -72,7 +76,8 @@ class HostTwinStreamDiT(HostedNetwork, TwinStreamDiT):  # pyright: ignore[report
         routes = torch.ones_like(timestep)[:, None].expand(-1, 2) if route is None else route
         regenerate = Streams(video_noisy, audio_noisy)
         prepared = prepare(timestep, routes, regenerate, Conditions.unflatten(others))
-        x0 = TwinStreamDiT.forward(self, streams, prepared.sigma, text, **prepared.options())
+        timed = Streams(timed_video, timed_audio)
+        x0 = TwinStreamDiT.forward(self, streams, prepared.sigma, text, timed=timed, **prepared.options())
         # The host's flow models return the velocity at the host's single noise level.
         return streams.map(lambda z, clean: (z - clean) / timestep.view(-1, *[1] * (z.ndim - 1)), x0).present()
 
@@ -117,12 +122,16 @@ class PocketBaseModel(JointModel):
 
     def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
         out = super().extra_conds(**kwargs)
-        out["audio_text"] = comfy.conds.CONDRegular(kwargs.get(AUDIO_TEXT, kwargs["cross_attn"]))
+        if kwargs.get(TIMED) is None:
+            out["audio_text"] = comfy.conds.CONDRegular(kwargs.get(AUDIO_TEXT, kwargs["cross_attn"]))
         out["route"] = comfy.conds.CONDRegular(kwargs.get(ROUTE, torch.ones(1, 2)))
         for name, value in self._conditions(kwargs).flatten().items():
             kind = comfy.conds.CONDRegular if isinstance(value, Tensor) else comfy.conds.CONDConstant
             out[name] = kind(value)
         return out
+
+    def edges(self, shapes: list[tuple[int, ...]]) -> Streams[Edges]:
+        return pocket_edges(self.diffusion_model.config, Streams(shapes[0][2], shapes[1][2]))
 
     def _conditions(self, kwargs: dict[str, Any]) -> Conditions:
         """The plan, prior and adapter on a CONDITIONING entry.

@@ -18,6 +18,7 @@ from torch import Tensor
 from .saved_plan import SavedPlan
 from .sines import sine_features
 from .streams import Streams
+from .timed_events import TimedEvents
 from .timeline import Timeline
 
 V2A, A2V = "v2a", "a2v"
@@ -76,7 +77,7 @@ def select_rows(streams: Streams[PlacedTokens], rows: slice) -> Streams[PlacedTo
 @dataclass(frozen=True)
 class Plan:
     """Planned tokens of both streams with the prompts, the seed and the timeline behind them (``None`` in the paper's mode, which
-    has no timeline)."""
+    has no timeline). A plan of ``timed`` events for a model without plan layers has neither tokens nor a timeline."""
 
     streams: PlanStreams
     video: str
@@ -84,6 +85,7 @@ class Plan:
     timeline: Timeline | None
     seed: int
     seconds: float  # length of the clip that the unit cube covers
+    timed: TimedEvents | None = None
 
     @property
     def saved(self) -> SavedPlan:

@@ -125,6 +125,13 @@ class TimedText:
         of_events = [text for events in self.events.present() for text, _ in events if text not in rest]
         return tuple(dict.fromkeys([*of_events, *self.rest.present()]))
 
+    def listed(self) -> str:
+        """All texts in words, one per line: the rest text of each stream, then each event with its time and stream."""
+        same = self.rest.video == self.rest.audio
+        lines = [f"{'whole clip' if same else name}: {text}" for name, text in vars(self.rest).items()]
+        events = {str(e).split(":")[0] + f": {text}": e for part in self.events.present() for text, e in part}
+        return "\n".join(dict.fromkeys([*lines, *sorted(events, key=lambda line: events[line].start)]))
+
     def windows(self, edges: Streams[Edges]) -> Streams[StreamWindows]:
         """The windows of each stream whose latents' ``edges`` are given.
 

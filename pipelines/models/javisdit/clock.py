@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 
 from ...core.sizes import ClipSpec
+from ...core.streams import Streams
+from ...guidance.timed import Edges, latent_edges
 
 AUDIO_CHANNELS = 8  # channels of AudioLDM2's latents
 
@@ -38,6 +40,15 @@ class JavisClock:
         t, rows, columns = latent[-3:]
         frames = (t - self.leading_frames) // self.group_latents * self.group_frames + self.leading_frames
         return ClipSpec(rows * 8, columns * 8, frames, self.fps)
+
+    def edges(self, video: int, audio: int) -> Streams[Edges]:
+        """Boundaries of the latent frames of both streams in seconds, at the version's own frame rate. The first latent frame of a group
+        covers a single frame where a group has leading frames or more latent frames than whole strides (17 frames in five)."""
+        stride = -(-self.group_frames // self.group_latents)
+        single = self.group_frames - stride * (self.group_latents - 1)
+        each = (single, *[stride] * (self.group_latents - 1))
+        frames = latent_edges(video, leading=(1,) * self.leading_frames, each=each, rate=float(self.fps))
+        return Streams(frames, latent_edges(audio, each=(4,), rate=100.0))
 
     def audio_latent(self, frames: int, fps: int) -> tuple[int, int, int]:
         """Channels, latent frames and bins of the audio latent: 100 mel frames per second, padded to a multiple of 32, four each."""

@@ -14,6 +14,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from ....kernels.segment_attention import SegmentSplit, segment_attention
 from ...core.sines import sine_features
 
 
@@ -122,7 +123,15 @@ class CrossAttention(nn.Module):
         return self.proj(rearrange(out, "b h l d -> b l (h d)"))
 
     def forward(
-        self, x: Float[Tensor, "b l c"], source: Float[Tensor, "b m c"], *, mask: Bool[Tensor, "b m"]
+        self,
+        x: Float[Tensor, "b l c"],
+        source: Float[Tensor, "b m c"],
+        *,
+        mask: Bool[Tensor, "b m"],
+        windows: SegmentSplit | None = None,
     ) -> Float[Tensor, "b l c"]:
+        """``windows``: which source tokens each query reads, instead of ``mask`` (timed text)."""
         k, v = self.keys_values(source)
+        if windows is not None:
+            return self.merge(segment_attention(F.scaled_dot_product_attention, self.queries(x), k, v, windows))
         return self.merge(F.scaled_dot_product_attention(self.queries(x), k, v, attn_mask=mask[:, None, None]))

@@ -18,10 +18,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ....kernels.prior_attention import prior_attention
+from ....kernels.segment_attention import SegmentSplit
 from ...core.conditions import PriorTokens
 from ...core.streams import Streams
 from .embeddings import CaptionEmbedding, PatchEmbedding, RotaryFrequencies, sincos_1d
 from .layers import CrossAttention, Mlp, SelfAttention, TimestepMlp, cast_like, modulate, pair_table
+from .timed import stream_windows
 
 IMAGE_FPS = 120.0  # frame rate in the conditioning of a single frame
 VIDEO_PATCH = (1, 2, 2)
@@ -64,7 +66,7 @@ class STDiTBlock(nn.Module):
         self,
         x: Float[Tensor, "b t s c"],
         level: Modulation,
-        text: tuple[Tensor, Tensor],
+        text: tuple[Tensor, Tensor, SegmentSplit | None],
         rotary: Float[Tensor, "two t half"] | None = None,
     ) -> Float[Tensor, "b t s c"]:
         """With ``rotary``, attention over t for each s separately; without it, attention over s for each t separately."""
@@ -76,7 +78,7 @@ class STDiTBlock(nn.Module):
             over, back = ("b t s c -> (b t) s c", "(b t) s c -> b t s c")
         attended = self.attn(rearrange(modulate(x, shift1, scale1), over), rotary)
         x = x + gate1 * rearrange(attended, back, b=x.shape[0])
-        x = x + self.cross_attn(x.flatten(1, 2), text[0], mask=text[1]).view_as(x)
+        x = x + self.cross_attn(x.flatten(1, 2), text[0], mask=text[1], windows=text[2]).view_as(x)
         return x + gate2 * self.mlp(modulate(x, shift2, scale2))
 
 
@@ -223,10 +225,12 @@ class JavisDiT01(nn.Module):
         fps: float,
         noisy: Streams[Tensor] | None = None,
         route: Streams[Tensor] | None = None,
+        timed: Streams[Tensor] | None = None,
     ) -> Streams[Tensor]:
         """text: T5 states; for the null text, rows of ``y_embedder.y_embedding`` under the prompt's mask. size: height and width in
         pixels. noisy: [b, latent frames] bool for each stream, False where a frame is clean (``None``: all are noisy). route: [b] bool
-        for each stream, whether it reads the other stream (``None``: it does)."""
+        for each stream, whether it reads the other stream (``None``: it does). timed: log-shares of the text tokens at the latent frames
+        of each stream, [b, n, m] (``guidance.timed``; ``None``: every frame reads all tokens in ``text_mask``)."""
         dtype = x.both()[0].dtype
         rate = self.fps_embedder(torch.full_like(timestep, fps, dtype=dtype))
         t, zero = (self.t_embedder(z.to(dtype)) + rate for z in (timestep, torch.zeros_like(timestep)))
@@ -234,7 +238,10 @@ class JavisDiT01(nn.Module):
         masks = noisy or Streams()
         masks = Streams(masks.video, None if masks.audio is None else masks.audio[:, :: self.config.audio_patch])
         levels = self._levels(t, zero, masks)
-        words = Streams(self.y_embedder, self.audio_y_embedder).map(lambda e: (e.y_proj(text), text_mask))
+        windows = (timed or Streams()).map(stream_windows, tokens)
+        words = Streams(self.y_embedder, self.audio_y_embedder).map(
+            lambda e, w: (e.y_proj(text), text_mask, w), windows
+        )
         prior = PriorTokens(
             self.st_prior_embedder.y_proj(prior.spatial), self.st_prior_embedder.y_proj(prior.temporal), prior.own
         )

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from ....kernels.segment_attention import SegmentSplit, segment_attention
 from ...core.streams import Streams
 from .layers import cast_like, modulate, pair_table, rotate_pairs, timestep_features
+from .timed import joint_windows
 
 PATCH = 2  # rows and columns of video, time and mel of audio
 EPS = 1e-6
@@ -109,12 +110,13 @@ class Block(nn.Module):
         video: int,
         rotary: Tensor,
         split: SegmentSplit | None,
+        windows: SegmentSplit | None = None,
     ) -> Float[Tensor, "b l c"]:
-        """``video`` is the number of video tokens."""
+        """``video`` is the number of video tokens; ``windows``: which text tokens each token reads."""
         shift1, scale1, gate1, *second = (cast_like(self.modulation, x) + levels[0])[:, :, None].unbind(1)
         normed = modulate(x, shift1, scale1)
         x = x + gate1 * self.self_attn(normed, normed, rotary=rotary, split=split)
-        x = x + self.cross_attn(self.norm3(x), text)
+        x = x + self.cross_attn(self.norm3(x), text, split=windows)
         third = (cast_like(self.audio_modulation.param, x) + levels[1])[:, :, None].unbind(1)
         parts = []
         for part, feed, (shift, scale, gate) in (
@@ -168,12 +170,14 @@ class JavisDiT10(nn.Module):
         *,
         a2v: bool = True,
         v2a: bool = True,
+        timed: Streams[Tensor] | None = None,
     ) -> Streams[Tensor]:
         """text: UMT5 states; rows outside ``text_mask`` are set to zero and not masked, as in training. A closed direction splits the
-        attention by stream; the network was not trained for this."""
+        attention by stream; the network was not trained for this. timed: log-shares of the text tokens at the latent frames of each
+        stream, [b, n, m] (``guidance.timed``)."""
         video_latent, audio_latent = x.both()
         dtype = video_latent.dtype
-        states = F.pad(text * text_mask[..., None], (0, 0, 0, self.config.text_len - text.shape[1]))
+        states = F.pad(text * text_mask[..., None], (0, 0, 0, max(0, self.config.text_len - text.shape[1])))
         words = self.text_embedding(states.to(dtype))
         e = self.time_embedding(
             timestep_features(timestep.to(dtype), self.config.freq_dim, dtype=torch.float64).to(dtype)
@@ -190,8 +194,9 @@ class JavisDiT10(nn.Module):
         rotary = pair_table(rotations(grid, self.config.dim // self.config.num_heads)).to(tokens.device)
         segments = [(0, count, "video"), (count, tokens.shape[1], "audio")]
         split = None if a2v and v2a else SegmentSplit.of(segments, a2v=a2v, v2a=v2a)
+        windows = None if timed is None or not timed.present() else joint_windows(timed, grid, tokens)
         for block in self.blocks:
-            tokens = block(tokens, levels, words, video=count, rotary=rotary, split=split)
+            tokens = block(tokens, levels, words, video=count, rotary=rotary, split=split, windows=windows)
         t, h, w, time, mel = grid
         patches = self.head(tokens[:, :count], e), self.audio_head(tokens[:, count:], e)
         video = rearrange(patches[0], "b (t h w) (p q c) -> b c t (h p) (w q)", t=t, h=h, w=w, p=PATCH, q=PATCH)

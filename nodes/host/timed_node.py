@@ -1,0 +1,78 @@
+"""What 'Duet Timed Prompt' does with a MODEL and a CLIP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import comfy.model_base
+import comfy.model_patcher
+import comfy.sd
+from comfy.patcher_extension import WrappersMP
+
+from ...pipelines.core.streams import Streams
+from ...pipelines.core.timed_events import TimedEvents
+from ...pipelines.guidance.timed import TimedText, joined
+from ...pipelines.models.pocket.timed import timed_text
+from ..types import AUDIO_TEXT, TIMED
+from .joint import JointModel
+from .text import plain_text
+from .timed import TimedPrompt
+from .timed_h3 import patch_h3
+from .timed_ltx import patch_ltx
+
+PATCHES = {getattr(comfy.model_base, "LTXAV", None): patch_ltx, getattr(comfy.model_base, "MiniMaxH3", None): patch_h3}
+
+
+def with_timed_text(model: comfy.model_patcher.ModelPatcher) -> comfy.model_patcher.ModelPatcher:
+    """A MODEL that reads timed text. Its results without timed text are bit-identical.
+
+    Raises:
+        ValueError: a model of another family.
+    """
+    if isinstance(model.model, JointModel) or model.wrappers.get(WrappersMP.DIFFUSION_MODEL, {}).get(TIMED):
+        return model
+    patch = next((p for family, p in PATCHES.items() if family is not None and isinstance(model.model, family)), None)
+    if patch is None:
+        raise ValueError(
+            f"The MODEL is a {type(model.model).__name__}; timed text works with LTX-2, MiniMax H3, JavisDiT and the pocket model. "
+            "For other models use 'Duet Timeline Prompt', which writes the times into the prompt."
+        )
+    patched: Any = model.clone()
+    patch(patched)
+    return patched
+
+
+def timed_of(clip: comfy.sd.CLIP, prompts: Streams[str], events: TimedEvents, repeat: bool, **more: float) -> TimedText:
+    """The texts that are encoded for ``events``. With ``repeat`` an event's text follows the prompt for the whole clip; the pocket model
+    reads captions, and derives each text from the prompt's caption."""
+    if getattr(clip.tokenizer, "reads_prompts", False):
+        return timed_text(prompts.map(plain_text), events, **more)
+    return TimedText.of(events, prompts, compose=joined if repeat else _alone, **more)
+
+
+def _alone(_rest: str, text: str) -> str:
+    return text
+
+
+def encode_prompts(clip: comfy.sd.CLIP, prompts: Streams[str]) -> list[Any] | None:
+    """The CONDITIONING of prompts without events, as without timed text; ``None`` if the streams' prompts differ and the model reads only
+    one text, so that the other one must be timed."""
+    video, audio = prompts.both()
+    encode = lambda text: clip.encode_from_tokens_scheduled(clip.tokenize(text))  # noqa: E731 - two uses
+    if video == audio:
+        return encode(video)
+    if getattr(clip.tokenizer, "reads_prompts", False):
+        heard = encode(audio)[0][0]
+        return [[states, {**options, AUDIO_TEXT: heard}] for states, options in encode(video)]
+    return None
+
+
+def encode_timed(clip: comfy.sd.CLIP, timed: TimedText) -> list[Any]:
+    """The CONDITIONING of timed text: that of the video's rest text, which carries all texts."""
+    how = {"as_written": True} if getattr(clip.tokenizer, "reads_prompts", False) else {}
+    encoded = {}
+    for text in timed.texts:
+        entry = clip.encode_from_tokens_scheduled(clip.tokenize(text, **how))[0]
+        encoded[text] = (entry[0], {name: value for name, value in entry[1].items() if value is not None})
+    states, options = encoded[timed.rest.both()[0]]
+    return [[states, {**options, TIMED: TimedPrompt(timed, encoded)}]]
