@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
-from .timeline import WHERE, Event, Timeline
+from .timeline import WHERE, Event, Timeline, read_line
 
 BOTH = ("video", "audio")
 STREAMS = {"both": BOTH, "video": ("video",), "audio": ("audio",)}  # word in a line -> streams
@@ -70,7 +71,8 @@ class TimedEvent:
 @dataclass(frozen=True)
 class TimedEvents:
     """Events in the order in which they are written; they may overlap. As text, one line per event: a time or a range in seconds,
-    optionally the stream ('both', 'video', 'audio') and a strength, a colon, and the text. Lines that start with '#' are comments."""
+    optionally the stream ('both', 'video', 'audio') and a strength, a colon, and the text. Lines of a plan ('0.35 bell left') are read
+    too. Lines that start with '#' are comments."""
 
     events: tuple[TimedEvent, ...] = ()
 
@@ -105,11 +107,7 @@ class TimedEvents:
     @classmethod
     def of_timeline(cls, timeline: Timeline, text_of: Callable[[Event], str]) -> TimedEvents:
         """The events of a plan, each with a text and only in the streams in which it is heard or seen."""
-        found = []
-        for event in timeline.events:
-            streams = tuple(name for name, there in zip(BOTH, (event.seen, event.heard), strict=True) if there)
-            found.append(TimedEvent.at(event.when, text_of(event), streams=streams))
-        return cls(tuple(found))
+        return cls(tuple(_planned(event, text_of(event)) for event in timeline.events))
 
     def require_within(self, seconds: float, *, cut: bool = False) -> None:
         """Check that every event lies within a clip of ``seconds``; with ``cut`` a range may end later than the clip.
@@ -132,8 +130,19 @@ def event_words(event: Event) -> str:
     return f"the {event.what} {WHERE[event.where]}"
 
 
+def _planned(event: Event, text: str, *, line: int = 0) -> TimedEvent:
+    """An event of a plan with a text, in the streams in which it is seen and heard."""
+    streams = tuple(name for name, there in zip(BOTH, (event.seen, event.heard), strict=True) if there)
+    return TimedEvent.at(event.when, text, streams=streams, line=line)
+
+
 def _event(line: str, number: int) -> TimedEvent:
     head, colon, text = line.partition(":")
+    if not colon:
+        with suppress(ValueError):
+            planned = read_line(line)
+            if planned is not None:
+                return _planned(planned, event_words(planned), line=number)
     found = HEAD.fullmatch(head.strip())
     if not colon or found is None:
         raise ValueError(f"expected a time or a range in seconds, the stream, a colon and a text, e.g. {EXAMPLE}.")

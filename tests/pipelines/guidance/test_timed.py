@@ -73,6 +73,12 @@ def test_ten_thousand_events_are_refused_at_the_line():
         TimedEvents.read("\n".join(f"{k / 10:g}: a bell" for k in range(10_000)))
 
 
+def test_lines_of_a_plan_are_read():
+    events = TimedEvents.read("0.35 bell left\n0.7 dog right unseen  # barks")
+    assert str(events) == "0.35 both: the bell on the left\n0.7 audio: the dog on the right"
+    assert [event.line for event in events.events] == [1, 2]
+
+
 def test_an_event_after_the_end_of_the_clip_is_refused_at_its_line():
     events = TimedEvents.read("0.5: a bell\n1.5-2.5: a long note")
     events.require_within(3.0)
