@@ -11,7 +11,6 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from ..core.streams import Clip
 from ..core.weights import read_tensors
 from ..media.containers import open_media
 from ..media.sound import resample
+from ..models.mel import mel_bank
 from .synchformer import CLASSES, FRAMES, MELS, SEGMENTS, SIDE, SPECTRA, Synchformer, SynchformerConfig, own_tensors
 
 FPS, RATE = 25, 16_000
@@ -176,18 +176,9 @@ def log_mel(segments: Float[Tensor, "s n"]) -> Float[Tensor, "s m t"]:
     """Normalised log-mel spectrograms, 128 bands of the HTK scale."""
     window = torch.hann_window(WINDOW)
     spectrum = torch.stft(segments, N_FFT, HOP, WINDOW, window=window, pad_mode="reflect", return_complex=True)
-    mel = (_bank().T @ spectrum.abs().square() + FLOOR).log()
+    mel = (mel_bank(MELS, RATE, n_fft=N_FFT).T @ spectrum.abs().square() + FLOOR).log()
     padded = F.pad(mel, (0, SPECTRA - mel.shape[-1]))
     return (padded - MEAN) / (2 * DEVIATION)
-
-
-@cache
-def _bank() -> Float[Tensor, "frequencies m"]:
-    from transformers.audio_utils import mel_filter_bank
-
-    return torch.from_numpy(
-        mel_filter_bank(N_FFT // 2 + 1, MELS, 0, RATE / 2, RATE, norm=None, mel_scale="htk")
-    ).float()
 
 
 def frames_of_clip(clip: Clip) -> Iterator[Float[Tensor, "3 h w"]]:

@@ -6,17 +6,16 @@ Letters: b batch, t latent frames, c latent channels, s stereo channels, m mel b
 
 from __future__ import annotations
 
-import functools
 import math
 
 import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers.audio_utils import mel_filter_bank
 
 from ...core.schema import SampleRate, Width
 from ...core.sizes import MEL_HOP, MEL_STRIDE
+from ..mel import mel_bank
 from .pca import PatchPCA
 
 N_FFT = 1024
@@ -28,10 +27,9 @@ GRIFFIN_LIM_MOMENTUM = 0.99
 NNLS_STEPS = 24
 
 
-@functools.cache
-def _mel_bank(sample_rate: int) -> Tensor:
-    bank = mel_filter_bank(N_FFT // 2 + 1, N_MELS, *MEL_RANGE, sample_rate, norm=None, mel_scale="htk")
-    return torch.from_numpy(bank).float()  # frequencies, mels
+def _mel_bank(sample_rate: int) -> Float[Tensor, "frequencies mels"]:
+    low, high = MEL_RANGE
+    return mel_bank(N_MELS, sample_rate, n_fft=N_FFT, low=low, high=high)
 
 
 def log_mel(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ...core.schema import Depth, Heads, Length, Width, check_heads
 from .parse import split_words
 from .reading import read_prompt
+from .t5 import T5Encoder
 
 PAD, END, UNKNOWN = 0, 1, 2
 SPECIAL = ("<pad>", "</s>", "<unk>")
@@ -103,31 +104,15 @@ class TextEncoder(nn.Module):
     ) -> None:
         super().__init__()
         check_heads(dim, heads)
-        # Importing T5 takes a second, which would slow the start of ComfyUI.
-        from transformers import T5Config, T5EncoderModel
-
         self.config = {"words": words, "dim": dim, "depth": depth, "heads": heads}
         self.tokenizer = WordTokenizer(words)
-        size = len(self.tokenizer.words)
-        config = T5Config(
-            vocab_size=size,
-            d_model=dim,
-            d_kv=dim // heads,
-            d_ff=2 * dim,
-            num_layers=depth,
-            num_heads=heads,
-            dropout_rate=0.0,
-            feed_forward_proj="gated-gelu",
-            pad_token_id=PAD,
-            eos_token_id=END,
-        )
-        self.t5 = T5EncoderModel(config)
+        self.t5 = T5Encoder(len(self.tokenizer.words), dim=dim, depth=depth, heads=heads)
 
     def forward(self, tokens: Int[Tensor, "b m"]) -> Float[Tensor, "b m dim"]:
         mask = tokens != PAD
-        return self.t5(input_ids=tokens, attention_mask=mask).last_hidden_state * mask[..., None]
+        return self.t5(tokens, mask) * mask[..., None]
 
     @torch.no_grad()
     def embed(self, texts: list[str], *, as_written: bool = False) -> Float[Tensor, "b m dim"]:
         """The embeddings of prompts, on the encoder's device."""
-        return self(self.tokenizer.batch(texts, as_written=as_written).to(self.t5.device))
+        return self(self.tokenizer.batch(texts, as_written=as_written).to(self.t5.shared.weight.device))
