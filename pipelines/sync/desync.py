@@ -23,8 +23,8 @@ from torch import Tensor
 from ..core.streams import Clip
 from ..core.weights import read_tensors
 from ..media.containers import open_media
+from ..media.mel import mel_bank
 from ..media.sound import resample
-from ..models.mel import mel_bank
 from .synchformer import CLASSES, FRAMES, MELS, SEGMENTS, SIDE, SPECTRA, Synchformer, SynchformerConfig, own_tensors
 
 FPS, RATE = 25, 16_000

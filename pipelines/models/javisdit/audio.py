@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..mel import FLOOR
-from ..mel import log_mel as log_magnitudes
+from ...media.mel import FLOOR
+from ...media.mel import log_mel as log_magnitudes
 from .autoencoder import AutoencoderKL
 
 SAMPLE_RATE = 16_000

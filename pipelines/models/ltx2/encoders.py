@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...core.streams import Streams
+from ...media.mel import log_mel
 from ...media.segments import Segment
-from ..mel import log_mel
 
 TEXT_LENGTH = 1024  # tokens of a padded prompt
 MEL_STRIDE = 4  # mel frames behind one audio latent frame

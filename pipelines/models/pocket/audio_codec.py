@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ...core.schema import SampleRate, Width
 from ...core.sizes import MEL_HOP, MEL_STRIDE
-from ..mel import mel_bank
+from ...media.mel import mel_bank
 from .pca import PatchPCA
 
 N_FFT = 1024

@@ -5,7 +5,7 @@ import torch
 from transformers import T5Config, T5EncoderModel
 from transformers.audio_utils import mel_filter_bank
 
-from duet_av.pipelines.models.mel import mel_bank
+from duet_av.pipelines.media.mel import mel_bank
 from duet_av.pipelines.models.pocket.t5 import T5Encoder, position_buckets
 
 
