@@ -23,7 +23,7 @@ from ...pipelines.core.streams import Streams
 from ...pipelines.guidance.sampling import flow_sigmas
 from ...pipelines.guidance.timed import Edges
 from ...pipelines.models.javisdit.clock import AUDIO_CHANNELS, V01_CLOCK, V10_CLOCK, JavisClock
-from ...pipelines.models.javisdit.load import CONFIGS, require_keys
+from ...pipelines.models.javisdit.load import network_sizes
 from ...pipelines.models.javisdit.schedule import shift_ratio
 from ...pipelines.models.javisdit.v01 import MLP_RATIO, JavisDiT01, V01Config
 from ...pipelines.models.javisdit.v10 import PATCH, JavisDiT10, V10Config
@@ -264,6 +264,5 @@ def sampling_bytes(name: str, *, height: int, width: int, seconds: float) -> flo
 def build_javisdit(name: str, tensors: dict[str, Tensor], *, source: Path) -> comfy.model_patcher.ModelPatcher:
     """'JavisDiT v0.1' or 'JavisDiT v1.0' as a MODEL; its sizes are read from ``tensors``."""
     kind, _ = KINDS[name]
-    with require_keys(source):
-        config = kind({**kind.unet_config, **vars(CONFIGS[name](tensors))})
+    config = kind({**kind.unet_config, **vars(network_sizes(name, tensors, source=source))})
     return build_model(config, tensors, source=source)

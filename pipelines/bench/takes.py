@@ -6,27 +6,31 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Annotated, Any
 
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ..core.documents import parse_json, read_text
 from ..core.files import atomic_output
+from ..core.schema import Between, checked
 from ..core.statistics import mean_interval
 from ..core.streams import Clip
+from ..core.weights import read_tensors, save_tensors
 from ..sync.events import f1
 from ..sync.measure import Measured, measure, signals_of
 from .readings import Probes, as_rendered, read
 
+log = logging.getLogger(__name__)
 ANY, EVENTS = "sound and motion in step (any clip)", "events heard and seen (pocket world)"
 SCORES = (ANY, EVENTS)
 MAX_SEEDS = 1000  # of one sweep
 
-Numbers = dict[str, float]
+Numbers = dict[str, Annotated[float, Between(-1e9, 1e9)]]
 Tensors = dict[str, Tensor]
 
 
@@ -34,8 +38,8 @@ Tensors = dict[str, Tensor]
 class Take:
     """The measurements of one seed's clip; takes are ranked by ``score``, higher is better."""
 
-    seed: int
-    score: float
+    seed: Annotated[int, Between(0, 2**64 - 1)]
+    score: Annotated[float, Between(-1e9, 1e9)]
     numbers: Numbers
 
 
@@ -148,8 +152,7 @@ def _tensors_path(folder: Path, seed: int) -> Path:
 
 
 def _store_take(folder: Path, take: Take, tensors: Tensors) -> None:
-    with atomic_output(_tensors_path(folder, take.seed)) as temporary:
-        save_file({name: value.contiguous() for name, value in tensors.items()}, temporary)
+    save_tensors(_tensors_path(folder, take.seed), tensors)
     with atomic_output(_numbers_path(folder, take.seed)) as temporary:
         temporary.write_text(json.dumps(asdict(take), indent=1) + "\n", encoding="utf-8")
 
@@ -157,17 +160,23 @@ def _store_take(folder: Path, take: Take, tensors: Tensors) -> None:
 def _read_take(folder: Path, seed: int) -> Take | None:
     path = _numbers_path(folder, seed)
     try:
-        return Take(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
-    except (ValueError, TypeError):  # a foreign or truncated file; the take is generated again
+        found = checked(Take, parse_json(read_text(path), path), source=path) if path.is_file() else None
+    except ValueError as error:  # a foreign or truncated file
+        log.warning("Take %d is generated again: %s", seed, error)
         return None
+    return found if found is not None and found.seed == seed else None
 
 
 def _tensors_of_take(folder: Path, take: Take, generate: Callable[[int], tuple[Take, Tensors]]) -> Tensors:
     """The tensors of a stored take; they are generated again if an earlier sweep kept fewer takes."""
     path = _tensors_path(folder, take.seed)
-    if not path.is_file():
+    try:
+        return read_tensors(path)[0]
+    except ValueError as error:
+        if path.is_file():
+            log.warning("Take %d is generated again: %s", take.seed, error)
         _store_take(folder, *generate(take.seed))
-    return load_file(path)
+    return read_tensors(path)[0]
 
 
 def write_csv(path: Path, settings: Sequence[Takes]) -> None:

@@ -100,16 +100,15 @@ def _add_javisbench(own: argparse._ArgumentGroup) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the suite, or measure the user's clips, and print the table."""
-    for name, least in (("prompts", 20), ("jobs", 1)):
-        if getattr(arguments, name) < least:
-            raise ValueError(f"--{name} is {getattr(arguments, name)}; it must be at least {least}.")
     others = [name for name in OWN_OPTIONS if getattr(arguments, name) is not None]
     if others and arguments.suite != JAVISBENCH:
         raise ValueError(f"--{others[0]} only applies to {JAVISBENCH}. Leave it out.")
     if arguments.json:
         for suffix in (".json", ".md", ".png"):
             check_output_path(
-                arguments.json if suffix == ".json" else arguments.json.with_suffix(suffix), suffix=suffix
+                arguments.json if suffix == ".json" else arguments.json.with_suffix(suffix),
+                suffix=suffix,
+                inputs=[arguments.csv, arguments.features, arguments.synchformer, *(arguments.embeddings or ())],
             )
     from ..bench.tables import markdown, plot, write
 

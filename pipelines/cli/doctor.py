@@ -7,6 +7,8 @@ import json
 import sys
 from pathlib import Path
 
+from ..core.documents import printable
+
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``duet doctor``."""
@@ -31,10 +33,10 @@ def run(arguments: argparse.Namespace) -> None:
         if arguments.json:
             print(json.dumps({str(path): found}, indent=1))
         elif found:
-            print(f"{path}\n  " + describe(found).replace("\n", "\n  "))
+            print(f"{printable(path)}\n  " + describe(found).replace("\n", "\n  "))
         else:
             without += 1
-            print(f"duet: {path}: no provenance metadata found.", file=sys.stderr)
+            print(f"duet: {printable(path)}: no provenance metadata found.", file=sys.stderr)
     if without:
         raise ValueError(
             f"{without} of {len(arguments.files)} file(s) have no provenance metadata: they were not written by Duet, or another program "

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..core.documents import printable, read_text
 from ..core.files import check_output_path
 from .options import add_conditions, add_outputs, add_words
 
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from ..models.pocket.text import WordTokenizer
 
 
-BATCH = 16  # clips generated at once
+BATCH = 16  # clips generated at once, and then written
+MAX_CLIPS = 10_000  # of one call
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -37,8 +39,6 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Generate the clips and write them."""
-    if not 1 <= arguments.batch <= 256:
-        raise ValueError(f"--batch is {arguments.batch}; it must be from 1 to 256.")
     if arguments.adapter and not (arguments.video or arguments.audio):
         raise ValueError("--adapter conditions one stream on the other. Use it with --video or --audio.")
     prompts = _prompts(arguments)
@@ -48,8 +48,6 @@ def run(arguments: argparse.Namespace) -> None:
 
     from ..bench.readings import Probes
     from ..core.saved_plan import read_timeline
-    from ..media.mp4 import upscale, write_mp4
-    from ..media.watermark import add_label
     from ..models.pocket.generate import generate
     from ..models.pocket.load import PocketModel
 
@@ -58,17 +56,43 @@ def run(arguments: argparse.Namespace) -> None:
     footage = _footage(arguments, request.shape)
     model, probes = PocketModel.load(), Probes.load()
     report_prompts(model.text.tokenizer, [*prompts, *(request.audio or ())], arguments.negative)
-    model, request = _with_conditions(arguments, model, request, timeline, footage)
     with tqdm(total=arguments.steps * -(-len(prompts) // BATCH), desc="sample", unit="step") as bar:
-        clips = generate(model, request, batch=BATCH, on_step=bar.update)
-    for k, (clip, output) in enumerate(zip(tqdm(clips, desc="write", unit="clip"), outputs, strict=True)):
-        kept = next((path.name for path in (arguments.video, arguments.audio, arguments.image) if path), None)
-        metadata = provenance_of(arguments, request, k, plan=arguments.plan, prior_seed=arguments.prior_seed, kept=kept)
-        score = _measure(clip, timelines[k] if timelines else None, request, k, probes, metadata)
-        clip = footage.over(clip) if footage else clip
-        frames = add_label(upscale(clip.frames), arguments.watermark)
-        write_mp4(output, replace(clip, frames=frames), metadata=metadata)
-        print(f"{output}: {score}" + (f"; {timelines[k]}" if timelines else ""))
+        for first in range(0, len(prompts), BATCH):
+            audio = None if request.audio is None else request.audio[first : first + BATCH]
+            part = replace(request, prompts=prompts[first : first + BATCH], audio=audio, seed=request.seed + first)
+            extended, part = _with_conditions(arguments, model, part, timeline, footage, first=first)
+            for k, clip in enumerate(generate(extended, part, batch=BATCH, on_step=bar.update)):
+                plot = timelines[first + k] if timelines else None
+                score = _write(
+                    arguments, part, k, clip, outputs[first + k], plot, first=first, footage=footage, probes=probes
+                )
+                bar.write(printable(f"{outputs[first + k]}: {score}" + (f"; {plot}" if plot else "")), file=sys.stdout)
+
+
+def _write(
+    arguments: argparse.Namespace,
+    request: Request,
+    k: int,
+    clip: Clip,
+    output: Path,
+    plot: Path | None,
+    *,
+    first: int,
+    footage: Footage | None,
+    probes: Probes,
+) -> str:
+    """Write clip ``k`` of a batch that begins with clip ``first``, and its plot; its synchrony as a text."""
+    from ..media.mp4 import check_finite, upscale, write_mp4
+    from ..media.watermark import add_label
+
+    check_finite(clip)
+    kept = next((path.name for path in (arguments.video, arguments.audio, arguments.image) if path), None)
+    prior_seed = None if arguments.prior_seed is None else arguments.prior_seed + first
+    metadata = provenance_of(arguments, request, k, plan=arguments.plan, prior_seed=prior_seed, kept=kept)
+    score = _measure(clip, plot, request, k, probes, metadata)
+    clip = footage.over(clip) if footage else clip
+    write_mp4(output, replace(clip, frames=add_label(upscale(clip.frames), arguments.watermark)), metadata=metadata)
+    return score
 
 
 def request_of(arguments: argparse.Namespace, prompts: list[str]) -> Request:
@@ -124,21 +148,23 @@ def _prompts(arguments: argparse.Namespace) -> list[str]:
         return [arguments.prompt] * arguments.batch
     if arguments.prompt:
         raise ValueError("Both a prompt and --prompts are set; use one of them.")
-    try:
-        lines = [line.strip() for line in arguments.prompts.read_text(encoding="utf-8").splitlines()]
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{arguments.prompts} is not a text file in UTF-8: {error}.") from error
-    prompts = [line for line in lines if line]
+    prompts = [line.strip() for line in read_text(arguments.prompts).splitlines() if line.strip()]
     if not prompts:
         raise ValueError(f"{arguments.prompts} holds no prompt. Write one prompt per line.")
+    if len(prompts) * arguments.batch > MAX_CLIPS:
+        most = MAX_CLIPS // arguments.batch
+        raise ValueError(
+            f"{arguments.prompts} holds {len(prompts)} prompts; one call generates at most {most}. Split the file."
+        )
     return [prompt for prompt in prompts for _ in range(arguments.batch)]
 
 
 def _output_paths(arguments: argparse.Namespace, count: int) -> tuple[list[Path], list[Path]]:
     """The checked paths of the clips, and of their timeline plots if requested."""
     timelines = _numbered(arguments.timeline, count) if arguments.timeline else []
-    outputs = [check_output_path(path, suffix=".mp4") for path in _numbered(arguments.output, count)]
-    return outputs, [check_output_path(path, suffix=".png") for path in timelines]
+    inputs = (arguments.video, arguments.audio, arguments.image, arguments.plan, arguments.prompts)
+    outputs = [check_output_path(path, suffix=".mp4", inputs=inputs) for path in _numbered(arguments.output, count)]
+    return outputs, [check_output_path(path, suffix=".png", inputs=inputs) for path in timelines]
 
 
 def _numbered(path: Path, count: int) -> list[Path]:
@@ -151,15 +177,18 @@ def _with_conditions(
     request: Request,
     timeline: Timeline | None,
     footage: Footage | None,
+    *,
+    first: int,
 ) -> tuple[PocketModel, Request]:
-    """``request`` with the plan, prior, kept footage and adapter of the options, and a model with the layers that read them."""
+    """``request``, whose first clip is clip ``first`` of the call, with the plan, prior, kept footage and adapter of the options, and a
+    model with the layers that read them."""
     from ..core.conditions import A2V, V2A
     from ..models.pocket.footage import encode_footage
 
     if timeline is not None:
         model, request = _with_plan(model, request, timeline)
     if arguments.prior_seed is not None:
-        model, request = _with_prior(model, request, arguments.prior_seed, arguments.prior_temperature)
+        model, request = _with_prior(model, request, arguments.prior_seed + first, arguments.prior_temperature)
     if footage is not None:
         keep = encode_footage(model, footage, request.shape, len(request.prompts), skip_check=arguments.anyway)
         request = replace(request, keep=keep)
@@ -189,10 +218,6 @@ def _with_prior(model: PocketModel, request: Request, seed: int, temperature: fl
     from ..models.pocket.add_ons import with_add_on
     from ..models.prior.load import load_prior_net
 
-    if not 0 <= temperature <= 10:
-        raise ValueError(f"--prior-temperature is {temperature}; it must be from 0 to 10.")
-    if seed < 0:
-        raise ValueError(f"--prior-seed is {seed}; it must be at least 0.")
     net = load_prior_net()
     if request.shape.seconds != net.config.clip.seconds:
         raise ValueError(
@@ -225,7 +250,7 @@ def report_prompts(tokenizer: WordTokenizer, prompts: Sequence[str], negative: s
     lines = [line for prompt in dict.fromkeys(prompts) for line in tokenizer.notices(prompt)]
     lines += [f"Unknown word, replaced by 'something': {word}" for word in tokenizer.unknown(negative)]
     for line in dict.fromkeys(lines):
-        print(f"duet: {line}", file=sys.stderr)
+        print(f"duet: {printable(line)}", file=sys.stderr)
 
 
 def _footage(arguments: argparse.Namespace, shape: ClipShape) -> Footage | None:

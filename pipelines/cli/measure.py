@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..core.documents import printable
 from ..core.files import atomic_output, check_output_path
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure the files and print the results."""
-    target = check_output_path(arguments.json, suffix=".json") if arguments.json else None
+    target = check_output_path(arguments.json, suffix=".json", inputs=arguments.files) if arguments.json else None
     from tqdm import tqdm
 
     from ..sync.measure import measure, read_signals
@@ -38,7 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
     meter = None if arguments.synchformer is None else desync_meter(arguments.synchformer)
     found, refused = {}, 0
     for path in arguments.files:
-        with tqdm(desc=path.name, unit=" s", leave=False, bar_format="{desc}: {n:.0f} s read") as bar:
+        with tqdm(desc=printable(path.name), unit=" s", leave=False, bar_format="{desc}: {n:.0f} s read") as bar:
             try:
                 if not path.is_file():
                     raise ValueError(f"{path} is not a file. Check the path.")
@@ -48,10 +49,10 @@ def run(arguments: argparse.Namespace) -> None:
                 refused += 1
                 found[str(path)] = {"refused": str(error)}
                 bar.clear()
-                print(f"duet: {error}", file=sys.stderr)
+                print(f"duet: {printable(error)}", file=sys.stderr)
                 continue
         found[str(path)] = measured.to_json()
-        print(f"{path}: " + str(measured).replace("\n", "\n  "))
+        print(f"{printable(path)}: " + str(measured).replace("\n", "\n  "))
         if meter is not None:
             found[str(path)]["synchformer"] = _synchformer(meter, path, signals)
     if target:
@@ -77,7 +78,7 @@ def _synchformer(meter: DesyncMeter, path: Path, signals: Signals) -> dict[str, 
     try:
         measured = meter.measure(frames_of_file(path), signals.waveform, signals.sample_rate)
     except ValueError as error:
-        print(f"  {error}")
+        print(f"  {printable(error)}")
         return {"not measured": str(error)}
     print(f"  {measured}")
     for window in measured.windows:

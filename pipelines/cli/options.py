@@ -5,9 +5,54 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+# Limits of numeric options; those of a single command win over those of all. A seed of training is multiplied by a million and more.
+LIMITS: dict[str, dict[str, tuple[float | int, float | int]]] = {
+    "": {
+        **dict.fromkeys(("seed", "prior_seed"), (0, 2**63 - 1)),
+        **dict.fromkeys(("temperature", "prior_temperature"), (0, 10)),
+        "steps": (1, 1000),
+        "seconds": (0.01, 600),
+        "start": (0, 1e6),
+        "batch": (1, 256),
+        "takes": (1, 1000),
+        "keep": (1, 1000),
+        "count": (1, 10_000),
+        "prompts": (20, 1_000_000),
+        "jobs": (1, 256),
+        "fps": (1, 240),
+        "shard_size": (1, 1_000_000),
+    },
+    "train": {
+        "seed": (0, 2**32 - 1),
+        "steps": (1, 1e9),
+        "batch": (1, 1e6),
+        "clips": (1, 1e8),
+        "lr": (1e-12, 10),
+        "seeds": (1, 1000),
+    },
+    "bench": {"seed": (0, 2**32 - 1)},
+    "world": {"seed": (0, 2**32 - 1)},
+}
 GUIDANCE_FORMS = ("cfg", "U1", "U2", "U2'", "U3", "U5")
 LABEL = "AI generated"
 EXAMPLE = "a small red ball bounces slowly on the left at night"
+
+
+def check_numbers(command: str, arguments: argparse.Namespace) -> None:
+    """Check the numeric options of a command before anything is loaded.
+
+    Raises:
+        ValueError: a number that is not within its ``LIMITS``.
+    """
+    for name, (low, high) in (LIMITS[""] | LIMITS.get(command, {})).items():
+        value = getattr(arguments, name, None)
+        if isinstance(value, int | float) and not low <= value <= high:
+            option = f"--{name.replace('_', '-')}"
+            raise ValueError(f"{option} is {str(value)[:40]}; it must be from {_number(low)} to {_number(high)}.")
+
+
+def _number(limit: float | int) -> str:
+    return str(limit) if isinstance(limit, int) else f"{limit:g}"
 
 
 def add_words(parser: argparse.ArgumentParser) -> None:

@@ -34,9 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
     outputs = [(arguments.output, ".txt"), (arguments.picture, ".png")]
     for path, suffix in outputs:
         if path is not None:
-            check_output_path(path, suffix=suffix)
-    if not 0 <= arguments.temperature <= 10:
-        raise ValueError(f"--temperature is {arguments.temperature}; it must be from 0 to 10.")
+            check_output_path(path, suffix=suffix, inputs=[arguments.edit])
     from ..core.saved_plan import read_timeline
     from ..models.planner.load import load_planner
 

@@ -6,6 +6,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from ..core.documents import printable
 from .generate import provenance_of, report_prompts, request_of
 from .options import add_sampling
 
@@ -73,7 +74,7 @@ def run(arguments: argparse.Namespace) -> None:
         target = arguments.output / f"best-{rank}.mp4"
         metadata = provenance_of(arguments, replace(request, seed=take.seed), 0)
         write_mp4(target, replace(clip, frames=upscale(clip.frames)), metadata=metadata)
-        print(f"{target}: seed {take.seed}, score {take.score:.2f}")
+        print(f"{printable(target)}: seed {take.seed}, score {take.score:.2f}")
     write_csv(arguments.output / "takes.csv", [found])
     with atomic_output(arguments.output / "takes.png") as temporary:
         draw_takes(clips, [take for take, _ in best], title=str(found)).savefig(temporary, format="png", dpi=100)

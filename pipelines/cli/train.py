@@ -134,9 +134,6 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ValueError(
             "--tokens trains a prior that does not fit the shipped prior layers. Name another folder for it with --weights."
         )
-    for name in ("steps", "batch", "clips"):
-        if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
-            raise ValueError(f"--{name} is {getattr(arguments, name)}; it must be at least 1.")
     if find_spec("accelerate") is None:
         raise ValueError(
             "Training needs the package accelerate, which the extra [train] installs. In the pack's folder, run: "

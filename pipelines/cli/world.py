@@ -27,8 +27,6 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Render the scenes and write their clips and events."""
-    if not 1 <= arguments.count <= 10_000:
-        raise ValueError(f"--count is {arguments.count}; it must be from 1 to 10000.")
     from tqdm import tqdm
 
     from ..core.sizes import ClipShape

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from .schema import arguments, checked
 WEIGHTS = ROOT / "weights"
 M = TypeVar("M", bound=nn.Module)
 T = TypeVar("T")
+# What ``torch.load`` raises for damaged files.
+DAMAGED = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError, TypeError, ValueError, AttributeError)
 KEY = "duet"  # metadata entry of the files that Duet writes
 
 
@@ -76,6 +79,39 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 - safe_open is not a mapping
     except (SafetensorError, OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a complete safetensors file ({error}). Copy or download it again.") from error
+
+
+def tensor_names(path: Path) -> set[str]:
+    """The names of the tensors in a safetensors file, of which only the header is read.
+
+    Raises:
+        ValueError: not a safetensors file, or a truncated one.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return set(file.keys())
+    except (SafetensorError, OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a complete safetensors file ({error}). Copy or download it again.") from error
+
+
+def read_pickle(path: Path) -> dict[str, Tensor]:
+    """The named tensors in a file of ``torch.save``. Nothing else is unpickled, because it could run code.
+
+    Raises:
+        ValueError: missing, damaged, or with more than named tensors.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist. Check the path.")
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except DAMAGED as error:
+        raise ValueError(
+            f"{path}: a pickle with more than tensors, or a damaged one, is not opened: it could run code. Download it again, or use "
+            "safetensors."
+        ) from error
+    if not (isinstance(found, Mapping) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in found.items())):
+        raise ValueError(f"{path}: not a dictionary of named tensors. Choose a weights file.")
+    return dict(found)
 
 
 def is_ours(path: Path) -> bool:
@@ -173,8 +209,11 @@ def check_sizes(create: Callable[[], nn.Module], tensors: Mapping[str, Tensor], 
     Raises:
         ValueError: missing or unexpected tensors, or wrong shapes; ``source`` is named.
     """
-    with torch.device("meta"):
-        wanted = {name: tuple(value.shape) for name, value in create().state_dict().items()}
+    try:
+        with torch.device("meta"):
+            wanted = {name: tuple(value.shape) for name, value in create().state_dict().items()}
+    except (ValueError, TypeError, RuntimeError, AssertionError, ArithmeticError, LookupError) as error:
+        raise ValueError(f"{source}: no network has the sizes that it states ({error}). Download it again.") from error
     found = {name: tuple(value.shape) for name, value in tensors.items()}
     if wanted != found:
         names = [name for name in sorted({*wanted, *found}) if wanted.get(name) != found.get(name)]

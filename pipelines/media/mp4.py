@@ -30,6 +30,18 @@ def upscale(frames: Tensor) -> Tensor:
     return frames.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
 
 
+def check_finite(clip: Clip) -> None:
+    """Refuse a clip that no file can hold.
+
+    Raises:
+        ValueError: values that are not finite.
+    """
+    if not (torch.isfinite(clip.frames).all() and torch.isfinite(clip.waveform).all()):
+        raise ValueError(
+            "The clip contains values that are not finite, so it was not written. Sample again with a lower guidance scale or more steps."
+        )
+
+
 def write_mp4(path: Path, clip: Clip, *, metadata: dict[str, Any] | None = None) -> None:
     """Write a clip as H.264 (yuv420p) and AAC at its own rates. The file is written atomically.
 
@@ -40,10 +52,7 @@ def write_mp4(path: Path, clip: Clip, *, metadata: dict[str, Any] | None = None)
         ValueError: values that are not finite, or a folder that cannot be written to.
         OSError: the disk is full.
     """
-    if not (torch.isfinite(clip.frames).all() and torch.isfinite(clip.waveform).all()):
-        raise ValueError(
-            "The clip contains values that are not finite, so it was not written. Sample it again with a lower guidance scale."
-        )
+    check_finite(clip)
     with (
         atomic_output(path) as temporary,
         av.open(str(temporary), "w", format="mp4", options={"movflags": "faststart+use_metadata_tags"}) as container,

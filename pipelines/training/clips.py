@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ..bench.fidelity import psnr
 from ..bench.readings import Probes
-from ..core.files import atomic_output
 from ..core.sizes import ClipShape
 from ..core.streams import Clip
+from ..core.weights import save_tensors
 from ..media.conform import read_conformed
 from ..models.pocket.text import UnknownWord
 from .data import ClipEncoder
@@ -89,9 +88,11 @@ def encode_folder(
             report.rejected[source.name] = str(error)
         on_file()
     if not rows:
-        raise ValueError(f"None of the {len(report.rejected)} files in {folder} can be used:\n{report}")
-    with atomic_output(target) as temporary:
-        save_file({key: torch.cat([row[key] for row in rows]).contiguous() for key in rows[0]}, temporary)
+        first = next(iter(report.rejected.items()))
+        raise ValueError(
+            f"None of the {len(report.rejected)} files in {folder} can be used. The first, {first[0]}: {first[1]}."
+        )
+    save_tensors(target, {key: torch.cat([row[key] for row in rows]) for key in rows[0]})
     return report
 
 

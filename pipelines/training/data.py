@@ -8,14 +8,14 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
 from ..bench.readings import render
-from ..core.files import atomic_output
 from ..core.sizes import ClipShape, segments
 from ..core.streams import Streams
+from ..core.weights import save_tensors
 from ..models.pocket.audio_codec import AudioCodec
 from ..models.pocket.load import load_audio_codec, load_text_encoder, load_video_codec
 from ..models.pocket.text import PAD, WordTokenizer
@@ -174,7 +174,7 @@ def encoded(path: Path, scenes: Sequence[Scene], encode: Encode) -> dict[str, Te
 def _tensors(path: Path, *, remedy: str) -> dict[str, Tensor]:
     try:
         return load_file(path)
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a complete safetensors file ({error}). {remedy}") from error
 
 
@@ -184,8 +184,7 @@ def encode_to(path: Path, scenes: Sequence[Scene], encode: Encode) -> None:
     shape = ClipShape(seconds=scenes[0].seconds)
     bars = tqdm(list(chunks(scenes)), desc="render", unit=f"x{CHUNK}")
     parts = [encode(part, *render(part, shape)) for part in bars]
-    with atomic_output(path) as temporary:
-        save_file({name: torch.cat([part[name] for part in parts]).contiguous() for name in parts[0]}, temporary)
+    save_tensors(path, {name: torch.cat([part[name] for part in parts]) for name in parts[0]})
 
 
 def fit_codecs(

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from ..bench.tables import commit
 from ..core.files import atomic_output
+from ..core.weights import DAMAGED
 from .card import write_card
 from .precision import training_precision
 
@@ -65,6 +66,7 @@ class Settings:
     bfloat16: bool = True  # where the processor has it; weights and losses stay in float32
     compiled: bool = False  # through torch.compile, which needs a C++ compiler on a CPU
     lr_factors: dict[str, float] = field(default_factory=dict)  # fragment of a parameter's name -> factor on the rate
+    data: str = ""  # which clips are trained on, so that a run does not resume with others
 
 
 @dataclass
@@ -77,6 +79,11 @@ class State:
     best_step: int = 0
     ema: dict[str, Tensor] = field(default_factory=dict)
     best_weights: dict[str, Tensor] = field(default_factory=dict)
+
+
+def identity(settings: Settings) -> dict[str, Any]:
+    """What may not change when a run resumes. The number of steps may grow."""
+    return {name: getattr(settings, name) for name in ("seed", "batch", "lr", "data")}
 
 
 def learning_rate(step: int, settings: Settings) -> float:
@@ -120,18 +127,47 @@ def weights_of(module: nn.Module, values: dict[str, Tensor]) -> Iterator[None]:
         module.train()
 
 
-def _write(path: Path, state: State, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    with atomic_output(path) as temporary:
-        torch.save(
-            {"state": vars(state), "module": module.state_dict(), "optimizer": optimizer.state_dict()}, temporary
+def _write(path: Path, state: State, module: nn.Module, optimizer: torch.optim.Optimizer, run: dict[str, Any]) -> None:
+    parts = {"state": vars(state), "module": module.state_dict(), "optimizer": optimizer.state_dict(), "run": run}
+    try:
+        with atomic_output(path) as temporary:
+            torch.save(parts, temporary)
+    except RuntimeError as error:  # torch's writer reports a full disk so
+        raise OSError(f"{path} could not be written ({str(error).splitlines()[0]}). Free disk space.") from error
+
+
+def _read(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, settings: Settings) -> State:
+    """The state in a checkpoint, whose weights are loaded into ``module`` and ``optimizer``.
+
+    Raises:
+        ValueError: the file is damaged, or another run wrote it.
+    """
+    remedy = f"Delete {path.name} to start again, or choose another --run folder."
+    try:
+        saved = torch.load(path, weights_only=True, map_location="cpu")
+        state, run = State(**saved["state"]), saved.get("run")
+        if not state.step >= 0:
+            raise ValueError(f"its step is {state.step}")
+    except DAMAGED as error:
+        raise ValueError(
+            f"{path} is not a complete checkpoint ({str(error).partition(chr(10))[0][:120]}). {remedy}"
+        ) from error
+    wanted = identity(settings)
+    if run is not None and run != wanted:  # checkpoints before version 0.3 do not say
+        name = next(name for name in wanted if run.get(name) != wanted[name])
+        raise ValueError(f"{path} is of another run: its {name} is {run.get(name)}, and now {wanted[name]}. {remedy}")
+    if state.step > settings.steps:
+        raise ValueError(
+            f"{path} has already been trained for {state.step} steps, more than --steps {settings.steps}. {remedy}"
         )
-
-
-def _read(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> State:
-    saved = torch.load(path, weights_only=True, map_location="cpu")
-    module.load_state_dict(saved["module"])
-    optimizer.load_state_dict(saved["optimizer"])
-    return State(**saved["state"])
+    try:
+        module.load_state_dict(saved["module"])
+        optimizer.load_state_dict(saved["optimizer"])
+    except (RuntimeError, KeyError, ValueError, TypeError) as error:
+        raise ValueError(
+            f"{path} does not fit the network ({str(error).partition(chr(10))[0][:120]}). {remedy}"
+        ) from error
+    return state
 
 
 class Trainer:
@@ -176,7 +212,7 @@ def train(stage: Stage, settings: Settings) -> dict[str, Any]:
     settings.run.mkdir(parents=True, exist_ok=True)
     checkpoint = settings.run / f"{stage.name}.ckpt"
     if checkpoint.is_file():
-        state = _read(checkpoint, objective, trainer.optimizer)
+        state = _read(checkpoint, objective, trainer.optimizer, settings)
     else:
         state = State(ema={name: value.clone() for name, value in objective.state_dict().items()})
     trainer.prepare()
@@ -194,7 +230,7 @@ def train(stage: Stage, settings: Settings) -> dict[str, Any]:
             if state.step % settings.score_every == 0 or state.step == settings.steps:
                 _judge(stage, state, bar)
             if time.monotonic() - saved_at > settings.checkpoint_seconds or state.step == settings.steps:
-                _write(checkpoint, state, objective, trainer.optimizer)
+                _write(checkpoint, state, objective, trainer.optimizer, identity(settings))
                 saved_at = time.monotonic()
         trainer.accelerator.wait_for_everyone()
     bar.close()

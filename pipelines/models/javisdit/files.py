@@ -6,23 +6,36 @@ tensors (as training saves it) and in a folder of its own, the copy among the ba
 
 from __future__ import annotations
 
-import json
-import pickle
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from torch import Tensor
 
+from ...core.documents import read_object
+from ...core.schema import Between, Width, checked
+from ...core.weights import read_pickle, read_tensors, tensor_names
 from ..catalogue import identify
 
 Tensors = dict[str, Tensor]
 WRAPPERS = ("base_model.model.", "module.", "_orig_mod.")
 LORA = ".lora_"
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """An index of shards: tensor name -> file."""
+
+    weight_map: dict[str, str]
+
+
+@dataclass(frozen=True)
+class LoraConfig:
+    """The entries of a LoRA's adapter_config.json that determine its scale."""
+
+    r: Width
+    lora_alpha: Annotated[float, Between(1e-6, 1e6)]
 
 
 def read_checkpoint(path: Path) -> Tensors:
@@ -52,25 +65,17 @@ def checkpoint_names(path: Path) -> set[str]:
     found: set[str] = set()
     for file in [path] if path.is_file() else _shards(path):
         if file.suffix == ".safetensors":
-            try:
-                with safe_open(file, framework="pt") as opened:
-                    found |= set(opened.keys())
-            except SafetensorError as error:
-                raise _damaged(file, error) from error
+            found |= tensor_names(file)
         else:
             found |= set(_read_file(file))
     return {_without_wrappers(name) for name in found}
 
 
-def _damaged(file: Path, error: SafetensorError) -> ValueError:
-    """The error for a truncated file."""
-    return ValueError(f"{file}: not a complete safetensors file ({error}). Download it again.")
-
-
 def _shards(folder: Path) -> list[Path]:
     """The files of one checkpoint in ``folder``: those that its index lists, or all files of one kind."""
     for index in sorted(folder.glob("*.index.json")):
-        named = sorted(set(read_json(index, "weight_map")["weight_map"].values()))
+        found = checked(ShardIndex, read_object(index, "weight_map"), source=index, ignore_unknown=True)
+        named = sorted(set(found.weight_map.values()))
         if foreign := [name for name in named if Path(name).name != name]:
             raise ValueError(
                 f"{index}: lists {foreign[0]}, which is not a plain file name in this folder. Download the index again."
@@ -89,21 +94,7 @@ def _shards(folder: Path) -> list[Path]:
 
 
 def _read_file(file: Path) -> Tensors:
-    try:
-        found = (
-            load_file(file)
-            if file.suffix == ".safetensors"
-            else torch.load(file, map_location="cpu", weights_only=True)
-        )
-    except SafetensorError as error:
-        raise _damaged(file, error) from error
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"{file}: a pickle with more than tensors is not opened, because it could run code. Use a safetensors file."
-        ) from error
-    if not (isinstance(found, Mapping) and all(isinstance(value, Tensor) for value in found.values())):
-        raise ValueError(f"{file}: not a dictionary of named tensors. Choose a weights file.")
-    return dict(found)
+    return read_tensors(file)[0] if file.suffix == ".safetensors" else read_pickle(file)
 
 
 def _without_wrappers(name: str) -> str:
@@ -129,23 +120,8 @@ def merge_separate_lora(base: Tensors, folder: Path) -> Tensors:
         raise ValueError(
             f"{folder}: adapter_config.json is missing, which states the scale of the LoRA. Download it into this folder."
         )
-    config = read_json(config_file, "lora_alpha", "r")
-    return _add(_without_lora(base), _read_all(folder), config["lora_alpha"] / config["r"])
-
-
-def read_json(file: Path, *entries: str) -> dict[str, Any]:
-    """The JSON object in ``file``.
-
-    Raises:
-        ValueError: not JSON, or one of ``entries`` is missing.
-    """
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{file}: not JSON ({error}). Download it again.") from error
-    if not isinstance(found, dict) or any(entry not in found for entry in entries):
-        raise ValueError(f"{file}: must be a JSON object with {' and '.join(entries)}. Download it again.")
-    return found
+    config = checked(LoraConfig, read_object(config_file), source=config_file, ignore_unknown=True)
+    return _add(_without_lora(base), _read_all(folder), config.lora_alpha / config.r)
 
 
 def _add(base: Tensors, lora: Tensors, scale: float) -> Tensors:
@@ -156,8 +132,21 @@ def _add(base: Tensors, lora: Tensors, scale: float) -> Tensors:
         target = f"{name.split(LORA)[0]}.weight"
         if target not in base:
             raise ValueError(f"The LoRA changes {target}, which the base does not have. Use the LoRA of this model.")
-        up = lora[name.replace("lora_A", "lora_B")]
-        out[target] = (base[target].float() + scale * up.float() @ down.float()).to(base[target].dtype)
+        up = lora.get(name.replace("lora_A", "lora_B"))
+        weight = base[target]
+        if up is None:
+            raise ValueError(f"The LoRA has {name} without its lora_B. Download the complete LoRA again.")
+        if (
+            down.ndim != 2
+            or up.ndim != 2
+            or up.shape[1] != down.shape[0]
+            or weight.shape != (up.shape[0], down.shape[1])
+        ):
+            raise ValueError(
+                f"The LoRA of {target} has factors of shape {tuple(up.shape)} and {tuple(down.shape)}, which do not fit the weight's "
+                f"{tuple(weight.shape)}. Use the LoRA of this model."
+            )
+        out[target] = (weight.float() + scale * up.float() @ down.float()).to(weight.dtype)
     return out
 
 

@@ -9,21 +9,28 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 
-from ...core.weights import fill
+from ...core.documents import read_object
+from ...core.schema import Between, Length, Width, checked
+from ...core.weights import build, check_sizes
 from ..prior.estimator import UNUSED_KEYS, PriorConfig, PriorEstimator
 from .audio import AudioLDM2Codec
 from .autoencoder import AutoencoderKL, KLConfig
-from .files import Tensors, read_checkpoint, read_json, require
+from .files import Tensors, read_checkpoint, require
 from .opensora_vae import OpenSoraVAE, TemporalConfig
-from .v01 import V01Config
-from .v10 import V10Config
+from .v01 import JavisDiT01, V01Config
+from .v10 import JavisDiT10, V10Config
 
+T = TypeVar("T")
+M = TypeVar("M", bound=nn.Module)
 V10_HEAD, PRIOR_HEAD, TOWER_HEAD = 128, 128, 64  # channels of a head
+MAX_MODULES = 512  # of one list
 TOWER = "text_encoder."
 TRAINING_ONLY = ("video_embedder.", "audio_embedder.", "va_spatial_encoder.", "va_temporal_encoder.", "discriminator.")
 OLDER_NAMES = (("query", "to_q"), ("key", "to_k"), ("value", "to_v"), ("proj_attn", "to_out.0"))
@@ -32,7 +39,10 @@ OLDER_NAMES = (("query", "to_q"), ("key", "to_k"), ("value", "to_v"), ("proj_att
 def _count(names: Iterable[str], prefix: str) -> int:
     """The number of numbered modules after ``prefix``."""
     found = (re.match(re.escape(prefix) + r"(\d+)\.", name) for name in names)
-    return 1 + max((int(match[1]) for match in found if match), default=-1)
+    count = 1 + max((int(match[1][:9]) for match in found if match), default=-1)
+    if count > MAX_MODULES:
+        raise ValueError(f"it numbers {count} modules {prefix}N; at most {MAX_MODULES} are supported")
+    return count
 
 
 def v01_config(tensors: Tensors) -> V01Config:
@@ -71,15 +81,43 @@ def v10_config(tensors: Tensors) -> V10Config:
     )
 
 
-CONFIGS = {"JavisDiT v0.1": v01_config, "JavisDiT v1.0": v10_config}
+NETWORKS: dict[str, tuple[Callable[[Tensors], Any], Callable[[Any], nn.Module]]] = {
+    "JavisDiT v0.1": (v01_config, JavisDiT01),
+    "JavisDiT v1.0": (v10_config, JavisDiT10),
+}
+
+
+Sizes = Annotated[tuple[Annotated[int, Between(1, 4096)], ...], Length(1, 16)]
+
+
+@dataclass(frozen=True)
+class AutoencoderScale:
+    """The entry of an autoencoder's config.json that its tensors do not determine."""
+
+    scaling_factor: Annotated[float, Between(1e-3, 1e3)]
+
+
+@dataclass(frozen=True)
+class VocoderConfig:
+    """The entries of the vocoder's config.json that are read, as ``SpeechT5HifiGanConfig`` names them."""
+
+    upsample_rates: Sizes
+    model_in_dim: Width = 80
+    upsample_initial_channel: Width = 512
+    upsample_kernel_sizes: Sizes = (8, 8, 8, 8)
+    resblock_kernel_sizes: Sizes = (3, 7, 11)
+    resblock_dilation_sizes: Annotated[tuple[Sizes, ...], Length(1, 16)] = ((1, 3, 5), (1, 3, 5), (1, 3, 5))
+    sampling_rate: Annotated[int, Between(8000, 192_000)] = 16_000
+    leaky_relu_slope: Annotated[float, Between(0, 1)] = 0.1
+    normalize_before: bool = True
 
 
 @contextmanager
 def require_keys(source: Path) -> Iterator[None]:
-    """Turn a missing tensor inside the ``with`` block into an error that names ``source`` and the tensor.
+    """Turn a missing tensor, or one of an impossible shape, inside the ``with`` block into an error that names ``source``.
 
     Raises:
-        ValueError: the block looked up a tensor that is missing.
+        ValueError: the block looked up a tensor that is missing, or a size that it does not have.
     """
     try:
         yield
@@ -87,6 +125,23 @@ def require_keys(source: Path) -> Iterator[None]:
         raise ValueError(
             f"{source}: the tensor {error.args[0]} is missing. Download the complete checkpoint again."
         ) from error
+    except (ValueError, IndexError, ArithmeticError) as error:
+        raise ValueError(
+            f"{source}: its tensors have impossible shapes ({error}). Download the complete checkpoint again."
+        ) from error
+
+
+def network_sizes(name: str, tensors: Tensors, *, source: Path) -> V01Config | V10Config:
+    """The sizes of 'JavisDiT v0.1' or 'JavisDiT v1.0', which have exactly these ``tensors``.
+
+    Raises:
+        ValueError: tensors are missing or have other shapes.
+    """
+    sizes_of, network = NETWORKS[name]
+    with require_keys(source):
+        sizes = sizes_of(tensors)
+    check_sizes(lambda: network(sizes), tensors, source=source)
+    return sizes
 
 
 def load_prior(path: Path, find_tower: Callable[[], Path] | None = None) -> PriorEstimator:
@@ -121,7 +176,7 @@ def load_prior(path: Path, find_tower: Callable[[], Path] | None = None) -> Prio
             text_heads=width // TOWER_HEAD,
             text_layers=_count(used, blocks),
         )
-    return fill(PriorEstimator(config), used, source=path)
+    return build(lambda: PriorEstimator(config), used, source=path)
 
 
 def _kl_config(tensors: Tensors) -> KLConfig:
@@ -162,7 +217,7 @@ def load_video_autoencoder(path: Path) -> OpenSoraVAE:
             temporal_downsample=tuple(halved[:-1]),
         )
         spatial_config = _kl_config(spatial)
-    return _filled(OpenSoraVAE(config, spatial_config), tensors, source=path)
+    return _filled(lambda: OpenSoraVAE(config, spatial_config), tensors, source=path)
 
 
 def load_audioldm2_codec(folder: Path) -> AudioLDM2Codec:
@@ -175,25 +230,28 @@ def load_audioldm2_codec(folder: Path) -> AudioLDM2Codec:
     from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
     vae_file, vocoder_file = folder / "vae", folder / "vocoder"
-    scale, rates = _config(vae_file, "scaling_factor"), _config(vocoder_file, "upsample_rates")
+    scale, rates = _config(vae_file, AutoencoderScale), _config(vocoder_file, VocoderConfig)
     tensors = {
         _newer(name): value
         for name, value in require(read_checkpoint(vae_file), "AudioLDM2's audio autoencoder", source=vae_file).items()
     }
     with require_keys(vae_file):
-        vae = _filled(AutoencoderKL(_kl_config(tensors)), tensors, source=vae_file)
+        sizes = _kl_config(tensors)
+    vae = _filled(lambda: AutoencoderKL(sizes), tensors, source=vae_file)
     vocoder_tensors = require(read_checkpoint(vocoder_file), "AudioLDM2's vocoder", source=vocoder_file)
-    vocoder = _filled(SpeechT5HifiGan(SpeechT5HifiGanConfig(**rates)), vocoder_tensors, source=vocoder_file)
-    return AudioLDM2Codec(vae, vocoder, scale["scaling_factor"]).eval()
+    vocoder = _filled(
+        lambda: SpeechT5HifiGan(SpeechT5HifiGanConfig(**asdict(rates))), vocoder_tensors, source=vocoder_file
+    )
+    return AudioLDM2Codec(vae, vocoder, scale.scaling_factor).eval()
 
 
-def _config(folder: Path, *entries: str) -> dict[str, Any]:
+def _config(folder: Path, entries: type[T]) -> T:
     file = folder / "config.json"
     if not file.is_file():
         raise ValueError(
             f"{file} is missing. AudioLDM2's codec needs the folders 'vae' and 'vocoder' side by side, each with its config.json."
         )
-    return read_json(file, *entries)
+    return checked(entries, read_object(file), source=file, ignore_unknown=True)
 
 
 def _newer(name: str) -> str:
@@ -203,5 +261,7 @@ def _newer(name: str) -> str:
     return name
 
 
-def _filled(module: nn.Module, tensors: dict[str, Tensor], *, source: Path) -> Any:
-    return fill(module.to(next(iter(tensors.values())).dtype), tensors, source=source)
+def _filled(create: Callable[[], M], tensors: dict[str, Tensor], *, source: Path) -> M:
+    """The module that ``create`` returns with ``tensors``, in their precision."""
+    dtype = next((value.dtype for value in tensors.values() if value.is_floating_point()), torch.float32)
+    return build(lambda: create().to(dtype), tensors, source=source)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ...core.weights import load_weights
+from ...media.provenance import file_hash
 from ..flow import Recipe
 from ..loop import Settings, Stage, train
 
@@ -117,4 +118,5 @@ def settings_of(job: Job, preset: Preset) -> Settings:
         compiled=job.compiled,
         lr_factors=preset.lr_factors,
         bfloat16=preset.bfloat16,
+        data=f"{job.clips} rendered clips" if job.data is None else f"{job.data.name}, {file_hash(job.data)}",
     )

@@ -154,4 +154,4 @@ def test_the_command_keeps_the_best_takes_and_resumes(tmp_path, capsys):
     assert takes_of(folder, range(3), "all").takes[0].score >= takes_of(folder, range(3), "all").takes[-1].score
     assert "best" in capsys.readouterr().out
     assert main(["sweep", *words, "-n", "0"]) == 2
-    assert "The number of seeds is 0" in capsys.readouterr().err
+    assert "--takes is 0" in capsys.readouterr().err

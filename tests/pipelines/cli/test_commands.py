@@ -111,7 +111,7 @@ BAD = {
     "no steps": (["generate", PROMPT, "--steps", "0", "-o", "o.mp4"], "steps is 0; it must be from 1 to 1000"),
     "absurd length": (
         ["generate", PROMPT, "--seconds", "1e9", "-o", "o.mp4"],
-        "seconds is 1000000000.0; it must lie in (0, 30]",
+        "--seconds is 1000000000.0; it must be from",
     ),
     "negative length": (["generate", PROMPT, "--seconds", "-1", "-o", "o.mp4"], "seconds is -1.0"),
     "not a number": (["generate", PROMPT, "--seconds", "nan", "-o", "o.mp4"], "seconds is nan"),

@@ -136,3 +136,26 @@ def test_the_average_has_a_short_memory_at_first():
     assert ema["weight"].item() == pytest.approx(0.95)
     update_ema(ema, module, step=10_000, limit=0.99)
     assert ema["weight"].item() == pytest.approx(0.95 + 0.05 * 0.01)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": 7}, "is of another run: its seed is 0, and now 7"),
+        ({"data": "9 rendered clips"}, "is of another run: its data is"),
+        ({"steps": 3}, "has already been trained for"),
+    ],
+)
+def test_a_run_does_not_resume_with_other_settings(stage, tmp_path, settings, changes, message):
+    train(stage, settings(tmp_path))
+    with pytest.raises(ValueError, match=f"{stage.name}.ckpt {message}"):
+        train(stage, settings(tmp_path, **changes))
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04", b"\x80\x04."])
+def test_a_damaged_checkpoint_is_named(stage, tmp_path, settings, content):
+    run = settings(tmp_path).run
+    run.mkdir(exist_ok=True)
+    (run / f"{stage.name}.ckpt").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{stage.name}\.ckpt is not a complete checkpoint .* Delete"):
+        train(stage, settings(tmp_path))
