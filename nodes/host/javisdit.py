@@ -28,6 +28,7 @@ from ...pipelines.models.javisdit.schedule import shift_ratio
 from ...pipelines.models.javisdit.v01 import MLP_RATIO, JavisDiT01, V01Config
 from ...pipelines.models.javisdit.v10 import PATCH, JavisDiT10, V10Config
 from ..types import CLIP_SPEC, PRIOR, PRIOR_KEYS
+from .attention import host_attention
 from .joint import HostedNetwork, JointModel, Sizes, build_model
 from .latent import Layout
 
@@ -74,13 +75,14 @@ class HostJavisDiT01(HostedNetwork, JavisDiT01):  # pyright: ignore[reportIncomp
             Streams(*x),
             timestep,
             text,
-            torch.ones(context.shape[:2], dtype=torch.bool, device=context.device),
+            None,  # the host adds no padding
             PriorTokens(*tokens, own=torch.arange(count, device=context.device)),
             size=(float(clip.height), float(clip.width)),
             fps=float(clip.fps),
             noisy=masks if masks.present() else None,
             route=None if all(route) else opened,
             timed=Streams(timed_video, timed_audio),
+            attend=host_attention(options),
         )
         return velocity.map(torch.neg).present()
 
@@ -104,7 +106,10 @@ class HostJavisDiT10(HostedNetwork, JavisDiT10):  # pyright: ignore[reportIncomp
         visible = torch.ones(context.shape[:2], dtype=torch.bool, device=context.device)
         route = {way: options.get(f"{way}_cross_attn", True) for way in ("a2v", "v2a")}
         timed = Streams(timed_video, timed_audio)
-        velocity = JavisDiT10.forward(self, Streams(*x), timestep, context, visible, **route, timed=timed)
+        attend = host_attention(options)
+        velocity = JavisDiT10.forward(
+            self, Streams(*x), timestep, context, visible, **route, timed=timed, attend=attend
+        )
         return velocity.map(torch.neg).present()
 
 
@@ -240,8 +245,8 @@ class JavisConfig10(comfy.supported_models_base.BASE):
 
     def __init__(self, unet_config: dict[str, Any]) -> None:
         super().__init__(unet_config)
-        # Peak: queries or keys rotated in float64 (input, products, result), and seven tensors in the network's dtype.
-        width, rotated = unet_config["dim"], 3 * torch.float64.itemsize
+        # Peak: queries or keys rotated in float32 (input, products, result), and seven tensors in the network's dtype.
+        width, rotated = unet_config["dim"], 3 * torch.float32.itemsize
         self.memory_usage_factor = memory_factor(width * (rotated + 7 * HALF), PATCH**2 * unet_config["in_dim"])
 
     def get_model(self, state_dict: dict[str, Tensor], prefix: str = "", device: Any = None) -> JavisModel10:

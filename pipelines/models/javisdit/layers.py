@@ -1,4 +1,4 @@
-"""Layers that both JavisDiT networks share. Attribute names are the official checkpoint keys.
+"""Layers of the JavisDiT networks. Attribute names are the official checkpoint keys.
 
 Letters: b batch, l tokens, m text tokens, h heads, d head width, c channels.
 """
@@ -6,6 +6,7 @@ Letters: b batch, l tokens, m text tokens, h heads, d head width, c channels.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -55,6 +56,12 @@ def rotate_pairs(x: Float[Tensor, "... l d"], table: Float[Tensor, "two l half"]
     return torch.stack([even * cos - odd * sin, odd * cos + even * sin], dim=-1).flatten(-2).to(x.dtype)
 
 
+Attend = Callable[
+    ..., Tensor
+]  # attend(q, k, v[, mask]) of [b, h, l, d]; a boolean mask is True where a key is seen, another is added
+sdpa: Attend = F.scaled_dot_product_attention
+
+
 class Mlp(nn.Module):
     """Linear, tanh GELU, linear."""
 
@@ -94,13 +101,13 @@ class SelfAttention(nn.Module):
         self.proj = operations.Linear(dim, dim, **factory)
 
     def forward(
-        self, x: Float[Tensor, "b l c"], rotary: Float[Tensor, "two l half"] | None = None
+        self, x: Float[Tensor, "b l c"], rotary: Float[Tensor, "two l half"] | None = None, *, attend: Attend = sdpa
     ) -> Float[Tensor, "b l c"]:
         q, k, v = rearrange(self.qkv(x), "b l (three h d) -> three b h l d", three=3, h=self.heads)
         q, k = self.q_norm(q), self.k_norm(k)
         if rotary is not None:
             q, k = rotate_pairs(q, rotary), rotate_pairs(k, rotary)
-        return self.proj(rearrange(F.scaled_dot_product_attention(q, k, v), "b h l d -> b l (h d)"))
+        return self.proj(rearrange(attend(q, k, v), "b h l d -> b l (h d)"))
 
 
 class CrossAttention(nn.Module):
@@ -127,11 +134,41 @@ class CrossAttention(nn.Module):
         x: Float[Tensor, "b l c"],
         source: Float[Tensor, "b m c"],
         *,
-        mask: Bool[Tensor, "b m"],
+        mask: Bool[Tensor, "b m"] | None,
         windows: SegmentSplit | None = None,
+        attend: Attend = sdpa,
     ) -> Float[Tensor, "b l c"]:
-        """``windows``: which source tokens each query reads, instead of ``mask`` (timed text)."""
+        """``mask`` ``None``: every source token is read. ``windows``: which ones each query reads, instead of ``mask`` (timed text)."""
         k, v = self.keys_values(source)
         if windows is not None:
-            return self.merge(segment_attention(F.scaled_dot_product_attention, self.queries(x), k, v, windows))
-        return self.merge(F.scaled_dot_product_attention(self.queries(x), k, v, attn_mask=mask[:, None, None]))
+            return self.merge(segment_attention(attend, self.queries(x), k, v, windows))
+        seen = () if mask is None else (mask[:, None, None],)
+        return self.merge(attend(self.queries(x), k, v, *seen))
+
+
+class BiCrossAttention(nn.Module):
+    """Attention in both directions with one set of query-key projections, as two attention calls; half the network's width, with heads
+    of the network's head width."""
+
+    def __init__(self, dim: int, heads: int, *, operations: Any, **factory: Any) -> None:
+        super().__init__()
+        half, self.heads = dim // 2, heads // 2
+        self.m1_proj, self.m2_proj = (operations.Linear(dim, half, **factory) for _ in range(2))
+        self.values_m1_proj, self.values_m2_proj = (operations.Linear(dim, half, **factory) for _ in range(2))
+        self.out_m1_proj, self.out_m2_proj = (operations.Linear(half, dim, **factory) for _ in range(2))
+
+    def forward(
+        self, x1: Tensor, x2: Tensor, *, a2v: Tensor | None, v2a: Tensor | None, attend: Attend
+    ) -> tuple[Float[Tensor, "b l1 c"], Float[Tensor, "b l2 c"]]:
+        """The update of the first sequence from the second, and the reverse; where ``a2v`` or ``v2a`` [b] is False, that update is zero."""
+        split = lambda z: rearrange(z, "b l (h d) -> b h l d", h=self.heads)  # noqa: E731 - four uses
+        q, k = split(self.m1_proj(x1)), split(self.m2_proj(x2))
+        v1, v2 = split(self.values_m1_proj(x1)), split(self.values_m2_proj(x2))
+        out = []
+        for query, key, value, project, open_ in (
+            (q, k, v2, self.out_m1_proj, a2v),
+            (k, q, v1, self.out_m2_proj, v2a),
+        ):
+            update = project(rearrange(attend(query, key, value), "b h l d -> b l (h d)"))
+            out.append(update if open_ is None else update.where(open_[:, None, None], 0))
+        return out[0], out[1]

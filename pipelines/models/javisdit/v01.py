@@ -22,7 +22,18 @@ from ....kernels.segment_attention import SegmentSplit
 from ...core.conditions import PriorTokens
 from ...core.streams import Streams
 from .embeddings import CaptionEmbedding, PatchEmbedding, RotaryFrequencies, sincos_1d
-from .layers import CrossAttention, Mlp, SelfAttention, TimestepMlp, cast_like, modulate, pair_table
+from .layers import (
+    Attend,
+    BiCrossAttention,
+    CrossAttention,
+    Mlp,
+    SelfAttention,
+    TimestepMlp,
+    cast_like,
+    modulate,
+    pair_table,
+    sdpa,
+)
 from .timed import stream_windows
 
 IMAGE_FPS = 120.0  # frame rate in the conditioning of a single frame
@@ -66,8 +77,10 @@ class STDiTBlock(nn.Module):
         self,
         x: Float[Tensor, "b t s c"],
         level: Modulation,
-        text: tuple[Tensor, Tensor, SegmentSplit | None],
+        text: tuple[Tensor, Tensor | None, SegmentSplit | None],
         rotary: Float[Tensor, "two t half"] | None = None,
+        *,
+        attend: Attend,
     ) -> Float[Tensor, "b t s c"]:
         """With ``rotary``, attention over t for each s separately; without it, attention over s for each t separately."""
         shift1, scale1, gate1, shift2, scale2, gate2 = (cast_like(self.scale_shift_table, level) + level)[
@@ -76,9 +89,10 @@ class STDiTBlock(nn.Module):
         over, back = ("b t s c -> (b s) t c", "(b s) t c -> b t s c")
         if rotary is None:
             over, back = ("b t s c -> (b t) s c", "(b t) s c -> b t s c")
-        attended = self.attn(rearrange(modulate(x, shift1, scale1), over), rotary)
+        attended = self.attn(rearrange(modulate(x, shift1, scale1), over), rotary, attend=attend)
         x = x + gate1 * rearrange(attended, back, b=x.shape[0])
-        x = x + self.cross_attn(x.flatten(1, 2), text[0], mask=text[1], windows=text[2]).view_as(x)
+        words, mask, windows = text
+        x = x + self.cross_attn(x.flatten(1, 2), words, mask=mask, windows=windows, attend=attend).view_as(x)
         return x + gate2 * self.mlp(modulate(x, shift2, scale2))
 
 
@@ -108,34 +122,6 @@ class PriorBlock(nn.Module):
         return x + gate * self.mlp(modulate(x, shift, scale))
 
 
-class BiCrossAttention(nn.Module):
-    """Attention in both directions with one set of query-key projections, as two attention calls; half the network's width, with heads
-    of the network's head width."""
-
-    def __init__(self, dim: int, heads: int, *, operations: Any, **factory: Any) -> None:
-        super().__init__()
-        half, self.heads = dim // 2, heads // 2
-        self.m1_proj, self.m2_proj = (operations.Linear(dim, half, **factory) for _ in range(2))
-        self.values_m1_proj, self.values_m2_proj = (operations.Linear(dim, half, **factory) for _ in range(2))
-        self.out_m1_proj, self.out_m2_proj = (operations.Linear(half, dim, **factory) for _ in range(2))
-
-    def forward(
-        self, x1: Tensor, x2: Tensor, *, a2v: Tensor | None, v2a: Tensor | None
-    ) -> tuple[Float[Tensor, "b l1 c"], Float[Tensor, "b l2 c"]]:
-        """The update of the first sequence from the second, and the reverse; where ``a2v`` or ``v2a`` [b] is False, that update is zero."""
-        split = lambda z: rearrange(z, "b l (h d) -> b h l d", h=self.heads)  # noqa: E731 - four uses
-        q, k = split(self.m1_proj(x1)), split(self.m2_proj(x2))
-        v1, v2 = split(self.values_m1_proj(x1)), split(self.values_m2_proj(x2))
-        out = []
-        for query, key, value, project, open_ in (
-            (q, k, v2, self.out_m1_proj, a2v),
-            (k, q, v1, self.out_m2_proj, v2a),
-        ):
-            update = project(rearrange(F.scaled_dot_product_attention(query, key, value), "b h l d -> b l (h d)"))
-            out.append(update if open_ is None else update.where(open_[:, None, None], 0))
-        return out[0], out[1]
-
-
 class VACross(nn.Module):
     """Cross-attention between the streams in both directions, scaled channel by channel."""
 
@@ -146,9 +132,9 @@ class VACross(nn.Module):
         self.gamma_m2 = nn.Parameter(torch.empty(config.hidden_size, **factory))
         self.cross_attn = BiCrossAttention(config.hidden_size, config.num_heads, **shared)
 
-    def forward(self, x: Streams[Tensor], route: Streams[Tensor]) -> Streams[Tensor]:
+    def forward(self, x: Streams[Tensor], route: Streams[Tensor], *, attend: Attend) -> Streams[Tensor]:
         norm = x.map(lambda z: F.layer_norm(z, z.shape[-1:], eps=1e-6).flatten(1, 2))
-        update = Streams(*self.cross_attn(*norm.both(), a2v=route.video, v2a=route.audio))
+        update = Streams(*self.cross_attn(*norm.both(), a2v=route.video, v2a=route.audio, attend=attend))
         return x.map(
             lambda z, d, gamma: z + cast_like(gamma, z) * d.view_as(z), update, Streams(self.gamma_m1, self.gamma_m2)
         )
@@ -218,7 +204,7 @@ class JavisDiT01(nn.Module):
         x: Streams[Tensor],
         timestep: Float[Tensor, " b"],
         text: Float[Tensor, "b m k"],
-        text_mask: Bool[Tensor, "b m"],
+        text_mask: Bool[Tensor, "b m"] | None,
         prior: PriorTokens,
         *,
         size: tuple[float, float],
@@ -226,11 +212,13 @@ class JavisDiT01(nn.Module):
         noisy: Streams[Tensor] | None = None,
         route: Streams[Tensor] | None = None,
         timed: Streams[Tensor] | None = None,
+        attend: Attend = sdpa,
     ) -> Streams[Tensor]:
         """text: T5 states; for the null text, rows of ``y_embedder.y_embedding`` under the prompt's mask. size: height and width in
         pixels. noisy: [b, latent frames] bool for each stream, False where a frame is clean (``None``: all are noisy). route: [b] bool
         for each stream, whether it reads the other stream (``None``: it does). timed: log-shares of the text tokens at the latent frames
-        of each stream, [b, n, m] (``guidance.timed``; ``None``: every frame reads all tokens in ``text_mask``)."""
+        of each stream, [b, n, m] (``guidance.timed``; ``None``: every frame reads all tokens in ``text_mask``, or all tokens if that
+        is ``None`` as well). attend: the attention function."""
         dtype = x.both()[0].dtype
         rate = self.fps_embedder(torch.full_like(timestep, fps, dtype=dtype))
         t, zero = (self.t_embedder(z.to(dtype)) + rate for z in (timestep, torch.zeros_like(timestep)))
@@ -251,10 +239,12 @@ class JavisDiT01(nn.Module):
             within = Streams(self.spatial_blocks[i], self.audio_spatial_blocks[i])
             along = Streams(self.temporal_blocks[i], self.audio_temporal_blocks[i])
             prior_blocks = Streams(self.video_st_prior_blocks[i], self.audio_st_prior_blocks[i])
-            tokens = tokens.map(lambda z, block, level, w: block(z, level[0], w), within, levels, words)
-            tokens = tokens.map(lambda z, block, level, w, r: block(z, level[0], w, r), along, levels, words, rotary)
+            tokens = tokens.map(lambda z, block, level, w: block(z, level[0], w, attend=attend), within, levels, words)
+            tokens = tokens.map(
+                lambda z, block, level, w, r: block(z, level[0], w, r, attend=attend), along, levels, words, rotary
+            )
             tokens = tokens.map(lambda z, block, level: block(z, level[1], prior), prior_blocks, levels)
-            tokens = self.va_cross_blocks[i](tokens, route or Streams())
+            tokens = self.va_cross_blocks[i](tokens, route or Streams(), attend=attend)
         clean = masks.map(lambda m: (zero, ~m))
         out = tokens.map(lambda z, last, c: last(z, t, c), Streams(self.final_layer, self.audio_final_layer), clean)
         return self._latents(out, x)

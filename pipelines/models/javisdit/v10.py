@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ....kernels.segment_attention import SegmentSplit, segment_attention
 from ...core.streams import Streams
-from .layers import cast_like, modulate, pair_table, rotate_pairs, timestep_features
+from .layers import Attend, cast_like, modulate, pair_table, rotate_pairs, sdpa, timestep_features
 from .timed import joint_windows
 
 PATCH = 2  # rows and columns of video, time and mel of audio
@@ -58,13 +58,13 @@ class Attention(nn.Module):
         *,
         rotary: Float[Tensor, "two l half"] | None = None,
         split: SegmentSplit | None = None,
+        attend: Attend = sdpa,
     ) -> Float[Tensor, "b l c"]:
         """``rotary`` rotates queries and keys; ``split`` closes directions of attention between the streams of the sequence."""
         heads = lambda z: rearrange(z, "b l (h d) -> b h l d", h=self.heads)  # noqa: E731 - three uses
         q, k, v = heads(self.norm_q(self.q(x))), heads(self.norm_k(self.k(source))), heads(self.v(source))
         if rotary is not None:
             q, k = rotate_pairs(q, rotary), rotate_pairs(k, rotary)
-        attend = F.scaled_dot_product_attention
         out = attend(q, k, v) if split is None else segment_attention(attend, q, k, v, split)
         return self.o(rearrange(out, "b h l d -> b l (h d)"))
 
@@ -111,12 +111,13 @@ class Block(nn.Module):
         rotary: Tensor,
         split: SegmentSplit | None,
         windows: SegmentSplit | None = None,
+        attend: Attend,
     ) -> Float[Tensor, "b l c"]:
         """``video`` is the number of video tokens; ``windows``: which text tokens each token reads."""
         shift1, scale1, gate1, *second = (cast_like(self.modulation, x) + levels[0])[:, :, None].unbind(1)
         normed = modulate(x, shift1, scale1)
-        x = x + gate1 * self.self_attn(normed, normed, rotary=rotary, split=split)
-        x = x + self.cross_attn(self.norm3(x), text, split=windows)
+        x = x + gate1 * self.self_attn(normed, normed, rotary=rotary, split=split, attend=attend)
+        x = x + self.cross_attn(self.norm3(x), text, split=windows, attend=attend)
         third = (cast_like(self.audio_modulation.param, x) + levels[1])[:, :, None].unbind(1)
         parts = []
         for part, feed, (shift, scale, gate) in (
@@ -171,10 +172,11 @@ class JavisDiT10(nn.Module):
         a2v: bool = True,
         v2a: bool = True,
         timed: Streams[Tensor] | None = None,
+        attend: Attend = sdpa,
     ) -> Streams[Tensor]:
         """text: UMT5 states; rows outside ``text_mask`` are set to zero and not masked, as in training. A closed direction splits the
         attention by stream; the network was not trained for this. timed: log-shares of the text tokens at the latent frames of each
-        stream, [b, n, m] (``guidance.timed``)."""
+        stream, [b, n, m] (``guidance.timed``). attend: the attention function."""
         video_latent, audio_latent = x.both()
         dtype = video_latent.dtype
         states = F.pad(text * text_mask[..., None], (0, 0, 0, max(0, self.config.text_len - text.shape[1])))
@@ -191,12 +193,15 @@ class JavisDiT10(nn.Module):
         grid = (*video.shape[2:], *audio.shape[2:])
         count = video[0, 0].numel()
         tokens = torch.cat([video.flatten(2), audio.flatten(2)], dim=2).transpose(1, 2)
-        rotary = pair_table(rotations(grid, self.config.dim // self.config.num_heads)).to(tokens.device)
+        # Angles in float64, the rotation itself in float32: 1e-6 from the reference, which rotates in complex128.
+        rotary = pair_table(rotations(grid, self.config.dim // self.config.num_heads)).float().to(tokens.device)
         segments = [(0, count, "video"), (count, tokens.shape[1], "audio")]
         split = None if a2v and v2a else SegmentSplit.of(segments, a2v=a2v, v2a=v2a)
         windows = None if timed is None or not timed.present() else joint_windows(timed, grid, tokens)
         for block in self.blocks:
-            tokens = block(tokens, levels, words, video=count, rotary=rotary, split=split, windows=windows)
+            tokens = block(
+                tokens, levels, words, video=count, rotary=rotary, split=split, windows=windows, attend=attend
+            )
         t, h, w, time, mel = grid
         patches = self.head(tokens[:, :count], e), self.audio_head(tokens[:, count:], e)
         video = rearrange(patches[0], "b (t h w) (p q c) -> b c t (h p) (w q)", t=t, h=h, w=w, p=PATCH, q=PATCH)
