@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..core.documents import printable, read_text
-from ..core.files import check_output_path
+from ..core.documents import printable
+from .files import output_paths, prompts_of
 from .options import add_conditions, add_outputs, add_words
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 
 BATCH = 16  # clips generated at once, and then written
-MAX_CLIPS = 10_000  # of one call
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -41,8 +40,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Generate the clips and write them."""
     if arguments.adapter and not (arguments.video or arguments.audio):
         raise ValueError("--adapter conditions one stream on the other. Use it with --video or --audio.")
-    prompts = _prompts(arguments)
-    outputs, timelines = _output_paths(arguments, len(prompts))
+    prompts = prompts_of(arguments)
+    outputs, timelines = output_paths(arguments, len(prompts))
 
     from tqdm import tqdm
 
@@ -141,34 +140,6 @@ def _strategy(arguments: argparse.Namespace) -> Strategy:
     plain = arguments.form == "cfg"
     strategy = PerStreamCFG(text, text) if plain else UCG(arguments.form, text, text, context, context)
     return strategy if (start, end) == (1, 0) else Window(strategy, start, end)
-
-
-def _prompts(arguments: argparse.Namespace) -> list[str]:
-    if arguments.prompts is None:
-        return [arguments.prompt] * arguments.batch
-    if arguments.prompt:
-        raise ValueError("Both a prompt and --prompts are set; use one of them.")
-    prompts = [line.strip() for line in read_text(arguments.prompts).splitlines() if line.strip()]
-    if not prompts:
-        raise ValueError(f"{arguments.prompts} holds no prompt. Write one prompt per line.")
-    if len(prompts) * arguments.batch > MAX_CLIPS:
-        most = MAX_CLIPS // arguments.batch
-        raise ValueError(
-            f"{arguments.prompts} holds {len(prompts)} prompts; one call generates at most {most}. Split the file."
-        )
-    return [prompt for prompt in prompts for _ in range(arguments.batch)]
-
-
-def _output_paths(arguments: argparse.Namespace, count: int) -> tuple[list[Path], list[Path]]:
-    """The checked paths of the clips, and of their timeline plots if requested."""
-    timelines = _numbered(arguments.timeline, count) if arguments.timeline else []
-    inputs = (arguments.video, arguments.audio, arguments.image, arguments.plan, arguments.prompts)
-    outputs = [check_output_path(path, suffix=".mp4", inputs=inputs) for path in _numbered(arguments.output, count)]
-    return outputs, [check_output_path(path, suffix=".png", inputs=inputs) for path in timelines]
-
-
-def _numbered(path: Path, count: int) -> list[Path]:
-    return [path] if count == 1 else [path.with_stem(f"{path.stem}-{k}") for k in range(count)]
 
 
 def _with_conditions(

@@ -86,7 +86,7 @@ def arguments(
     parameters = inspect.signature(create).parameters
     hints = get_type_hints(create if is_dataclass(create) else create.__init__, include_extras=True)
     if not isinstance(entries, Mapping):
-        raise ValueError(f"{source}: its configuration is not an object with named entries. Restore the file.")
+        raise ValueError(f"{source} is not an object with named entries. Restore it.")
     required = {name for name, parameter in parameters.items() if parameter.default is inspect.Parameter.empty}
     for names, problem in (
         (required - set(entries), "is missing"),
@@ -94,7 +94,7 @@ def arguments(
     ):
         if names:
             raise ValueError(
-                f"{source}: its configuration does not fit this version of Duet: {min(names)!r} {problem}. Update Duet or restore the file."
+                f"{source} does not fit this version of Duet: {printable(repr(min(names, key=str)))[:SHOWN]} {problem}. Update Duet or restore it."
             )
     values = {}
     for name in parameters:

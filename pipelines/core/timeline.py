@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any
 
 from .documents import parse_json
+from .schema import checked
 
 PLACES = ("left", "middle", "right")
 WHERE = {"left": "on the left", "middle": "in the middle", "right": "on the right"}
@@ -110,10 +111,7 @@ class Timeline:
         """
         if not isinstance(entries, list):
             raise ValueError("The timeline is not a JSON list of events.")
-        try:
-            return cls.of(Event(**entry) for entry in entries)
-        except TypeError as error:
-            raise ValueError(f"The timeline is not a JSON list of events ({error}).") from error
+        return cls.of(checked(Event, entry, source=f"Event {k} of the timeline") for k, entry in enumerate(entries, 1))
 
 
 def _read_lines(text: str) -> Iterator[Event]:

@@ -200,7 +200,7 @@ def fill(module: M, tensors: dict[str, Tensor], *, source: Path) -> M:
 
 def configured(create: Callable[..., T], file: WeightsFile) -> T:
     """``create`` called with the configuration in ``file``; see ``schema.checked``."""
-    return checked(create, file.config, source=file.path)
+    return checked(create, file.config, source=f"{file.path}: its configuration")
 
 
 def check_sizes(create: Callable[[], nn.Module], tensors: Mapping[str, Tensor], *, source: Path) -> None:
@@ -242,7 +242,7 @@ def load_module(path: Path, kind: str, create: Callable[..., M], config: type[An
     """
     file = load_weights(path, kind)
     if config is None:
-        entries = arguments(create, file.config, source=path)
+        entries = arguments(create, file.config, source=f"{path}: its configuration")
         return build(lambda: create(**entries), file.tensors, source=path)
     sizes = configured(config, file)
     return build(lambda: create(sizes), file.tensors, source=path)

@@ -45,7 +45,7 @@ class Shown:
     """The picture shown at each time k / ``fps`` after the first one, for k from ``first`` to ``first + count``: collected as pictures are
     decoded, so that memory depends on the frames that are wanted and not on the length of the file."""
 
-    def __init__(self, fps: int, *, first: int = 0, count: float | int = math.inf) -> None:
+    def __init__(self, fps: float | int, *, first: int = 0, count: float | int = math.inf) -> None:
         self.fps, self.first, self.count = fps, first, count
         self.times = array("d")
         self.chosen: list[Tensor] = []
@@ -170,7 +170,10 @@ def read_streams(path: Path, shape: ClipShape) -> Streams[Tensor]:
         if AUDIO in found:
             check_rate(path, found[AUDIO][0].rate)
         for frame in container.decode(*(streams[0] for streams in found.values())):
-            (video if isinstance(frame, av.VideoFrame) else sound).add(frame)
+            if isinstance(frame, av.VideoFrame):
+                video.add(frame)
+            elif isinstance(frame, av.AudioFrame):
+                sound.add(frame)
         if sound.begin is not None:
             sound.add(None)
     frames = video.frames() if VIDEO in found else None

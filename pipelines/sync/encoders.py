@@ -9,6 +9,7 @@ Letters: f and g frames, d channels of an embedding, w windows.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,7 @@ PARTS = (
     "text",
 )  # fields of ``Embedded`` that a file may hold
 VECTORS = ("video", "audio", "text")  # parts with one embedding per clip
-CLAP_RATE, CLIP_FRAMES = 48_000, 48
+CLAP_RATE, CLIP_FRAMES, MAX_FPS = 48_000, 48, 1000
 
 
 @dataclass(frozen=True)
@@ -160,9 +161,14 @@ class EmbeddingFile:
             )
         _check_shapes(path, tensors)
         try:
-            return cls(about["encoder"], tensors, float(about.get("fps", 0)))
-        except ValueError as error:
-            raise ValueError(f"{path}: 'fps' in the metadata is {about['fps']!r}; it must be a number.") from error
+            fps = float(about.get("fps", 0))
+        except ValueError:
+            fps = math.nan
+        if not 0 <= fps <= MAX_FPS:
+            raise ValueError(
+                f"{path}: 'fps' in the metadata is {about['fps']!r}; it must be a number from 0 to {MAX_FPS}."
+            )
+        return cls(about["encoder"], tensors, fps)
 
     def embed(self, clip: str, load: Callable[[], Clip], text: str) -> Embedded:
         own = {part: self.tensors[f"{clip}/{part}"] for part in PARTS if f"{clip}/{part}" in self.tensors}

@@ -72,7 +72,7 @@ def test_entries_become_typed_values():
 def test_a_wrong_entry_is_named_with_file_value_and_rule(entries, message):
     with pytest.raises(ValueError, match=message) as caught:
         checked(Example, entries, source="file.safetensors")
-    assert str(caught.value).startswith("file.safetensors: ")
+    assert str(caught.value).startswith("file.safetensors")
     assert printable(caught.value) == str(caught.value)
 
 
