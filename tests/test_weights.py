@@ -38,6 +38,7 @@ def test_every_table_of_record_is_about_the_weights_that_ship(root):
         "core",
         "codecs",
         "guidance",
+        "few-steps",
         "ablation",
         "plan",
         "plan-ablation",
