@@ -69,8 +69,10 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """One table of record and its page, e.g. ``nox -s bench -- core``."""
+    """One table of record and its page, e.g. ``nox -s bench -- core`` or ``nox -s bench -- core --model pocket-ltx2``."""
     suite, *options = session.posargs or ["core"]
+    models = options[options.index("--model") + 1 :][:1] if "--model" in options else []
+    table = "-".join([suite, *(model for model in models if model != "pocket")])
     session.install("-c", PINS, "-e", ".[torch,bench,train]")  # the result pages import the ablations
-    session.run("duet", "bench", suite, *options, "--json", f"weights/bench/{suite}.json")
+    session.run("duet", "bench", suite, *options, "--json", f"weights/bench/{table}.json")
     session.run("python", "docs/make_results.py")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from .host.add_ons import add_on_files, load_add_on
-from .host.families import AUTO, FOLDERS, choices, load_family
+from .host.families import AUTO, FOLDERS, load_family, options_of
 from .types import CATEGORY
 
 
@@ -15,8 +15,8 @@ class DuetLoadAV(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         tips = {
-            "model": "The audio-video network. 'auto' is the pocket model that ships with Duet. JavisDiT files and folders are "
-            "listed from models/diffusion_models.",
+            "model": "The audio-video network. 'auto' is the pocket model that ships with Duet; 'pocket LTX-2' has LTX-2's architecture "
+            "at pocket size, so that LTX-2's own nodes work on it. JavisDiT files and folders are listed from models/diffusion_models.",
             "text_encoder": "'auto' selects the encoder the model needs: the pocket text encoder, or T5-XXL (JavisDiT v0.1) or "
             "UMT5-XXL (v1.0) from models/text_encoders.",
             "video_codec": "'auto' selects the VAE the model needs: the pocket codec, or Open-Sora's (JavisDiT v0.1) or "
@@ -28,13 +28,12 @@ class DuetLoadAV(io.ComfyNode):
             node_id="DuetLoadAV",
             display_name="Duet Load AV",
             category=CATEGORY,
-            description="Loads a joint audio-video model with its text encoder and both codecs: the pocket model that ships "
-            "with Duet, or JavisDiT v0.1 or v1.0 from their official files. 'Duet Doctor' lists which files are installed and "
-            "where to download the others.",
+            description="Loads a joint audio-video model with its text encoder and both codecs: the pocket model or pocket LTX-2, "
+            "which ship with Duet, or JavisDiT v0.1 or v1.0 from their official files. 'Duet Doctor' lists which files are "
+            "installed and where to download the others.",
             search_aliases=["joint audio video model", "pocket", "javisdit"],
             inputs=[
-                io.Combo.Input(part, options=[AUTO, *choices(folder)], default=AUTO, tooltip=tips[part])
-                for part, folder in FOLDERS.items()
+                io.Combo.Input(part, options=options_of(part), default=AUTO, tooltip=tips[part]) for part in FOLDERS
             ],
             outputs=[
                 io.Model.Output(

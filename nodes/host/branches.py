@@ -30,7 +30,6 @@ from .timed_h3 import STREAMS as H3_STREAMS
 Conds = list[dict[str, Any]]
 Options = dict[str, Any]
 UNTRAINED = "untrained null; effect not measured by us"
-LTX_AUDIO_BINS = 16  # of an LTX audio latent; the network reads channels and bins as one axis
 
 
 @dataclass(frozen=True)
@@ -127,7 +126,7 @@ def _layout(model: JointModel) -> Layout:
 
 def _ltx_layout(model: comfy.model_base.BaseModel) -> Layout:
     network = model.diffusion_model
-    return Streams((network.in_channels, 5), (network.audio_in_channels // LTX_AUDIO_BINS, 4))
+    return Streams((network.in_channels, 5), (network.num_audio_channels, 4))
 
 
 def _h3_layout(model: comfy.model_base.BaseModel) -> Layout:

@@ -20,8 +20,7 @@ from ...pipelines.models.javisdit.opensora_vae import (
     OpenSoraVAE,
     latent_frames,
 )
-from ...pipelines.models.pocket.audio_codec import AudioCodec
-from ...pipelines.models.pocket.video_codec import VideoCodec
+from ...pipelines.models.pocket.codecs import FrameCodec, SoundCodec
 from .interrupt import Cancellable
 
 FLOATS_A_SAMPLE = 600  # working memory of Griffin-Lim, measured on the pocket codec
@@ -35,7 +34,7 @@ MEL_FRAMES = 4  # per latent frame of AudioLDM2
 class _VideoEnds(nn.Module):
     """The pocket video codec on the host's layout [b, 3, frames, h, w]. Frames that do not fill a latent frame are dropped."""
 
-    def __init__(self, codec: VideoCodec) -> None:
+    def __init__(self, codec: FrameCodec) -> None:
         super().__init__()
         self.codec = codec
 
@@ -49,6 +48,21 @@ class _VideoEnds(nn.Module):
 
     def decode(self, latent: Tensor) -> Tensor:
         return self.codec.decode(latent).transpose(1, 2)
+
+
+class _AudioEnds(nn.Module):
+    """A pocket audio codec with latents [b, c, t], or [b, c, t, 1] with ``bins``: LTX's audio latents have an axis of frequency bins."""
+
+    def __init__(self, codec: SoundCodec, *, bins: bool) -> None:
+        super().__init__()
+        self.codec, self.bins = codec, bins
+
+    def encode(self, waveform: Tensor) -> Tensor:
+        latent = self.codec.encode(waveform)
+        return latent[..., None] if self.bins else latent
+
+    def decode(self, latent: Tensor) -> Tensor:
+        return self.codec.decode(latent[..., 0] if self.bins else latent)
 
 
 class _OpenSoraEnds(nn.Module):
@@ -123,9 +137,9 @@ class StreamVAE(comfy.sd.VAE):
             return super().decode_tiled(*args, **kwargs)
 
 
-def build_video_vae(codec: VideoCodec, *, fps: int) -> StreamVAE:
-    """A VAE over frames [b, t, h, w, 3] and latents [b, c, t / 4, h / 8, w / 8]; ``fps`` is the frame rate."""
-    frames, rows, columns = VIDEO_STRIDE
+def build_video_vae(codec: FrameCodec, *, fps: int) -> StreamVAE:
+    """A VAE over frames [b, t, h, w, 3] and latents [b, c, t', h', w'] in steps of the codec's stride; ``fps`` is the frame rate."""
+    frames, rows, columns = codec.stride
     cell = frames * rows * columns
     bytes_of = torch.float32.itemsize
     vae = StreamVAE(
@@ -140,18 +154,18 @@ def build_video_vae(codec: VideoCodec, *, fps: int) -> StreamVAE:
         ),
         dtypes=[torch.float32],
     )
-    vae.fps = fps
+    vae.fps, vae.pocket_world = fps, True
     return vae
 
 
-def build_audio_vae(codec: AudioCodec) -> StreamVAE:
-    """A VAE over stereo waveforms [b, samples, 2] and latents [b, c, t]."""
+def build_audio_vae(codec: SoundCodec, *, bins: bool = False) -> StreamVAE:
+    """A VAE over stereo waveforms [b, samples, 2] and latents [b, c, t], or [b, c, t, 1] with ``bins``."""
     hop = MEL_HOP * MEL_STRIDE
     bytes_of = torch.float32.itemsize
     vae = StreamVAE(
-        codec,
+        _AudioEnds(codec, bins=bins),
         latent_channels=codec.channels,
-        dims=1,
+        dims=2 if bins else 1,
         channels=2,
         ratio=(hop, hop),
         memory=(
@@ -161,6 +175,7 @@ def build_audio_vae(codec: AudioCodec) -> StreamVAE:
         dtypes=[torch.float32],
     )
     vae.audio_sample_rate = vae.audio_sample_rate_output = codec.sample_rate
+    vae.pocket_codec = codec.base
     return vae
 
 

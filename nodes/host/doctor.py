@@ -64,7 +64,11 @@ def report(patcher: comfy.model_patcher.ModelPatcher | None) -> str:
     if patcher is not None:
         lines.append(_model(patcher))
     for name, family in FAMILIES.items():
-        lines += ["", f"{name[0].upper()}{name[1:]}", *(_family(name) if family.parts else weights_report())]
+        lines += [
+            "",
+            f"{name[0].upper()}{name[1:]}",
+            *(_family(name) if family.parts else weights_report(family.files)),
+        ]
     lines += ["", f"Models supported by ComfyUI itself, as reported by others in {REPORTED_ON}; not verified by us"]
     lines += [f"  {row.name}: {row.files}; licence: {row.licence}; memory: {row.memory}" for row in REPORTED]
     places = ", ".join(f"models/{folder}" for folder in dict.fromkeys(FOLDERS.values()))

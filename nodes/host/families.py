@@ -12,18 +12,21 @@ from typing import Any
 import comfy.sd
 import folder_paths
 
-from ...pipelines.core.weights import is_ours, load_weights
+from ...pipelines.core.weights import configured, is_ours, load_weights, stored_kind
 from ...pipelines.models.catalogue import identify, part
 from ...pipelines.models.javisdit.clock import V01_CLOCK
 from ...pipelines.models.javisdit.files import SUFFIXES, checkpoint_names, read_checkpoint, require
 from ...pipelines.models.javisdit.load import load_audioldm2_codec, load_video_autoencoder
+from ...pipelines.models.ltx2 import pocket_config as ltx2
 from ...pipelines.models.pocket import load as pocket
 from .codec import build_audio_vae, build_audioldm2_vae, build_open_sora_vae, build_video_vae
 from .javisdit import build_javisdit
+from .ltx2 import build_pocket_ltx2
 from .model import build_pocket
 from .text import build_clip, build_t5
 
-AUTO = "auto"
+AUTO, LTX2 = "auto", "pocket LTX-2"  # models that ship with the pack
+SHIPPED = {AUTO: pocket.FILES[pocket.KINDS["model"]], LTX2: ltx2.FILE}
 FOLDERS = {"model": "diffusion_models", "text_encoder": "text_encoders", "video_codec": "vae", "audio_codec": "vae"}
 # Generic file names do not identify a model; the folder name is shown instead.
 GENERIC = re.compile(r"(model|pytorch_model|diffusion_pytorch_model)\b|.*-\d{5}-of-\d{5}\.")
@@ -46,6 +49,11 @@ def choices(folder: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def options_of(input_: str) -> list[str]:
+    """What the loader offers for one of its inputs: what ships with the pack, then the entries of the input's folder."""
+    return [*(SHIPPED if input_ == "model" else (AUTO,)), *choices(FOLDERS[input_])]
+
+
 def place(folder: str, choice: str) -> Path:
     """The path of an entry of ``choices``.
 
@@ -66,7 +74,7 @@ def kind_of(path: Path) -> str:
 @cache
 def _kind(path: Path, _changed: int) -> str:
     if path.is_file() and path.suffix == ".safetensors" and is_ours(path):
-        return pocket.NAME
+        return ltx2.NAME if stored_kind(path) == ltx2.KIND else pocket.NAME
     return identify(checkpoint_names(path / "vae" if (path / "vae").is_dir() else path))
 
 
@@ -107,6 +115,16 @@ def _pocket(paths: dict[str, Path]) -> Parts:
     return model, clip, build_video_vae(frames, fps=fps), build_audio_vae(sound)
 
 
+def _pocket_ltx2(paths: dict[str, Path]) -> Parts:
+    file = ltx2.read_file(paths["model"])
+    config = configured(ltx2.PocketLTX2Config, file)
+    frames = ltx2.FoldedVideoCodec(pocket.load_video_codec(paths["video_codec"]), config.video_scale)
+    sound = ltx2.ScaledAudioCodec(pocket.load_audio_codec(paths["audio_codec"]), config.audio_scale)
+    clip = build_clip(load_weights(paths["text_encoder"], pocket.KINDS["text_encoder"]))
+    model = build_pocket_ltx2(file, frames)
+    return model, clip, build_video_vae(frames, fps=config.fps), build_audio_vae(sound, bins=True)
+
+
 def _javisdit(name: str, text: str, video: Callable[[Path], Any], paths: dict[str, Path]) -> Parts:
     sound = build_audioldm2_vae(load_audioldm2_codec(paths["audio_codec"]))
     frames, clip = video(paths["video_codec"]), build_t5(paths["text_encoder"], text)
@@ -124,15 +142,17 @@ def _wan(path: Path) -> Any:
 
 @dataclass(frozen=True)
 class Family:
-    """A model family: the catalogue names of its other parts, and the function that loads all of them."""
+    """A model family: the catalogue names of its other parts (empty if they ship with the pack), and the function that loads all."""
 
     parts: dict[str, str]
     load: Callable[[dict[str, Path]], Parts]
+    files: tuple[Path, ...] = ()  # weights that ship with the pack
 
 
 AUDIO = "AudioLDM2's audio autoencoder"
 FAMILIES = {
-    pocket.NAME: Family({}, _pocket),
+    pocket.NAME: Family({}, _pocket, (*pocket.FILES.values(), *pocket.ADD_ONS.values())),
+    ltx2.NAME: Family({}, _pocket_ltx2, (ltx2.FILE,)),
     "JavisDiT v0.1": Family(
         {"text_encoder": "T5-XXL", "video_codec": "Open-Sora's video autoencoder v1.2", "audio_codec": AUDIO},
         lambda paths: _javisdit("JavisDiT v0.1", "T5-XXL", _open_sora, paths),
@@ -150,8 +170,8 @@ def resolve(chosen: dict[str, str]) -> tuple[str, dict[str, Path]]:
     Raises:
         ValueError: the model belongs to no supported family, or a part is missing.
     """
-    first = pocket.FILES[pocket.KINDS["model"]] if chosen["model"] == AUTO else place(FOLDERS["model"], chosen["model"])
-    name = kind_of(first)
+    first = SHIPPED.get(chosen["model"]) or place(FOLDERS["model"], chosen["model"])
+    name = ltx2.NAME if chosen["model"] == LTX2 else kind_of(first)
     if name not in FAMILIES:
         raise ValueError(
             f"{first}: this is {name}; 'Duet Load AV' supports {', '.join(FAMILIES)}. Choose a file of one of them."
@@ -160,7 +180,7 @@ def resolve(chosen: dict[str, str]) -> tuple[str, dict[str, Path]]:
     for input_, folder in list(FOLDERS.items())[1:]:
         if chosen[input_] != AUTO:
             paths[input_] = place(folder, chosen[input_])
-        elif name == pocket.NAME:
+        elif not FAMILIES[name].parts:
             paths[input_] = pocket.FILES[pocket.KINDS[input_]]
         else:
             paths[input_] = find(folder, FAMILIES[name].parts[input_])
@@ -183,6 +203,6 @@ def load_family(chosen: dict[str, str]) -> tuple[Parts, str]:
 
 
 def _licence(family: str, input_: str, choice: str) -> str:
-    if family != pocket.NAME:
+    if FAMILIES[family].parts:
         return part({"model": family, **FAMILIES[family].parts}[input_]).licence
-    return pocket.LICENCE if choice == AUTO else "stated by the author of the file"
+    return pocket.LICENCE if choice in SHIPPED else "stated by the author of the file"

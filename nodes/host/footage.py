@@ -16,9 +16,7 @@ from ...pipelines.core.sizes import ClipSpec
 from ...pipelines.core.streams import Streams
 from ...pipelines.media.conform import conform_frames, fit_picture
 from ...pipelines.media.sound import fit_sound, resample
-from ...pipelines.models.pocket.audio_codec import AudioCodec
 from ...pipelines.models.pocket.domain import OUT_OF_DOMAIN_ADVICE, audio_domain_problem, video_domain_problem
-from ...pipelines.models.pocket.video_codec import VideoCodec
 from ..types import CLIP_SPEC
 from .latent import nest, unnest
 
@@ -71,7 +69,7 @@ def put_pictures(latent: dict[str, Any], vae: comfy.sd.VAE, images: Tensor, fps:
             )
         shown = torch.cat([shown, shown[-1:].expand(max(0, frames - len(shown)), -1, -1, -1)])[:frames]
         video[:] = _same(vae.encode(shown), video, "images")
-    warning = video_domain_problem(shown.permute(0, 3, 1, 2)) if _is_pocket(vae) else ""
+    warning = video_domain_problem(shown.permute(0, 3, 1, 2)) if getattr(vae, "pocket_world", False) else ""
     return {**latent, "samples": nest(Streams(video, streams.audio))}, warning
 
 
@@ -84,8 +82,8 @@ def put_sound(latent: dict[str, Any], vae: comfy.sd.VAE, audio: dict[str, Any], 
     audio_latent = streams.both()[1]
     encoded = _same(vae.encode(waveform.T[None]), audio_latent, "audio")
     latent = {**latent, "samples": nest(Streams(streams.video, encoded))}
-    codec = vae.first_stage_model
-    return latent, audio_domain_problem(codec, waveform) if isinstance(codec, AudioCodec) else ""
+    codec = getattr(vae, "pocket_codec", None)
+    return latent, audio_domain_problem(codec, waveform) if codec else ""
 
 
 def mask_of(
@@ -131,10 +129,6 @@ def _over(latent: Tensor, regenerated: Tensor) -> Tensor:
     axis = time_axis(latent)
     mask = expand_over_latent(regenerated[None], latent.movedim(axis, 2)).movedim(2, axis)
     return mask.expand(1, 1, *latent.shape[2:]).contiguous()
-
-
-def _is_pocket(vae: comfy.sd.VAE) -> bool:
-    return isinstance(getattr(vae.first_stage_model, "codec", None), VideoCodec)
 
 
 def _same(encoded: Tensor, wanted: Tensor, what: str) -> Tensor:

@@ -29,7 +29,7 @@ from ...pipelines.models.javisdit.v01 import MLP_RATIO, JavisDiT01, V01Config
 from ...pipelines.models.javisdit.v10 import PATCH, JavisDiT10, V10Config
 from ..types import CLIP_SPEC, PRIOR, PRIOR_KEYS
 from .attention import host_attention
-from .joint import HostedNetwork, JointModel, Sizes, build_model
+from .joint import HostedNetwork, OwnModel, Sizes, build_model
 from .latent import Layout
 
 HALF = torch.bfloat16.itemsize
@@ -113,7 +113,7 @@ class HostJavisDiT10(HostedNetwork, JavisDiT10):  # pyright: ignore[reportIncomp
         return velocity.map(torch.neg).present()
 
 
-class JavisModel(JointModel):
+class JavisModel(OwnModel):
     """Common to both versions: the official schedule and the sizes of their clips."""
 
     clock: JavisClock

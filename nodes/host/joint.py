@@ -60,9 +60,10 @@ class HostedNetwork(nn.Module):
 
 
 class JointModel(comfy.model_base.BaseModel):
-    """Conditions common to all networks of Duet, and the methods that the pack's nodes call on a MODEL."""
+    """What the pack's nodes call on a MODEL of Duet, and the checks that all of them make before sampling."""
 
     title: str
+    pocket_world = False  # whether its clips show the pocket world, on which the probes were trained
 
     @property
     def layout(self) -> Layout:
@@ -90,8 +91,16 @@ class JointModel(comfy.model_base.BaseModel):
         """A warning if a video latent [c, t, h, w] is far from the training clips, or ""."""
         return ""
 
-    def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
-        out = super().extra_conds(**kwargs)
+    def edges(self, shapes: list[tuple[int, ...]]) -> Streams[Edges]:
+        """Boundaries of the latent frames of both streams, in seconds."""
+        raise NotImplementedError
+
+    def check_conds(self, kwargs: dict[str, Any]) -> None:
+        """Check what ``extra_conds`` was called with.
+
+        Raises:
+            ValueError: the latent or the prompt is of another model.
+        """
         shapes = kwargs.get("latent_shapes")
         if shapes is None or len(shapes) != 2:
             raise ValueError(
@@ -103,6 +112,19 @@ class JointModel(comfy.model_base.BaseModel):
                 f"The prompt was encoded by another model's text encoder: its states have width {found}; {self.title} needs "
                 f"{self.text_width}. Use the CLIP that 'Duet Load AV' returns with this MODEL."
             )
+
+    def scale_latent_inpaint(self, sigma: Tensor, noise: Tensor, latent_image: Tensor, **_kwargs: Any) -> Tensor:
+        """Kept frames stay clean (their noise level is 0), as in training."""
+        return latent_image
+
+
+class OwnModel(JointModel):
+    """Conditions common to Duet's own networks."""
+
+    def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
+        out = super().extra_conds(**kwargs)
+        self.check_conds(kwargs)
+        shapes = kwargs["latent_shapes"]
         out["latent_shapes"] = comfy.conds.CONDConstant(shapes)
         out["c_crossattn"] = comfy.conds.CONDRegular(kwargs["cross_attn"])
         if kwargs.get(TIMED) is not None:
@@ -124,17 +146,9 @@ class JointModel(comfy.model_base.BaseModel):
         tokens = comfy.conds.CONDRegular(torch.cat(list(states.values()), dim=1))
         return {"c_crossattn": tokens, "timed_video": video, "timed_audio": audio}
 
-    def edges(self, shapes: list[tuple[int, ...]]) -> Streams[Edges]:
-        """Boundaries of the latent frames of both streams, in seconds."""
-        raise NotImplementedError
-
     def text_tokens(self, states: Tensor) -> Tensor:
         """The states of one text as the network reads them beside other texts."""
         return states
-
-    def scale_latent_inpaint(self, sigma: Tensor, noise: Tensor, latent_image: Tensor, **_kwargs: Any) -> Tensor:
-        """Kept frames stay clean (their noise level is 0), as in training."""
-        return latent_image
 
 
 def build_model(

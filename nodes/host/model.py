@@ -25,31 +25,32 @@ from ...pipelines.models.addons.plan import PlanLayers
 from ...pipelines.models.addons.prior import PriorLayers
 from ...pipelines.models.pocket.add_ons import LAYERS, load_layers
 from ...pipelines.models.pocket.advice import size_advice
+from ...pipelines.models.pocket.codecs import FrameCodec
 from ...pipelines.models.pocket.denoiser import prepare
-from ...pipelines.models.pocket.generate import check_clock, latent_sizes
+from ...pipelines.models.pocket.generate import check_clock
 from ...pipelines.models.pocket.network import PocketConfig, TwinStreamDiT
 from ...pipelines.models.pocket.timed import pocket_edges
 from ...pipelines.models.pocket.video_codec import VideoCodec
 from ..types import ADAPTER, AUDIO_TEXT, PLAN, PRIOR, TIMED
-from .joint import HostedNetwork, JointModel, Sizes, build_model
+from .joint import HostedNetwork, OwnModel, Sizes, build_model
 from .latent import Layout
 
 ROUTE = "duet_route"  # [b, 2] on a condition: a2v and v2a in the coding of ``route_of``
 
 
 class PocketLatentFormat(comfy.latent_formats.LatentFormat):
-    """Format of the video latents for the previewer; the codec standardises them, so that no scaling is needed."""
+    """Format of the video latents for the previewer; the codec scales them."""
 
     latent_dimensions = 3
     spacial_downscale_ratio = VIDEO_STRIDE[1]
     temporal_downscale_ratio = VIDEO_STRIDE[0]
 
-    def set_preview(self, codec: VideoCodec) -> None:
-        """Set the mean colour of a cell as a linear function of its latent, in the previewer's -1..1; exact for a linear codec."""
-        colour = lambda z: codec.pca.decode(z).unflatten(-1, (3, -1)).mean(-1) * 2 - 1  # noqa: E731 - used twice
-        bias = colour(torch.zeros(1, codec.channels))
-        self.latent_rgb_factors = (colour(torch.eye(codec.channels)) - bias).tolist()
-        self.latent_rgb_factors_bias = bias[0].tolist()
+    def set_preview(self, codec: FrameCodec) -> None:
+        """Set the mean colour of a cell as a linear function of its latent, in the previewer's -1..1."""
+        units = torch.cat([torch.zeros(1, codec.channels), torch.eye(codec.channels)])[..., None, None, None]
+        bias, *colours = codec.colours(units)[:, 0, 0, 0] * 2 - 1
+        self.latent_rgb_factors = [(colour - bias).tolist() for colour in colours]
+        self.latent_rgb_factors_bias = bias.tolist()
 
 
 class HostTwinStreamDiT(HostedNetwork, TwinStreamDiT):  # pyright: ignore[reportIncompatibleMethodOverride] - the host's forward
@@ -82,10 +83,11 @@ class HostTwinStreamDiT(HostedNetwork, TwinStreamDiT):  # pyright: ignore[report
         return streams.map(lambda z, clean: (z - clean) / timestep.view(-1, *[1] * (z.ndim - 1)), x0).present()
 
 
-class PocketBaseModel(JointModel):
+class PocketBaseModel(OwnModel):
     """The pocket network's own conditions: text for each stream, and the route."""
 
     title = "The Duet pocket model"
+    pocket_world = True
     file: WeightsFile  # its weights, from which a MODEL with add-ons builds a network of its own
     codec: VideoCodec
     # Kind -> file of the add-on layers on its network; None is the file that ships with the pack.
@@ -112,7 +114,7 @@ class PocketBaseModel(JointModel):
         config = self.diffusion_model.config
         shape = ClipShape(seconds, fps or config.fps, height, width, config.sample_rate)
         check_clock(config, shape)
-        return latent_sizes(config, shape), ClipSpec(height, width, shape.frames, shape.fps)
+        return self.diffusion_model.latent_sizes(shape), ClipSpec(height, width, shape.frames, shape.fps)
 
     def sigmas(self, steps: int, requested: ClipSpec | None, video: tuple[int, ...]) -> Tensor:
         return flow_sigmas(steps)

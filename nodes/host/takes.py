@@ -19,7 +19,6 @@ from ...pipelines.sync.measure import measure, signals_of
 from .clips import clip_from, clip_of
 from .interrupt import Cancellable
 from .latent import decoded, nest, unnest
-from .model import PocketBaseModel
 from .provenance import Graph, above
 from .sample import sample_latent
 
@@ -64,7 +63,7 @@ def taking(
             f"The latent has batch size {count}; a sweep needs 1, as it generates one clip per seed. Set the batch of 'Duet "
             "Empty Latent' to 1."
         )
-    if score == EVENTS and not isinstance(guider.model_patcher.model, PocketBaseModel):
+    if score == EVENTS and not getattr(guider.model_patcher.model, "pocket_world", False):
         raise ValueError(
             f"The score '{EVENTS}' only works on clips of the pocket model; this MODEL is a {type(guider.model_patcher.model).__name__}. "
             f"Choose '{ANY}'."

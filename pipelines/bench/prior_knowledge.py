@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..core.sizes import ClipShape
 from ..core.streams import Streams
 from ..core.timeline import PLACES
-from ..models.pocket.audio_codec import AudioCodec
+from ..models.pocket.codecs import SoundCodec
 from ..models.prior.clip import BINS
 from ..models.prior.net import PriorNet
 from ..sync.events import Events, f1, pick_peaks
@@ -27,7 +27,7 @@ PROBE_STEPS, PROBE_DECAY = 100, 0.002  # L-BFGS iterations and weight decay of t
 NEGATIVES = 3  # mismatched audio tracks for each clip
 
 
-def mismatched_audio(scenes: Sequence[Scene], codec: AudioCodec) -> Float[Tensor, "n negatives c t"]:
+def mismatched_audio(scenes: Sequence[Scene], codec: SoundCodec) -> Float[Tensor, "n negatives c t"]:
     """Latents of ``NEGATIVES`` audio tracks for each scene whose events do not match its video."""
     shape, latents = ClipShape(seconds=scenes[0].seconds), []
     for k in range(NEGATIVES):

@@ -14,12 +14,11 @@ from ..core.sizes import PIXEL_STEP, ClipShape
 from ..core.streams import Clip, Latents, Streams
 from ..core.weights import WEIGHTS, load_module
 from ..media.sound import resample
-from ..models.pocket.audio_codec import AudioCodec
+from ..models.pocket.codecs import FrameCodec, SoundCodec
 from ..models.pocket.domain import video_domain_problem
 from ..models.pocket.generate import decode
 from ..models.pocket.load import PocketModel
 from ..models.pocket.network import POCKET
-from ..models.pocket.video_codec import VideoCodec
 from ..sync.events import Events, f1, offset
 from ..world import Scene, render_picture, render_sound
 from .probes import AudioProbe, Seen, VideoProbe
@@ -115,7 +114,7 @@ def render(scenes: Sequence[Scene], shape: ClipShape) -> tuple[Tensor, Tensor]:
     return render_picture(scenes, shape), render_sound(scenes, samples=shape.samples, sample_rate=shape.sample_rate)
 
 
-def true_latents(codecs: tuple[VideoCodec, AudioCodec], scenes: Sequence[Scene], shape: ClipShape) -> Latents:
+def true_latents(codecs: tuple[FrameCodec, SoundCodec], scenes: Sequence[Scene], shape: ClipShape) -> Latents:
     """Latents of the rendered ``scenes``."""
     frames, waveforms = render(scenes, shape)
     return Streams(codecs[0].encode(frames), codecs[1].encode(waveforms))

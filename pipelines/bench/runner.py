@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, reduce
 from multiprocessing import get_context
 
 import torch
@@ -17,6 +17,7 @@ from ..core.sizes import ClipShape
 from ..core.statistics import SYNC, Interval, mean_interval, normalised, normalised_difference
 from ..guidance.sampling import flow_sigmas
 from ..guidance.strategy import Strategy, passes_per_step
+from ..models.choose import POCKET, load_model
 from ..models.pocket.add_ons import with_add_on
 from ..models.pocket.generate import Request, generate
 from ..models.pocket.load import PocketModel
@@ -67,6 +68,7 @@ class Run:
     prompts: int
     seed: int
     jobs: int
+    model: str = POCKET  # of ``MODELS``
     on_chunk: Callable[[int], object] = lambda _: None
 
 
@@ -203,12 +205,10 @@ Task = tuple[Sequence[Prompt], Sequence[Variant]]  # no variants: the rendered s
 _worker: tuple[PocketModel, Probes] | None = None
 
 
-def _start_worker() -> None:
+def _start_worker(name: str) -> None:
     global _worker
     torch.set_num_threads(1)
-    model = PocketModel.load()
-    network = with_add_on(with_add_on(model.network, "plan"), "prior")
-    _worker = replace(model, network=network), Probes.load()
+    _worker = load_model(name), Probes.load()
 
 
 def _work(task: Task) -> list[list[Record]]:
@@ -223,21 +223,25 @@ def _work(task: Task) -> list[list[Record]]:
     rows = []
     for variant in variants:
         adapted = variant.adapter is not None
-        own = _adapted() if adapted else model
-        rows.append(score_chunk(own, probes, prompts, variant, shared=shared[adapted]))
+        conditions = ("adapter",) if adapted else ("plan", "prior") if variant.plan or variant.prior else ()
+        rows.append(score_chunk(_with_layers(conditions), probes, prompts, variant, shared=shared[adapted]))
     return rows
 
 
 @cache
-def _adapted() -> PocketModel:
-    """The worker's model with the adapter; separate, because the adapter's LoRA would change the other variants."""
+def _with_layers(conditions: tuple[str, ...]) -> PocketModel:
+    """The worker's model with the layers that read ``conditions``."""
     assert _worker is not None
-    return replace(_worker[0], network=with_add_on(_worker[0].network, "adapter"))
+    return replace(_worker[0], network=reduce(with_add_on, conditions, _worker[0].network))
 
 
-def run_tasks(tasks: Sequence[Task], *, jobs: int, on_chunk: Callable[[int], object]) -> Iterator[list[list[Record]]]:
-    """Records of each task with the shipped weights, a list for each of its variants, in ``jobs`` processes of one thread each."""
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_start_worker) as pool:
+def run_tasks(
+    tasks: Sequence[Task], *, jobs: int, on_chunk: Callable[[int], object], model: str = POCKET
+) -> Iterator[list[list[Record]]]:
+    """Records of each task with the shipped weights of ``model``, a list for each of its variants, in ``jobs`` processes of one thread
+    each."""
+    context = get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=(model,)) as pool:
         for records in pool.map(_work, tasks):
             on_chunk(sum(map(len, records)))
             yield records
@@ -249,19 +253,24 @@ def run_variants(
     *,
     jobs: int = 1,
     on_chunk: Callable[[int], object] = lambda _: None,
+    model: str = POCKET,
 ) -> dict[str, list[Record]]:
     """Records of every variant on every prompt. All variants of one chunk of prompts are one task, because they share clips."""
     tasks: list[Task] = [(part, variants) for part in chunks(prompts)]
     out: dict[str, list[Record]] = {variant.name: [] for variant in variants}
-    for found in run_tasks(tasks, jobs=jobs, on_chunk=on_chunk):
+    for found in run_tasks(tasks, jobs=jobs, on_chunk=on_chunk, model=model):
         for variant, records in zip(variants, found, strict=True):
             out[variant.name] += records
     return out
 
 
 def run_true(
-    prompts: Sequence[Prompt], *, jobs: int = 1, on_chunk: Callable[[int], object] = lambda _: None
+    prompts: Sequence[Prompt],
+    *,
+    jobs: int = 1,
+    on_chunk: Callable[[int], object] = lambda _: None,
+    model: str = POCKET,
 ) -> list[Record]:
-    """The same metrics on the rendered scenes of ``prompts``."""
+    """The same metrics on the rendered scenes of ``prompts`` after the codecs of ``model``."""
     tasks: list[Task] = [(part, ()) for part in chunks(prompts)]
-    return [record for (records,) in run_tasks(tasks, jobs=jobs, on_chunk=on_chunk) for record in records]
+    return [record for (records,) in run_tasks(tasks, jobs=jobs, on_chunk=on_chunk, model=model) for record in records]

@@ -13,13 +13,14 @@ from matplotlib.figure import Figure
 from ..core.files import atomic_output
 from ..core.statistics import Interval, holm
 from ..core.weights import WEIGHTS, load_weights
-from ..models.pocket.load import ADD_ONS, CONDITION_FILES, FILES
+from ..models.choose import POCKET, model_files
+from ..models.pocket.load import ADD_ONS, CONDITION_FILES
 from .readings import AUDIO_PROBE, VIDEO_PROBE
 from .runner import Rows
 
 TABLES = WEIGHTS / "bench"
 PAGES = WEIGHTS.parent / "docs" / "results"  # pages of the tables of record
-MEASURED_WITH = {**FILES, "audio-probe": AUDIO_PROBE, "video-probe": VIDEO_PROBE}
+PROBES = {"audio-probe": AUDIO_PROBE, "video-probe": VIDEO_PROBE}
 CONDITIONS = {"plan": ("plan",), "prior": ("plan", "prior"), "adapter": ("adapter",)}  # suite -> conditions it measures
 WITHOUT_MODEL = {
     "adapter-identifiability": (),
@@ -28,12 +29,12 @@ WITHOUT_MODEL = {
 }  # suites that do not use the generating model, with the weights they do use
 
 
-def measured_with(suite: str) -> dict[str, Path]:
-    """The weights files that a suite's results depend on."""
+def measured_with(suite: str, model: str = POCKET) -> dict[str, Path]:
+    """The weights files that a suite's results on ``model`` depend on."""
     if suite in WITHOUT_MODEL:
-        return {name: MEASURED_WITH[name] for name in WITHOUT_MODEL[suite]}
+        return {name: PROBES[name] for name in WITHOUT_MODEL[suite]}
     kinds = (kind for condition in CONDITIONS.get(suite, ()) for kind in CONDITION_FILES[condition])
-    return {**MEASURED_WITH, **{kind: ADD_ONS[kind] for kind in kinds}}
+    return {**model_files(model), **PROBES, **{kind: ADD_ONS[kind] for kind in kinds}}
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,12 @@ class Table:
     seed: int
     rows: dict[str, Rows]
     notes: dict[str, Any] = field(default_factory=dict)  # texts and scores that say how the table was measured
+    model: str = POCKET
+
+    @property
+    def title(self) -> str:
+        """The suite, and the model if it is not the pocket network."""
+        return self.suite if self.model == POCKET else f"{self.suite}, {self.model}"
 
     def to_json(self) -> dict[str, Any]:
         """The table as JSON, with p-values adjusted (Holm) within each metric's family of differences."""
@@ -54,8 +61,11 @@ class Table:
             for stratum, metrics in strata.items()
         ]
         _adjust(rows)
-        weights = {kind: load_weights(path, kind).sha256 for kind, path in measured_with(self.suite).items()}
-        head = {"suite": self.suite, "prompts": self.prompts, "seed": self.seed}
+        weights = {
+            kind: load_weights(path, kind).sha256 for kind, path in measured_with(self.suite, self.model).items()
+        }
+        own = {} if self.model == POCKET else {"model": self.model}
+        head = {"suite": self.suite, **own, "prompts": self.prompts, "seed": self.seed}
         return {**head, "weights": weights, "commit": commit(), "notes": self.notes, "rows": rows}
 
     @classmethod
@@ -65,7 +75,7 @@ class Table:
         for row in data["rows"]:
             metrics = {name: _interval(value) for name, value in row["metrics"].items()}
             rows.setdefault(row["variant"], {})[row["stratum"]] = metrics
-        return cls(data["suite"], data["prompts"], data["seed"], rows, data["notes"])
+        return cls(data["suite"], data["prompts"], data["seed"], rows, data["notes"], data.get("model", POCKET))
 
 
 def _interval(value: dict[str, Any]) -> Interval:
@@ -100,7 +110,7 @@ def cell(value: Interval) -> str:
 def markdown(table: Table, picture: str = "") -> str:
     """The table as a page: one table per variant, one column per stratum. ``picture`` is the name of its plot; the suite's if empty."""
     parts = [
-        f"# Suite {table.suite}",
+        f"# Suite {table.title}",
         f"{table.prompts} prompts, seed {table.seed}; mean [95 % bootstrap interval over prompts].",
         f"![{table.suite}]({picture or table.suite}.png)",
         *(_note(name, value) for name, value in table.notes.items()),
@@ -147,7 +157,7 @@ def plot(table: Table, metric: str) -> Figure:
     axes.set_ylabel(metric)
     axes.grid(axis="y", alpha=0.3)
     axes.legend()
-    axes.set_title(f"Suite {table.suite}: {table.prompts} prompts, seed {table.seed}")
+    axes.set_title(f"Suite {table.title}: {table.prompts} prompts, seed {table.seed}")
     return figure
 
 

@@ -20,10 +20,13 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Print the provenance of the files, or the state of the pack's weights."""
     from ..media.provenance import describe, read_provenance
+    from ..models.ltx2 import pocket_config
+    from ..models.pocket import load as pocket
     from ..models.pocket.provenance import weights_report
 
     if not arguments.files:
-        print("\n".join(weights_report()))
+        files = (*pocket.FILES.values(), *pocket.ADD_ONS.values(), pocket_config.FILE)
+        print("\n".join(weights_report(files)))
         return
     without = 0
     for path in arguments.files:

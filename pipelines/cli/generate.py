@@ -47,13 +47,13 @@ def run(arguments: argparse.Namespace) -> None:
 
     from ..bench.readings import Probes
     from ..core.saved_plan import read_timeline
+    from ..models.choose import load_model
     from ..models.pocket.generate import generate
-    from ..models.pocket.load import PocketModel
 
     timeline = None if arguments.plan is None else read_timeline(arguments.plan)
     request = _with_timed_events(arguments, request_of(arguments, prompts))
     footage = _footage(arguments, request.shape)
-    model, probes = PocketModel.load(), Probes.load()
+    model, probes = load_model(arguments.model), Probes.load()
     report_prompts(model.text.tokenizer, [*prompts, *(request.audio or ())], arguments.negative)
     with tqdm(total=arguments.steps * -(-len(prompts) // BATCH), desc="sample", unit="step") as bar:
         for first in range(0, len(prompts), BATCH):
@@ -63,13 +63,23 @@ def run(arguments: argparse.Namespace) -> None:
             for k, clip in enumerate(generate(extended, part, batch=BATCH, on_step=bar.update)):
                 plot = timelines[first + k] if timelines else None
                 score = _write(
-                    arguments, part, k, clip, outputs[first + k], plot, first=first, footage=footage, probes=probes
+                    arguments,
+                    extended,
+                    part,
+                    k,
+                    clip,
+                    outputs[first + k],
+                    plot,
+                    first=first,
+                    footage=footage,
+                    probes=probes,
                 )
                 bar.write(printable(f"{outputs[first + k]}: {score}" + (f"; {plot}" if plot else "")), file=sys.stdout)
 
 
 def _write(
     arguments: argparse.Namespace,
+    model: PocketModel,
     request: Request,
     k: int,
     clip: Clip,
@@ -80,14 +90,14 @@ def _write(
     footage: Footage | None,
     probes: Probes,
 ) -> str:
-    """Write clip ``k`` of a batch that begins with clip ``first``, and its plot; its synchrony as a text."""
+    """Write clip ``k`` of a batch of ``model`` that begins with clip ``first``, and its plot; its synchrony as a text."""
     from ..media.mp4 import check_finite, upscale, write_mp4
     from ..media.watermark import add_label
 
     check_finite(clip)
     kept = next((path.name for path in (arguments.video, arguments.audio, arguments.image) if path), None)
     prior_seed = None if arguments.prior_seed is None else arguments.prior_seed + first
-    metadata = provenance_of(arguments, request, k, plan=arguments.plan, prior_seed=prior_seed, kept=kept)
+    metadata = provenance_of(model, request, k, plan=arguments.plan, prior_seed=prior_seed, kept=kept)
     score = _measure(clip, plot, request, k, probes, metadata)
     clip = footage.over(clip) if footage else clip
     write_mp4(output, replace(clip, frames=add_label(upscale(clip.frames), arguments.watermark)), metadata=metadata)
@@ -236,7 +246,7 @@ def _footage(arguments: argparse.Namespace, shape: ClipShape) -> Footage | None:
 
 
 def provenance_of(
-    arguments: argparse.Namespace,
+    model: PocketModel,
     request: Request,
     k: int,
     *,
@@ -251,6 +261,7 @@ def provenance_of(
 
     add_ons = [kind for name, kinds in CONDITION_FILES.items() if getattr(request, name) is not None for kind in kinds]
     provenance = pocket_provenance(
+        model,
         prompts=[request.prompts[k], *((request.audio or [])[k : k + 1])],
         seed=request.seed + k,
         add_ons=add_ons,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..models.choose import MODELS, POCKET
+
 # Limits of numeric options; those of a single command win over those of all. A seed of training is multiplied by a million and more.
 LIMITS: dict[str, dict[str, tuple[float | int, float | int]]] = {
     "": {
@@ -66,6 +68,12 @@ def add_words(parser: argparse.ArgumentParser) -> None:
 
 def add_sampling(parser: argparse.ArgumentParser) -> None:
     """The prompt, and the options of sampling and guidance."""
+    parser.add_argument(
+        "--model",
+        choices=MODELS,
+        default=POCKET,
+        help="the model that generates: the pocket network, or LTX-2's architecture at pocket size (default pocket)",
+    )
     parser.add_argument("prompt", nargs="?", default="", help=f"what is seen and heard, e.g. '{EXAMPLE}'")
     parser.add_argument("--audio-prompt", help="separate prompt for the audio (default: the prompt)")
     parser.add_argument("--negative", default="", help="negative prompt (default: empty)")

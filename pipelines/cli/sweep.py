@@ -47,12 +47,12 @@ def run(arguments: argparse.Namespace) -> None:
     from ..core.streams import Clip, Streams
     from ..figures.takes import draw_takes
     from ..media.mp4 import upscale, write_mp4
+    from ..models.choose import load_model
     from ..models.pocket.generate import decode, sample
-    from ..models.pocket.load import PocketModel
     from ..models.pocket.provenance import weights_report
 
     request = request_of(arguments, [arguments.prompt])
-    model, probes, score = PocketModel.load(), Probes.load(), SCORES[BY[arguments.by]]
+    model, probes, score = load_model(arguments.model), Probes.load(), SCORES[BY[arguments.by]]
     report_prompts(model.text.tokenizer, [arguments.prompt, *(request.audio or ())], arguments.negative)
     seeds = range(arguments.seed, arguments.seed + arguments.takes)
     arguments.output.mkdir(parents=True, exist_ok=True)
@@ -65,14 +65,14 @@ def run(arguments: argparse.Namespace) -> None:
         tensors = {"video": video, "audio": audio}
         return take_of(seed, clip_of(tensors), score, probes), tensors
 
-    name = fingerprint(repr(replace(request, seed=0)), score, weights_report())
+    name = fingerprint(repr(replace(request, seed=0)), score, weights_report(model.files.values()))
     folder = arguments.output / f".duet-{name}"
     with tqdm(total=len(seeds), desc="takes", unit="take") as bar:
         best = sweep(folder, seeds, generate, keep=arguments.keep, on_take=lambda _: bar.update())
     found, clips = takes_of(folder, seeds, arguments.prompt), [clip_of(tensors) for _, tensors in best]
     for rank, ((take, _), clip) in enumerate(zip(best, clips, strict=True), 1):
         target = arguments.output / f"best-{rank}.mp4"
-        metadata = provenance_of(arguments, replace(request, seed=take.seed), 0)
+        metadata = provenance_of(model, replace(request, seed=take.seed), 0)
         write_mp4(target, replace(clip, frames=upscale(clip.frames)), metadata=metadata)
         print(f"{printable(target)}: seed {take.seed}, score {take.score:.2f}")
     write_csv(arguments.output / "takes.csv", [found])

@@ -6,18 +6,13 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
+from ..core.sizes import ClipShape
 from ..core.streams import Streams
 
 
 @runtime_checkable
 class BackboneConfig(Protocol):
-    """Sizes and clock of a network: channels of both latents, frames per second and samples per second."""
-
-    @property
-    def video_channels(self) -> int: ...
-
-    @property
-    def audio_channels(self) -> int: ...
+    """The clock of a network: frames per second and samples per second."""
 
     @property
     def fps(self) -> int: ...
@@ -33,6 +28,20 @@ class Backbone(Protocol):
     @property
     def config(self) -> BackboneConfig:
         """The sizes and the clock that the network was trained with."""
+        ...
+
+    @property
+    def trained_null(self) -> bool:
+        """Whether a closed direction reads context tokens, which training made the absence of the other stream."""
+        ...
+
+    @property
+    def kept_reads(self) -> bool:
+        """Whether a stream that is kept entirely still reads the other one, as it did in training."""
+        ...
+
+    def latent_sizes(self, shape: ClipShape) -> Streams[tuple[int, ...]]:
+        """Channels and size of both latents of one clip: video [c, t, h, w] and audio [c, t]."""
         ...
 
     def __call__(

@@ -13,11 +13,10 @@ from ..bench.readings import Probes, true_latents
 from ..bench.runner import Variant, chunks, score_chunk, summarise
 from ..core.sizes import ClipShape, segments
 from ..models.adapter.net import MaskedAdapter
-from ..models.pocket.audio_codec import AudioCodec
+from ..models.backbone import Backbone
+from ..models.pocket.codecs import FrameCodec, SoundCodec
 from ..models.pocket.load import PocketModel
-from ..models.pocket.network import TwinStreamDiT
 from ..models.pocket.text import TextEncoder
-from ..models.pocket.video_codec import VideoCodec
 from ..models.prior.net import PriorNet
 from ..world import make_scenes
 from ..world.scene import MIX
@@ -37,11 +36,11 @@ class NetworkJudge:
     chosen: str
     strata: tuple[str, ...] = AUDIBLE
     single_sync: bool = False  # also report normalised synchrony on the prompts with a single subject
-    codecs: tuple[VideoCodec, AudioCodec] = field(default_factory=load_codecs)
+    codecs: tuple[FrameCodec, SoundCodec] = field(default_factory=load_codecs)
     probes: Probes = field(default_factory=Probes.load)
 
     def __call__(
-        self, network: TwinStreamDiT, encoder: TextEncoder, prompts: Sequence[Prompt] | None = None
+        self, network: Backbone, encoder: TextEncoder, prompts: Sequence[Prompt] | None = None
     ) -> dict[str, float]:
         model = PocketModel(network, encoder, *self.codecs)
         if prompts is None:

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..core.streams import Streams
-from ..core.weights import save_weights, to_half
+from ..core.streams import Latents, Streams
 from ..models.ltx2.load import save_pocket_ltx2
 from ..models.ltx2.pocket import PocketLTX2, spread
+from ..models.ltx2.pocket_config import FILE, fold
 from ..models.pocket.text import TextEncoder
 from .data import LatentCache
 from .flow import FlowBatch, Recipe, make_batch
@@ -43,12 +43,13 @@ class LTX2Objective(nn.Module):
 
     def forward(self, batch: FlowBatch) -> dict[str, Tensor]:
         scale = Streams(self.network.config.video_scale, self.network.config.audio_scale)
-        x0 = batch.x0.map(lambda z, s: z / torch.tensor(s).view(-1, *[1] * (z.ndim - 2)).to(z), scale)
-        x = x0.map(lambda z, n, s: torch.lerp(z, n, spread(s, z).expand_as(z)), batch.noise, batch.sigma)
+        x0 = _folded(batch.x0.map(lambda z, s: z / torch.tensor(s).view(-1, *[1] * (z.ndim - 2)).to(z), scale))
+        noise = _folded(batch.noise)
+        x = x0.map(lambda z, n, s: torch.lerp(z, n, spread(s, z).expand_as(z)), noise, batch.sigma)
         with torch.no_grad():
             text = batch.tokens.map(self.encoder)
         velocity = self.network.velocity(x, batch.sigma, text)
-        losses = velocity.map(self._loss, x0, batch.noise, batch.sigma)
+        losses = velocity.map(self._loss, x0, noise, batch.sigma)
         video, audio = losses.both()
         return {"loss": video + audio, "video": video.detach(), "audio": audio.detach()}
 
@@ -58,6 +59,12 @@ class LTX2Objective(nn.Module):
         error = (velocity.float() - (noise - x0)).square().movedim(2, 1).flatten(2).mean(2)
         noisy = (sigma > 0).float().expand_as(error)
         return (error * noisy).sum() / noisy.sum().clamp_min(1)
+
+
+def _folded(latents: Latents) -> Latents:
+    """Latents with the video in the network's layout."""
+    video, audio = latents.both()
+    return Streams(fold(video), audio)
 
 
 class LTX2Stage:
@@ -73,8 +80,10 @@ class LTX2Stage:
         folder: Path,
         *,
         judge: Callable[[PocketLTX2, TextEncoder], dict[str, float]],
+        text_hash: str,
     ) -> None:
-        self.cache, self.folder, self.judge = cache, folder, judge
+        """``text_hash``: the SHA-256 of the weights file of ``encoder``, for the record."""
+        self.cache, self.folder, self.judge, self.text_hash = cache, folder, judge, text_hash
         self.objective = LTX2Objective(network, encoder)
         self.null = encoder.tokenizer.batch([""])[:, : cache.tokens.shape[-1]]
 
@@ -86,10 +95,8 @@ class LTX2Stage:
         return self.judge(self.objective.network, self.objective.encoder)
 
     def save(self, record: dict[str, Any]) -> list[Path]:
-        """The network, and the text encoder that it was trained with."""
-        network, encoder = self.objective.network, self.objective.encoder
-        record = {**record, "clips": len(self.cache.video), "mix": RECIPE.mix}
-        paths = [self.folder / "pocket-ltx2.safetensors", self.folder / "pocket-ltx2-text.safetensors"]
-        save_pocket_ltx2(paths[0], network, record=record)
-        save_weights(paths[1], to_half(encoder), kind="pocket-text", config=encoder.config, record=record)
-        return paths
+        """The network. The text encoder is frozen, so that its own file is the one to use with it."""
+        own = {"clips": len(self.cache.video), "mix": RECIPE.mix, "text_encoder": self.text_hash}
+        path = self.folder / FILE.name
+        save_pocket_ltx2(path, self.objective.network, record={**record, **own})
+        return [path]

@@ -8,23 +8,40 @@ from functools import partial
 
 from matplotlib.figure import Figure
 
+from ...models.choose import MODELS, POCKET
 from ..runner import Run
 from ..tables import Table, plot
-from . import adapter, codecs, core, few_steps, guidance, identifiability, meter, people, plan, prior
+from . import adapter, codecs, core, few_steps, guidance, identifiability, meter, modality, people, plan, prior
 
 
 @dataclass(frozen=True)
 class Suite:
-    """The measurement and its plot."""
+    """The measurement, its plot, and the models that it can measure."""
 
     measure: Callable[[Run], Table]
     draw: Callable[[Table], Figure]
+    models: tuple[str, ...] = (POCKET,)
+
+    def require(self, name: str, model: str) -> Suite:
+        """The suite itself.
+
+        Raises:
+            ValueError: it cannot measure ``model``.
+        """
+        if model not in self.models:
+            others = ", ".join(key for key, suite in SUITES.items() if model in suite.models)
+            raise ValueError(
+                f"--model is {model}; the suite '{name}' measures {' and '.join(self.models)} only. Leave --model out, or choose "
+                f"one of {others}."
+            )
+        return self
 
 
 SUITES = {
-    "core": Suite(core.measure, partial(plot, metric="sync_normalised")),
+    "core": Suite(core.measure, partial(plot, metric="sync_normalised"), MODELS),
     "codecs": Suite(codecs.measure, partial(plot, metric="event_f1")),
-    "guidance": Suite(guidance.measure, guidance.draw),
+    "guidance": Suite(guidance.measure, guidance.draw, MODELS),
+    "modality": Suite(modality.measure, modality.draw, MODELS),
     "few-steps": Suite(few_steps.measure, few_steps.draw),
     "plan": Suite(plan.measure, partial(plot, metric="plan_realised")),
     "prior": Suite(prior.measure, partial(plot, metric="sync_normalised")),

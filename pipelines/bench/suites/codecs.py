@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ...models.pocket.load import PocketModel
+from ...models.pocket.load import load_audio_codec, load_video_codec
 from ...models.pocket.video_codec import VideoCodec
 from ..fidelity import audio_fidelity, video_fidelity
 from ..prompts import bench_prompts
@@ -16,10 +16,10 @@ from ..tables import Table
 @torch.inference_mode()
 def measure(run: Run) -> Table:
     """Every codec, and parts of it, on rendered clips of held-out compositions."""
-    model, probes = PocketModel.load(), Probes.load()
-    linear = VideoCodec(channels=model.video_codec.channels)
-    linear.pca = model.video_codec.pca
-    videos = {"as-rendered": None, "video-linear": linear, "video-learnt": model.video_codec}
+    frames, sound, probes = load_video_codec(), load_audio_codec(), Probes.load()
+    linear = VideoCodec(channels=frames.channels)
+    linear.pca = frames.pca
+    videos = {"as-rendered": None, "video-linear": linear, "video-learnt": frames}
     audio_paths = {"as-rendered": "nothing", "griffin-lim": "griffin-lim", "audio-codec": "codec"}
     found: dict[str, list[Record]] = {name: [] for name in (*videos, *audio_paths)}
     for part in chunks(bench_prompts(run.prompts, run.seed)):
@@ -27,7 +27,7 @@ def measure(run: Run) -> Table:
         for name, codec in videos.items():
             found[name] += zip(part, video_fidelity(codec, probes, scenes), strict=True)
         for name, through in audio_paths.items():
-            found[name] += zip(part, audio_fidelity(model.audio_codec, probes, scenes, through=through), strict=True)
+            found[name] += zip(part, audio_fidelity(sound, probes, scenes, through=through), strict=True)
         run.on_chunk(len(part))
     rows = {name: summarise(records) for name, records in found.items()}
     rows["video-learnt-minus-video-linear"] = differences(found["video-learnt"], found["video-linear"])

@@ -1,4 +1,4 @@
-"""The shipped base under plain guidance."""
+"""A base under plain guidance."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ def measure(run: Run) -> Table:
     of the prompts with an audible source; and rendered clips."""
     listed = bench_prompts(round(DEVELOPMENT_SHARE * run.prompts), DEVELOPMENT, strata=AUDIBLE)
     trials = [Variant(f"cfg {scale:g}", PerStreamCFG(scale, scale)) for scale in SCALES]
-    tried = run_variants(trials, listed, jobs=run.jobs, on_chunk=run.on_chunk)
+    tried = run_variants(trials, listed, jobs=run.jobs, on_chunk=run.on_chunk, model=run.model)
     found = {name: summarise(records)["all"] for name, records in tried.items()}
     best = max(trials, key=lambda trial: found[trial.name]["sync_normalised"].mean)
 
     prompts, audible = bench_prompts(run.prompts, run.seed), bench_prompts(run.prompts // 2, run.seed, strata=AUDIBLE)
     chosen = Variant("cfg-chosen", best.strategy)
     others = [Variant("none", PerStreamCFG(1.0, 1.0)), Variant("context-only", UnimodalStrategy(best.strategy))]
-    records = run_variants([chosen], prompts, jobs=run.jobs, on_chunk=run.on_chunk)
-    records |= run_variants(others, audible, jobs=run.jobs, on_chunk=run.on_chunk)
+    records = run_variants([chosen], prompts, jobs=run.jobs, on_chunk=run.on_chunk, model=run.model)
+    records |= run_variants(others, audible, jobs=run.jobs, on_chunk=run.on_chunk, model=run.model)
     rows = {name: summarise(part) for name, part in records.items()}
-    rows["true-clips"] = summarise(run_true(prompts, jobs=run.jobs, on_chunk=run.on_chunk))
+    rows["true-clips"] = summarise(run_true(prompts, jobs=run.jobs, on_chunk=run.on_chunk, model=run.model))
     for other in others:
         rows[f"{other.name}-minus-cfg-chosen"] = differences(records[other.name], records["cfg-chosen"])
     development = {name: round(metrics["sync_normalised"].mean, 4) for name, metrics in found.items()}
     notes = {"cfg-chosen": best.name, "sync_normalised on development": development}
-    return Table("core", len(prompts), run.seed, rows, notes)
+    return Table("core", len(prompts), run.seed, rows, notes, run.model)

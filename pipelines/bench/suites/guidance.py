@@ -10,6 +10,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from ...guidance.strategy import UCG, PerStreamCFG, Strategy
+from ...models.choose import load_model
 from ..prompts import AUDIBLE, DEVELOPMENT, bench_prompts
 from ..runner import Record, Run, Variant, differences, run_variants, summarise
 from ..tables import Table
@@ -35,42 +36,48 @@ Found = dict[str, dict[str, float]]
 
 
 def measure(run: Run) -> Table:
-    """No guidance, plain CFG, UCG and the masked null, each with the settings chosen on the development list."""
+    """No guidance, plain CFG, UCG and the masked null, each with the settings chosen on the development list; UCG only if the model has
+    a trained null."""
     found: Found = {}
-    strategies, chosen = _choose(run, found)
+    strategies, chosen = _choose(run, found, trained_null=load_model(run.model).network.trained_null)
     prompts = bench_prompts(round(TEST_SHARE * run.prompts), run.seed, strata=AUDIBLE)
     variants = [Variant(row, strategies[name]) for row, name in chosen.items()]
-    records = run_variants(variants, prompts, jobs=run.jobs, on_chunk=run.on_chunk)
+    records = run_variants(variants, prompts, jobs=run.jobs, on_chunk=run.on_chunk, model=run.model)
     rows = {name: summarise(part) for name, part in records.items()}
     for a, b in (("ucg", "cfg"), ("masked-null", "cfg"), ("ucg", "masked-null")):
-        rows[f"{a}-chosen-minus-{b}-chosen"] = differences(records[f"{a}-chosen"], records[f"{b}-chosen"])
-    gain = rows["ucg-chosen-minus-cfg-chosen"]["all"]["sync_normalised"].mean
+        if {f"{a}-chosen", f"{b}-chosen"} <= chosen.keys():
+            rows[f"{a}-chosen-minus-{b}-chosen"] = differences(records[f"{a}-chosen"], records[f"{b}-chosen"])
+    best = "ucg" if "ucg-chosen" in chosen else "masked-null"
+    gain = rows[f"{best}-chosen-minus-cfg-chosen"]["all"]["sync_normalised"].mean
     headroom = 1 - rows["cfg-chosen"]["all"]["sync_normalised"].mean
-    notes = {**chosen, "ucg's gain as a share of what cfg leaves": round(gain / headroom, 3), "development": found}
-    return Table("guidance", len(prompts), run.seed, rows, notes)
+    notes = {**chosen, f"{best}'s gain as a share of what cfg leaves": round(gain / headroom, 3), "development": found}
+    return Table("guidance", len(prompts), run.seed, rows, notes, run.model)
 
 
-def _choose(run: Run, found: Found) -> tuple[dict[str, Strategy], dict[str, str]]:
+def _choose(run: Run, found: Found, *, trained_null: bool = True) -> tuple[dict[str, Strategy], dict[str, str]]:
     """Every setting that was tried, and the one chosen for each row: the highest synchrony F1 without a larger loss of attributes than
-    ``TOLERATED``. Scores on the development list are added to ``found``."""
+    ``TOLERATED``. Scores on the development list are added to ``found``. Single directions are tried with the null that the model was
+    trained with, or with the masked null if there is none."""
     listed = bench_prompts(round(DEVELOPMENT_SHARE * run.prompts), DEVELOPMENT, strata=AUDIBLE)
     strategies: dict[str, Strategy] = {}
 
     def best(settings: Mapping[str, Strategy], floor: Mapping[str, float]) -> str:
         strategies.update(settings)
         tried = [Variant(name, s, normalise=False) for name, s in settings.items() if name not in found]
-        records = run_variants(tried, listed, jobs=run.jobs, on_chunk=run.on_chunk)
+        records = run_variants(tried, listed, jobs=run.jobs, on_chunk=run.on_chunk, model=run.model)
         found.update({name: development_scores(part) for name, part in records.items()})
         return best_setting(settings, found, floor)
 
     plain = {"none": PerStreamCFG(1.0, 1.0)} | {f"cfg {s:g}": PerStreamCFG(s, s) for s in TEXT}
     cfg = best(plain, {})
     text, floor = plain[cfg].video, attribute_floor(found[cfg])
-    forms = _forms(text)
-    ucg = best(forms, floor)
-    ucg = best({ucg: forms[ucg], **_by_direction(ucg, forms[ucg])}, floor)
+    forms, chosen = _forms(text), {"none": "none", "cfg-chosen": cfg}
     masked = {f"masked {name}": replace(form, masked=True) for name, form in forms.items() if form.form in MASKED}
-    chosen = {"none": "none", "cfg-chosen": cfg, "ucg-chosen": ucg, "masked-null-chosen": best(masked, floor)}
+    row, nulls = ("ucg-chosen", forms) if trained_null else ("masked-null-chosen", masked)
+    name = best(nulls, floor)
+    chosen[row] = best({name: nulls[name], **_by_direction(name, nulls[name])}, floor)
+    if trained_null:
+        chosen["masked-null-chosen"] = best(masked, floor)
     return strategies, chosen
 
 
@@ -122,14 +129,14 @@ def draw(table: Table) -> Figure:
         (line,) = axes.plot(x, y, "o--" if "masked" in family else "o-", label=family)
         for (scale, _), at in zip(points, zip(x, y, strict=True), strict=True):
             axes.annotate(scale, at, textcoords="offset points", xytext=(4, 4), fontsize=7, color=line.get_color())
-    for name in ("cfg", "ucg", "masked-null"):
-        scores = found[table.notes[f"{name}-chosen"]]
+    rows = (f"{name}-chosen" for name in ("cfg", "ucg", "masked-null"))
+    for scores in (found[table.notes[row]] for row in rows if row in table.notes):
         axes.plot(
             fmean(scores[a] for a in ATTRIBUTES), scores["sync_f1"], "s", markersize=14, fillstyle="none", color="black"
         )
     axes.set_xlabel("kind, side and colour accuracy, mean")
     axes.set_ylabel("sync_f1")
-    axes.set_title("Suite guidance: development list; squares mark the chosen settings")
+    axes.set_title(f"Suite {table.title}: development list; squares mark the chosen settings")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     return figure

@@ -11,13 +11,15 @@ from torch import Tensor
 
 from ...core.documents import parse_json
 from ...core.schema import checked
-from ...core.weights import check_sizes, configured, fill, load_weights, read_tensors, save_weights
+from ...core.weights import check_sizes, configured, fill, read_tensors, save_weights
+from ..choose import POCKET_LTX2, model_files
+from ..pocket.load import PocketModel, load_audio_codec, load_text_encoder, load_video_codec
 from .keys import PREFIX, to_diffusers, to_official
 from .network import LTX2Network
-from .pocket import PocketLTX2, PocketLTX2Config
+from .pocket import PocketLTX2
+from .pocket_config import FILE, KIND, NAME, FoldedVideoCodec, PocketLTX2Config, ScaledAudioCodec, read_file
 from .sizes import LTX2Sizes, OfficialSizes
 
-KIND = "pocket-ltx2"
 AUDIO_STREAM = f"{PREFIX}audio_adaln_single.linear.weight"
 LATER_PARTS = {  # entry of the configuration that tensors decide, as in ComfyUI -> the tensor
     "use_keyframes_abs_pos_embedding": f"{PREFIX}keyframes_abs_pos_embedding",
@@ -68,15 +70,24 @@ def save_pocket_ltx2(path: Path, model: PocketLTX2, *, record: dict[str, Any]) -
     save_weights(path, halves, kind=KIND, config=config, record=record, extra={"config": sizes})
 
 
-def load_pocket_ltx2(path: Path) -> PocketLTX2:
+def load_pocket_ltx2(path: Path = FILE) -> PocketLTX2:
     """A pocket LTX-2 that ``duet train pocket-ltx2`` wrote.
 
     Raises:
         ValueError: not such a file, or one that does not fit its own configuration.
     """
-    file = load_weights(path, KIND)
+    file = read_file(path)
     config, own = configured(PocketLTX2Config, file), to_diffusers(file.tensors)
     check_sizes(lambda: PocketLTX2(config).network.transformer, own, source=path)
     model = PocketLTX2(config)
     fill(model.network.transformer, own, source=path)
     return model.eval().requires_grad_(False)
+
+
+def load_pocket_ltx2_model(path: Path = FILE) -> PocketModel:
+    """Pocket LTX-2 with the pocket text encoder and the codecs in the layout of its latents."""
+    network = load_pocket_ltx2(path)
+    frames = FoldedVideoCodec(load_video_codec(), network.config.video_scale)
+    sound = ScaledAudioCodec(load_audio_codec(), network.config.audio_scale)
+    files = {**model_files(POCKET_LTX2), KIND: path}
+    return PocketModel(network, load_text_encoder(), frames, sound, name=NAME, files=files)

@@ -16,6 +16,7 @@ from ..addons.adapter import AdapterLayers, AdapterLayersConfig
 from ..addons.add_on import AddOn, Sizes, add_on_config
 from ..addons.plan import PlanConfig, PlanLayers
 from ..addons.prior import PriorLayers, PriorLayersConfig
+from ..backbone import Backbone
 from .load import ADD_ONS, CONDITION_FILES, FILES
 from .lora import LORA, merge_lora
 from .network import TwinStreamDiT
@@ -53,12 +54,20 @@ def load_layers(
     return LoadedLayers(layers, lora)
 
 
-def with_add_on(network: TwinStreamDiT, condition: str) -> TwinStreamDiT:
+def with_add_on(network: Backbone, condition: str) -> TwinStreamDiT:
     """A copy of the shipped base ``network`` that reads ``condition`` ('plan', 'prior' or 'adapter').
 
     Without a plan or a prior the copy's output is bit-identical to the base's. The adapter's LoRA is merged into the text attention, so
     that its copy reads prompts slightly differently, too.
+
+    Raises:
+        ValueError: the layers are for the pocket network, and this is another one.
     """
+    if not isinstance(network, TwinStreamDiT):
+        raise ValueError(
+            f"The {condition} layers that ship with Duet are for the pocket network; this is {type(network).__name__}. Use the model "
+            f"'pocket', or leave the {condition} out."
+        )
     base, out = load_weights(FILES["pocket-av"], "pocket-av").sha256, deepcopy(network)
     for kind in CONDITION_FILES[condition]:
         if kind in LAYERS:

@@ -95,6 +95,11 @@ class AudioCodec(nn.Module):
         self.channels, self.sample_rate = channels, sample_rate
         self.pca = PatchPCA(2 * N_MELS * MEL_STRIDE, channels)
 
+    @property
+    def base(self) -> AudioCodec:
+        """The codec itself."""
+        return self
+
     @staticmethod
     def to_patches(mel: Tensor) -> Tensor:
         missing = -mel.shape[-1] % MEL_STRIDE

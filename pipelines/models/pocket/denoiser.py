@@ -1,4 +1,4 @@
-"""Predictions of x0 by the pocket network for several guidance branches in one pass.
+"""Predictions of x0 by a network for several guidance branches in one pass.
 
 ``prepare`` combines routes, kept frames and conditions; both the command line and the host call it.
 Letters: b batch, m text tokens, n latent frames of a stream.
@@ -19,7 +19,7 @@ from ...core.streams import Latents, Streams
 from ...guidance.strategy import Branch
 from ..addons.plan import PlanLayers
 from ..addons.prior import PriorLayers
-from .network import TwinStreamDiT
+from ..backbone import Backbone
 
 Text = Float[Tensor, "b m s"]
 Flags = Streams[Bool[Tensor, " b"]]
@@ -67,16 +67,19 @@ def prepare(
     routes: Float[Tensor, "b 2"],
     regenerate: Streams[Float[Tensor, "b n"]],
     conditions: Conditions,
+    *,
+    kept_reads: bool = False,
 ) -> Prepared:
     """Noise levels, routes and conditions of a pass at noise level ``sigma``.
 
-    A kept latent frame (``regenerate`` 0) has noise level 0. A stream that is kept entirely has a closed route, so that the other
-    stream's noise does not reach it, and sees no adapter tokens. The prior is visible in every branch, a plan where its ``shown`` is True,
-    and an adapter's tokens where the route that they replace is open.
+    A kept latent frame (``regenerate`` 0) has noise level 0. Without ``kept_reads`` a stream that is kept entirely has a closed route,
+    so that the other stream's noise does not reach it, and sees no adapter tokens. The prior is visible in every branch, a plan where its
+    ``shown`` is True, and an adapter's tokens where the route that they replace is open.
     """
     route, silent = split_routes(routes)
     level = Streams(*(sigma[:, None] if r is None else sigma[:, None] * r for r in regenerate))
-    route = route.map(lambda flag, r: flag if r is None else flag & (r.amax(1) > 0), regenerate)
+    if not kept_reads:
+        route = route.map(lambda flag, r: flag if r is None else flag & (r.amax(1) > 0), regenerate)
     encoded, route = route_through_adapter(conditions.adapter, route)
     named = {PlanLayers.NAME: conditions.plan, PriorLayers.NAME: conditions.prior, **encoded}
     return Prepared(level, route, silent, {name: value for name, value in named.items() if value is not None})
@@ -88,7 +91,7 @@ class PocketDenoiser:
     latent frames that are generated and 0 for those that are kept clean. ``timed`` holds the log-shares of the tokens of ``text``
     [b, n, m] (``guidance.timed``); the null text is read everywhere."""
 
-    network: TwinStreamDiT
+    network: Backbone
     text: Streams[Text]
     null: Streams[Text]
     conditions: Conditions = field(default_factory=Conditions)
@@ -109,6 +112,7 @@ class PocketDenoiser:
             routes.repeat_interleave(batch, 0),
             self.regenerate.map(lambda r: r.repeat(count, 1)),
             self.conditions.repeated(count, plan_shown=shown),
+            kept_reads=self.network.kept_reads,
         )
         timed = self.timed.map(lambda z: torch.cat([z if b.text else torch.zeros_like(z) for b in branches]))
         x0 = self.network(stacked, prepared.sigma, text, timed=timed, **prepared.options()).map(Tensor.float)

@@ -10,7 +10,6 @@ from ...core.streams import Streams
 from ...media.footage import Footage
 from ...media.sound import fit_sound, resample
 from .domain import OUT_OF_DOMAIN_ADVICE, audio_domain_problem, video_domain_problem
-from .generate import latent_sizes
 from .load import PocketModel
 
 
@@ -23,7 +22,7 @@ def encode_footage(
     Raises:
         ValueError: the footage does not look or sound like the pocket world, and ``skip_check`` is not set.
     """
-    sizes = latent_sizes(model.network.config, shape)
+    sizes = model.network.latent_sizes(shape)
     latents, problem = sizes.map(lambda size: torch.zeros(1, *size)), ""
     if footage.frames is not None:
         frames = footage.frames.permute(0, 3, 1, 2)
@@ -36,7 +35,7 @@ def encode_footage(
     elif footage.waveform is not None:
         sound = resample(footage.waveform, rate=footage.sample_rate, to=shape.sample_rate)
         sound = fit_sound(sound, seconds=shape.duration, sample_rate=shape.sample_rate)
-        problem = audio_domain_problem(model.audio_codec, sound)
+        problem = audio_domain_problem(model.audio_codec.base, sound)
         latents = Streams(latents.video, model.audio_codec.encode(sound[None]))
     if problem and not skip_check:
         raise ValueError(f"{problem} {OUT_OF_DOMAIN_ADVICE}")

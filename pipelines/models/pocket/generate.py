@@ -17,9 +17,9 @@ from ...core.streams import Clip, Latents, Streams
 from ...core.timed_events import TimedEvents
 from ...guidance.sampling import SAMPLERS, SHIFT, Progress, flow_sigmas, initial_noise, keep_clean
 from ...guidance.strategy import DEFAULT, Strategy, guided
+from ..backbone import Backbone, BackboneConfig
 from .denoiser import PocketDenoiser
 from .load import PocketModel
-from .network import PocketConfig, TwinStreamDiT
 from .text import TextEncoder
 from .timed import pocket_edges, timed_inputs
 
@@ -71,7 +71,7 @@ class Request:
             raise ValueError(f"seed is {self.seed}; it must be from 0 to 2^63 - 1.")
 
 
-def check_clock(config: PocketConfig, shape: ClipShape) -> None:
+def check_clock(config: BackboneConfig, shape: ClipShape) -> None:
     """Refuse a frame rate or sample rate that the network was not trained on.
 
     Raises:
@@ -84,19 +84,14 @@ def check_clock(config: PocketConfig, shape: ClipShape) -> None:
         )
 
 
-def latent_sizes(config: PocketConfig, shape: ClipShape) -> Streams[tuple[int, ...]]:
-    """Channels and size of both latents of one clip."""
-    return Streams((config.video_channels, *shape.video_latent), (config.audio_channels, shape.audio_latent))
-
-
-def sample(network: TwinStreamDiT, text: TextEncoder, request: Request, *, progress: Progress | None = None) -> Latents:
+def sample(network: Backbone, text: TextEncoder, request: Request, *, progress: Progress | None = None) -> Latents:
     """Latents of both streams: video [b, c, t, h, w] and audio [b, c, t]."""
     check_clock(network.config, request.shape)
     sigmas = flow_sigmas(request.steps, shift=request.shift)
     count = len(request.prompts)
     null = text.embed([request.negative] * count, as_written=True)
     texts, timed = _texts(network, text, request)
-    noise = initial_noise(latent_sizes(network.config, request.shape), range(request.seed, request.seed + count))
+    noise = initial_noise(network.latent_sizes(request.shape), range(request.seed, request.seed + count))
     keep = request.keep
     denoise = guided(
         PocketDenoiser(
@@ -113,12 +108,11 @@ def sample(network: TwinStreamDiT, text: TextEncoder, request: Request, *, progr
     return SAMPLERS[request.sampler](denoise, noise, sigmas, progress=progress)
 
 
-def _texts(network: TwinStreamDiT, text: TextEncoder, request: Request) -> tuple[Streams[Tensor], Streams[Tensor]]:
+def _texts(network: Backbone, text: TextEncoder, request: Request) -> tuple[Streams[Tensor], Streams[Tensor]]:
     """The text states of each stream, and their log-shares at each latent frame if there are timed events."""
     prompts = Streams(list(request.prompts), list(request.prompts if request.audio is None else request.audio))
     if request.timed is not None and any(events.events for events in request.timed):
-        sizes = latent_sizes(network.config, request.shape)
-        edges = pocket_edges(network.config, sizes.map(lambda size: size[1]))
+        edges = pocket_edges(network.config, network.latent_sizes(request.shape).map(lambda size: size[1]))
         return timed_inputs(text, prompts, request.timed, edges, soft=request.soft)
     video = text.embed(prompts.both()[0], as_written=request.as_written)
     same = request.audio is None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...core.weights import WEIGHTS, load_module
+from ..backbone import Backbone
 from .audio_codec import AudioCodec
+from .codecs import FrameCodec, SoundCodec
 from .network import PocketConfig, TwinStreamDiT
 from .text import TextEncoder
 from .video_codec import VideoCodec
@@ -120,20 +123,22 @@ def load_audio_codec(path: Path = FILES["audio-codec"]) -> AudioCodec:
 
 @dataclass(frozen=True)
 class PocketModel:
-    """The base: network, text encoder and codecs, which were trained together."""
+    """A model of the pocket world: network, text encoder and codecs. ``files`` are the weights files of its parts by their kinds."""
 
-    network: TwinStreamDiT
+    network: Backbone
     text: TextEncoder
-    video_codec: VideoCodec
-    audio_codec: AudioCodec
+    video_codec: FrameCodec
+    audio_codec: SoundCodec
+    name: str = NAME
+    files: Mapping[str, Path] = field(default_factory=lambda: FILES)
 
     @property
-    def codecs(self) -> tuple[VideoCodec, AudioCodec]:
+    def codecs(self) -> tuple[FrameCodec, SoundCodec]:
         return self.video_codec, self.audio_codec
 
     @classmethod
     def load(cls) -> PocketModel:
-        """The weights that ship with the pack.
+        """The pocket network with its parts, from the weights that ship with the pack.
 
         Raises:
             ValueError: a file is missing or damaged, or the files do not belong together.

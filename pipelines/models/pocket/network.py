@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ....kernels.context_attention import window_mask
 from ...core.conditions import WAYS
-from ...core.sizes import VIDEO_PATCH
+from ...core.sizes import VIDEO_PATCH, ClipShape
 from ...core.streams import Streams
 from ..attention import Geometry
 from .blocks import BlockInputs, StreamBlock, TwinBlock
@@ -36,6 +36,8 @@ class TwinStreamDiT(nn.Module):
 
     ``operations`` supplies Linear, RMSNorm and LayerNorm: ``torch.nn``, or the host's classes for offload and casting.
     """
+
+    kept_reads = False
 
     def __init__(self, config: PocketConfig, *, operations: Any = nn, **factory: Any) -> None:
         super().__init__()
@@ -61,6 +63,16 @@ class TwinStreamDiT(nn.Module):
         self.blocks = nn.ModuleDict(
             {name: nn.ModuleList(StreamBlock(**block) for _ in range(config.depth)) for name in STREAMS}
         )
+
+    @property
+    def trained_null(self) -> bool:
+        """Whether closed directions read context tokens."""
+        return self.config.context_tokens > 0
+
+    def latent_sizes(self, shape: ClipShape) -> Streams[tuple[int, ...]]:
+        """Channels and size of both latents of one clip."""
+        video, audio = self.config.video_channels, self.config.audio_channels
+        return Streams((video, *shape.video_latent), (audio, shape.audio_latent))
 
     def pairs(self) -> list[TwinBlock]:
         """The blocks in order, each with one half for each stream."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from ...media.provenance import GENERATED, Provenance, file_hash, version
@@ -10,10 +11,10 @@ from . import load as pocket
 from .reading import read_prompt
 
 
-def weights_report() -> list[str]:
-    """One line for each weights file of the pack, with its hash, or marked as missing."""
+def weights_report(files: Iterable[Path]) -> list[str]:
+    """One line for each of the pack's weights ``files``, with its hash, or marked as missing."""
     rows = []
-    for path in (*pocket.FILES.values(), *pocket.ADD_ONS.values()):
+    for path in files:
         if path.is_file():
             rows.append(
                 f"  found    {path.name}, {path.stat().st_size / 1e6:.1f} MB, {file_hash(path)}, {pocket.LICENCE}"
@@ -23,13 +24,15 @@ def weights_report() -> list[str]:
     return rows
 
 
-def pocket_provenance(*, prompts: Sequence[str], seed: int, add_ons: Sequence[str] = (), **settings: Any) -> Provenance:
-    """The provenance of a clip of the pocket model, for its metadata. ``settings`` that are None are omitted."""
-    files = [*pocket.FILES.values(), *(pocket.ADD_ONS[name] for name in add_ons)]
+def pocket_provenance(
+    model: pocket.PocketModel, *, prompts: Sequence[str], seed: int, add_ons: Sequence[str] = (), **settings: Any
+) -> Provenance:
+    """The provenance of a clip of ``model``, for its metadata. ``settings`` that are None are omitted."""
+    files = [*model.files.values(), *(pocket.ADD_ONS[name] for name in add_ons)]
     return {
         "origin": GENERATED,
         "pack": f"Duet {version()}",
-        "model": pocket.NAME.removeprefix("the "),
+        "model": model.name.removeprefix("the "),
         "weights": {path.name: file_hash(path) for path in files},
         "licence": pocket.LICENCE,
         "prompts": list(prompts),

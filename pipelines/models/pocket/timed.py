@@ -19,7 +19,7 @@ from ...core.timed_events import TimedEvents
 from ...guidance.timed import HIDDEN, Edges, StreamWindows, TimedText, latent_edges
 from ...world.caption import VERBS
 from ...world.scene import SILENT, TEMPI
-from .config import PocketConfig
+from ..backbone import BackboneConfig
 from .parse import items_of
 from .reading import read_prompt
 from .text import TextEncoder
@@ -27,7 +27,7 @@ from .text import TextEncoder
 KIND_OF = {verb: kind for kind, verb in VERBS.items()}
 
 
-def pocket_edges(config: PocketConfig, counts: Streams[int]) -> Streams[Edges]:
+def pocket_edges(config: BackboneConfig, counts: Streams[int]) -> Streams[Edges]:
     """Boundaries of the latents of both streams, in seconds."""
     video = (
         None if counts.video is None else latent_edges(counts.video, each=(VIDEO_STRIDE[0],), rate=float(config.fps))

@@ -55,6 +55,7 @@ class VideoCodec(nn.Module):
     The encoder is linear; the decoder is its linear inverse plus ``Refiner`` (``depth`` 0: the linear inverse alone).
     """
 
+    stride = VIDEO_STRIDE
     CHUNK = 16  # latent frames decoded at once, so that a long clip needs no more memory than four seconds
 
     def __init__(self, *, channels: Width, width: Annotated[int, Between(0, 65_536)] = 0, depth: Depth = 0) -> None:
@@ -91,3 +92,7 @@ class VideoCodec(nn.Module):
 
     def decode(self, latent: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b frames 3 height width"]:
         return torch.cat(list(self.stream(latent)), dim=1)
+
+    def colours(self, latent: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b t h w rgb"]:
+        """Mean colour of each latent cell by the linear inverse."""
+        return self.pca.decode(rearrange(latent, "b c t h w -> b t h w c")).unflatten(-1, (3, -1)).mean(-1)

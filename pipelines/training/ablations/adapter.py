@@ -29,9 +29,10 @@ from ...core.statistics import Interval, mean_interval
 from ...models.adapter.gates import OPEN, SOFT
 from ...models.adapter.net import OWN, AdapterConfig, MaskedAdapter
 from ...models.addons.adapter import AdapterLayers, AdapterLayersConfig
-from ...models.pocket.load import PocketModel, load_audio_codec, load_network, load_text_encoder, load_video_codec
+from ...models.pocket.load import PocketModel, load_network, load_text_encoder
+from ...models.pocket.network import TwinStreamDiT
 from ..adapter import MASKS_SLOWER, RANK, AdapterLayersStage, AdapterStage, Price
-from ..data import CacheSpec, ClipEncoder, LatentCache
+from ..data import CacheSpec, ClipEncoder, LatentCache, load_codecs
 from ..judges import judge_adapter
 from ..loop import Settings, train
 
@@ -78,17 +79,17 @@ def _arms() -> dict[str, Arm]:
 ARMS = _arms()
 
 
-def new_adapter(model: PocketModel, **config: Any) -> MaskedAdapter:
-    """An untrained adapter for a model's latents."""
-    own = model.network.config
+def new_adapter(network: TwinStreamDiT, **config: Any) -> MaskedAdapter:
+    """An untrained adapter for a network's latents."""
+    own = network.config
     return MaskedAdapter(AdapterConfig(own.video_channels, own.audio_channels, **config))
 
 
-def longer(cache: LatentCache, run: Path, model: PocketModel) -> LatentCache:
+def longer(cache: LatentCache, run: Path, encoder: ClipEncoder) -> LatentCache:
     """Longer clips with the same total duration as ``cache``."""
     count = round(len(cache.video) * ClipShape().seconds / LONGER)
     spec = CacheSpec(run / f"longer-{count}.safetensors", LONGER_SEED, count, seconds=LONGER)
-    return LatentCache.build(spec, ClipEncoder(model.codecs, model.text.tokenizer))
+    return LatentCache.build(spec, encoder)
 
 
 def run_arm(name: str, *, cache: LatentCache, run: Path, steps: int, compiled: bool) -> dict[str, Any]:
@@ -98,25 +99,25 @@ def run_arm(name: str, *, cache: LatentCache, run: Path, steps: int, compiled: b
     if result.is_file():
         return json.loads(result.read_text(encoding="utf-8"))
     torch.manual_seed(0)
-    model = PocketModel(load_network(), load_text_encoder(), load_video_codec(), load_audio_codec())
-    net = new_adapter(model, **arm.config)
-    clips = longer(cache, run, model).cut(net.frames) if arm.segments else cache
+    network, text, codecs = load_network(), load_text_encoder(), load_codecs()
+    net = new_adapter(network, **arm.config)
+    clips = longer(cache, run, ClipEncoder(codecs, text.tokenizer)).cut(net.frames) if arm.segments else cache
     (run / name).mkdir(parents=True, exist_ok=True)
     path, price = run / name / "pocket-adapter.safetensors", replace(Price(), **arm.price)
-    first = AdapterStage(clips, net, model.codecs, path, price=price, steps=steps, judge=_unjudged)
+    first = AdapterStage(clips, net, codecs, path, price=price, steps=steps, judge=_unjudged)
     batch = round(BATCH * ClipShape().seconds / net.config.seconds)
     settings = Settings(steps, batch, LR, run / name, score_every=steps, compiled=compiled)
     train(first, replace(settings, bfloat16=False, lr_factors=MASKS_SLOWER))
     found: dict[str, Any] = {"masks": judge_adapter(net.eval(), seconds=LONGER if arm.segments else net.config.seconds)}
     if arm.second_stage:
-        layers = AdapterLayers(AdapterLayersConfig(V2A, net.config.dim, RANK, ""), model.network.config)
+        layers = AdapterLayers(AdapterLayersConfig(V2A, net.config.dim, RANK, ""), network.config)
         path = run / name / "pocket-adapter-v2a.safetensors"
         second = AdapterLayersStage(
-            cache, net, layers, model.network, model.text, path, base="", judge=_unjudged
+            cache, net, layers, network, text, path, base="", judge=_unjudged
         )  # fmt: skip
         count = round(SECOND_STEPS * steps / STEPS)
         train(second, replace(settings, steps=count, batch=SECOND_BATCH, lr=SECOND_LR, score_every=count))
-        found["scores"] = [{"stratum": p.stratum, **s} for p, s in _scores(model, net)]
+        found["scores"] = [{"stratum": p.stratum, **s} for p, s in _scores(PocketModel(network, text, *codecs), net)]
     with atomic_output(result) as temporary:
         temporary.write_text(json.dumps(found), encoding="utf-8")
     return found

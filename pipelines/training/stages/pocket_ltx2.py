@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from ...bench.runner import Variant
 from ...guidance.strategy import PerStreamCFG
-from ...models.pocket.load import load_text_encoder
+from ...media.provenance import file_hash
+from ...models.ltx2.pocket_config import FoldedVideoCodec, PocketLTX2Config, ScaledAudioCodec, require_diffusers
+from ...models.pocket.load import FILES, load_text_encoder
 from ..data import ClipEncoder, load_codecs
 from ..judges import NetworkJudge
 from .registry import Job, Preset, register
@@ -24,21 +25,14 @@ def build(job: Job) -> LTX2Stage:
     Raises:
         ValueError: diffusers is not installed.
     """
-    if find_spec("diffusers") is None:
-        raise ValueError(
-            "Training pocket-ltx2 needs the package diffusers, which the extra [ltx2] installs. In the pack's folder, run: "
-            'pip install -e ".[ltx2]"'
-        )
-    from ...models.ltx2.pocket import PocketLTX2, PocketLTX2Config, ScaledCodec
+    require_diffusers()
+    from ...models.ltx2.pocket import PocketLTX2
     from ..ltx2 import LTX2Stage, deviations
 
     codecs, encoder = load_codecs(), load_text_encoder()
     cache = latent_cache(job, ClipEncoder(codecs, encoder.tokenizer))
     scales = deviations(cache.video), deviations(cache.audio)
-    scaled = ScaledCodec(codecs[0], scales[0]), ScaledCodec(codecs[1], scales[1])
-    # The judge only calls what PocketLTX2 and ScaledCodec share with the pocket network and its codecs.
-    judge: Any = NetworkJudge(
-        Variant(job.stage, PerStreamCFG()), "sync_normalised", single_sync=True, codecs=cast(Any, scaled)
-    )
+    scaled = FoldedVideoCodec(codecs[0], scales[0]), ScaledAudioCodec(codecs[1], scales[1])
+    judge = NetworkJudge(Variant(job.stage, PerStreamCFG()), "sync_normalised", single_sync=True, codecs=scaled)
     network = PocketLTX2(PocketLTX2Config(video_scale=scales[0], audio_scale=scales[1]))
-    return LTX2Stage(cache, network, encoder, job.folder, judge=judge)
+    return LTX2Stage(cache, network, encoder, job.folder, judge=judge, text_hash=file_hash(FILES["pocket-text"]))

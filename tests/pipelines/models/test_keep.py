@@ -30,10 +30,11 @@ from duet_av.pipelines.media.mp4 import read_mp4, write_mp4
 from duet_av.pipelines.media.provenance import describe, file_hash, read_provenance
 from duet_av.pipelines.media.sound import read_sound, resample
 from duet_av.pipelines.media.watermark import add_label
+from duet_av.pipelines.models.ltx2 import pocket_config
 from duet_av.pipelines.models.pocket.domain import audio_domain_problem, video_domain_problem
 from duet_av.pipelines.models.pocket.footage import encode_footage
 from duet_av.pipelines.models.pocket.generate import Request, sample
-from duet_av.pipelines.models.pocket.load import PocketModel
+from duet_av.pipelines.models.pocket.load import ADD_ONS, FILES, PocketModel
 from duet_av.pipelines.models.pocket.provenance import pocket_provenance, weights_report
 from duet_av.pipelines.world import caption, make_scene, make_scenes
 from duet_av.pipelines.world.scene import MIX
@@ -200,7 +201,9 @@ def test_the_domain_check_accepts_the_world_and_refuses_other_footage(model, cli
 
 
 def test_a_file_contains_its_provenance(tmp_path, clip):
-    provenance_of_clip = pocket_provenance(prompts=["a ball"], seed=3, add_ons=["pocket-plan"], steps=4, plan=None)
+    provenance_of_clip = pocket_provenance(
+        PocketModel.load(), prompts=["a ball"], seed=3, add_ons=["pocket-plan"], steps=4, plan=None
+    )
     write_mp4(tmp_path / "a.mp4", clip, metadata={"duet": provenance_of_clip})
     found = read_provenance(tmp_path / "a.mp4")
     assert found["duet"] == provenance_of_clip
@@ -231,8 +234,10 @@ def test_damaged_provenance_is_reported(tmp_path):
 def test_the_weights_report_lists_files_with_their_hashes(capsys):
     assert main(["doctor"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines == weights_report()
-    assert all("found" in line and "sha256" in line for line in lines)
+    files = [*FILES.values(), *ADD_ONS.values(), pocket_config.FILE]
+    assert lines == weights_report(files)
+    for path, line in zip(files, lines, strict=True):
+        assert ("found" in line and "sha256" in line) if path.is_file() else "MISSING" in line
 
 
 def test_a_large_file_is_hashed_by_its_header(tmp_path, monkeypatch):

@@ -14,13 +14,22 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "nodes"))
 
 from ltx2_cases import FIXTURE, FPS, KEEPS, VERSIONS, inputs, levels, weights, word_mask
 
+from duet_av.pipelines.core.sizes import ClipShape
 from duet_av.pipelines.core.streams import Streams
 from duet_av.pipelines.models.backbone import Backbone
 from duet_av.pipelines.models.ltx2.keys import PREFIX, to_diffusers, to_official
 from duet_av.pipelines.models.ltx2.load import load_ltx2, load_pocket_ltx2, save_pocket_ltx2
 from duet_av.pipelines.models.ltx2.network import LTX2Network
-from duet_av.pipelines.models.ltx2.pocket import PocketLTX2, PocketLTX2Config
+from duet_av.pipelines.models.ltx2.pocket import PocketLTX2
+from duet_av.pipelines.models.ltx2.pocket_config import (
+    FoldedVideoCodec,
+    PocketLTX2Config,
+    ScaledAudioCodec,
+    fold,
+    unfold,
+)
 from duet_av.pipelines.models.ltx2.sizes import LTX2Sizes
+from duet_av.pipelines.models.pocket.load import load_audio_codec, load_video_codec
 
 TOLERANCE = 1e-4
 TINY = PocketLTX2Config(
@@ -120,7 +129,7 @@ def test_sizes_that_are_missing_are_named():
 def call(network, **changes):
     generator = torch.Generator().manual_seed(3)
     video, audio, words = (
-        torch.randn(shape, generator=generator) for shape in ((2, 3, 2, 4, 4), (2, 5, 8), (2, 6, 12))
+        torch.randn(shape, generator=generator) for shape in ((2, 12, 2, 2, 2), (2, 5, 8), (2, 6, 12))
     )
     words[:, 4:] = 0
     sigma = Streams(torch.full((2, 2), 0.5), torch.full((2, 1), 0.5))
@@ -133,16 +142,16 @@ def test_pocket_ltx2_and_the_pocket_network_are_backbones(tiny, make_network):
     assert isinstance(tiny, Backbone)
     assert isinstance(make_network(), Backbone)
     video, audio = call(tiny)
-    assert video.shape == (2, 3, 2, 4, 4)
+    assert video.shape == (2, 12, 2, 2, 2)
     assert audio.shape == (2, 5, 8)
 
 
 def test_a_closed_route_hides_the_other_stream(tiny):
     shut, open_ = torch.zeros(2, dtype=torch.bool), torch.ones(2, dtype=torch.bool)
-    other = Streams(torch.randn(2, 3, 2, 4, 4), torch.randn(2, 5, 8))
+    other = Streams(torch.randn(2, 12, 2, 2, 2), torch.randn(2, 5, 8))
     closed = Streams(shut, open_)
     first = call(tiny, route=closed)
-    x = Streams(torch.randn(2, 3, 2, 4, 4, generator=torch.Generator().manual_seed(3)), other.audio)
+    x = Streams(torch.randn(2, 12, 2, 2, 2, generator=torch.Generator().manual_seed(3)), other.audio)
     assert torch.equal(call(tiny, x=x, route=closed)[0], first[0])
     assert not torch.equal(call(tiny, x=x)[0], call(tiny)[0])
 
@@ -155,3 +164,37 @@ def test_a_saved_pocket_ltx2_loads_by_its_own_configuration_and_as_an_official_f
     for found, expected in zip(call(loaded), call(tiny), strict=True):
         torch.testing.assert_close(found, expected, atol=2e-3, rtol=0)
     assert load_ltx2(path).sizes.official == {**TINY.sizes().official, "use_keyframes_abs_pos_embedding": False}
+
+
+def test_both_networks_state_the_sizes_of_their_latents(tiny, make_network):
+    assert tiny.latent_sizes(ClipShape()) == Streams((12, 8, 4, 4), (5, 32))
+    config = make_network().config
+    assert make_network().latent_sizes(ClipShape()) == Streams(
+        (config.video_channels, 8, 8, 8), (config.audio_channels, 32)
+    )
+
+
+def test_folding_keeps_every_value_and_puts_four_cells_into_one():
+    video = torch.arange(2 * 3 * 2 * 4 * 6.0).view(2, 3, 2, 4, 6)
+    assert torch.equal(unfold(fold(video)), video)
+    assert set(fold(video)[0, :4, 0, 0, 0].tolist()) == set(video[0, 0, 0, :2, :2].flatten().tolist())
+
+
+def test_the_codecs_in_its_layout_decode_what_the_pocket_codecs_decode():
+    frames, sound = load_video_codec(), load_audio_codec()
+    generator = torch.Generator().manual_seed(0)
+    video, audio = torch.rand(1, 8, 3, 64, 64, generator=generator), torch.rand(1, 2, 4000, generator=generator) - 0.5
+    folded = FoldedVideoCodec(frames, tuple(1.0 + k for k in range(16)))
+    scaled = ScaledAudioCodec(sound, tuple(1.0 + k for k in range(24)))
+    z, plain = folded.encode(video), frames.encode(video)
+    assert z.shape == (1, 64, 2, 4, 4)
+    torch.testing.assert_close(folded.decode(z), frames.decode(plain), atol=1e-4, rtol=0)
+    torch.testing.assert_close(scaled.encode(audio)[:, 3] * 4, sound.encode(audio)[:, 3])
+    assert scaled.decode(scaled.encode(audio), samples=4000).shape == (1, 2, 4000)
+    cells = frames.colours(plain).unflatten(2, (4, 2)).unflatten(4, (4, 2)).mean((3, 5))
+    torch.testing.assert_close(folded.colours(z), cells, atol=1e-5, rtol=0)
+
+
+def test_a_missing_file_names_the_command_that_trains_it(tmp_path):
+    with pytest.raises(ValueError, match=r"not installed.*duet train pocket-ltx2 --weights weights"):
+        load_pocket_ltx2(tmp_path / "pocket-ltx2.safetensors")

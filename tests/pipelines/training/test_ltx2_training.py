@@ -6,8 +6,8 @@ import torch
 pytest.importorskip("diffusers")
 
 from duet_av.pipelines.models.ltx2.load import load_pocket_ltx2
-from duet_av.pipelines.models.ltx2.pocket import PocketLTX2, PocketLTX2Config
-from duet_av.pipelines.models.pocket.load import load_text_encoder
+from duet_av.pipelines.models.ltx2.pocket import PocketLTX2
+from duet_av.pipelines.models.ltx2.pocket_config import PocketLTX2Config
 from duet_av.pipelines.models.pocket.text import TextEncoder
 from duet_av.pipelines.training.data import LatentCache
 from duet_av.pipelines.training.loop import train
@@ -23,7 +23,7 @@ def make_stage(tmp_path):
         sizes = {"dim": 24, "depth": 1, "heads": 2, "text_dim": 12, "video_channels": 3, "audio_channels": 5}
         encoder = TextEncoder(words=["ball", "bell"], dim=12, depth=1, heads=2)
         network = PocketLTX2(PocketLTX2Config(**sizes, **scales))
-        return LTX2Stage(cache, network, encoder, tmp_path, judge=lambda *_: {"score": 1.0})
+        return LTX2Stage(cache, network, encoder, tmp_path, judge=lambda *_: {"score": 1.0}, text_hash="abc")
 
     return make
 
@@ -50,7 +50,7 @@ def test_the_loss_counts_noisy_frames_only():
     assert loss == 0
 
 
-def test_a_short_run_lowers_the_loss_leaves_the_text_encoder_unchanged_and_saves_both(make_stage, settings, tmp_path):
+def test_a_short_run_lowers_the_loss_leaves_the_text_encoder_unchanged_and_names_it(make_stage, settings, tmp_path):
     stage = make_stage()
     words = {name: value.clone() for name, value in stage.objective.encoder.state_dict().items()}
     batch = stage.batch(torch.Generator().manual_seed(5), 32)
@@ -65,5 +65,7 @@ def test_a_short_run_lowers_the_loss_leaves_the_text_encoder_unchanged_and_saves
     for name, value in resumed.objective.encoder.state_dict().items():
         assert torch.equal(value, words[name])
     assert load_pocket_ltx2(tmp_path / "pocket-ltx2.safetensors").config == stage.objective.network.config
-    assert load_text_encoder(tmp_path / "pocket-ltx2-text.safetensors").config == stage.objective.encoder.config
-    assert "Pocket LTX-2" in (tmp_path / "pocket-ltx2.md").read_text()
+    card = (tmp_path / "pocket-ltx2.md").read_text()
+    assert "Pocket LTX-2" in card
+    assert "| text_encoder | abc |" in card
+    assert [path.name for path in tmp_path.glob("*.safetensors")] == ["pocket-ltx2.safetensors"]

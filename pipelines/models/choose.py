@@ -1,0 +1,42 @@
+"""The models that generate clips without ComfyUI, by the names that the command line uses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .pocket.load import PocketModel
+
+POCKET, POCKET_LTX2 = "pocket", "pocket-ltx2"
+MODELS = (POCKET, POCKET_LTX2)
+
+
+def load_model(name: str) -> PocketModel:
+    """The model ``name`` of ``MODELS``, from the weights that ship with the pack.
+
+    Raises:
+        ValueError: its weights or a package that it needs are missing.
+    """
+    if name == POCKET:
+        from .pocket.load import PocketModel
+
+        return PocketModel.load()
+    from .ltx2.pocket_config import read_file, require_diffusers
+
+    require_diffusers()
+    read_file()  # names the command that trains a missing file before diffusers is imported, which takes seconds
+    from .ltx2.load import load_pocket_ltx2_model
+
+    return load_pocket_ltx2_model()
+
+
+def model_files(name: str) -> dict[str, Path]:
+    """The weights files of the model ``name`` by their kinds."""
+    from .ltx2.pocket_config import FILE, KIND
+    from .pocket.load import FILES
+
+    if name == POCKET:
+        return FILES
+    return {KIND: FILE, **{kind: path for kind, path in FILES.items() if kind != "pocket-av"}}

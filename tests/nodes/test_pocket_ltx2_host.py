@@ -1,0 +1,167 @@
+"""Pocket LTX-2 as the host's own LTXAV model computes what the command line computes, on random weights."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from duet_av.pipelines.core.keep import KeepMask
+from duet_av.pipelines.core.sizes import ClipShape
+from duet_av.pipelines.core.streams import Streams
+from duet_av.pipelines.guidance.strategy import UCG, PerStreamCFG
+from duet_av.pipelines.models.ltx2 import pocket_config
+from duet_av.pipelines.models.pocket.generate import Request, sample
+
+PROMPT, OTHER = "a red ball bounces slowly on the left", "a large green bell rings quickly on the right in a meadow"
+TOLERANCE = 1e-4
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A weights file with random values in the layout that training writes."""
+    pytest.importorskip("diffusers")
+    from duet_av.pipelines.models.ltx2.load import save_pocket_ltx2
+    from duet_av.pipelines.models.ltx2.pocket import PocketLTX2
+
+    torch.manual_seed(0)
+    scales = {"video_scale": tuple(1 + torch.rand(16)), "audio_scale": tuple(1 + torch.rand(24))}
+    config = pocket_config.PocketLTX2Config(**{name: tuple(map(float, value)) for name, value in scales.items()})
+    network = PocketLTX2(config)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.08)
+    path = tmp_path_factory.mktemp("weights") / "pocket-ltx2.safetensors"
+    save_pocket_ltx2(path, network, record={})
+    return path
+
+
+@pytest.fixture(scope="module")
+def pair(comfy, weights):
+    """The model on the command line, and the outputs of the loader."""
+    import folder_paths
+
+    from duet_av.pipelines.models.ltx2.load import load_pocket_ltx2_model
+
+    folder_paths.add_model_folder_path("diffusion_models", str(weights.parent))
+    folder_paths.filename_list_cache.clear()
+    loaded = comfy.pack["DuetLoadAV"].execute(weights.name, "auto", "auto", "auto").args
+    encode = comfy.pack["DuetEncodePrompt"].execute
+    prompts = {audio: encode(loaded[1], PROMPT, audio, "").args[:2] for audio in ("", OTHER)}
+    latent = comfy.pack["DuetEmptyLatent"].execute(loaded[0], 64, 64, 2.0, 0, 1).args[0]
+    return SimpleNamespace(own=load_pocket_ltx2_model(weights), loaded=loaded, prompts=prompts, latent=latent)
+
+
+def host_sample(comfy, pair, strategy, *, audio="", seed=3, steps=3, latent=None):
+    positive, negative = pair.prompts[audio]
+    guider = comfy.pack["DuetGuider"].execute(pair.loaded[0], positive, strategy, negative).args[0]
+    video, sound = (
+        comfy.pack["DuetSampler"].execute(guider, latent or pair.latent, seed, steps).args[0]["samples"].unbind()
+    )
+    return video, sound[..., 0]
+
+
+def own_sample(pair, strategy, **request):
+    audio = request.pop("audio", "")
+    return sample(
+        pair.own.network,
+        pair.own.text,
+        Request([PROMPT], audio=[audio] if audio else None, seed=3, strategy=strategy, **{"steps": 3, **request}),
+    ).both()
+
+
+def differences(found, expected):
+    return [(a - b).abs().max().item() for a, b in zip(found, expected, strict=True)]
+
+
+@pytest.mark.parametrize("audio", ["", OTHER])
+@pytest.mark.parametrize(
+    "strategy",
+    [PerStreamCFG(1.0, 1.0), PerStreamCFG(2.0, 3.0), UCG("U3", 2.0, 2.0, 3.0, 1.0, masked=True)],
+    ids=["plain", "cfg", "modality"],
+)
+def test_sampling_equals_the_command_line(comfy, pair, strategy, audio):
+    found = host_sample(comfy, pair, strategy, audio=audio)
+    assert max(differences(found, own_sample(pair, strategy, audio=audio))) <= TOLERANCE
+
+
+def test_the_two_prompts_reach_their_streams(comfy, pair):
+    plain = PerStreamCFG(1.0, 1.0)
+    same, other = (host_sample(comfy, pair, plain, audio=audio) for audio in ("", OTHER))
+    assert min(differences(same, other)) > 1e-2
+
+
+@pytest.mark.parametrize("kept", ["audio", "first frame"])
+def test_kept_parts_equal_the_command_line(comfy, pair, kept):
+    generator = torch.Generator().manual_seed(1)
+    sizes = pair.own.network.latent_sizes(ClipShape())
+    clean = sizes.map(lambda size: torch.randn(1, *size, generator=generator))
+    video, audio = clean.map(lambda z: torch.ones(1, z.shape[2])).both()
+    if kept == "audio":
+        audio = audio * 0
+    else:
+        video[:, 0] = 0
+    keep = KeepMask(clean, Streams(video, audio))
+    masks = video[:, None, :, None, None].expand(1, 1, -1, 4, 4), audio[:, None, :, None]
+    z = clean.both()
+    latent = {**pair.latent, "samples": comfy.nested((z[0], z[1][..., None])), "noise_mask": comfy.nested(masks)}
+    strategy = PerStreamCFG(2.0, 2.0)
+    found = host_sample(comfy, pair, strategy, latent=latent)
+    assert max(differences(found, own_sample(pair, strategy, keep=keep))) <= TOLERANCE
+
+
+def test_it_is_the_hosts_own_class(pair):
+    from comfy.ldm.lightricks.av_model import LTXAVModel
+    from comfy.model_base import LTXAV
+
+    assert isinstance(pair.loaded[0].model, LTXAV)
+    assert type(pair.loaded[0].model.diffusion_model) is LTXAVModel
+
+
+def test_the_codecs_decode_what_they_encode(comfy, pair, run):
+    latent = {**pair.latent, "samples": comfy.nested((torch.randn(1, 64, 8, 4, 4), torch.randn(1, 24, 32, 1)))}
+    images, audio, fps = run("DuetDecode", latent, *pair.loaded[2:4], False)
+    assert (images[0].shape, fps) == ((32, 64, 64, 3), 16.0)
+    assert audio[0]["waveform"].shape == (1, 2, 32_000)
+    frames = (images[0] * 255).round() / 255
+    footage = {"images": frames, "audio": audio[0], "fps": 16.0, "anyway": True}
+    encoded, _, _ = run("DuetEncodeAV", pair.latent, *pair.loaded[2:4], **footage)
+    video, sound = encoded["samples"].unbind()
+    assert (video.shape, sound.shape) == ((1, 64, 8, 4, 4), (1, 24, 32, 1))
+    expected = pair.own.video_codec.encode(frames.permute(0, 3, 1, 2)[None])
+    torch.testing.assert_close(video, expected, atol=1e-4, rtol=0)
+
+
+def test_ltx_nodes_of_the_host_work_on_it(comfy, pair):
+    from comfy_extras.nodes_lt import LTXVConditioning, LTXVModalityGuidance
+
+    positive, negative = LTXVConditioning.execute(*pair.prompts[""], 16.0).args
+    patched = LTXVModalityGuidance.execute(pair.loaded[0], 3.0, 0.0, 1.0).args[0]
+    guider = comfy.pack["DuetGuider"].execute(patched, positive, PerStreamCFG(2.0, 2.0), negative).args[0]
+    out = comfy.pack["DuetSampler"].execute(guider, pair.latent, 3, 3).args[0]["samples"].unbind()
+    expected = own_sample(pair, UCG("U3", 2.0, 2.0, 3.0, 3.0, masked=True))
+    assert max(differences((out[0], out[1][..., 0]), expected)) <= TOLERANCE
+
+
+def test_the_preview_shows_the_mean_colours_of_the_cells(pair):
+    latent_format, codec = pair.loaded[0].model.latent_format, pair.own.video_codec
+    z = torch.randn(1, 64, 1, 1, 1)
+    expected = codec.colours(z)[0, 0, 0, 0] * 2 - 1
+    factors, bias = torch.tensor(latent_format.latent_rgb_factors), torch.tensor(latent_format.latent_rgb_factors_bias)
+    torch.testing.assert_close(z.flatten() @ factors + bias, expected, atol=1e-4, rtol=0)
+
+
+def test_a_plan_is_refused_before_sampling(comfy, pair):
+    from duet_av.nodes.types import PLAN
+
+    positive, negative = pair.prompts[""]
+    planned = [[text, {**options, PLAN: object()}] for text, options in positive]
+    guider = comfy.pack["DuetGuider"].execute(pair.loaded[0], planned, PerStreamCFG(1.0, 1.0), negative).args[0]
+    with pytest.raises(ValueError, match="The prompt has a plan, and Pocket LTX-2 has no layers that read it"):
+        comfy.pack["DuetSampler"].execute(guider, pair.latent, 3, 2)
+
+
+def test_where_the_weights_are_missing_the_loader_names_the_command_that_trains_them(comfy, monkeypatch, tmp_path):
+    from duet_av.nodes.host import families
+
+    monkeypatch.setitem(families.SHIPPED, families.LTX2, tmp_path / "pocket-ltx2.safetensors")
+    with pytest.raises(ValueError, match="duet train pocket-ltx2 --weights weights"):
+        comfy.pack["DuetLoadAV"].execute(families.LTX2, "auto", "auto", "auto")
