@@ -22,6 +22,7 @@ from PIL import Image, ImageDraw
 from playwright.sync_api import Page
 
 from duet_av.pipelines import read_mp4
+from duet_av.pipelines.models.ltx2 import pocket_config
 
 WIDTH, FRAMES, WAVE, MARGIN = 800, 8, 36, 6  # pixels: width, waveform and margin; number of frames in a row
 HIGHEST = 900  # pixels
@@ -110,7 +111,8 @@ def main(address: str, output: str, *names: str) -> None:
         for name in names or LAYOUT["graphs"]:
             parts = [scaled(graph_picture(page, name))]
             nodes = json.loads((WORKFLOWS / "api" / f"{name}.json").read_text()).values()
-            pocket = any(n["class_type"] == "DuetLoadAV" and n["inputs"]["model"] == "auto" for n in nodes)
+            loaded = {n["inputs"]["model"] for n in nodes if n["class_type"] == "DuetLoadAV"}
+            pocket = "auto" in loaded or ("pocket LTX-2" in loaded and pocket_config.FILE.is_file())
             if pocket or name == "measure_any_clip":
                 parts = result_pictures(address, Path(output), name) + parts
             height = sum(part.height + MARGIN for part in parts)

@@ -26,6 +26,7 @@ WORKFLOWS = [
     "ltx2_crossmodal",
     "measure_any_clip",
     "plan_then_generate",
+    "pocket_ltx2",
     "prior_variations",
     "sync_lab",
     "text_to_av",
@@ -127,7 +128,9 @@ OTHER_MODELS = (
 @pytest.mark.parametrize("name", [name for name in WORKFLOWS if name not in OTHER_MODELS])
 def test_the_pocket_vocabulary_covers_every_prompt(root, name):
     nodes = list(api(root, name).values())
-    assert any(node["class_type"] == "DuetLoadAV" and node["inputs"]["model"] == "auto" for node in nodes)
+    assert any(
+        node["class_type"] == "DuetLoadAV" and node["inputs"]["model"] in ("auto", "pocket LTX-2") for node in nodes
+    )
     graph = json.loads((root / "workflows" / f"{name}.json").read_text())
     in_api = [v for node in nodes if node["class_type"] in PROMPTS for v in node["inputs"].values()]
     in_graph = [v for node in graph["nodes"] if node["type"] in PROMPTS for v in node["widgets_values"]]

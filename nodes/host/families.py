@@ -118,10 +118,11 @@ def _pocket(paths: dict[str, Path]) -> Parts:
 def _pocket_ltx2(paths: dict[str, Path]) -> Parts:
     file = ltx2.read_file(paths["model"])
     config = configured(ltx2.PocketLTX2Config, file)
-    frames = ltx2.FoldedVideoCodec(pocket.load_video_codec(paths["video_codec"]), config.video_scale)
+    codec = pocket.load_video_codec(paths["video_codec"])
+    frames = ltx2.FoldedVideoCodec(codec, config.video_scale)
     sound = ltx2.ScaledAudioCodec(pocket.load_audio_codec(paths["audio_codec"]), config.audio_scale)
     clip = build_clip(load_weights(paths["text_encoder"], pocket.KINDS["text_encoder"]))
-    model = build_pocket_ltx2(file, frames)
+    model = build_pocket_ltx2(file, codec)
     return model, clip, build_video_vae(frames, fps=config.fps), build_audio_vae(sound, bins=True)
 
 

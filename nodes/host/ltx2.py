@@ -19,10 +19,10 @@ from ...pipelines.core.streams import Streams
 from ...pipelines.core.weights import WeightsFile, configured
 from ...pipelines.guidance.sampling import SHIFT, flow_sigmas
 from ...pipelines.models.ltx2.keys import PREFIX
-from ...pipelines.models.ltx2.pocket_config import PATCH, STRIDE, PocketLTX2Config
+from ...pipelines.models.ltx2.pocket_config import PATCH, STRIDE, PocketLTX2Config, unfold
 from ...pipelines.models.pocket.advice import size_advice
-from ...pipelines.models.pocket.codecs import FrameCodec
 from ...pipelines.models.pocket.generate import check_clock
+from ...pipelines.models.pocket.video_codec import VideoCodec
 from ..types import ADAPTER, AUDIO_TEXT, PLAN, PRIOR
 from .joint import JointModel, Sizes, build_model
 from .latent import Layout
@@ -37,6 +37,13 @@ class PocketLTXFormat(PocketLatentFormat):
     """Format of the folded video latents."""
 
     spacial_downscale_ratio = STRIDE[1]
+    latent_rgb_factors_reshape = staticmethod(unfold)
+
+    def set_scaled_preview(self, codec: VideoCodec, scale: tuple[float, ...]) -> None:
+        """As ``set_preview``, for latents that are divided by ``scale``."""
+        self.set_preview(codec)
+        rows = zip(self.latent_rgb_factors, scale, strict=True)
+        self.latent_rgb_factors = [[value * factor for value in row] for row, factor in rows]
 
 
 class PocketLTXAV(JointModel, comfy.model_base.LTXAV):
@@ -122,7 +129,7 @@ class PocketLTXAVConfig(comfy.supported_models.LTXAV):
         return PocketLTXAV(self, device=device)
 
 
-def build_pocket_ltx2(file: WeightsFile, codec: FrameCodec) -> comfy.model_patcher.ModelPatcher:
+def build_pocket_ltx2(file: WeightsFile, codec: VideoCodec) -> comfy.model_patcher.ModelPatcher:
     """Pocket LTX-2 as a MODEL; ``codec`` determines the colours of its previews.
 
     Raises:
@@ -131,6 +138,6 @@ def build_pocket_ltx2(file: WeightsFile, codec: FrameCodec) -> comfy.model_patch
     tensors = {name.removeprefix(PREFIX): value for name, value in file.tensors.items()}
     pocket = configured(PocketLTX2Config, file)
     patcher = build_model(PocketLTXAVConfig(pocket), tensors, source=file.path)
-    patcher.model.latent_format.set_preview(codec)
+    patcher.model.latent_format.set_scaled_preview(codec, pocket.video_scale)
     patcher.model.latent_format.latent_channels = pocket.folded_channels
     return patcher

@@ -25,7 +25,6 @@ from ...pipelines.models.addons.plan import PlanLayers
 from ...pipelines.models.addons.prior import PriorLayers
 from ...pipelines.models.pocket.add_ons import LAYERS, load_layers
 from ...pipelines.models.pocket.advice import size_advice
-from ...pipelines.models.pocket.codecs import FrameCodec
 from ...pipelines.models.pocket.denoiser import prepare
 from ...pipelines.models.pocket.generate import check_clock
 from ...pipelines.models.pocket.network import PocketConfig, TwinStreamDiT
@@ -45,12 +44,12 @@ class PocketLatentFormat(comfy.latent_formats.LatentFormat):
     spacial_downscale_ratio = VIDEO_STRIDE[1]
     temporal_downscale_ratio = VIDEO_STRIDE[0]
 
-    def set_preview(self, codec: FrameCodec) -> None:
-        """Set the mean colour of a cell as a linear function of its latent, in the previewer's -1..1."""
-        units = torch.cat([torch.zeros(1, codec.channels), torch.eye(codec.channels)])[..., None, None, None]
-        bias, *colours = codec.colours(units)[:, 0, 0, 0] * 2 - 1
-        self.latent_rgb_factors = [(colour - bias).tolist() for colour in colours]
-        self.latent_rgb_factors_bias = bias.tolist()
+    def set_preview(self, codec: VideoCodec) -> None:
+        """Set the mean colour of a cell as a linear function of its latent, in the previewer's -1..1; exact for a linear codec."""
+        colour = lambda z: codec.pca.decode(z).unflatten(-1, (3, -1)).mean(-1) * 2 - 1  # noqa: E731 - used twice
+        bias = colour(torch.zeros(1, codec.channels))
+        self.latent_rgb_factors = (colour(torch.eye(codec.channels)) - bias).tolist()
+        self.latent_rgb_factors_bias = bias[0].tolist()
 
 
 class HostTwinStreamDiT(HostedNetwork, TwinStreamDiT):  # pyright: ignore[reportIncompatibleMethodOverride] - the host's forward

@@ -12,6 +12,7 @@ from comfy_server import fetch, run_graph
 
 from duet_av.pipelines.media.mp4 import read_mp4
 from duet_av.pipelines.media.provenance import read_provenance
+from duet_av.pipelines.models.ltx2 import pocket_config
 
 pytestmark = [
     pytest.mark.slow,
@@ -39,6 +40,13 @@ def example(root, name, **smaller):
         ("image_audio_to_video", 1),
         ("cascade_bidirectional", 1),
         ("sync_lab", 2),
+        pytest.param(
+            "pocket_ltx2",
+            1,
+            marks=pytest.mark.skipif(
+                not pocket_config.FILE.is_file(), reason=f"{pocket_config.FILE.name} is not installed"
+            ),
+        ),
     ],
 )
 def test_an_example_runs_and_its_clips_are_complete(server, root, name, clips):

@@ -149,19 +149,10 @@ class FoldedVideoCodec(_Scaled):
         z = self.codec.encode(frames)
         return fold(z / self.factors(z))
 
-    def plain(self, latent: Tensor) -> Tensor:
-        """The latents of the codec behind it."""
-        z = unfold(latent)
-        return z * self.factors(z)
-
     def decode(self, latent: Tensor) -> Tensor:
         """The inverse of ``encode``."""
-        return self.codec.decode(self.plain(latent))
-
-    def colours(self, latent: Tensor) -> Tensor:
-        """Mean colour of each cell, [b, t, h, w, 3]."""
-        fine = self.codec.colours(self.plain(latent))
-        return rearrange(fine, "b t (h p) (w q) rgb -> b t h w p q rgb", p=PATCH, q=PATCH).mean((4, 5))
+        z = unfold(latent)
+        return self.codec.decode(z * self.factors(z))
 
 
 class ScaledAudioCodec(_Scaled):

@@ -24,10 +24,6 @@ class FrameCodec(Protocol):
 
     def decode(self, latent: Tensor) -> Tensor: ...
 
-    def colours(self, latent: Tensor) -> Tensor:
-        """Mean colour of each latent cell, [b, t', h', w', 3], as a linear function of the latents, for previews."""
-        ...
-
 
 @runtime_checkable
 class SoundCodec(Protocol):

@@ -92,7 +92,3 @@ class VideoCodec(nn.Module):
 
     def decode(self, latent: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b frames 3 height width"]:
         return torch.cat(list(self.stream(latent)), dim=1)
-
-    def colours(self, latent: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b t h w rgb"]:
-        """Mean colour of each latent cell by the linear inverse."""
-        return self.pca.decode(rearrange(latent, "b c t h w -> b t h w c")).unflatten(-1, (3, -1)).mean(-1)

@@ -12,7 +12,7 @@ from duet_av.pipelines.models.adapter.net import AdapterConfig
 from duet_av.pipelines.models.addons.adapter import AdapterLayersConfig
 from duet_av.pipelines.models.addons.plan import PlanConfig
 from duet_av.pipelines.models.addons.prior import PriorLayersConfig
-from duet_av.pipelines.models.ltx2.pocket import PocketLTX2Config
+from duet_av.pipelines.models.ltx2.pocket_config import PocketLTX2Config
 from duet_av.pipelines.models.ltx2.sizes import OfficialSizes
 from duet_av.pipelines.models.planner.planner import PlannerConfig
 from duet_av.pipelines.models.pocket.audio_codec import AudioCodec
