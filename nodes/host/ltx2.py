@@ -18,17 +18,18 @@ from ...pipelines.core.sizes import ClipShape, ClipSpec
 from ...pipelines.core.streams import Streams
 from ...pipelines.core.weights import WeightsFile, configured
 from ...pipelines.guidance.sampling import SHIFT, flow_sigmas
+from ...pipelines.guidance.timed import Edges
 from ...pipelines.models.ltx2.keys import PREFIX
 from ...pipelines.models.ltx2.pocket_config import PATCH, STRIDE, PocketLTX2Config, unfold
 from ...pipelines.models.pocket.advice import size_advice
 from ...pipelines.models.pocket.generate import check_clock
+from ...pipelines.models.pocket.timed import pocket_edges
 from ...pipelines.models.pocket.video_codec import VideoCodec
 from ..types import ADAPTER, AUDIO_TEXT, PLAN, PRIOR
 from .joint import JointModel, Sizes, build_model
 from .latent import Layout
 from .model import PocketLatentFormat
 
-MASKED = -10_000.0  # added to the attention logits of padding, as diffusers does
 # The host's text connectors, which pocket LTX-2 does not have, are built before they can be removed: at the smallest size.
 NO_CONNECTOR = {"connector_num_layers": 0, "connector_num_attention_heads": 1, "connector_attention_head_dim": 32}
 
@@ -86,6 +87,9 @@ class PocketLTXAV(JointModel, comfy.model_base.LTXAV):
         cells = (*video[:2], *(count * PATCH for count in video[2:]))  # of the pocket codec
         return size_advice(cells, fps=self.pocket.fps)
 
+    def edges(self, shapes: list[tuple[int, ...]]) -> Streams[Edges]:
+        return pocket_edges(self.pocket, Streams(shapes[0][2], shapes[1][2]))
+
     def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
         self.check_conds(kwargs)
         for key, name in ((PLAN, "plan"), (PRIOR, "prior"), (ADAPTER, "adapter")):
@@ -98,18 +102,18 @@ class PocketLTXAV(JointModel, comfy.model_base.LTXAV):
         audio = kwargs.get(AUDIO_TEXT, video).expand(len(video), -1, -1)
         longest = max(video.shape[1], audio.shape[1])
         texts = [F.pad(text, (0, 0, 0, longest - text.shape[1])) for text in (video, audio)]
-        seen = torch.stack([text.abs().amax(-1) > 0 for text in texts], 1)[:, :, None]  # [b, stream, 1, tokens]
-        own = {"cross_attn": torch.cat(texts, -1), "attention_mask": torch.where(seen, 0.0, MASKED)}
+        read = torch.stack([text.abs().amax(-1) > 0 for text in texts], 1)  # [b, stream, tokens]
+        own = {"cross_attn": torch.cat(texts, -1), "attention_mask": read.int()}
         return super().extra_conds(**{"frame_rate": self.pocket.fps, **kwargs, **own})
 
 
 def _mask_of(stream: int) -> Callable[..., tuple[Any, dict[str, Any]]]:
-    """A hook that gives a text attention its stream's row of the mask; the host gives both attentions the same mask. Masks of other
-    nodes, which have no row for each stream, are left as they are."""
+    """A hook that gives a text attention its stream's row of the mask [b, 1, stream, tokens]; the host gives both attentions the whole
+    mask. Masks of other nodes, which have no row for each stream, are left as they are."""
 
     def choose(_module: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         mask = kwargs.get("mask")
-        own = mask if mask is None or mask.shape[1] != 2 else mask[:, stream : stream + 1]
+        own = mask if mask is None or mask.shape[-2] != 2 else mask[..., stream : stream + 1, :]
         return args, {**kwargs, "mask": own}
 
     return choose

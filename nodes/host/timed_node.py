@@ -14,7 +14,7 @@ from ...pipelines.core.timed_events import TimedEvents
 from ...pipelines.guidance.timed import TimedText, joined
 from ...pipelines.models.pocket.timed import timed_text
 from ..types import AUDIO_TEXT, TIMED
-from .joint import JointModel
+from .joint import OwnModel
 from .text import plain_text
 from .timed import TimedPrompt
 from .timed_h3 import patch_h3
@@ -29,7 +29,7 @@ def with_timed_text(model: comfy.model_patcher.ModelPatcher) -> comfy.model_patc
     Raises:
         ValueError: a model of another family.
     """
-    if isinstance(model.model, JointModel) or model.wrappers.get(WrappersMP.DIFFUSION_MODEL, {}).get(TIMED):
+    if isinstance(model.model, OwnModel) or model.wrappers.get(WrappersMP.DIFFUSION_MODEL, {}).get(TIMED):
         return model
     patch = next((p for family, p in PATCHES.items() if family is not None and isinstance(model.model, family)), None)
     if patch is None:

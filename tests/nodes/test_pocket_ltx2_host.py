@@ -8,6 +8,7 @@ import torch
 from duet_av.pipelines.core.keep import KeepMask
 from duet_av.pipelines.core.sizes import ClipShape
 from duet_av.pipelines.core.streams import Streams
+from duet_av.pipelines.core.timed_events import TimedEvents
 from duet_av.pipelines.guidance.strategy import UCG, PerStreamCFG
 from duet_av.pipelines.models.ltx2 import pocket_config
 from duet_av.pipelines.models.pocket.generate import Request, sample
@@ -106,6 +107,17 @@ def test_kept_parts_equal_the_command_line(comfy, pair, kept):
     strategy = PerStreamCFG(2.0, 2.0)
     found = host_sample(comfy, pair, strategy, latent=latent)
     assert max(differences(found, own_sample(pair, strategy, keep=keep))) <= TOLERANCE
+
+
+def test_timed_text_equals_the_command_line(comfy, pair, run):
+    timeline, strategy = "0.1-0.6: the ball\n1.3-1.6 audio 0.5: the ball", PerStreamCFG(2.0, 2.0)
+    more = {"audio": "", "seconds": 2.0, "strength": 1.0, "soft_edges": 0.0, "repeat_prompt": True}
+    model, positive, _, _ = run("DuetTimedPrompt", *pair.loaded[:2], PROMPT, timeline=timeline, **more)
+    guider = run("DuetGuider", model, positive, strategy, pair.prompts[""][1])[0]
+    video, sound = run("DuetSampler", guider, pair.latent, 3, 3)[0]["samples"].unbind()
+    expected = own_sample(pair, strategy, timed=[TimedEvents.read(timeline)])
+    assert max(differences((video, sound[..., 0]), expected)) <= TOLERANCE
+    assert min(differences(own_sample(pair, strategy), expected)) > 1e-3
 
 
 def test_it_is_the_hosts_own_class(pair):

@@ -11,6 +11,8 @@ from ...core.streams import Streams
 from .network import LTX2Network
 from .pocket_config import PocketLTX2Config
 
+PADDING = -10_000.0  # added to the attention logits of padding, as diffusers does
+
 
 class PocketLTX2(nn.Module):
     """A ``Backbone``: x0 of folded and scaled pocket latents (see ``FoldedVideoCodec`` and ``ScaledAudioCodec``)."""
@@ -36,9 +38,10 @@ class PocketLTX2(nn.Module):
         route: Streams[Tensor] | None = None,
         silent: Streams[Tensor] | None = None,
         conditions: dict[str, Any] | None = None,
+        timed: Streams[Tensor] | None = None,
     ) -> Streams[Tensor]:
         """x0 of both streams; see ``Backbone``. There are no context tokens, so a closed route always adds zero."""
-        velocity = self.velocity(x, sigma, text, route=route)
+        velocity = self.velocity(x, sigma, text, route=route, timed=timed)
         return x.map(lambda z, v, s: z - spread(s, z) * v, velocity, sigma)
 
     def velocity(
@@ -48,10 +51,21 @@ class PocketLTX2(nn.Module):
         text: Streams[Tensor],
         *,
         route: Streams[Tensor] | None = None,
+        timed: Streams[Tensor] | None = None,
     ) -> Streams[Tensor]:
         """The velocity noise - x0 of both streams, from which ``forward`` computes x0."""
-        mask = text.map(lambda words: (words.abs().amax(-1) > 0).to(words.dtype))
+        mask = text.map(text_mask, timed or Streams(), x)
         return self.network(x, sigma, text, fps=float(self.config.fps), mask=mask, route=route)
+
+
+def text_mask(text: Tensor, shares: Tensor | None, x: Tensor) -> Tensor:
+    """Which tokens of a text [b, m, width] are read: [b, m], 1 for words and 0 for padding; or, with ``shares`` [b, t, m] at the latent
+    frames of ``x`` [b, c, t, ...], what is added to the attention logits of each latent, [b, latents, m]."""
+    words = (text.abs().amax(-1) > 0).to(text.dtype)
+    if shares is None:
+        return words
+    bias = shares.to(text.dtype) + (1 - words[:, None]) * PADDING
+    return bias.repeat_interleave(x[0, 0, 0].numel(), dim=1)
 
 
 def spread(sigma: Tensor, like: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from ltx2_cases import FIXTURE, FPS, KEEPS, VERSIONS, inputs, levels, weights, w
 
 from duet_av.pipelines.core.sizes import ClipShape
 from duet_av.pipelines.core.streams import Streams
+from duet_av.pipelines.guidance.timed import HIDDEN
 from duet_av.pipelines.models.backbone import Backbone
 from duet_av.pipelines.models.ltx2.keys import PREFIX, to_diffusers, to_official
 from duet_av.pipelines.models.ltx2.load import load_ltx2, load_pocket_ltx2, save_pocket_ltx2
@@ -144,6 +145,21 @@ def test_pocket_ltx2_and_the_pocket_network_are_backbones(tiny, make_network):
     video, audio = call(tiny)
     assert video.shape == (2, 12, 2, 2, 2)
     assert audio.shape == (2, 5, 8)
+
+
+def test_timed_shares_hide_words_from_single_latent_frames(tiny):
+    shares = Streams(torch.zeros(2, 2, 6), torch.zeros(2, 8, 6))
+    for found, expected in zip(call(tiny, timed=shares), call(tiny), strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    for z in shares.both():
+        z[..., 2:] = HIDDEN
+    words = torch.randn(2, 6, 12, generator=torch.Generator().manual_seed(7))
+    short = torch.cat([words[:, :2], torch.zeros(2, 4, 12)], 1)
+    hidden = call(tiny, text=Streams(words, words), timed=shares)
+    for found, expected in zip(hidden, call(tiny, text=Streams(short, short)), strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    shares.both()[0][:, 1] = 0  # the second video frame reads all of them
+    assert not torch.allclose(call(tiny, text=Streams(words, words), timed=shares)[0], hidden[0], atol=1e-4)
 
 
 def test_a_closed_route_hides_the_other_stream(tiny):
