@@ -269,8 +269,9 @@ class JavisDiT01(nn.Module):
         video = rearrange(video, "b c t h w -> b t (h w) c")
         audio = rearrange(self.ax_embedder.proj(audio), "b c t m -> b t m c")
         dim, like = self.config.hidden_size, video
-        height, width = (torch.tensor(z, dtype=like.dtype).float() for z in size)
-        scale, base = float((height * width).sqrt()) / INPUT_SIDE, round((h * w) ** 0.5)
+        # A tensor, not a number: a number would interrupt the graph of torch.compile. Rounded to the network's dtype, as in the reference.
+        sides = torch.tensor(size, dtype=like.dtype, device=like.device).float()
+        scale, base = sides.prod().sqrt() / INPUT_SIDE, round((h * w) ** 0.5)
         ticks = lambda n: torch.arange(n, device=like.device, dtype=torch.float32)  # noqa: E731 - three uses
         down, across = (sincos_1d(ticks(n) / scale * base / n, dim // 2) for n in (h, w))
         grid = torch.cat([across[None].expand(h, -1, -1), down[:, None].expand(-1, w, -1)], dim=-1).flatten(0, 1)
