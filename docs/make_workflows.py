@@ -25,11 +25,11 @@ FOOTER = 40  # pixels: bar that Nodes 2.0 adds below a node whose file is missin
 NARROWEST, NOTE = 300, (360, 420)  # pixels: width of a node; width and height of the note
 LARGE = {  # pixels [width, height] of nodes with text or previews, which the front end does not size by content
     "CLIPTextEncode": (400, 180),
-    "DuetEditPlan": (460, 560),
+    "DuetEditPlan": (480, 640),
     "DuetEncodePrompt": (400, 300),
     "DuetPlanner": (400, 320),
     "DuetPriorSampler": (400, 240),
-    "DuetTimelinePrompt": (400, 380),
+    "DuetTimelinePrompt": (480, 680),
     "LoadImage": (300, 340),
     "LoadVideo": (300, 340),
     "MiniMaxH3ImageToVideo": (420, 380),

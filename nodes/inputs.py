@@ -99,6 +99,16 @@ def timeline(tooltip: str) -> io.String.Input:
     return io.String.Input("timeline", multiline=True, default="", tooltip=tooltip)
 
 
+def song() -> io.Audio.Input:
+    """An optional AUDIO that the timeline editor shows."""
+    return io.Audio.Input(
+        "audio",
+        optional=True,
+        tooltip="Audio to place events against, e.g. a song. After a run the editor shows its waveform, and its onsets or beats become "
+        "events in one click. It does not change the output.",
+    )
+
+
 def scale(name: str, default: float, tooltip: str) -> Any:
     """A guidance scale, 0 to 30."""
     return io.Float.Input(name, default=default, min=0.0, max=30.0, step=0.1, tooltip=tooltip)

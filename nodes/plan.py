@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from comfy_api.latest import io, ui
+from typing import Any
+
+from comfy_api.latest import io
 
 from ..pipelines.core.conditions import Plan
 from ..pipelines.core.files import atomic_output
@@ -11,6 +13,7 @@ from ..pipelines.core.timeline import Timeline
 from ..pipelines.models.planner.planner import VAPlanner
 from ..pipelines.models.planner.qwen import QwenPlanner
 from . import inputs
+from .host.editor import editor_state
 from .host.notice import show
 from .host.output import new_output
 from .host.plan import PLAN_SUFFIX, load_plan, plan_file, plan_files
@@ -21,6 +24,15 @@ from .types import Planner as PlannerSocket
 AnyPlanner = VAPlanner | QwenPlanner
 MODES = ("timeline", "paper")
 EVENTS_AS_TEXT = "The events as text, one per line."
+
+
+def timeline_fault(text: str | None) -> bool | str:
+    """The answer of a node's ``validate_inputs``: True, or the message about the first line that is not an event."""
+    try:
+        Timeline.read(text or "")
+    except ValueError as error:
+        return str(error)
+    return True
 
 
 class DuetLoadPlanner(io.ComfyNode):
@@ -110,10 +122,10 @@ class DuetEditPlan(io.ComfyNode):
             node_id="DuetEditPlan",
             display_name="Duet Edit Plan",
             category=CATEGORY,
-            description="Shows a plan as two lanes (seen and heard) in which events can be dragged, added, muted and removed. "
-            "The text below holds the same events. It is saved in the workflow and overrides the incoming plan; if it is empty, "
-            "the plan passes through unchanged.",
-            search_aliases=["timeline", "drag", "baton", "va-planner"],
+            description="Shows a plan with one lane for each subject, in which events can be dragged, added, muted and removed. "
+            "The text holds the same events. It is saved in the workflow and overrides the incoming plan; if it is empty, the "
+            "plan passes through unchanged.",
+            search_aliases=["timeline", "drag", "beats", "baton", "va-planner"],
             is_output_node=True,
             inputs=[
                 PlannerSocket.Input("planner", tooltip="From 'Duet Load Planner'."),
@@ -125,6 +137,7 @@ class DuetEditPlan(io.ComfyNode):
                     "One event per line: time in seconds, object, place (left, middle, right), and optionally 'silent' "
                     "or 'unseen', e.g. '0.35 bell left'. Empty: the plan is not changed."
                 ),
+                inputs.song(),
             ],
             outputs=[
                 PlanSocket.Output(display_name="plan", tooltip="The edited plan, for 'Duet Apply Conditions'."),
@@ -135,14 +148,12 @@ class DuetEditPlan(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, timeline: str | None = None) -> bool | str:
-        try:
-            Timeline.read(timeline or "")
-        except ValueError as error:
-            return str(error)
-        return True
+        return timeline_fault(timeline)
 
     @classmethod
-    def execute(cls, planner: AnyPlanner, plan: Plan, timeline: str) -> io.NodeOutput:
+    def execute(
+        cls, planner: AnyPlanner, plan: Plan, timeline: str, audio: dict[str, Any] | None = None
+    ) -> io.NodeOutput:
         from ..pipelines.figures.canvas import pixels
         from ..pipelines.figures.plan import draw_plan
 
@@ -150,7 +161,9 @@ class DuetEditPlan(io.ComfyNode):
             plan = planner.plan(plan.video, plan.audio, Timeline.read(timeline), seed=plan.seed)
         shown = plan.timeline or Timeline(())
         picture = pixels(draw_plan(shown, seconds=plan.seconds, title=plan.video))[None]
-        return io.NodeOutput(plan, str(shown), picture, ui=ui.PreviewText(str(shown)))
+        words = planner.config.kinds if isinstance(planner, VAPlanner) else ()
+        state = editor_state(shown, seconds=plan.seconds, words=words, audio=audio)
+        return io.NodeOutput(plan, str(shown), picture, ui=state)
 
 
 class DuetSavePlan(io.ComfyNode):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from comfy_api.latest import io
 
 from ..pipelines.core.timeline import STYLES, Timeline, as_prompt
 from . import inputs
+from .host.editor import editor_state
 from .host.plan import language_folder, language_folders, load_writer
-from .plan import EVENTS_AS_TEXT, AnyPlanner
+from .plan import EVENTS_AS_TEXT, AnyPlanner, timeline_fault
 from .types import CATEGORY
 from .types import Planner as PlannerSocket
 
@@ -52,7 +55,7 @@ class DuetTimelinePrompt(io.ComfyNode):
             category=CATEGORY,
             description="Adds a timeline to a text prompt, for models without plan layers (LTX-2, MiniMax H3). The model sees "
             "only text and may not follow the times exactly.",
-            search_aliases=["ltx", "h3", "prompt", "timeline"],
+            search_aliases=["ltx", "h3", "prompt", "timeline", "beats"],
             inputs=[
                 io.String.Input(
                     "prompt", multiline=True, default="", tooltip="A description of what is seen and heard."
@@ -82,6 +85,7 @@ class DuetTimelinePrompt(io.ComfyNode):
                     optional=True,
                     tooltip="From 'Duet Load Timeline Writer', or the pocket planner (limited to its own vocabulary and 2 s).",
                 ),
+                inputs.song(),
             ],
             outputs=[
                 io.String.Output(
@@ -92,6 +96,10 @@ class DuetTimelinePrompt(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, timeline: str | None = None) -> bool | str:
+        return timeline_fault(timeline)
+
+    @classmethod
     def execute(
         cls,
         prompt: str,
@@ -100,19 +108,20 @@ class DuetTimelinePrompt(io.ComfyNode):
         seconds: float,
         seed: int,
         planner: AnyPlanner | None = None,
+        audio: dict[str, Any] | None = None,
     ) -> io.NodeOutput:
-        if not timeline.strip() and planner is None:
+        if timeline.strip() or (planner is None and audio is not None):
+            written = Timeline.read(timeline)  # with an audio an empty one is allowed: the editor then shows its beats
+        elif planner is None:
             raise ValueError(
                 "The timeline is empty, and there is no planner to write one. Enter events, or connect a planner."
             )
-        if timeline.strip():
-            written = Timeline.read(timeline)
         else:
-            assert planner is not None
             written = planner.write(prompt, "", seed=seed, seconds=seconds)
         late = [event for event in written.events if event.when >= seconds]
         if late:
             raise ValueError(
                 f"The {late[0].what} is at {late[0].when:g} s; the clip ends at {seconds:g} s. Change the time or 'seconds'."
             )
-        return io.NodeOutput(as_prompt(prompt, written, style), str(written))
+        state = editor_state(written, seconds=seconds, audio=audio)
+        return io.NodeOutput(as_prompt(prompt, written, style), str(written), ui=state)

@@ -15,6 +15,7 @@ import torch
 
 sys.path.insert(0, os.path.dirname(__file__))  # the helper modules beside the tests
 
+from browser_page import ARGUMENTS, CHROMIUM, opened_page
 from official_files import H3, TRANSFORMER, host_model
 
 REASON = "COMFYUI_PATH is not set: the tests with a real ComfyUI were not run"
@@ -182,3 +183,28 @@ def server(comfy, tmp_path_factory):
         shutil.copy(sample, base / "input")
     with running_server(base) as address:
         yield address, base / "output"
+
+
+@pytest.fixture(scope="session")
+def browser():
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: the browser was not opened"
+    )
+    with playwright.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(server, browser):
+    """Opens a path of the server in a new page and waits until a graph with ``nodes`` nodes is loaded and drawn."""
+    pages = []
+
+    def opened(path, nodes=0):
+        pages.append(opened_page(browser, f"{server[0]}/{path}", nodes))
+        return pages[-1]
+
+    yield opened
+    for page in pages:
+        page.close()

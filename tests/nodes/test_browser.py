@@ -1,25 +1,18 @@
 """The example graphs in the browser, in the classic front end and in Nodes 2.0. Slow; needs COMFYUI_PATH and playwright."""
 
 import json
-import os
-import shutil
 from itertools import combinations
 
 import pytest
+from browser_page import BROWSER, VUE
 from comfy_server import DONE, fetch, wait
 
 from duet_av.pipelines.bench.readings import Probes
 from duet_av.pipelines.core.timeline import Timeline
 from duet_av.pipelines.media.mp4 import read_mp4
 
-CHROMIUM = shutil.which("chromium")
 TITLE = 30  # pixels, above a node's position
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif("COMFYUI_PATH" not in os.environ, reason="COMFYUI_PATH is not set: the server was not run"),
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: the browser was not opened"),
-]
-VUE = "async (on) => await window.app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)"
+pytestmark = BROWSER
 LOAD = "(graph) => window.app.loadGraphData(graph, true, true, null)"
 DRAWN = "(count) => document.querySelectorAll('[data-node-id]').length === count"
 # The minimum size of 'Load Video' includes its preview, so it cannot be compared with the height of the widgets.
@@ -40,38 +33,6 @@ BOXES = """(vue) => {
       .map((node) => node.type),
   };
 }""".replace("TITLE", str(TITLE))
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is not installed: the browser was not opened"
-    )
-    arguments = ["--no-sandbox", "--use-gl=swiftshader", "--disable-background-networking"]
-    with playwright.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def open_page(server, browser):
-    """Opens a path of the server in a new page and waits until a graph with ``nodes`` nodes is loaded and drawn."""
-    pages = []
-
-    def opened(path, nodes=0):
-        page = browser.new_page(viewport={"width": 1900, "height": 1000})
-        pages.append(page)
-        page.goto(f"{server[0]}/{path}", wait_until="domcontentloaded")
-        page.wait_for_function("() => window.app?.graph && window.app.extensionManager?.setting", timeout=90_000)
-        if nodes:
-            page.wait_for_function("(n) => window.app.graph._nodes.length === n", arg=nodes, timeout=90_000)
-        page.wait_for_timeout(3000)
-        return page
-
-    yield opened
-    for page in pages:
-        page.close()
 
 
 def overlap(a, b):
@@ -154,21 +115,6 @@ def test_opening_an_example_copies_its_sample_into_the_input_folder(server, open
     assert page.evaluate(f"() => {load}.widgets[0].value") == "duet_drum.mp4"
 
 
-def pointer(page):
-    """Page coordinates of (seconds, lane, row) in the lanes of 'Duet Edit Plan'."""
-    box = page.locator(".duet-lanes canvas").bounding_box()
-    width, height = page.evaluate(
-        "() => { const c = document.querySelector('.duet-lanes canvas'); return [c.clientWidth, c.clientHeight]; }"
-    )
-
-    def at(seconds, lane, row):
-        x = 62 + seconds / 2 * (width - 62 - 12)
-        y = (lane + (row + 0.5) / 3) * height / 2
-        return box["x"] + x * box["width"] / width, box["y"] + y * box["height"] / height
-
-    return at
-
-
 def test_dragging_an_event_in_the_lanes_changes_the_text_and_the_clip(server, open_page):
     _, output = server
     before = set(output.rglob("duet_plan*.mp4"))
@@ -180,11 +126,13 @@ def test_dragging_an_event_in_the_lanes_changes_the_text_and_the_clip(server, op
     page.evaluate("(node) => { window.app.canvas.ds.scale = 1; window.app.canvas.centerOnNode(eval(node)); }", node)
     page.wait_for_timeout(1000)
     page.evaluate(write, "0.30 bell left\n0.90 bell left")
-    at = pointer(page)
-    page.mouse.move(*at(0.9, 1, 0))
+    page.wait_for_timeout(500)
+    first, second = (page.locator(f'.mark[aria-label^="bell at {t} "]').first.bounding_box() for t in ("0.3", "0.9"))
+    x, y = second["x"] + 6, second["y"] + 5
+    page.mouse.move(x, y)
     page.mouse.down()
-    page.mouse.move(*at(1.1, 1, 0))
-    page.mouse.move(*at(1.4, 1, 0))
+    page.mouse.move(x + 20, y)
+    page.mouse.move(x + (second["x"] - first["x"]) * 0.5 / 0.6, y)
     page.mouse.up()
     dragged = page.evaluate(text)
     page.evaluate("async () => { await window.app.queuePrompt(0, 1) }")

@@ -85,6 +85,24 @@ def test_an_empty_timeline_keeps_the_plan_and_a_text_replaces_it(run, planned):
     assert other.video == PROMPT
 
 
+def test_the_editor_is_told_length_words_and_beats(comfy, planned):
+    rate, beats = 16_000, [0.2, 0.6, 1.0, 1.4, 1.8]
+    waveform = torch.zeros(1, 1, 2 * rate)
+    for beat in beats:
+        waveform[..., round(beat * rate) :][..., :200] = torch.hann_window(400)[200:] * torch.tensor(
+            [1.0, -1.0]
+        ).repeat(100)
+    audio = {"waveform": waveform, "sample_rate": rate}
+    (state,) = comfy.pack["DuetEditPlan"].execute(planned.planner, planned.plan, MOVED, audio).ui["duet_timeline"]
+    assert (state["timeline"], state["seconds"]) == (MOVED, 2.0)
+    assert "bell" in state["words"]
+    assert max(abs(a - b) for a, b in zip(state["onsets"], beats, strict=True)) < 0.02
+    assert max(state["wave"]["peaks"]) == 1.0
+    output = comfy.pack["DuetTimelinePrompt"].execute("a dog barks", "prose", "", 5.0, 0, None, audio)
+    assert output.args[1] == ""
+    assert output.ui["duet_timeline"][0]["onsets"] == state["onsets"]
+
+
 def test_the_seed_changes_the_plan_and_paper_mode_writes_no_timeline(run, planned):
     texts = {run("DuetPlanner", planned.planner, PROMPT, "", seed, 1.0, "timeline")[1] for seed in range(4)}
     assert len(texts) > 1
