@@ -11,7 +11,10 @@ const NODES = {
 const PROPERTY = "duet_timeline"; // what the node said about its inputs when it last ran, saved with the workflow
 const HEIGHT = 250;
 const CHECK = 300; // ms between looks at values that change without an event: undo, links, promoted widgets, the canvas lock
-/** The view of an editor whose node is created again, as undo does. @type {Map<string, {zoom: number, scroll: number, current: number | null, focus: boolean}>} */
+/**
+ * The editor that is on the page for a node, and its view. Undo creates the node again, and its new editor continues with both.
+ * @type {Map<string, {element: HTMLElement, zoom: number, scroll: number, current: number | null, focus: boolean}>}
+ */
 const views = new Map();
 
 const keyOf = (node) => `${node.graph?.id ?? ""} ${node.id}`;
@@ -56,6 +59,9 @@ class TimelineWidget {
   check() {
     const { editor, node, names } = this;
     const { element } = editor;
+    // Nodes 2.0 keeps showing the element of the node that undo removed.
+    const shown = views.get(keyOf(node))?.element;
+    if (!element.isConnected && shown?.isConnected) shown.replaceWith(element);
     if (!element.isConnected) return;
     if (element.inert !== isLocked(element)) element.inert = !element.inert;
     editor.readOnly = isLinked(node, names.text) ? "The timeline comes from a link and cannot be edited here." : "";
@@ -67,7 +73,7 @@ class TimelineWidget {
     if (seconds !== editor.info.seconds) editor.inform({ seconds });
     if (this.view) this.restore();
     const { scroll, zoom } = editor.lanesView;
-    views.set(keyOf(node), { zoom, scroll: scroll.scrollLeft, current: editor.current, focus: element.contains(document.activeElement) });
+    views.set(keyOf(node), { element, zoom, scroll: scroll.scrollLeft, current: editor.current, focus: element.contains(document.activeElement) });
   }
 
   /** The length of the clip: the widget's value, or what the node said. */
