@@ -2,11 +2,13 @@
 // the editor only shows and edits it.
 import { app } from "../../scripts/app.js";
 import { Editor } from "./editor/editor.js";
+import { TIMED } from "./editor/timed.js";
 
-// Node -> the widget with the text, and the widget with the length of the clip if there is one.
+// Node -> the widget with the text, the widget with the length of the clip if there is one, and the grammar if it is not a plan's.
 const NODES = {
   DuetEditPlan: { text: "timeline" },
   DuetTimelinePrompt: { text: "timeline", seconds: "seconds" },
+  DuetTimedPrompt: { text: "timeline", seconds: "seconds", grammar: TIMED },
 };
 const PROPERTY = "duet_timeline"; // what the node said about its inputs when it last ran, saved with the workflow
 const HEIGHT = 250;
@@ -31,7 +33,7 @@ class TimelineWidget {
     this.node = node;
     this.names = names;
     this.planned = ""; // the events that the node ran with, shown while the text is empty
-    this.editor = new Editor({ onChange: (text) => this.write(text) });
+    this.editor = new Editor({ onChange: (text) => this.write(text), grammar: names.grammar });
     const options = { serialize: false, getMinHeight: () => HEIGHT };
     const widget = node.addDOMWidget("editor", "duet-timeline", this.editor.element, options);
     widget.serialize = false;

@@ -8,17 +8,18 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from .timeline import WHERE, Event, Timeline, read_line
+from .timeline import NUMBER, WHERE, Event, Timeline, quoted, quoted_line, read_line
 
 BOTH = ("video", "audio")
 STREAMS = {"both": BOTH, "video": ("video",), "audio": ("audio",)}  # word in a line -> streams
 BEFORE, AFTER = 0.08, 0.14  # seconds around an event for which only one time is given
 MAX_EVENTS, MAX_SECONDS = 1000, 3600.0
-SHOWN_CHARACTERS, SHOWN_ERRORS = 60, 5  # of a line, and of the lines, in an error
+SHOWN_ERRORS = 5  # lines
 EXAMPLE = "'0.5-1.2 both: a door slams' or '1.3 audio 0.8: thunder'"
-TIME = r"\d+\.?\d*|\.\d+"
+# web/editor/timed.js reads the same lines in the browser; tests/timed_cases.json holds the two together.
+TIME = r"[0-9]+\.?[0-9]*|\.[0-9]+"
 HEAD = re.compile(
-    rf"(?P<start>{TIME})(?:\s*[-\u2013]\s*(?P<end>{TIME}))?(?:\s+(?P<stream>[^\W\d]+))?(?:\s+(?P<strength>\S+))?"
+    rf"(?P<start>{TIME})(?:\s*[-\u2013]\s*(?P<end>{TIME}))?(?:\s+(?P<stream>[A-Za-z]+))?(?:\s+(?P<strength>\S+))?"
 )
 
 
@@ -97,7 +98,7 @@ class TimedEvents:
                     )
                 events.append(_event(line, number))
             except ValueError as error:
-                errors.append(f"Line {number} of the timed events, {_shown(line)}: {error}")
+                errors.append(f"Line {number} of the timed events, {quoted_line(line)}: {error}")
         if errors:
             more = len(errors) - SHOWN_ERRORS
             listed = errors[:SHOWN_ERRORS] + ([f"({more} more lines have errors.)"] if more > 0 else [])
@@ -120,7 +121,7 @@ class TimedEvents:
             if event.asked >= seconds or end > seconds + 1e-3:
                 where = f"Line {event.line} of the timed events, " if event.line else ""
                 raise ValueError(
-                    f"{where}{_shown(str(event))}: the event is at {event.asked:g} to {end:g} s and the clip ends at {seconds:g} s. "
+                    f"{where}{quoted_line(str(event))}: the event is at {event.asked:g} to {end:g} s and the clip ends at {seconds:g} s. "
                     "Change the time, or make the clip longer."
                 )
 
@@ -148,7 +149,7 @@ def _event(line: str, number: int) -> TimedEvent:
         raise ValueError(f"expected a time or a range in seconds, the stream, a colon and a text, e.g. {EXAMPLE}.")
     stream, strength = found["stream"] or "both", found["strength"]
     if stream not in STREAMS:
-        raise ValueError(f"the stream is {stream[:SHOWN_CHARACTERS]!r}; it must be {', '.join(STREAMS)}.")
+        raise ValueError(f"the stream is {quoted(stream)}; it must be {', '.join(STREAMS)}.")
     more = {"streams": STREAMS[stream], "strength": 1.0 if strength is None else _number(strength), "line": number}
     if found["end"] is None:
         return TimedEvent.at(_number(found["start"]), text.strip(), **more)
@@ -161,16 +162,7 @@ def _number(text: str) -> float:
     Raises:
         ValueError: not a number, or too large to be one.
     """
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = float(text) if NUMBER.fullmatch(text) else math.nan
     if not math.isfinite(value):
-        raise ValueError(f"{text[:SHOWN_CHARACTERS]!r} is not a number in range.")
+        raise ValueError(f"{quoted(text)} is not a number in range.")
     return value
-
-
-def _shown(line: str) -> str:
-    """A line as an error quotes it."""
-    line = line.strip()
-    return repr(line if len(line) <= SHOWN_CHARACTERS else f"{line[:SHOWN_CHARACTERS]}\u2026")

@@ -21,7 +21,7 @@ EXPECTED = "Expected: seconds, what, where, and optionally 'silent' or 'unseen',
 # web/editor/grammar.js reads the same text in the browser; tests/timeline_cases.json holds the two together.
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _WORD = re.compile(r"[^\s\ufeff]+")
-_SECONDS = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 MAX_EVENTS = 10_000  # of a timeline
 _LONGEST = 40  # characters of a word or line that a message repeats
 
@@ -121,7 +121,7 @@ def _read_lines(text: str) -> Iterator[Event]:
             event = read_line(line)
         except ValueError as error:
             shown = " ".join(_WORD.findall(line))
-            message = f"Line {number} of the timeline, {_quoted(shown)}: {error} {EXPECTED}"
+            message = f"Line {number} of the timeline, {quoted(shown)}: {error} {EXPECTED}"
             raise ValueError(message) from error
         if event is not None:
             yield event
@@ -137,18 +137,18 @@ def read_line(line: str) -> Event | None:
     if not parts:
         return None
     if len(parts) < 3:
-        raise ValueError(f"{_quoted(parts[-1])} is the last word, but three are needed.")
+        raise ValueError(f"{quoted(parts[-1])} is the last word, but three are needed.")
     when, what, where, *marks = parts
-    if not (_SECONDS.fullmatch(when) and 0 <= float(when) < float("inf")):
-        raise ValueError(f"The time of an event is {_quoted(when)}; it must be a number of seconds, 0 or more.")
+    if not (NUMBER.fullmatch(when) and 0 <= float(when) < float("inf")):
+        raise ValueError(f"The time of an event is {quoted(when)}; it must be a number of seconds, 0 or more.")
     if where not in PLACES:
-        raise ValueError(f"The place of an event is {_quoted(where)}; it must be one of {', '.join(PLACES)}.")
+        raise ValueError(f"The place of an event is {quoted(where)}; it must be one of {', '.join(PLACES)}.")
     words = {word: flags for flags, word in MARKS.items()}
     mark = marks[0] if marks else ""
     if mark not in words:
-        raise ValueError(f"After the place there may be 'silent' or 'unseen', not {_quoted(mark)}.")
+        raise ValueError(f"After the place there may be 'silent' or 'unseen', not {quoted(mark)}.")
     if len(marks) > 1:
-        raise ValueError(f"{_quoted(marks[1])} is one word too many.")
+        raise ValueError(f"{quoted(marks[1])} is one word too many.")
     return Event(float(when), what, where, *words[mark])
 
 
@@ -160,8 +160,14 @@ def _shown(value: object) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """``text`` in quotes, cut if it is long, as errors repeat it."""
     return f"'{text}'" if len(text) <= _LONGEST else f"'{text[:_LONGEST]}...'"
+
+
+def quoted_line(line: str) -> str:
+    """The words of ``line`` in quotes."""
+    return quoted(" ".join(_WORD.findall(line)))
 
 
 def as_prompt(text: str, timeline: Timeline, style: str) -> str:

@@ -120,7 +120,7 @@ def test_dragging_an_event_in_the_lanes_changes_the_text_and_the_clip(server, op
     before = set(output.rglob("duet_plan*.mp4"))
     node = "window.app.graph._nodes.find((n) => n.type === 'DuetEditPlan')"
     edit = f"{node}.widgets.find((w) => w.name === 'timeline')"
-    text, write = f"() => {edit}.value", f"(v) => {{ {edit}.value = v; {edit}.callback(v); }}"
+    text, write = f"() => {edit}.value", f"(v) => {{ {edit}.value = v; {edit}.callback?.(v); }}"
     page = open_page("?template=plan_then_generate&source=duet", nodes=15)
     # From far away the classic front end hides the contents of widgets.
     page.evaluate("(node) => { window.app.canvas.ds.scale = 1; window.app.canvas.centerOnNode(eval(node)); }", node)

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { formatTime, readLine, writeLine } from "../../web/editor/grammar.js";
+import { PLAN, formatTime, readLine } from "../../web/editor/grammar.js";
 import { TimelineText } from "../../web/editor/text.js";
 
 const cases = JSON.parse(readFileSync(new URL("../timeline_cases.json", import.meta.url), "utf8"));
@@ -27,7 +27,7 @@ test("a 400-digit number is refused in few words", () => {
 test("a written event is read as the same event", () => {
   for (const when of [0, 0.3, 0.35, 1.234, 600]) {
     const event = { when, what: "bell", where: "right", heard: false, seen: true };
-    const { words, ...back } = readLine(writeLine(event));
+    const { words, ...back } = readLine(PLAN.write(event));
     assert.deepEqual(back, event);
     assert.equal(words.length, 4);
   }

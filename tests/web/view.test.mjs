@@ -35,9 +35,10 @@ test("the ruler has round steps that do not crowd", () => {
 });
 
 test("an event is described in words", () => {
-  const event = { when: 0.3, what: "bell", where: "left", heard: true, seen: true, muted: false };
+  const event = { when: 0.3, what: "bell", where: "left", heard: true, seen: true, muted: false, words: [{}] };
   assert.equal(described(event), "bell at 0.3 seconds, left, seen and heard");
   assert.equal(described({ ...event, heard: false, muted: true }), "bell at 0.3 seconds, left, seen, silent, muted");
+  assert.equal(described({ ...event, what: "a door slams", end: 1.25, words: [] }), "a door slams at 0.3 to 1.25 seconds, seen and heard");
   assert.equal(described({ ...event, seen: false }), "bell at 0.3 seconds, left, heard, not seen");
 });
 

@@ -65,6 +65,7 @@ export class Fields {
     change(this.what, () => ({ what: this.what.value }));
     change(this.where, () => ({ where: this.where.value }));
     for (const name of ["seen", "heard", "muted"]) change(this[name], () => ({ [name]: this[name].checked }));
+    this.where.hidden = !editor.grammar.places;
     this.element = element(
       "div",
       { className: "bar", role: "group", "aria-label": "Selected event" },

@@ -1,6 +1,6 @@
 // The timeline editor: lanes over a text. It knows no host: the text comes in by `show`, and every edit goes out by `onChange`.
 import { Bar, Fields } from "./bar.js";
-import { PLACES } from "./grammar.js";
+import { PLACES, PLAN } from "./grammar.js";
 import { onKey, watchClipboard } from "./keys.js";
 import { Lanes } from "./lanes.js";
 import { addStyle, element } from "./style.js";
@@ -21,9 +21,10 @@ const NOTHING = { seconds: null, words: [], beats: [], onsets: [], wave: null };
 const MOST_PROBLEMS = 20;
 
 export class Editor {
-  /** @param {{onChange: (text: string) => void}} host */
-  constructor({ onChange }) {
+  /** @param {{onChange: (text: string) => void, grammar?: import("./grammar.js").Grammar}} host */
+  constructor({ onChange, grammar = PLAN }) {
     addStyle();
+    this.grammar = grammar;
     this.onChange = onChange;
     this.info = NOTHING;
     this.cursor = null;
@@ -50,7 +51,7 @@ export class Editor {
 
   /** Shows a text; the selection is kept where the lines are still events. @param {string} text */
   show(text) {
-    this.text = new TimelineText(text);
+    this.text = new TimelineText(text, this.grammar);
     this.moved.clear();
     this.selected = new Set([...this.selected].filter((line) => this.text.at(line)));
     if (this.current !== null && !this.text.at(this.current)) this.current = null;
@@ -135,7 +136,7 @@ export class Editor {
   }
 
   nextPlace() {
-    if (this.current === null) return;
+    if (this.current === null || !this.grammar.places) return;
     this.change({ where: PLACES[(PLACES.indexOf(this.text.at(this.current).where) + 1) % PLACES.length] });
   }
 
@@ -165,9 +166,10 @@ export class Editor {
     if (!this.readOnly) this.say(`${counted(events.length, "event")} added.`);
   }
 
-  /** @param {{when: number, what: string, where: string, heard: boolean, seen: boolean}[]} events */
+  /** @param {import("./grammar.js").NewEvent[]} events */
   insert(events) {
-    if (events.some(({ what }) => !/^[^\s#]+$/.test(what))) return this.say("Enter the name of the event: one word without '#'.");
+    const fault = events.map(({ what }) => this.grammar.nameFault(what)).find(Boolean);
+    if (fault) return this.say(fault);
     const { text, added } = this.text.with(events);
     this.current = added[0] ?? null;
     this.apply(() => text, added);
@@ -226,9 +228,16 @@ export class Editor {
   preview(line, when, where, free) {
     if (this.readOnly) return;
     const shift = snapped(Math.max(0, when), this.grid(free)) - this.text.at(line).when;
-    for (const other of this.selected) this.moved.set(other, { when: Math.max(0, this.text.at(other).when + shift) });
-    this.moved.set(line, { ...this.moved.get(line), where });
+    for (const other of this.selected) this.moved.set(other, this.shifted(other, shift));
+    if (this.grammar.places) this.moved.set(line, { ...this.moved.get(line), where });
     this.draw();
+  }
+
+  /** The times of an event moved by `shift` seconds. @param {number} line @param {number} shift */
+  shifted(line, shift) {
+    const { when, end = null } = this.text.at(line);
+    const moved = Math.max(0, when + shift);
+    return end === null ? { when: moved } : { when: moved, end: end + moved - when };
   }
 
   keepPreview() {

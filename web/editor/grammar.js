@@ -13,6 +13,22 @@
  * @typedef {{text: string, from: number, to: number}} Word a word and its range in the line
  */
 
+/**
+ * What the editor needs to know of a kind of line.
+ * @typedef {object} Grammar
+ * @property {boolean} places whether events have a place
+ * @property {(line: string) => TimelineEvent | null} read
+ * @property {(line: string, changes: import("./text.js").Changes) => string} rewrite the line with changed words
+ * @property {(event: NewEvent) => string} write
+ * @property {(what: string) => string} nameFault what is wrong with a name; empty if nothing is
+ * @property {(line: string) => string} comment the comment behind an event
+ * @property {(number: number, line: string, error: Error) => string} message what the node says about a line that is not an event
+ * @property {number} most events
+ * @property {string} tooMany
+ *
+ * @typedef {{when: number, what: string, where: string, heard: boolean, seen: boolean, end?: number | null, strength?: number}} NewEvent
+ */
+
 export const PLACES = ["left", "middle", "right"];
 const EXPECTED = "Expected: seconds, what, where, and optionally 'silent' or 'unseen', e.g. '0.35 bell left'.";
 const MARKS = new Map([
@@ -33,8 +49,8 @@ export function wordsOf(text) {
   return [...text.matchAll(WORD)].map((m) => ({ text: m[0], from: m.index, to: m.index + m[0].length }));
 }
 
-/** @param {string} text */
-function quoted(text) {
+/** A text in quotes, cut if it is long. @param {string} text */
+export function quoted(text) {
   const letters = Array.from(text);
   return letters.length <= LONGEST ? `'${text}'` : `'${letters.slice(0, LONGEST).join("")}...'`;
 }
@@ -64,31 +80,52 @@ export function readLine(line) {
   return { when: Number(when), what, where, ...flags, words };
 }
 
-/**
- * What the node says about a line that is not an event.
- * @param {number} number counted from 1
- * @param {string} line
- * @param {Error} error
- */
-export function lineMessage(number, line, error) {
-  const shown = quoted(wordsOf(line).map((word) => word.text).join(" "));
-  return `Line ${number} of the timeline, ${shown}: ${error.message} ${EXPECTED}`;
-}
-
-/** The mark of an event that is heard, seen or both. @param {boolean} heard @param {boolean} seen */
-export function markOf(heard, seen) {
-  return heard && seen ? "" : seen ? "silent" : "unseen";
-}
-
 /** A time as text: at least two decimals, three if they are needed. @param {number} seconds */
 export function formatTime(seconds) {
   return seconds.toFixed(3).replace(/0$/, "");
 }
 
-/**
- * An event as a line.
- * @param {{when: number, what: string, where: string, heard: boolean, seen: boolean}} event
- */
-export function writeLine({ when, what, where, heard, seen }) {
-  return [formatTime(when), what, where, markOf(heard, seen)].filter(Boolean).join(" ");
+/** @param {string} body @param {{from: number, to: number}} range @param {string} text */
+function replaced(body, range, text) {
+  return body.slice(0, range.from) + text + body.slice(range.to);
 }
+
+/** The mark of an event that is heard, seen or both. @param {boolean} heard @param {boolean} seen */
+const markOf = (heard, seen) => (heard && seen ? "" : seen ? "silent" : "unseen");
+
+/** @param {string} body an event @param {import("./text.js").Changes} changes @throws {RangeError} the result would not be an event */
+function rewrite(body, changes) {
+  const event = readLine(body);
+  const after = { ...event, ...changes };
+  if (!after.heard && !after.seen) throw new RangeError("An event must be heard or seen. Mute or remove it instead.");
+  const fault = PLAN.nameFault(after.what);
+  if (fault) throw new RangeError(fault);
+  if (!PLACES.includes(after.where)) throw new RangeError(`The place must be one of ${PLACES.join(", ")}.`);
+  if (!(after.when >= 0 && after.when < Infinity)) throw new RangeError("The time must be 0 seconds or later.");
+  const [when, what, where, mark] = event.words;
+  const wanted = markOf(after.heard, after.seen);
+  // From right to left, so that the ranges of the words stay valid.
+  if (mark && wanted) body = replaced(body, mark, wanted);
+  else if (mark) body = replaced(body, { from: where.to, to: mark.to }, "");
+  else if (wanted) body = replaced(body, { from: where.to, to: where.to }, ` ${wanted}`);
+  if (after.where !== event.where) body = replaced(body, where, after.where);
+  if (after.what !== event.what) body = replaced(body, what, after.what);
+  if (after.when !== event.when) body = replaced(body, when, formatTime(after.when));
+  return body;
+}
+
+/** The grammar of plans. @type {Grammar} */
+export const PLAN = {
+  places: true,
+  read: readLine,
+  rewrite,
+  write: ({ when, what, where, heard, seen }) => [formatTime(when), what, where, markOf(heard, seen)].filter(Boolean).join(" "),
+  nameFault: (what) => (wordsOf(what).length === 1 && !/[\s#]/.test(what) ? "" : "Enter the name of the event: one word without '#'."),
+  comment: (body) => body.slice(body.includes("#") ? body.indexOf("#") : body.length),
+  message(number, line, error) {
+    const shown = quoted(wordsOf(line).map((word) => word.text).join(" "));
+    return `Line ${number} of the timeline, ${shown}: ${error.message} ${EXPECTED}`;
+  },
+  most: Infinity,
+  tooMany: "",
+};

@@ -1,6 +1,5 @@
 // Keyboard and clipboard of the editor. Events are copied as lines of text, so they can be pasted anywhere.
 import { TimelineText } from "./text.js";
-import { writeLine } from "./grammar.js";
 
 /** @typedef {import("./editor.js").Editor} Editor */
 
@@ -66,17 +65,17 @@ function onClipboard(e) {
   e.stopImmediatePropagation(); // or the host would copy the node
   if (e.type === "paste") return paste(editor, e.clipboardData.getData("text/plain"));
   const events = editor.text.events.filter((event) => editor.selected.has(event.line));
-  e.clipboardData.setData("text/plain", events.map(writeLine).join("\n"));
+  e.clipboardData.setData("text/plain", events.map(editor.grammar.write).join("\n"));
   if (e.type === "cut") editor.remove();
 }
 
 /** Pastes events so that the first is at the cursor, or at its own time without a cursor. @param {Editor} editor @param {string} text */
 function paste(editor, text) {
-  const { events } = new TimelineText(text);
+  const { events } = new TimelineText(text, editor.grammar);
   if (!events.length) return editor.say("The clipboard has no events.");
   const first = Math.min(...events.map((event) => event.when));
   const shift = editor.cursor === null ? 0 : editor.cursor - first;
-  editor.insert(events.map((event) => ({ ...event, when: event.when + shift })));
+  editor.insert(events.map((event) => ({ ...event, when: event.when + shift, end: event.end == null ? null : event.end + shift })));
 }
 
 /** @param {Editor} editor */

@@ -158,7 +158,7 @@ export class Lanes {
     const [from, rows] = [scroll.scrollLeft / pixelsPerSecond, [scroll.scrollTop / LANE - 1, (scroll.scrollTop + scroll.clientHeight) / LANE]];
     const to = from + (scroll.clientWidth - NAMES) / pixelsPerSecond;
     const visible = editor.lanes.map((lane, row) => ({ ...lane, row })).filter(({ row }) => row > rows[0] && row < rows[1]);
-    const events = visible.flatMap((lane) => lane.events.filter((e) => e.when >= from && e.when <= to).map((e) => ({ ...e, lane })));
+    const events = visible.flatMap((lane) => lane.events.filter((e) => (e.end ?? e.when) >= from && e.when <= to).map((e) => ({ ...e, lane })));
     const ticks = events.length > MOST_MARKS;
     const scene = {
       ...{ width: scroll.clientWidth, height: scroll.clientHeight, scroll: scroll.scrollLeft, top: scroll.scrollTop },
@@ -174,7 +174,7 @@ export class Lanes {
 
   name({ what, events, colour, row }) {
     const count = element("small", { textContent: counted(events.length, "event") });
-    const rows = ["L", "M", "R", "♪"].map((text) => element("i", { textContent: text }));
+    const rows = (this.editor.grammar.places ? ["L", "M", "R", "♪"] : [" ", "▣", " ", "♪"]).map((text) => element("i", { textContent: text }));
     const name = element("div", { title: what }, element("span", { textContent: what }), count, element("b", { "aria-hidden": "true" }, ...rows));
     name.style.cssText = `top:${row * LANE}px; border-left:4px solid ${colour}`;
     return name;
@@ -192,8 +192,9 @@ export class Lanes {
         const mark = this.shown.get(key) ?? this.mark(key, event.line);
         const first = stream === "seen" || !event.seen;
         const y = event.lane.row * LANE + (stream === "seen" ? (PLACES.indexOf(event.where) + 0.5) * ROW - 5 : 3 * ROW + SOUND / 2 - 5);
-        mark.style.cssText = `left:${NAMES + event.when * this.pixelsPerSecond}px; top:${y}px; --lane:${event.lane.colour}`;
-        mark.className = ["mark", stream === "heard" && "sound", event.muted && "muted", this.editor.selected.has(event.line) && "selected"].filter(Boolean).join(" ");
+        const width = event.end == null ? "" : `margin-left:0; width:${Math.max(8, (event.end - event.when) * this.pixelsPerSecond)}px; `;
+        mark.style.cssText = `${width}left:${NAMES + event.when * this.pixelsPerSecond}px; top:${y}px; --lane:${event.lane.colour}`;
+        mark.className = ["mark", stream === "heard" && "sound", event.end != null && "range", event.muted && "muted", this.editor.selected.has(event.line) && "selected"].filter(Boolean).join(" ");
         mark.title = described(event);
         mark.setAttribute("aria-label", described(event));
         mark.setAttribute("aria-pressed", String(this.editor.selected.has(event.line)));

@@ -33,6 +33,7 @@ const SHEET = `
 .duet-editor .mark { position: absolute; width: 12px; height: 10px; margin: 0 0 0 -6px; padding: 0; border: 1px solid #0008; border-radius: 2px;
   background: var(--lane); cursor: grab; }
 .duet-editor .mark.sound { height: 10px; width: 10px; margin-left: -5px; border-radius: 50%; }
+.duet-editor .mark.range { border-radius: 3px; }
 .duet-editor .mark.muted { background: transparent; border: 1px dashed var(--lane); }
 .duet-editor .mark.selected { box-shadow: 0 0 0 2px var(--input-text, #fff); z-index: 1; }
 .duet-editor .problems { margin: 0; padding: 0; list-style: none; max-height: 52px; overflow: auto; flex: none; }

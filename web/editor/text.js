@@ -1,5 +1,5 @@
 // A timeline's text as lines that can be edited one at a time. An edit replaces words of one line; every other byte stays.
-import { PLACES, formatTime, lineMessage, markOf, readLine, wordsOf, writeLine } from "./grammar.js";
+import { LineError, PLAN } from "./grammar.js";
 
 /**
  * @typedef {import("./grammar.js").TimelineEvent} TimelineEvent
@@ -21,61 +21,37 @@ function split(line) {
   return { body: line.slice(0, line.length - end.length), end };
 }
 
-/** The event behind a '#', e.g. of '# 0.35 bell left'. @param {string} body @returns {TimelineEvent | null} */
-function mutedEvent(body) {
-  const found = body.match(MUTED);
-  try {
-    return found && readLine(found[2]);
-  } catch {
-    return null; // an ordinary comment
-  }
-}
-
-/** @param {string} body @param {{from: number, to: number}} range @param {string} text */
-function replaced(body, range, text) {
-  return body.slice(0, range.from) + text + body.slice(range.to);
-}
-
-/** @param {string} body an event @param {Changes} changes */
-function rewritten(body, changes) {
-  const event = readLine(body);
-  const after = { ...event, ...changes };
-  if (!after.heard && !after.seen) throw new RangeError("An event must be heard or seen. Mute or remove it instead.");
-  if (wordsOf(after.what).length !== 1 || after.what.includes("#")) {
-    throw new RangeError("The name of an event must be one word without '#'.");
-  }
-  if (!PLACES.includes(after.where)) throw new RangeError(`The place must be one of ${PLACES.join(", ")}.`);
-  if (!(after.when >= 0 && after.when < Infinity)) throw new RangeError("The time must be 0 seconds or later.");
-  const [when, what, where, mark] = event.words;
-  const wanted = markOf(after.heard, after.seen);
-  // From right to left, so that the ranges of the words stay valid.
-  if (mark && wanted) body = replaced(body, mark, wanted);
-  else if (mark) body = replaced(body, { from: where.to, to: mark.to }, "");
-  else if (wanted) body = replaced(body, { from: where.to, to: where.to }, ` ${wanted}`);
-  if (after.where !== event.where) body = replaced(body, where, after.where);
-  if (after.what !== event.what) body = replaced(body, what, after.what);
-  if (after.when !== event.when) body = replaced(body, when, formatTime(after.when));
-  return body;
-}
-
 export class TimelineText {
-  /** @param {string} text */
-  constructor(text) {
+  /** @param {string} text @param {import("./grammar.js").Grammar} [grammar] */
+  constructor(text, grammar = PLAN) {
+    this.grammar = grammar;
     this.lines = linesOf(text);
     /** @type {PlacedEvent[]} */
     this.events = [];
     /** @type {Problem[]} */
     this.problems = [];
+    let read = 0;
     this.lines.forEach((whole, line) => {
       const { body } = split(whole);
       try {
-        const event = readLine(body);
-        const muted = event ? null : mutedEvent(body);
+        const event = grammar.read(body);
+        if (event && ++read > grammar.most) throw new LineError(grammar.tooMany);
+        const muted = event ? null : this.mutedEvent(body);
         if (event ?? muted) this.events.push({ ...(event ?? muted), line, muted: !event });
       } catch (error) {
-        this.problems.push({ line, message: lineMessage(line + 1, body, error) });
+        this.problems.push({ line, message: grammar.message(line + 1, body, error) });
       }
     });
+  }
+
+  /** The event behind a '#', e.g. of '# 0.35 bell left'; null for an ordinary comment. @param {string} body */
+  mutedEvent(body) {
+    const found = body.match(MUTED);
+    try {
+      return found && this.grammar.read(found[2]);
+    } catch {
+      return null;
+    }
   }
 
   toString() {
@@ -98,7 +74,7 @@ export class TimelineText {
       const { body, end } = split(lines[line]);
       const muted = body.match(MUTED);
       const [, indent, hidden] = muted ?? ["", "", body];
-      const event = rewritten(hidden, changes);
+      const event = this.grammar.rewrite(hidden, changes);
       const before = muted ? body.slice(0, body.length - hidden.length) : "";
       const mute = changes.muted ?? Boolean(muted);
       lines[line] = (mute ? before || "# " : indent) + event + end;
@@ -112,15 +88,15 @@ export class TimelineText {
     for (const line of removed) {
       const { body, end } = split(lines[line]);
       const hidden = body.match(MUTED)?.[2] ?? body;
-      const comment = hidden.indexOf("#");
-      lines[line] = comment < 0 ? "" : hidden.slice(comment) + end;
+      const comment = this.grammar.comment(hidden);
+      lines[line] = comment && comment + end;
     }
     return lines.join("");
   }
 
   /**
    * The text with further events, each after the last line that is not later, and the lines at which they are.
-   * @param {{when: number, what: string, where: string, heard: boolean, seen: boolean}[]} events
+   * @param {import("./grammar.js").NewEvent[]} events
    * @returns {{text: string, added: number[]}}
    */
   with(events) {
@@ -140,7 +116,7 @@ export class TimelineText {
       for (const event of after.get(line) ?? []) {
         if (lines.length && !split(lines.at(-1)).end) lines.push(lines.pop() + end);
         added.push(lines.length);
-        lines.push(writeLine(event) + end);
+        lines.push(this.grammar.write(event) + end);
       }
     };
     put(-1);

@@ -36,9 +36,9 @@ export function clipSeconds(known, events) {
   return length;
 }
 
-/** @param {{when: number}[]} events */
+/** @param {{when: number, end?: number | null}[]} events */
 export function lastTime(events) {
-  return events.reduce((latest, event) => Math.max(latest, event.when), 0);
+  return events.reduce((latest, event) => Math.max(latest, event.end ?? event.when), 0);
 }
 
 /** Seconds between two labels of the ruler: 1, 2 or 5 times a power of ten, at least `apart` pixels. @param {number} pixelsPerSecond */
@@ -85,7 +85,9 @@ export function nudged(seconds, steps, { step, points }) {
 /** An event in words, for screen readers and tooltips. @param {PlacedEvent} event */
 export function described(event) {
   const streams = event.heard && event.seen ? "seen and heard" : event.seen ? "seen, silent" : "heard, not seen";
-  return `${event.what} at ${Number(event.when.toFixed(3))} seconds, ${event.where}, ${streams}${event.muted ? ", muted" : ""}`;
+  const until = event.end == null ? "" : ` to ${Number(event.end.toFixed(3))}`;
+  const place = event.words.length ? ` ${event.where},` : "";
+  return `${event.what} at ${Number(event.when.toFixed(3))}${until} seconds,${place} ${streams}${event.muted ? ", muted" : ""}`;
 }
 
 /** "1 event", "2 events". @param {number} count @param {string} thing */
