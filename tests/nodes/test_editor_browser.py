@@ -210,6 +210,59 @@ def test_a_saved_workflow_and_a_copied_node_keep_the_text(edited):
     assert (mark(edited, "bell at 1.3 ").count(), mark(edited, "cat at 1 ").count()) == (1, 1)
 
 
+def test_the_editor_works_in_a_subgraph(edited):
+    edited.evaluate("""() => {
+      const { app } = window;
+      const { subgraph, node } = app.graph.convertToSubgraph(new Set([app.graph._nodes[0]]));
+      app.canvas.openSubgraph(subgraph, node);
+    }""")
+    edited.wait_for_timeout(1500)
+    inside = NODE.replace("app.graph", "app.canvas.graph")
+    edited.evaluate(f"""() => {{
+      const {{ canvas }} = window.app;
+      canvas.ds.scale = 1;
+      canvas.ds.offset = [150 - {inside}.pos[0], 90 - {inside}.pos[1]];
+      canvas.setDirty(true, true);
+    }}""")
+    edited.wait_for_timeout(800)
+    drag(edited, mark(edited, "bell at 0.3 "), second(edited))
+    edited.wait_for_timeout(500)
+    value = edited.evaluate(f"() => {inside}.widgets.find((w) => w.name === 'timeline').value")
+    assert value == TEXT.replace("0.30 bell", "1.30 bell")
+
+
+def test_the_editor_works_in_app_mode(edited):
+    toggle = "async () => await window.app.extensionManager.command.execute('Comfy.ToggleLinear')"
+    graph = edited.evaluate("() => window.app.graph.serialize()")
+    (node,) = graph["nodes"]
+    shown = {"linearData": {"inputs": [[node["id"], "timeline"], [node["id"], "editor"]], "outputs": [node["id"]]}}
+    edited.evaluate(LOAD, {**graph, "extra": {**graph.get("extra", {}), **shown}})
+    edited.evaluate(toggle)
+    edited.wait_for_timeout(2500)
+    if (tour := edited.get_by_role("button", name="Skip")).count():
+        tour.click()
+        edited.wait_for_timeout(500)
+    try:
+        drag(edited, mark(edited, "bell at 0.3 "), second(edited))
+        assert text(edited) == TEXT.replace("0.30 bell", "1.30 bell")
+    finally:
+        edited.evaluate(toggle)
+        edited.wait_for_timeout(1000)
+
+
+def test_timed_events_are_edited_as_ranges(edited):
+    lines = "0.5-1.5 both: a door slams\n2.3 audio: thunder\n3 bell left\n"
+    edited.evaluate(ADD.replace("DuetTimelinePrompt", "DuetTimedPrompt"), [lines, 4.0])
+    door = mark(edited, "a door slams at 0.5 to 1.5 ").last
+    door.wait_for()
+    edited.wait_for_timeout(800)
+    drag(edited, door, door.bounding_box()["width"])
+    edited.keyboard.press("s")
+    edited.wait_for_timeout(500)
+    value = edited.evaluate(VALUE.replace("DuetTimelinePrompt", "DuetTimedPrompt"))
+    assert value == lines.replace("0.5-1.5 both", "1.50-2.50 video")
+
+
 def test_ten_thousand_events_are_drawn_and_stay(edited):
     many = "\n".join(f"{k / 2500:.4f} w{k % 5} left" for k in range(10_000))
     edited.evaluate(SET, many)

@@ -8,7 +8,7 @@ export const RULER = 18;
 export const WAVE = 44;
 
 const SHEET = `
-.duet-editor { display: flex; flex-direction: column; gap: 4px; width: 100%; height: 100%; min-height: 0; box-sizing: border-box;
+.duet-editor { display: flex; flex-direction: column; gap: 4px; width: 100%; height: 100%; min-height: 240px; box-sizing: border-box;
   font: 11px sans-serif; color: var(--input-text, #ddd); user-select: none; overflow: hidden; }
 .duet-editor button, .duet-editor input, .duet-editor select { font: inherit; color: inherit; background: var(--comfy-input-bg, #222);
   border: 1px solid var(--border-color, #4e4e4e); border-radius: 4px; padding: 2px 5px; min-width: 0; }
