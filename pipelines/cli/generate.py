@@ -54,6 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
     request = _with_timed_events(arguments, request_of(arguments, prompts))
     footage = _footage(arguments, request.shape)
     model, probes = load_model(arguments.model), Probes.load()
+    request = for_model(request, arguments, model)
     report_prompts(model.text.tokenizer, [*prompts, *(request.audio or ())], arguments.negative)
     with tqdm(total=arguments.steps * -(-len(prompts) // BATCH), desc="sample", unit="step") as bar:
         for first in range(0, len(prompts), BATCH):
@@ -135,7 +136,12 @@ def _with_timed_events(arguments: argparse.Namespace, request: Request) -> Reque
     return replace(request, timed=[events] * len(request.prompts), soft=arguments.timed_soft)
 
 
-def _strategy(arguments: argparse.Namespace) -> Strategy:
+def for_model(request: Request, arguments: argparse.Namespace, model: PocketModel) -> Request:
+    """``request`` with the null of guidance that ``model`` has: a model without a trained one adds nothing in a closed direction."""
+    return replace(request, strategy=_strategy(arguments, masked=not model.network.trained_null))
+
+
+def _strategy(arguments: argparse.Namespace, *, masked: bool = False) -> Strategy:
     """The guidance that the options describe."""
     from ..guidance.modifiers import Window
     from ..guidance.strategy import UCG, PerStreamCFG
@@ -148,7 +154,7 @@ def _strategy(arguments: argparse.Namespace) -> Strategy:
             "use --form cfg --cfg 1."
         )
     plain = arguments.form == "cfg"
-    strategy = PerStreamCFG(text, text) if plain else UCG(arguments.form, text, text, context, context)
+    strategy = PerStreamCFG(text, text) if plain else UCG(arguments.form, text, text, context, context, masked)
     return strategy if (start, end) == (1, 0) else Window(strategy, start, end)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..core.documents import printable
-from .generate import provenance_of, report_prompts, request_of
+from .generate import for_model, provenance_of, report_prompts, request_of
 from .options import add_sampling
 
 BY = {"events": 1, "motion": 0}  # option value -> index in ``takes.SCORES``
@@ -53,6 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     request = request_of(arguments, [arguments.prompt])
     model, probes, score = load_model(arguments.model), Probes.load(), SCORES[BY[arguments.by]]
+    request = for_model(request, arguments, model)
     report_prompts(model.text.tokenizer, [arguments.prompt, *(request.audio or ())], arguments.negative)
     seeds = range(arguments.seed, arguments.seed + arguments.takes)
     arguments.output.mkdir(parents=True, exist_ok=True)

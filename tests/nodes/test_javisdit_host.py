@@ -9,7 +9,7 @@ from duet_av.pipelines.core.conditions import PriorTokens
 from duet_av.pipelines.core.streams import Streams
 from duet_av.pipelines.guidance.sampling import euler, flow_sigmas, initial_noise
 from duet_av.pipelines.guidance.strategy import UCG, Branch, PerStreamCFG
-from duet_av.pipelines.models.javisdit.load import CONFIGS
+from duet_av.pipelines.models.javisdit.load import network_sizes
 from duet_av.pipelines.models.javisdit.schedule import shift_ratio
 from duet_av.pipelines.models.javisdit.v01 import JavisDiT01
 from duet_av.pipelines.models.javisdit.v10 import JavisDiT10
@@ -70,7 +70,7 @@ def own(name, folder, make):
     from duet_av.pipelines.models.javisdit.files import read_checkpoint
 
     tensors = read_checkpoint(folder)
-    network = make(CONFIGS[name](tensors))
+    network = make(network_sizes(name, tensors, source=folder))
     network.load_state_dict(tensors)
     return network.eval()
 
