@@ -58,3 +58,20 @@ def ltx2_release(tmp_path_factory):
     from ltx2_release import write_release
 
     return write_release(tmp_path_factory.mktemp("ltx2"))
+
+
+@pytest.fixture(scope="session")
+def ltx2_shards(ltx2_release, tmp_path_factory):
+    """A folder with six segments of 17 frames, encoded for the tiny LTX-2."""
+    from ltx2_release import write_clip
+
+    from duet_av.pipelines.models.ltx2.folder import LTX2Folder
+    from duet_av.pipelines.training.encode import encode_clips
+
+    clips, out = (tmp_path_factory.mktemp(name) for name in ("clips", "shards"))
+    for number in range(3):
+        write_clip(clips / f"{number}.mkv", frames=36, colours=(60 * number,))
+        (clips / f"{number}.txt").write_text(f"a square on grey {number}")
+    model = LTX2Folder(ltx2_release)
+    encode_clips(clips, out, model, model.shape(seconds=0.7, fps=24.0, width=64, height=32))
+    return out

@@ -76,11 +76,12 @@ def write_release(out, *, transformer=None):
     _shaken(Gemma3ForConditionalGeneration(gemma), 0.2).save_pretrained(out / "text_encoder")
     transformer = transformer or _shaken(LTX2VideoTransformer3DModel(**TRANSFORMER))
     transformer.save_pretrained(out / "transformer")
-    _tokenizer().save_pretrained(out / "tokenizer")
+    byte_tokenizer(TEXT_LENGTH).save_pretrained(out / "tokenizer")
     return out
 
 
-def _tokenizer():
+def byte_tokenizer(length):
+    """A tokenizer whose tokens are bytes."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -88,7 +89,7 @@ def _tokenizer():
     words = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate([*letters, "<pad>", "<eos>"])}, merges=[]))
     words.pre_tokenizer, words.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     return PreTrainedTokenizerFast(
-        tokenizer_object=words, pad_token="<pad>", eos_token="<eos>", model_max_length=TEXT_LENGTH
+        tokenizer_object=words, pad_token="<pad>", eos_token="<eos>", model_max_length=length
     )
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ..core.files import atomic_output, check_output_path
 
-SECONDS, SIZE, FPS = 2.0, "768x512", 24.0
-REAL_MODELS = ("ltx2",)  # listed here so that --help does not import torch
+SECONDS, SIZE = 2.0, "768x512"
+REAL_MODELS = ("ltx2", "javisdit-v1.0")  # listed here so that --help does not import torch
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -25,11 +25,11 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--model",
         nargs=2,
         metavar=("NAME", "DIR"),
-        help="encode with the encoders of your own model: ltx2 and its folder in diffusers' layout (default: the pocket model)",
+        help="encode with the encoders of your own model: ltx2 or javisdit-v1.0, and its folder (default: the pocket model)",
     )
     option("--seconds", type=float, default=SECONDS, help=f"length of the segments (default {SECONDS:g})")
     option("--size", metavar="WxH", help=f"size of the frames with --model; portrait clips are turned (default {SIZE})")
-    option("--fps", type=float, help=f"frame rate with --model (default {FPS:g})")
+    option("--fps", type=float, help="frame rate with --model (default 24; JavisDiT v1.0 has 16)")
     option("--shard-size", type=int, metavar="MIB", help="largest size of an output file with --model (default 512)")
     option(
         "-o",
@@ -67,7 +67,7 @@ def _encode_for_model(arguments: argparse.Namespace) -> None:
     from ..training.sidecars import find_sources
 
     model = MODELS[name](Path(folder))
-    shape = model.shape(seconds=arguments.seconds, fps=arguments.fps or FPS, width=width, height=height)
+    shape = model.shape(seconds=arguments.seconds, fps=arguments.fps or model.fps, width=width, height=height)
     print(f"segments of {shape.frames} frames, {width}x{height}, {shape.fps:g} fps, {shape.seconds:.3f} s")
     with tqdm(desc="encode", unit="file", total=len(find_sources(arguments.folder).found)) as bar:
         limit = (arguments.shard_size or 512) * MEBIBYTE

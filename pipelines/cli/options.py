@@ -31,6 +31,7 @@ LIMITS: dict[str, dict[str, tuple[float | int, float | int]]] = {
         "clips": (1, 1e8),
         "lr": (1e-12, 10),
         "seeds": (1, 1000),
+        "rank": (1, 4096),
     },
     "bench": {"seed": (0, 2**32 - 1)},
     "world": {"seed": (0, 2**32 - 1)},

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.files import ROOT
+from .data import REAL_MODELS
 
 if TYPE_CHECKING:
     from ..training.flow import Recipe
@@ -27,6 +28,7 @@ STAGES = (
         "adapter-v2a",
         "adapter-a2v",
         "pocket-ltx2",
+        "lora",
     ),
 )  # in the order of training; listed here so that --help does not import torch
 
@@ -39,6 +41,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     _add_length(parser)
     _add_data(parser)
     _add_start(parser)
+    _add_real(parser)
     parser.set_defaults(command=run)
 
 
@@ -55,7 +58,7 @@ def _add_length(parser: argparse.ArgumentParser) -> None:
 def _add_data(parser: argparse.ArgumentParser) -> None:
     option = parser.add_argument
     option("--clips", type=int, default=8192, help="number of rendered clips to train on (default 8192)")
-    option("--data", type=Path, metavar="FILE", help="train on clips encoded by 'duet data' instead of rendered ones")
+    option("--data", type=Path, metavar="PATH", help="train on clips encoded by 'duet data' instead of rendered ones")
     option(
         "--mix",
         nargs="+",
@@ -95,6 +98,18 @@ def _add_start(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_real(parser: argparse.ArgumentParser) -> None:
+    option = parser.add_argument
+    option(
+        "--model",
+        nargs=2,
+        metavar=("NAME", "DIR"),
+        help="lora: your model, ltx2 or javisdit-v1.0, and its folder (see docs/training.md)",
+    )
+    option("--rank", type=int, default=32, help="lora: rank of the layers (default 32)")
+    option("--estimate", action="store_true", help="lora: print the memory that training needs, and stop")
+
+
 def run(arguments: argparse.Namespace) -> None:
     """Train the stage or run the ablation, and print the record or the table."""
     _check(arguments)
@@ -116,7 +131,14 @@ def run(arguments: argparse.Namespace) -> None:
         audio_from_video=arguments.audio_from_video,
         tokens=arguments.tokens,
         data=arguments.data,
+        model=arguments.model and (arguments.model[0], Path(arguments.model[1])),
+        rank=arguments.rank,
     )
+    if arguments.estimate:
+        from ..training.stages.lora import estimate_of
+
+        print(estimate_of(job))
+        return
     if job.stage in ABLATIONS:
         job.folder.mkdir(parents=True, exist_ok=True)
         ABLATIONS[job.stage](job, arguments.seeds)
@@ -134,6 +156,10 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ValueError(
             "--tokens trains a prior that does not fit the shipped prior layers. Name another folder for it with --weights."
         )
+    if arguments.estimate and arguments.stage != "lora":
+        raise ValueError(f"--estimate is for the stage lora; {arguments.stage} fits into any memory.")
+    if arguments.model and arguments.model[0] not in REAL_MODELS:
+        raise ValueError(f"--model is {arguments.model[0]}; a LoRA can be trained for {' or '.join(REAL_MODELS)}.")
     if find_spec("accelerate") is None:
         raise ValueError(
             "Training needs the package accelerate, which the extra [train] installs. In the pack's folder, run: "

@@ -12,7 +12,13 @@ from ..core.weights import KEY, load_weights
 from ..models.pocket.load import LICENCE, PARTS, Part
 
 WORLD = "Trained from scratch on Duet's own procedural world; no third-party data or weights."
+OWN_CLIPS = (
+    "Trained on your own clips, on a model that is not Duet's: its licence and the clips' rights apply to this file."
+)
+LORA = "For models/loras of ComfyUI, on the base that the record names."
 OTHERS = {
+    "ltx2-lora": Part("LTX-2 LoRA", LORA),
+    "javisdit-v1.0-lora": Part("JavisDiT v1.0 LoRA", LORA),
     "pocket-ltx2": Part(
         "Pocket LTX-2",
         "LTX-2's architecture at pocket size on the pocket latents, in the layout of ComfyUI's LTXAV model.",
@@ -32,12 +38,15 @@ def card(path: Path) -> str:
     size = path.stat().st_size
     # Files trained before these two were recorded say so instead of leaving them out.
     record = file.record | {name: "not recorded" for name in ("commit", "torch") if name not in file.record}
+    lora = kind.endswith("-lora")
+    stored = "float32" if lora else "float16"
+    origin, licence = (OWN_CLIPS, "that of the base model") if lora else (WORLD, LICENCE)
     training = "".join(f"| {name} | {value} |\n" for name, value in record.items() if name != "scores")
     scores = "".join(f"| {name} | {value} |\n" for name, value in file.record.get("scores", {}).items())
     return (
-        f"# {part.title}\n\n{part.contents} {WORLD}\n\n"
-        f"| | |\n|---|---|\n| file | {path.name} |\n| sha256 | {file.sha256} |\n| licence | {LICENCE} |\n"
-        f"| parameters | {count:,} |\n| size on disk | {size / 1e6:.2f} MB (float16) |\n"
+        f"# {part.title}\n\n{part.contents} {origin}\n\n"
+        f"| | |\n|---|---|\n| file | {path.name} |\n| sha256 | {file.sha256} |\n| licence | {licence} |\n"
+        f"| parameters | {count:,} |\n| size on disk | {size / 1e6:.2f} MB ({stored}) |\n"
         f"| memory in float32 | {count * 4 / 1e6:.1f} MB |\n\n"
         f"## Training\n\n| | |\n|---|---|\n{training}\n"
         + (f"## Scores when chosen (development prompts)\n\n| | |\n|---|---|\n{scores}" if scores else "")

@@ -16,6 +16,7 @@ from torch import Tensor
 from ..core.files import atomic_output
 from ..core.streams import Streams
 from ..media.segments import Segment, SegmentShape, read_segments
+from ..models.javisdit.folder import JavisFolder10
 from ..models.ltx2.folder import LTX2Folder
 from .precision import bfloat16_is_fast
 from .shards import CLIPS, TEXT, ShardWriter, text_key
@@ -34,6 +35,9 @@ class ModelFolder(Protocol):
     @property
     def path(self) -> Path: ...
 
+    @property
+    def fps(self) -> float: ...
+
     def shape(self, *, seconds: float, fps: float, width: int, height: int) -> SegmentShape: ...
 
     def fingerprint(self) -> str: ...
@@ -43,7 +47,7 @@ class ModelFolder(Protocol):
     def codecs(self, device: torch.device, dtype: torch.dtype) -> Callable[[Segment], Streams[Tensor]]: ...
 
 
-MODELS: dict[str, Callable[[Path], ModelFolder]] = {"ltx2": LTX2Folder}
+MODELS: dict[str, Callable[[Path], ModelFolder]] = {"ltx2": LTX2Folder, "javisdit-v1.0": JavisFolder10}
 
 
 def processor() -> tuple[torch.device, torch.dtype]:

@@ -22,7 +22,7 @@ from ..bench.tables import commit
 from ..core.files import atomic_output
 from ..core.weights import DAMAGED
 from .card import write_card
-from .precision import training_precision
+from .precision import attention_kernel, training_precision
 
 
 @runtime_checkable
@@ -102,12 +102,18 @@ def parameter_groups(module: nn.Module, settings: Settings) -> list[dict[str, An
     return [{"params": group, "lr": settings.lr, "factor": factor} for factor, group in groups.items()]
 
 
+def learnt_state(module: nn.Module) -> dict[str, Tensor]:
+    """The part of a module's state that training changes: everything but frozen parameters."""
+    frozen = {name for name, parameter in module.named_parameters() if not parameter.requires_grad}
+    return {name: value for name, value in module.state_dict().items() if name not in frozen}
+
+
 def update_ema(ema: dict[str, Tensor], module: nn.Module, *, step: int, limit: float) -> None:
     """Exponential average whose memory grows with the step: decay min(limit, (1 + n) / (20 + n)). Buffers are copied: a
     mask's -inf has no average."""
     decay = min(limit, (1 + step) / (20 + step))
     learnt = {name for name, _ in module.named_parameters()}
-    for name, value in module.state_dict().items():
+    for name, value in learnt_state(module).items():
         if name in learnt:
             ema[name].lerp_(value, 1 - decay)
         else:
@@ -116,24 +122,31 @@ def update_ema(ema: dict[str, Tensor], module: nn.Module, *, step: int, limit: f
 
 @contextmanager
 def weights_of(module: nn.Module, values: dict[str, Tensor]) -> Iterator[None]:
-    """Run the block with ``values`` in ``module``, then restore its own values."""
-    own = {name: value.clone() for name, value in module.state_dict().items()}
-    module.load_state_dict(values)
+    """Run the block with ``values`` of the learnt state in ``module``, then restore its own values."""
+    own = {name: value.clone() for name, value in learnt_state(module).items()}
+    module.load_state_dict(values, strict=False)
     module.eval()
     try:
         yield
     finally:
-        module.load_state_dict(own)
+        module.load_state_dict(own, strict=False)
         module.train()
 
 
 def _write(path: Path, state: State, module: nn.Module, optimizer: torch.optim.Optimizer, run: dict[str, Any]) -> None:
-    parts = {"state": vars(state), "module": module.state_dict(), "optimizer": optimizer.state_dict(), "run": run}
+    parts = {"state": vars(state), "module": learnt_state(module), "optimizer": optimizer.state_dict(), "run": run}
     try:
         with atomic_output(path) as temporary:
             torch.save(parts, temporary)
     except RuntimeError as error:  # torch's writer reports a full disk so
         raise OSError(f"{path} could not be written ({str(error).splitlines()[0]}). Free disk space.") from error
+
+
+def _load_learnt(module: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Load a learnt state into ``module``; checkpoints before version 0.3 also hold the frozen parameters."""
+    unexpected = module.load_state_dict(tensors, strict=False).unexpected_keys
+    if wrong := sorted({*unexpected, *(learnt_state(module).keys() - tensors.keys())}):
+        raise KeyError(f"{wrong[0]} is in one of both only")
 
 
 def _read(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, settings: Settings) -> State:
@@ -161,7 +174,7 @@ def _read(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, setti
             f"{path} has already been trained for {state.step} steps, more than --steps {settings.steps}. {remedy}"
         )
     try:
-        module.load_state_dict(saved["module"])
+        _load_learnt(module, saved["module"])
         optimizer.load_state_dict(saved["optimizer"])
     except (RuntimeError, KeyError, ValueError, TypeError) as error:
         raise ValueError(
@@ -193,9 +206,11 @@ class Trainer:
             group["lr"] = group["factor"] * learning_rate(step, self.settings)
         seed = (self.settings.seed * 1_000_003 + step) * 64 + self.accelerator.process_index
         generator = torch.Generator().manual_seed(seed)
-        with training_precision(self.accelerator.device.type, bfloat16=self.settings.bfloat16):
-            losses = self.wrapped(self.stage.batch(generator, self.settings.batch))
-        self.accelerator.backward(losses["loss"])
+        device, bfloat16 = self.accelerator.device.type, self.settings.bfloat16
+        with attention_kernel(device, bfloat16=bfloat16):
+            with training_precision(device, bfloat16=bfloat16):
+                losses = self.wrapped(self.stage.batch(generator, self.settings.batch))
+            self.accelerator.backward(losses["loss"])
         self.accelerator.clip_grad_norm_(self.module.parameters(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -214,8 +229,10 @@ def train(stage: Stage, settings: Settings) -> dict[str, Any]:
     if checkpoint.is_file():
         state = _read(checkpoint, objective, trainer.optimizer, settings)
     else:
-        state = State(ema={name: value.clone() for name, value in objective.state_dict().items()})
+        state = State(ema={name: value.clone() for name, value in learnt_state(objective).items()})
     trainer.prepare()
+    device = trainer.accelerator.device
+    state.ema = {name: value.to(device) for name, value in state.ema.items()}
     bar = tqdm(total=settings.steps, initial=state.step, desc=stage.name, unit="step", disable=not main, mininterval=2)
     saved_at = time.monotonic()
     while state.step < settings.steps:
@@ -238,7 +255,8 @@ def train(stage: Stage, settings: Settings) -> dict[str, Any]:
 
 
 def _judge(stage: Stage, state: State, bar: tqdm[Any]) -> None:
-    """Score the averaged weights and keep them if they are the best so far. The loss is never used for this choice."""
+    """Score the averaged weights and keep them if they are the best so far. The loss on training clips is never used for
+    this choice."""
     with weights_of(stage.objective, state.ema):
         scores = stage.score()
     bar.write(

@@ -34,6 +34,14 @@ def shifted(sigma: Tensor) -> Tensor:
     return (sigma + SHIFT * sigma / (1 + (SHIFT - 1) * sigma)) / 2
 
 
+def velocity_loss(velocity: Tensor, x0: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+    """Mean squared error of a velocity [b, c, t, ...] over latent frames whose noise level, [b, t] or [b, 1], is above zero: kept frames
+    are excluded."""
+    error = (velocity.float() - (noise - x0)).square().movedim(2, 1).flatten(2).mean(2)
+    noisy = (sigma > 0).float().expand_as(error)
+    return (error * noisy).sum() / noisy.sum().clamp_min(1)
+
+
 class LTX2Objective(nn.Module):
     """Flow-matching loss (Lipman et al., 2023) of the velocity noise - x0 on the latent frames that are noisy."""
 
@@ -49,16 +57,9 @@ class LTX2Objective(nn.Module):
         with torch.no_grad():
             text = batch.tokens.map(self.encoder)
         velocity = self.network.velocity(x, batch.sigma, text)
-        losses = velocity.map(self._loss, x0, noise, batch.sigma)
+        losses = velocity.map(velocity_loss, x0, noise, batch.sigma)
         video, audio = losses.both()
         return {"loss": video + audio, "video": video.detach(), "audio": audio.detach()}
-
-    @staticmethod
-    def _loss(velocity: Tensor, x0: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
-        """Mean squared error over noisy latent frames; a kept one is excluded."""
-        error = (velocity.float() - (noise - x0)).square().movedim(2, 1).flatten(2).mean(2)
-        noisy = (sigma > 0).float().expand_as(error)
-        return (error * noisy).sum() / noisy.sum().clamp_min(1)
 
 
 def _folded(latents: Latents) -> Latents:

@@ -19,14 +19,17 @@ def bfloat16_is_fast(device: str) -> bool:
 
 @contextmanager
 def training_precision(device: str, *, bfloat16: bool) -> Iterator[None]:
-    """Autocast to bfloat16 where it is wanted and fast; otherwise float32, with the fused attention kernel."""
-    if not (bfloat16 and bfloat16_is_fast(device)):
+    """Autocast to bfloat16 where it is wanted and fast; otherwise float32."""
+    with torch.autocast(device, torch.bfloat16, enabled=bfloat16 and bfloat16_is_fast(device)):
         yield
-        return
-    with torch.autocast(device, torch.bfloat16):
-        if device != "cpu":
-            yield
-            return
+
+
+@contextmanager
+def attention_kernel(device: str, *, bfloat16: bool) -> Iterator[None]:
+    """The attention kernel of a step, which its backward pass needs too: there, checkpointed layers are computed again."""
+    if device == "cpu" and bfloat16 and bfloat16_is_fast(device):
         # At pocket lengths the backward pass of the fused bfloat16 kernel alone takes longer than a step's matrix products.
         with sdpa_kernel(SDPBackend.MATH):
             yield
+        return
+    yield

@@ -149,6 +149,13 @@ class ClipShards:
             )
         return cls(Path(folder), headers[0]["config"], samples, texts)
 
+    @property
+    def words(self) -> int:
+        """Text tokens of a caption, padding included."""
+        key, path = next(iter(self.texts.items()))
+        with safe_open(path, framework="pt") as file:
+            return file.get_slice(f"{key}/mask").get_shape()[0]
+
     def check(self, model: str, encoders: str) -> None:
         """Check that the clips were encoded for ``model`` with the encoders of fingerprint ``encoders``.
 
@@ -179,10 +186,10 @@ class ClipShards:
 
     def load(self, samples: list[Sample]) -> tuple[Streams[Tensor], dict[str, Tensor]]:
         """Latents and text states of ``samples``, which have one shape."""
-        rows = [dict(_tensors(s.shard, s.name, ("video", "audio"))) for s in samples]
-        words = [dict(_tensors(self.texts[s.text], s.text, ("video", "audio", "mask"))) for s in samples]
-        latents = Streams(*(torch.stack([row[name] for row in rows]).float() for name in ("video", "audio")))
-        return latents, {name: torch.stack([row[name] for row in words]).float() for name in words[0]}
+        rows = [_tensors(s.shard, s.name) for s in samples]
+        words = [_tensors(self.texts[s.text], s.text) for s in samples]
+        latents = Streams(*(torch.stack([row[name] for row in rows]) for name in ("video", "audio")))
+        return latents, {name: torch.stack([row[name] for row in words]) for name in words[0]}
 
 
 def _samples(path: Path, header: dict[str, Any]) -> Iterator[Sample]:
@@ -192,7 +199,8 @@ def _samples(path: Path, header: dict[str, Any]) -> Iterator[Sample]:
             yield Sample(path, f"{number:05d}", entry["file"], entry["start"], entry["text"], **sizes)
 
 
-def _tensors(path: Path, name: str, parts: tuple[str, ...]) -> Iterator[tuple[str, Tensor]]:
+def _tensors(path: Path, name: str) -> dict[str, Tensor]:
+    """The tensors ``name/PART`` of a shard by part, in float32."""
     with safe_open(path, framework="pt") as file:
-        for part in parts:
-            yield part, file.get_tensor(f"{name}/{part}")
+        parts = [key for key in file.keys() if key.startswith(f"{name}/")]  # noqa: SIM118 - safe_open is not a mapping
+        return {key.rpartition("/")[2]: file.get_tensor(key).float() for key in parts}

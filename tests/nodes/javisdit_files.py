@@ -155,3 +155,20 @@ def write_models(models, scratch):
     write(vaes / "OpenSora-VAE-v1.2", weights(OpenSoraVAE(temporal, spatial), 7))
     save_file(wan_vae(), vaes / "wan_2.1_vae.safetensors")
     audioldm2(vaes / "audioldm2")
+
+
+def write_folder10(out):
+    """JavisDiT v1.0 with its encoders, as ``duet data --model javisdit-v1.0`` reads them."""
+    from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
+    from ltx2_release import byte_tokenizer
+    from transformers import UMT5Config, UMT5EncoderModel
+
+    write(out / "transformer" / "model", weights(JavisDiT10(V10), 6), shards=2)
+    audioldm2(out / "audioldm2")
+    wan = AutoencoderKLWan(base_dim=8, dim_mult=[1, 1, 1, 1], num_res_blocks=1)
+    wan.load_state_dict(weights(wan, 5))
+    wan.save_pretrained(out / "vae")
+    sizes = {"d_model": TEXT, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_heads": 4, "vocab_size": 264}
+    UMT5EncoderModel(UMT5Config(**sizes)).save_pretrained(out / "text_encoder")
+    byte_tokenizer(512).save_pretrained(out / "tokenizer")
+    return out

@@ -9,6 +9,7 @@ Letters: b batch, l tokens, m text tokens, h heads, d head width, c channels.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ....kernels.segment_attention import SegmentSplit, segment_attention
 from ...core.streams import Streams
@@ -147,6 +149,7 @@ class JavisDiT10(nn.Module):
     def __init__(self, config: V10Config, *, operations: Any = nn, **factory: Any) -> None:
         super().__init__()
         self.config, dim, linear = config, config.dim, operations.Linear
+        self.checkpointed = False  # whether blocks are computed again in the backward pass, to save memory
         shared = {"operations": operations, **factory}
         patch = (1, PATCH, PATCH)
         self.patch_embedding = operations.Conv3d(config.in_dim, dim, patch, stride=patch, **factory)
@@ -199,7 +202,8 @@ class JavisDiT10(nn.Module):
         split = None if a2v and v2a else SegmentSplit.of(segments, a2v=a2v, v2a=v2a)
         windows = None if timed is None or not timed.present() else joint_windows(timed, grid, tokens)
         for block in self.blocks:
-            tokens = block(
+            run = partial(checkpoint, block, use_reentrant=False) if self.checkpointed else block
+            tokens = run(
                 tokens, levels, words, video=count, rotary=rotary, split=split, windows=windows, attend=attend
             )
         t, h, w, time, mel = grid

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import torch
 
 from ...media.segments import SegmentShape
+from ..parts import fingerprint, part_config
 from .encoders import LTX2Codecs, LTX2Text
 from .network import LTX2Network
 from .sizes import LTX2Sizes
@@ -24,7 +23,6 @@ PARTS = {
     "transformer": "LTX2VideoTransformer3DModel",
 }
 ENCODING = ("vae", "audio_vae", "connectors", "text_encoder")  # the parts that encode clips
-TAIL = 2**20  # bytes at the end of each weights file that identify it
 
 
 @dataclass(frozen=True)
@@ -33,6 +31,7 @@ class LTX2Folder:
 
     path: Path
     name = "ltx2"
+    fps = 24.0
 
     def config(self, part: str) -> dict[str, Any]:
         """The configuration of ``part``.
@@ -40,19 +39,7 @@ class LTX2Folder:
         Raises:
             ValueError: the part is missing or damaged, or belongs to another model.
         """
-        file = self.path / part / "config.json"
-        try:
-            config = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ValueError(
-                f"{file} cannot be read ({error}). Name a folder with LTX-2 in diffusers' layout: {', '.join(PARTS)} and tokenizer."
-            ) from error
-        own = config.get("_class_name") or (config.get("architectures") or ["unknown"])[0]
-        if not own.startswith(PARTS[part]):
-            raise ValueError(
-                f"{file} describes a {own}; LTX-2 needs {PARTS[part]}. Name the folder of an LTX-2 release."
-            )
-        return config
+        return part_config(self.path / part, PARTS[part])
 
     def shape(self, *, seconds: float, fps: float, width: int, height: int) -> SegmentShape:
         """Segments of about ``seconds``: the model needs a number of frames that is one more than a multiple of its stride.
@@ -81,16 +68,10 @@ class LTX2Folder:
         )
 
     def fingerprint(self) -> str:
-        """A hash of the parts that encode clips: their configurations, and size and last bytes of their weights."""
-        digest = hashlib.sha256()
+        """A hash of the parts that encode clips."""
         for part in ENCODING:
-            digest.update(json.dumps(self.config(part), sort_keys=True).encode())
-            for file in sorted((self.path / part).glob("*.safetensors")):
-                size = file.stat().st_size
-                with file.open("rb") as stream:
-                    stream.seek(max(0, size - TAIL))
-                    digest.update(f"{file.name} {size}".encode() + stream.read())
-        return digest.hexdigest()
+            self.config(part)
+        return fingerprint(self.path / part for part in ENCODING)
 
     def text(self, device: torch.device, dtype: torch.dtype) -> LTX2Text:
         """Tokenizer, text encoder and connectors."""

@@ -85,5 +85,7 @@ class BlockOrder:
         gate = self.block.get_mod_params(table[4:], self.order.gate, batch)[0].squeeze(2)
         _, _, scale, shift = self.block.get_mod_params(table[:4], self.order.scale_shift, batch)
         video = self.video + gate * self.heard
+        # Kept until the next pass, they would hold every block's activations, which gradient checkpointing frees.
+        self.video = self.heard = torch.empty(0)
         normed = nn.functional.rms_norm(video, video.shape[-1:], eps=NORM_EPSILON)
         return args, {**kwargs, "encoder_hidden_states": normed * (1 + scale.squeeze(2)) + shift.squeeze(2)}

@@ -27,6 +27,8 @@ class Preset:
     bfloat16: bool = True
 
 
+REAL_STAGES = ("lora",)  # stages that train a model of the user's own
+
 # Stages and ablations that cannot train on the clips of ``duet data``, with the reason.
 NO_OWN_CLIPS = {
     **dict.fromkeys(
@@ -60,14 +62,39 @@ class Job:
     audio_from_video: bool = False
     tokens: int | None = None  # spatial tokens of a new prior, and the same number of temporal tokens
     data: Path | None = None  # clips encoded by ``duet data``, used instead of the world
+    model: tuple[str, Path] | None = None  # name and folder of the model that a LoRA is trained for
+    rank: int = 32  # of a LoRA
 
     def __post_init__(self) -> None:
+        if self.stage in REAL_STAGES:
+            self.real()
+            return
+        if self.model is not None:
+            raise ValueError(
+                f"{self.stage} trains the pocket model. Leave out --model, or train {', '.join(REAL_STAGES)}."
+            )
         if self.data is None:
             return
         if reason := NO_OWN_CLIPS.get(self.stage):
             raise ValueError(f"{self.stage} cannot train on {self.data}: it needs {reason}. Leave out --data.")
         if not self.data.is_file():
             raise ValueError(f"{self.data} does not exist. Create it with 'duet data FOLDER -o {self.data}'.")
+
+    def real(self) -> tuple[str, Path, Path]:
+        """Name and folder of the model, and folder of its encoded clips, of a stage that trains your own model.
+
+        Raises:
+            ValueError: one of them is missing.
+        """
+        if self.model is None or self.data is None:
+            raise ValueError(
+                f"{self.stage} needs --model NAME DIR, your model, and --data DIR, clips that 'duet data --model' encoded."
+            )
+        if not self.data.is_dir():
+            raise ValueError(
+                f"{self.data} is not a folder. Create it with 'duet data FOLDER --model NAME DIR -o {self.data}'."
+            )
+        return *self.model, self.data
 
     @property
     def folder(self) -> Path:

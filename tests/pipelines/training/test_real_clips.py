@@ -125,7 +125,7 @@ def test_changed_clips_other_settings_and_other_models_are_refused(clips, shards
     (tmp_path / "wan" / "vae").mkdir(parents=True)
     (tmp_path / "wan" / "vae" / "config.json").write_text('{"_class_name": "AutoencoderKLWan"}')
     assert data(own, tmp_path / "wan", tmp_path / "no") == 2
-    assert "describes a AutoencoderKLWan; LTX-2 needs AutoencoderKLLTX2Video" in capsys.readouterr().err
+    assert "describes a AutoencoderKLWan; AutoencoderKLLTX2Video is required" in capsys.readouterr().err
     assert data(own, ltx2_release, tmp_path / "no", "--size", "60x32") == 2
     assert "must be multiples of 32" in capsys.readouterr().err
 

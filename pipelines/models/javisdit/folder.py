@@ -1,0 +1,122 @@
+"""JavisDiT v1.0 with its encoders in one folder: ``transformer`` (the official download), ``audioldm2``, and ``vae``, ``text_encoder`` and
+``tokenizer`` of Wan2.1 in diffusers' layout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ...core.streams import Streams
+from ...core.weights import fill
+from ...media.segments import Segment, SegmentShape
+from ..parts import fingerprint, part_config
+from .audio import SAMPLE_RATE, AudioLDM2Codec
+from .clock import V10_CLOCK
+from .files import read_checkpoint, require
+from .load import load_audioldm2_codec, require_keys, v10_config
+from .v10 import JavisDiT10
+
+PIXELS = 16  # a patch of 2 x 2 latent cells
+TEXT_LENGTH = 512
+PARTS = {"vae": "AutoencoderKLWan", "text_encoder": "UMT5"}
+
+
+@dataclass(frozen=True)
+class JavisFolder10:
+    """Loads the parts of JavisDiT v1.0."""
+
+    path: Path
+    name = "javisdit-v1.0"
+    fps = float(V10_CLOCK.fps)
+
+    def shape(self, *, seconds: float, fps: float, width: int, height: int) -> SegmentShape:
+        """Segments of at least ``seconds``, with a number of frames that is one more than a multiple of four.
+
+        Raises:
+            ValueError: a size or a rate that the model does not have.
+        """
+        if width % PIXELS or height % PIXELS or min(width, height) < PIXELS:
+            raise ValueError(f"The size is {width}x{height}; both must be multiples of {PIXELS}, for example 832x480.")
+        if fps != V10_CLOCK.fps:
+            raise ValueError(
+                f"--fps is {fps:g}; JavisDiT v1.0 was trained at {V10_CLOCK.fps} fps. Use --fps {V10_CLOCK.fps}."
+            )
+        return SegmentShape(V10_CLOCK.frames(seconds, V10_CLOCK.fps), height, width, fps, SAMPLE_RATE)
+
+    def fingerprint(self) -> str:
+        """A hash of the parts that encode clips."""
+        for part, kind in PARTS.items():
+            part_config(self.path / part, kind)
+        return fingerprint([*(self.path / part for part in PARTS), self.path / "audioldm2" / "vae"])
+
+    def text(self, device: torch.device, dtype: torch.dtype) -> UMT5Text:
+        """Tokenizer and text encoder."""
+        from transformers import AutoTokenizer, UMT5EncoderModel
+
+        part_config(self.path / "text_encoder", PARTS["text_encoder"])
+        encoder: Any = UMT5EncoderModel.from_pretrained(
+            self.path / "text_encoder", dtype=dtype, local_files_only=True, use_safetensors=True
+        )
+        tokenizer = AutoTokenizer.from_pretrained(self.path / "tokenizer", local_files_only=True)
+        return UMT5Text(tokenizer, encoder.to(device).eval())
+
+    def codecs(self, device: torch.device, dtype: torch.dtype) -> JavisCodecs10:
+        """Wan's video VAE and AudioLDM2's codec."""
+        from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
+
+        part_config(self.path / "vae", PARTS["vae"])
+        video: Any = AutoencoderKLWan.from_pretrained(
+            self.path / "vae", torch_dtype=dtype, local_files_only=True, use_safetensors=True
+        )
+        audio = load_audioldm2_codec(self.path / "audioldm2")
+        return JavisCodecs10(video.to(device).eval().requires_grad_(False), audio.to(device))
+
+    def network(self, device: torch.device, dtype: torch.dtype) -> JavisDiT10:
+        """The network, frozen, with its official LoRA merged."""
+        source = self.path / "transformer"
+        tensors = require(read_checkpoint(source), "JavisDiT v1.0", source=source)
+        with require_keys(source):
+            network = JavisDiT10(v10_config(tensors))
+        return fill(network.to(dtype), {n: z.to(dtype) for n, z in tensors.items()}, source=source).to(device)
+
+
+class UMT5Text:
+    """Captions as the network reads them: states of UMT5, zero outside the caption."""
+
+    def __init__(self, tokenizer: Any, encoder: Any) -> None:
+        self.tokenizer, self.encoder = tokenizer, encoder
+
+    @torch.inference_mode()
+    def __call__(self, caption: str) -> dict[str, Tensor]:
+        """'video' [m, d], read by both streams, and 'mask' [m]."""
+        words = self.tokenizer(
+            [caption.strip()], padding="max_length", max_length=TEXT_LENGTH, truncation=True, return_tensors="pt"
+        ).to(self.encoder.device)
+        states = self.encoder(**words).last_hidden_state[0].float()
+        mask = words["attention_mask"][0]
+        return {"video": (states * mask[:, None]).cpu(), "mask": mask.to(torch.uint8).cpu()}
+
+
+class JavisCodecs10:
+    """Both codecs; video latents are standardised as the network expects them."""
+
+    def __init__(self, video: Any, audio: AudioLDM2Codec) -> None:
+        self.video, self.audio = video, audio
+
+    @torch.inference_mode()
+    def __call__(self, segment: Segment) -> Streams[Tensor]:
+        """Latents of a segment: video [c, t, h, w] and audio [c, t, bins]."""
+        audio = self.audio.encode(segment.waveform[None].to(self.video.device))[0].float().cpu()
+        return Streams(self._video(segment.frames), audio)
+
+    def _video(self, frames: Tensor) -> Float[Tensor, "c t h w"]:
+        config = self.video.config
+        pixels = frames.permute(3, 0, 1, 2)[None].to(self.video.device, self.video.dtype) / 127.5 - 1
+        mean = self.video.encode(pixels).latent_dist.mode()[0].float().cpu()
+        centre, scale = (torch.tensor(config[f"latents_{n}"]).view(-1, 1, 1, 1) for n in ("mean", "std"))
+        return (mean - centre) / scale

@@ -1,0 +1,41 @@
+"""Parts of a model in diffusers' layout: a folder for each, with its sizes in ``config.json`` and its weights in safetensors."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+TAIL = 2**20  # bytes at the end of a weights file that, with its size, identify it
+
+
+def part_config(part: Path, kind: str) -> dict[str, Any]:
+    """The configuration of ``part``, whose class name begins with ``kind``.
+
+    Raises:
+        ValueError: the part is missing or damaged, or belongs to another model.
+    """
+    file = part / "config.json"
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{file} cannot be read ({error}). Name a model's folder in diffusers' layout.") from error
+    own = config.get("_class_name") or (config.get("architectures") or ["unknown class"])[0]
+    if not own.startswith(kind):
+        raise ValueError(f"{file} describes a {own}; {kind} is required. Name the folder of the right model.")
+    return config
+
+
+def fingerprint(parts: Iterable[Path]) -> str:
+    """A hash of the configurations of ``parts``, and of the size and the last bytes of their weights."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update((part / "config.json").read_bytes())
+        for file in sorted(part.glob("*.safetensors")):
+            size = file.stat().st_size
+            with file.open("rb") as stream:
+                stream.seek(max(0, size - TAIL))
+                digest.update(f"{file.name} {size}".encode() + stream.read())
+    return digest.hexdigest()

@@ -1,0 +1,95 @@
+"""The memory estimate of LoRA training agrees with what is measured, and what does not fit is refused before weights are read."""
+
+import weakref
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+pytest.importorskip("diffusers")
+pytest.importorskip("peft")
+
+from ltx2_release import TRANSFORMER
+
+from duet_av.pipelines.cli import main as cli
+from duet_av.pipelines.core.streams import Streams
+from duet_av.pipelines.models.lora import add_lora
+from duet_av.pipelines.models.ltx2.folder import LTX2Folder
+from duet_av.pipelines.models.ltx2.network import LTX2Network
+from duet_av.pipelines.models.ltx2.sizes import LTX2Sizes
+from duet_av.pipelines.training import memory
+from duet_av.pipelines.training.lora import LoRAObjective
+from duet_av.pipelines.training.memory import Load, estimate
+from duet_av.pipelines.training.own_models import OwnLTX2
+from duet_av.pipelines.training.shards import ClipShards
+
+WIDTH = {"attention_head_dim": 80, "cross_attention_dim": 160}
+# Changes of the configuration; latent frames, rows, columns; audio tokens; text tokens; samples.
+CASES = {
+    "two blocks": ({}, (3, 8, 8), 40, 32, 1),
+    "wide video, five blocks": ({**WIDTH, "num_layers": 5}, (5, 6, 6), 60, 40, 1),
+    "much audio, two samples": ({}, (2, 6, 4), 150, 16, 2),
+}
+
+
+class Peak(TorchDispatchMode):
+    """The largest number of bytes that tensors created inside it held at the same time."""
+
+    def __init__(self, *known):
+        super().__init__()
+        self.known, self.sizes, self.live, self.most = {z.untyped_storage()._cdata for z in known}, {}, 0, 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, torch.Tensor):
+                self._count(tensor.untyped_storage())
+        return out
+
+    def _count(self, storage):
+        key = storage._cdata
+        if key not in self.sizes and key not in self.known:
+            self.sizes[key] = storage.nbytes()
+            self.live += self.sizes[key]
+            self.most = max(self.most, self.live)
+            weakref.finalize(storage, self._freed, key)
+
+    def _freed(self, key):
+        self.live -= self.sizes.pop(key)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_estimate_is_within_15_percent_of_the_measured_peak(case, tmp_path):
+    changes, size, audio, words, batch = CASES[case]
+    sizes = LTX2Sizes.of_diffusers({**TRANSFORMER, **changes})
+    model = OwnLTX2(LTX2Network(sizes).requires_grad_(False))
+    network, objective = model.network, LoRAObjective(model)
+    add_lora(network, model.targets, rank=4)
+    text = {name: torch.randn(batch, words, 16) for name in ("video", "audio")} | {"mask": torch.ones(batch, words)}
+    latents = Streams(torch.randn(batch, 128, *size), torch.randn(batch, 128, audio))
+    clips = ClipShards(tmp_path, {"fps": 24.0}, [], {})
+    sample = objective.batch(clips, (latents, text), torch.Generator().manual_seed(0))
+    inputs = [z for part in (sample.x0, sample.noise, sample.sigma, sample.read.text) for z in part.both()]
+    with Peak(*network.parameters(), *inputs) as peak:
+        objective(sample)["loss"].backward()
+    found = estimate(sizes, Load(batch, size[0] * size[1] * size[2], audio, words), rank=4, dtype=torch.float32)
+    learnt = [p for p in network.parameters() if p.requires_grad]
+    assert found.learnt_parameters == sum(p.numel() for p in learnt)
+    assert found.parameters == sum(p.numel() for p in network.parameters()) - found.learnt_parameters
+    measured = peak.most - sum(p.grad.nbytes for p in learnt)
+    assert found.activations == pytest.approx(measured, rel=0.15)
+
+
+def test_estimate_prints_the_parts_and_too_little_memory_is_refused(
+    ltx2_release, ltx2_shards, tmp_path, monkeypatch, capsys
+):
+    options = ["--model", "ltx2", str(ltx2_release), "--data", str(ltx2_shards), "--run", str(tmp_path)]
+    assert cli.main(["train", "lora", *options, "--estimate"]) == 0
+    printed = capsys.readouterr().out
+    assert "GiB  base, 0.00 billion parameters, frozen" in printed
+    assert "GiB  total" in printed
+    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1000}))
+    monkeypatch.setattr(LTX2Folder, "network", lambda *_: pytest.fail("weights were read"))
+    assert cli.main(["train", "lora", *options]) == 2
+    assert "Less is needed with a smaller --batch" in capsys.readouterr().err
