@@ -13,7 +13,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from .conform import fit_picture
-from .containers import check_rate, check_times, open_media, samples_of, upright
+from .containers import check_gap, check_rate, open_media, samples_of, upright
 
 CUT = 0.6  # share of the colour histogram that changes from one picture to the next at a cut
 LEVELS = 4  # histogram bins of each colour
@@ -90,8 +90,8 @@ def _shots(
     """Time in seconds, conformed picture and number of the shot of every decoded frame."""
     shot, last, before = 0, None, None
     for frame in container.decode(video=0):
-        picture, time = upright(frame), frame.time or 0.0
-        check_times(path, [time if last is None else last, time])
+        picture, time = upright(frame), (last or 0.0) if frame.time is None else frame.time
+        check_gap(path, 0.0 if last is None else time - last)
         small = fit_picture(picture, shape.oriented(*picture.shape[:2]))
         colours = _histogram(small)
         if before is not None and (colours - before).abs().sum() / 2 > CUT:

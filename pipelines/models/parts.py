@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from ..core.documents import read_object
 
 TAIL = 2**20  # bytes at the end of a weights file that, with its size, identify it
 
@@ -18,12 +19,9 @@ def part_config(part: Path, kind: str) -> dict[str, Any]:
         ValueError: the part is missing or damaged, or belongs to another model.
     """
     file = part / "config.json"
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{file} cannot be read ({error}). Name a model's folder in diffusers' layout.") from error
+    config = read_object(file)
     own = config.get("_class_name") or (config.get("architectures") or ["unknown class"])[0]
-    if not own.startswith(kind):
+    if not str(own).startswith(kind):
         raise ValueError(f"{file} describes a {own}; {kind} is required. Name the folder of the right model.")
     return config
 

@@ -10,7 +10,6 @@ interrupted run continues after the last complete shard.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from ..core.documents import parse_json
 from ..core.streams import Streams
 from ..core.weights import KEY, save_weights
 
@@ -59,8 +59,8 @@ def read_header(path: Path) -> dict[str, Any]:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get(KEY, "null"))
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+            header = parse_json((file.metadata() or {}).get(KEY, "null"), path)
+    except (SafetensorError, OSError, ValueError) as error:
         raise ValueError(f"{path} is not a complete shard ({error}). Delete it, and run 'duet data' again.") from error
     if not isinstance(header, dict) or header.get("kind") != KIND:
         raise ValueError(f"{path} is not a shard of encoded clips. Create a folder of them with 'duet data --model'.")
@@ -86,8 +86,6 @@ class ShardWriter:
 
     def __post_init__(self) -> None:
         self._number = 0
-        for path in self.folder.glob(f".{self.prefix}-*.part.safetensors"):
-            path.unlink()  # of a run that was killed
         for path in shard_paths(self.folder, self.prefix):
             header = read_header(path)
             if header["config"] != self.config:

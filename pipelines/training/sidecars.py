@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from ..core.documents import parse_json, read_object, read_text
 
 MEDIA = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".ogv", ".flv", ".wmv")
 TABLES = (".csv", ".json", ".jsonl")
@@ -80,18 +81,12 @@ def caption_beside(path: Path) -> str:
         ValueError: neither exists, or the one that exists contains no caption.
     """
     text, data = path.with_suffix(".txt"), path.with_suffix(".json")
-    try:
-        if text.is_file():
-            words = text.read_text(encoding="utf-8").strip()
-        elif data.is_file():
-            words = json.loads(data.read_text(encoding="utf-8"))["caption"].strip()
-        else:
-            raise ValueError(f"it has no caption; write one into {text.name} or {data.name}")
-    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"its caption cannot be read ({type(error).__name__}: {error})") from error
-    if not words:
-        raise ValueError(f"its caption in {text.name if text.is_file() else data.name} is empty")
-    return words
+    if not (text.is_file() or data.is_file()):
+        raise ValueError(f"it has no caption; write one into {text.name} or {data.name}")
+    words = read_text(text) if text.is_file() else read_object(data, "caption")["caption"]
+    if not isinstance(words, str) or not words.strip():
+        raise ValueError(f"its caption in {text.name if text.is_file() else data.name} is empty or not a text")
+    return words.strip()
 
 
 def _tables(folder: Path) -> list[Path]:
@@ -104,10 +99,8 @@ def _rows(table: Path) -> Iterator[tuple[Path, tuple[str, Path | None]]]:
     """Video, caption and audio file of each row that names a video; a file without such rows is not a table of clips."""
     try:
         rows = _read(table)
-    except (UnicodeDecodeError, json.JSONDecodeError, csv.Error) as error:
-        raise ValueError(
-            f"{table} cannot be read as a table ({error}). Repair it, or remove it from the folder."
-        ) from error
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"{error} Repair this table, or remove it from the folder.") from error
     for row in rows if isinstance(rows, list) else []:
         if isinstance(row, dict) and (video := _cell(row, VIDEO_COLUMNS)):
             audio = _cell(row, AUDIO_COLUMNS)
@@ -115,12 +108,12 @@ def _rows(table: Path) -> Iterator[tuple[Path, tuple[str, Path | None]]]:
 
 
 def _read(table: Path) -> Any:
-    text = table.read_text(encoding="utf-8-sig")
+    text = read_text(table)
     if table.suffix.lower() == ".csv":
         return list(csv.DictReader(text.splitlines(keepends=True)))
     if table.suffix.lower() == ".jsonl":
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
-    return json.loads(text)
+        return [parse_json(line, table) for line in text.splitlines() if line.strip()]
+    return parse_json(text, table)
 
 
 def _cell(row: dict[str, Any], columns: tuple[str, ...]) -> str:

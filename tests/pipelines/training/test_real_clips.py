@@ -96,10 +96,7 @@ def test_a_killed_run_continues_where_it_stopped(clips, shards, ltx2_release, tm
     monkeypatch.setattr(LTX2Folder, "codecs", lambda *_: killed_at_the_third)
     with pytest.raises(_KilledError):
         encode.encode_clips(clips, tmp_path, folder, shape, shard_bytes=limit)
-    stale = tmp_path / ".clips-00001.1.part.safetensors"
-    stale.write_bytes(b"half")
     report = encode.encode_clips(clips, tmp_path, folder, shape, shard_bytes=limit)
-    assert not stale.exists()
     assert report.taken == json.loads((shards / "report.json").read_text())["taken"]
     assert len(calls) - 1 == sum(report.taken.values()) + 1, "one segment was not yet in a complete shard"
     assert len(shard_paths(tmp_path, "clips")) > 3
