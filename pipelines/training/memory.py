@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import psutil
 import torch
 
+from ..models.javisdit.v10 import PATCH, JavisDiT10, V10Config
 from ..models.lora import add_lora
 from ..models.ltx2.network import LTX2Network
 from ..models.ltx2.sizes import LTX2Sizes
-from .own_models import OwnLTX2
+from .own_models import OwnJavisDiT10, OwnLTX2
 
 GIBIBYTE = 2**30
 # Copies in float32 of everything that learns: weight, gradient, Adam's two moments, its average, and the best average so far.
 COPIES = 6
-# Numbers at the peak for each video token and width, audio token and width, video token and audio width, and text token and both widths.
-VIDEO, AUDIO, READ, TEXT = 57.0, 62.0, 5.4, 4.6
+# Numbers at the peak of LTX-2 for each video token and width, audio token and width, video token and audio width, and text token and both
+# widths; of JavisDiT v1.0 for each token and width, token and hidden width, and text token and width.
+LTX2 = (57.0, 62.0, 5.4, 4.6)
+JAVIS = (17.3, 2.94, 3.5)
 
 
 @dataclass(frozen=True)
 class Load:
-    """Sizes of a training step: samples, video and audio tokens of each, and tokens of its text."""
+    """Sizes of a training step: samples, the latents of each without channels, and text tokens."""
 
     batch: int
-    video: int
-    audio: int
+    video: tuple[int, ...]
+    audio: tuple[int, ...]
     text: int
 
 
@@ -57,33 +61,47 @@ class MemoryEstimate:
         return "\n".join(f"{size / GIBIBYTE:8.2f} GiB  {name}" for name, size in rows)
 
 
-def estimate(sizes: LTX2Sizes, load: Load, *, rank: int, dtype: torch.dtype) -> MemoryEstimate:
-    """The memory for a LoRA of ``rank`` on a transformer of ``sizes`` whose weights and activations have ``dtype``."""
+def estimate(model: LTX2Sizes | V10Config, load: Load, *, rank: int, dtype: torch.dtype) -> MemoryEstimate:
+    """The memory for a LoRA of ``rank`` on a network of these sizes whose weights and activations have ``dtype``."""
     with torch.device("meta"):
-        network = LTX2Network(sizes).requires_grad_(False)
-        add_lora(network.transformer, OwnLTX2.targets, rank=rank)
+        if isinstance(model, LTX2Sizes):
+            network, targets, numbers = LTX2Network(model).transformer, OwnLTX2.targets, _ltx2(model, load)
+        else:
+            network, targets, numbers = JavisDiT10(model), OwnJavisDiT10.targets, _javis(model, load)
+        add_lora(network.requires_grad_(False), targets, rank=rank)
     learnt = sum(p.numel() for p in network.parameters() if p.requires_grad)
     frozen = sum(p.numel() for p in network.parameters() if not p.requires_grad)
     each = torch.empty(0, dtype=dtype).element_size()
-    return MemoryEstimate(frozen, learnt, frozen * each, learnt * 4 * COPIES, _activations(sizes, load) * each)
+    activations = round(load.batch * numbers) * each
+    return MemoryEstimate(frozen, learnt, frozen * each, learnt * 4 * COPIES, activations)
 
 
-def _activations(sizes: LTX2Sizes, load: Load) -> int:
-    """Numbers held at the peak, during the backward pass of the first block.
+def _ltx2(sizes: LTX2Sizes, load: Load) -> float:
+    """Numbers held at the peak for each sample, during the backward pass of the first block.
 
-    For each sample with n video tokens of width d, m audio tokens of width e and t text tokens:
-    L (n d + m e) + 57 n d + 62 m e + 5.4 n e + 4.6 t (d + e). The first term is the input of each of the L blocks, which checkpointing
-    keeps; the rest is one block's own activations and the modulation of every token. The factors were fitted to the measured peaks of 11
-    small networks in float32 (largest deviation 3.4 %). Attention is assumed to be fused: it stores no attention weights.
+    With n video tokens of width d, m audio tokens of width e, t text tokens and L blocks:
+    L (n d + m e) + 57 n d + 62 m e + 5.4 n e + 4.6 t (d + e). The first term is the input of each block, which checkpointing keeps; the
+    rest is one block's own activations and the modulation of every token. The factors were fitted to the measured peaks of 11 small
+    networks in float32 (largest deviation 3.4 %). Attention is assumed to be fused: it stores no attention weights.
     """
     official = sizes.official
     wide, narrow = (
         official[f"{prefix}num_attention_heads"] * official[f"{prefix}attention_head_dim"] for prefix in ("", "audio_")
     )
-    video, audio = load.video * wide, load.audio * narrow
-    blocks = official["num_layers"] * (video + audio)
-    block = VIDEO * video + AUDIO * audio + READ * load.video * narrow + TEXT * load.text * (wide + narrow)
-    return round(load.batch * (blocks + block))
+    tokens = math.prod(load.video)
+    video, audio = tokens * wide, load.audio[0] * narrow
+    parts = (video, audio, tokens * narrow, load.text * (wide + narrow))
+    block = sum(factor * part for factor, part in zip(LTX2, parts, strict=True))
+    return official["num_layers"] * (video + audio) + block
+
+
+def _javis(config: V10Config, load: Load) -> float:
+    """As ``_ltx2``, for n tokens of width d (both streams), hidden width f and t text tokens: L n d + 17.3 n d + 2.94 n f + 3.5 t d, fitted
+    to 9 small networks (largest deviation 8.1 %)."""
+    tokens = math.prod(load.video) // PATCH**2 + math.prod(load.audio) // PATCH**2
+    parts = (tokens * config.dim, tokens * config.ffn_dim, load.text * config.dim)
+    block = sum(factor * part for factor, part in zip(JAVIS, parts, strict=True))
+    return config.num_layers * parts[0] + block
 
 
 def check_memory(needed: MemoryEstimate, device: torch.device) -> None:

@@ -17,9 +17,9 @@ from ...media.segments import Segment, SegmentShape
 from ..parts import fingerprint, part_config
 from .audio import SAMPLE_RATE, AudioLDM2Codec
 from .clock import V10_CLOCK
-from .files import read_checkpoint, require
+from .files import Tensors, read_checkpoint, require
 from .load import load_audioldm2_codec, require_keys, v10_config
-from .v10 import JavisDiT10
+from .v10 import JavisDiT10, V10Config
 
 PIXELS = 16  # a patch of 2 x 2 latent cells
 TEXT_LENGTH = 512
@@ -78,11 +78,22 @@ class JavisFolder10:
 
     def network(self, device: torch.device, dtype: torch.dtype) -> JavisDiT10:
         """The network, frozen, with its official LoRA merged."""
+        tensors = self._tensors()
+        network = JavisDiT10(self._config(tensors)).to(dtype)
+        halves = {name: value.to(dtype) for name, value in tensors.items()}
+        return fill(network, halves, source=self.path / "transformer").to(device)
+
+    def config(self) -> V10Config:
+        """The sizes of the network, which its tensors state."""
+        return self._config(self._tensors())
+
+    def _tensors(self) -> Tensors:
         source = self.path / "transformer"
-        tensors = require(read_checkpoint(source), "JavisDiT v1.0", source=source)
-        with require_keys(source):
-            network = JavisDiT10(v10_config(tensors))
-        return fill(network.to(dtype), {n: z.to(dtype) for n, z in tensors.items()}, source=source).to(device)
+        return require(read_checkpoint(source), "JavisDiT v1.0", source=source)
+
+    def _config(self, tensors: Tensors) -> V10Config:
+        with require_keys(self.path / "transformer"):
+            return v10_config(tensors)
 
 
 class UMT5Text:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from ...models.javisdit.folder import JavisFolder10
 from ...models.lora import add_lora
 from ...models.ltx2.folder import LTX2Folder
 from ..encode import MODELS, processor
@@ -17,20 +18,13 @@ PRESET = Preset(steps=2000, batch=1, lr=2e-4, score_every=250)
 
 
 def estimate_of(job: Job) -> MemoryEstimate:
-    """The memory that ``job`` needs for its largest clips.
-
-    Raises:
-        ValueError: there is no estimate for this model.
-    """
+    """The memory that ``job`` needs for its largest clips."""
     name, path, data = job.real()
-    if name != LTX2Folder.name:
-        raise ValueError(
-            f"There is a memory estimate for {LTX2Folder.name} only, not for {name}. Leave out --estimate."
-        )
     clips = ClipShards.read(data)
     longest = max(clips.samples, key=lambda s: math.prod(s.video[1:]))
-    load = Load(job.batch or PRESET.batch, math.prod(longest.video[1:]), longest.audio[1], clips.words)
-    return estimate(LTX2Folder(path).sizes(), load, rank=job.rank, dtype=processor()[1])
+    load = Load(job.batch or PRESET.batch, longest.video[1:], longest.audio[1:], clips.words)
+    sizes = LTX2Folder(path).sizes() if name == LTX2Folder.name else JavisFolder10(path).config()
+    return estimate(sizes, load, rank=job.rank, dtype=processor()[1])
 
 
 @register("lora", PRESET)
@@ -39,8 +33,7 @@ def build(job: Job) -> LoRAStage:
     name, path, data = job.real()
     folder, clips = MODELS[name](path), ClipShards.read(data)
     clips.check(name, folder.fingerprint())
-    if name == LTX2Folder.name:
-        check_memory(estimate_of(job), processor()[0])
+    check_memory(estimate_of(job), processor()[0])
     model = load_own(name, path, *processor())
     add_lora(model.network, model.targets, rank=job.rank, seed=job.seed)
     return LoRAStage(clips, model, job.folder, record={"base": str(path), "rank": job.rank})

@@ -151,7 +151,7 @@ def test_the_default_output_of_every_stage_is_inside_the_run_folder(stage, tmp_p
     assert duet("train", stage, *own) == 0
     assert (tmp_path / "runs" / stage).is_dir()
     assert jobs[0].folder.resolve() == tmp_path / "runs" / stage
-    assert duet("train", stage, "--weights", "own") == 0
+    assert duet("train", stage, *own, "--weights", "own") == 0
     assert jobs[1].folder.resolve() == tmp_path / "own"
 
 
