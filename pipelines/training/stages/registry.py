@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from ...core.weights import load_weights
 from ...media.provenance import file_hash
 from ..flow import Recipe
 from ..loop import Settings, Stage, train
+from ..shards import CLIPS, shard_paths
 
 
 @dataclass(frozen=True)
@@ -145,5 +147,14 @@ def settings_of(job: Job, preset: Preset) -> Settings:
         compiled=job.compiled,
         lr_factors=preset.lr_factors,
         bfloat16=preset.bfloat16,
-        data=f"{job.clips} rendered clips" if job.data is None else f"{job.data.name}, {file_hash(job.data)}",
+        data=_data_of(job),
     )
+
+
+def _data_of(job: Job) -> str:
+    """What a run trains on, which may not change when it resumes."""
+    if job.stage in REAL_STAGES:
+        name, model, shards = job.real()
+        sizes = [(path.name, path.stat().st_size) for path in shard_paths(shards, CLIPS)]
+        return f"{name}, {model.name}, rank {job.rank}, {shards.name}, {zlib.crc32(repr(sizes).encode()):08x}"
+    return f"{job.clips} rendered clips" if job.data is None else f"{job.data.name}, {file_hash(job.data)}"
