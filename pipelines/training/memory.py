@@ -17,10 +17,11 @@ from .own_models import OwnJavisDiT10, OwnLTX2
 GIBIBYTE = 2**30
 # Copies in float32 of everything that learns: weight, gradient, Adam's two moments, its average, and the best average so far.
 COPIES = 6
-# Numbers at the peak of LTX-2 for each video token and width, audio token and width, video token and audio width, and text token and both
-# widths; of JavisDiT v1.0 for each token and width, token and hidden width, and text token and width.
-LTX2 = (57.0, 62.0, 5.4, 4.6)
-JAVIS = (17.3, 2.94, 3.5)
+# Bytes at the peak, by the precision of the base. LTX-2: for each video token and width, audio token and width, video token and audio
+# width, text token and both widths. JavisDiT v1.0: for each token and width, token and hidden width, text token and width. In bfloat16
+# they are more than half as many, because norms, rotations and what learns are computed in higher precision.
+LTX2 = {torch.float32: (233.0, 253.0, 25.0, 18.0), torch.bfloat16: (157.0, 179.0, 22.0, 15.0)}
+JAVIS = {torch.float32: (72.0, 12.4, 14.8), torch.bfloat16: (61.0, 7.6, 14.4)}
 
 
 @dataclass(frozen=True)
@@ -62,27 +63,26 @@ class MemoryEstimate:
 
 
 def estimate(model: LTX2Sizes | V10Config, load: Load, *, rank: int, dtype: torch.dtype) -> MemoryEstimate:
-    """The memory for a LoRA of ``rank`` on a network of these sizes whose weights and activations have ``dtype``."""
+    """The memory for a LoRA of ``rank`` on a network of these sizes in ``dtype``, float32 or bfloat16."""
     with torch.device("meta"):
         if isinstance(model, LTX2Sizes):
-            network, targets, numbers = LTX2Network(model).transformer, OwnLTX2.targets, _ltx2(model, load)
+            network, targets, sample = LTX2Network(model).transformer, OwnLTX2.targets, _ltx2(model, load, dtype)
         else:
-            network, targets, numbers = JavisDiT10(model), OwnJavisDiT10.targets, _javis(model, load)
+            network, targets, sample = JavisDiT10(model), OwnJavisDiT10.targets, _javis(model, load, dtype)
         add_lora(network.requires_grad_(False), targets, rank=rank)
     learnt = sum(p.numel() for p in network.parameters() if p.requires_grad)
     frozen = sum(p.numel() for p in network.parameters() if not p.requires_grad)
-    each = torch.empty(0, dtype=dtype).element_size()
-    activations = round(load.batch * numbers) * each
-    return MemoryEstimate(frozen, learnt, frozen * each, learnt * 4 * COPIES, activations)
+    base = frozen * dtype.itemsize
+    return MemoryEstimate(frozen, learnt, base, learnt * torch.float32.itemsize * COPIES, round(load.batch * sample))
 
 
-def _ltx2(sizes: LTX2Sizes, load: Load) -> float:
-    """Numbers held at the peak for each sample, during the backward pass of the first block.
+def _ltx2(sizes: LTX2Sizes, load: Load, dtype: torch.dtype) -> float:
+    """Bytes of activations at the peak for each sample, in the backward pass of the last block.
 
-    With n video tokens of width d, m audio tokens of width e, t text tokens and L blocks:
-    L (n d + m e) + 57 n d + 62 m e + 5.4 n e + 4.6 t (d + e). The first term is the input of each block, which checkpointing keeps; the
-    rest is one block's own activations and the modulation of every token. The factors were fitted to the measured peaks of 11 small
-    networks in float32 (largest deviation 3.4 %). Attention is assumed to be fused: it stores no attention weights.
+    With n video tokens of width d, m audio tokens of width e, t text tokens, L blocks and s bytes for a number:
+    s L (n d + m e) + a n d + b m e + c n e + f t (d + e). The first term is the input of each block, which checkpointing keeps; the rest is
+    one block's own activations and the modulation of every token. The factors were fitted to the measured peaks of 11 small networks in
+    each precision (largest deviation 1.7 %). Attention is assumed to be fused: it stores no attention weights.
     """
     official = sizes.official
     wide, narrow = (
@@ -91,17 +91,17 @@ def _ltx2(sizes: LTX2Sizes, load: Load) -> float:
     tokens = math.prod(load.video)
     video, audio = tokens * wide, load.audio[0] * narrow
     parts = (video, audio, tokens * narrow, load.text * (wide + narrow))
-    block = sum(factor * part for factor, part in zip(LTX2, parts, strict=True))
-    return official["num_layers"] * (video + audio) + block
+    block = sum(factor * part for factor, part in zip(LTX2[dtype], parts, strict=True))
+    return dtype.itemsize * official["num_layers"] * (video + audio) + block
 
 
-def _javis(config: V10Config, load: Load) -> float:
-    """As ``_ltx2``, for n tokens of width d (both streams), hidden width f and t text tokens: L n d + 17.3 n d + 2.94 n f + 3.5 t d, fitted
-    to 9 small networks (largest deviation 8.1 %)."""
+def _javis(config: V10Config, load: Load, dtype: torch.dtype) -> float:
+    """As ``_ltx2``, for n tokens of width d (both streams), hidden width h and t text tokens: s L n d + a n d + b n h + c t d, fitted to 9
+    small networks in each precision (largest deviation 5.7 %)."""
     tokens = math.prod(load.video) // PATCH**2 + math.prod(load.audio) // PATCH**2
     parts = (tokens * config.dim, tokens * config.ffn_dim, load.text * config.dim)
-    block = sum(factor * part for factor, part in zip(JAVIS, parts, strict=True))
-    return config.num_layers * parts[0] + block
+    block = sum(factor * part for factor, part in zip(JAVIS[dtype], parts, strict=True))
+    return dtype.itemsize * config.num_layers * parts[0] + block
 
 
 def check_memory(needed: MemoryEstimate, device: torch.device) -> None:

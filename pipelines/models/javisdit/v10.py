@@ -201,11 +201,10 @@ class JavisDiT10(nn.Module):
         segments = [(0, count, "video"), (count, tokens.shape[1], "audio")]
         split = None if a2v and v2a else SegmentSplit.of(segments, a2v=a2v, v2a=v2a)
         windows = None if timed is None or not timed.present() else joint_windows(timed, grid, tokens)
+        rest = {"video": count, "rotary": rotary, "split": split, "windows": windows, "attend": attend}
         for block in self.blocks:
             run = partial(checkpoint, block, use_reentrant=False) if self.checkpointed else block
-            tokens = run(
-                tokens, levels, words, video=count, rotary=rotary, split=split, windows=windows, attend=attend
-            )
+            tokens = run(tokens, levels, words, **rest)
         t, h, w, time, mel = grid
         patches = self.head(tokens[:, :count], e), self.audio_head(tokens[:, count:], e)
         video = rearrange(patches[0], "b (t h w) (p q c) -> b c t (h p) (w q)", t=t, h=h, w=w, p=PATCH, q=PATCH)

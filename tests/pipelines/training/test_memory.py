@@ -60,46 +60,50 @@ class Peak(TorchDispatchMode):
         self.live -= self.sizes.pop(key)
 
 
-def measured(objective, sample):
-    """Bytes at the peak of a step beside the parameters, their gradients and the sample."""
+def measured(objective, sample, dtype):
+    """Bytes at the peak of a step beside the parameters and the sample. It is in the last block, before most gradients exist."""
     inputs = [z for part in (sample.x0, sample.noise, sample.sigma, sample.read.text) for z in part.both()]
     with Peak(*objective.parameters(), *inputs) as peak:
-        objective(sample)["loss"].backward()
-    return peak.most - sum(p.grad.nbytes for p in objective.parameters() if p.requires_grad)
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            loss = objective(sample)["loss"]
+        loss.backward()
+    return peak.most
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("case", CASES)
-def test_the_estimate_is_within_15_percent_of_the_measured_peak(case, tmp_path):
+def test_the_estimate_is_within_15_percent_of_the_measured_peak(case, dtype, tmp_path):
     changes, size, audio, words, batch = CASES[case]
     sizes = LTX2Sizes.of_diffusers({**TRANSFORMER, **changes})
-    model = OwnLTX2(LTX2Network(sizes).requires_grad_(False))
+    model = OwnLTX2(LTX2Network(sizes).requires_grad_(False).to(dtype))
     network, objective = model.network, LoRAObjective(model)
     add_lora(network, model.targets, rank=4)
     text = {name: torch.randn(batch, words, 16) for name in ("video", "audio")} | {"mask": torch.ones(batch, words)}
     latents = Streams(torch.randn(batch, 128, *size), torch.randn(batch, 128, audio))
     clips = ClipShards(tmp_path, {"fps": 24.0}, [], {})
     sample = objective.batch(clips, (latents, text), torch.Generator().manual_seed(0))
-    found = estimate(sizes, Load(batch, size, (audio,), words), rank=4, dtype=torch.float32)
+    found = estimate(sizes, Load(batch, size, (audio,), words), rank=4, dtype=dtype)
     assert found.learnt_parameters == sum(p.numel() for p in network.parameters() if p.requires_grad)
     assert found.parameters == sum(p.numel() for p in network.parameters()) - found.learnt_parameters
-    assert found.activations == pytest.approx(measured(objective, sample), rel=0.15)
+    assert found.activations == pytest.approx(measured(objective, sample, dtype), rel=0.15)
 
 
-def test_the_estimate_for_javisdit_is_within_15_percent_of_the_measured_peak(tmp_path):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_estimate_for_javisdit_is_within_15_percent_of_the_measured_peak(dtype, tmp_path):
     size, audio, words = (5, 8, 8), (48, 16), 32
     config = V10Config(dim=128, ffn_dim=384, num_layers=3, num_heads=1, freq_dim=32, text_dim=16, text_len=words)
     network = JavisDiT10(config).requires_grad_(False)
     for parameter in network.parameters():
         parameter.normal_(std=0.05)
-    model = OwnJavisDiT10(network)
+    model = OwnJavisDiT10(network.to(dtype))
     objective = LoRAObjective(model)
     add_lora(network, model.targets, rank=4)
     text = {"video": torch.randn(1, words, 16), "mask": torch.ones(1, words)}
     latents = Streams(torch.randn(1, 16, *size), torch.randn(1, 8, *audio))
     clips = ClipShards(tmp_path, {"frames": 17}, [], {})
     sample = objective.batch(clips, (latents, text), torch.Generator().manual_seed(0))
-    found = estimate(config, Load(1, size, audio, words), rank=4, dtype=torch.float32)
-    assert found.activations == pytest.approx(measured(objective, sample), rel=0.15)
+    found = estimate(config, Load(1, size, audio, words), rank=4, dtype=dtype)
+    assert found.activations == pytest.approx(measured(objective, sample, dtype), rel=0.15)
 
 
 def test_estimate_prints_the_parts_and_too_little_memory_is_refused(
