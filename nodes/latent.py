@@ -8,6 +8,7 @@ import torch
 from comfy_api.latest import Types, io
 
 from ..pipelines.core.sizes import MAX_SECONDS
+from ..pipelines.media.enlarge import enlarge as enlarged
 from ..pipelines.media.sound import fit_sound
 from ..pipelines.media.watermark import add_label
 from ..pipelines.sync.audio_guard import guard
@@ -164,7 +165,7 @@ class DuetMux(io.ComfyNode):
                     default=8,
                     min=1,
                     max=16,
-                    tooltip="Integer factor by which the images are enlarged without smoothing. 1 keeps the original size; the "
+                    tooltip="Integer factor by which the images are enlarged, with a bicubic filter. 1 keeps the original size; the "
                     "pocket model's 64 x 64 becomes 512 x 512 at 8.",
                 ),
                 io.Audio.Input(
@@ -200,7 +201,7 @@ class DuetMux(io.ComfyNode):
         rate = source["sample_rate"]
         waveform = fit_sound(source["waveform"][0], seconds=len(images) / fps, sample_rate=rate)
         found = guard(waveform, sample_rate=rate, target=target_lufs or None)
-        frames = images.repeat_interleave(enlarge, 1).repeat_interleave(enlarge, 2)
+        frames = enlarged(images, enlarge)
         components = Types.VideoComponents(
             images=add_label(frames, watermark),
             audio={"waveform": found.waveform[None], "sample_rate": rate},

@@ -92,8 +92,7 @@ def _write(
     probes: Probes,
 ) -> str:
     """Write clip ``k`` of a batch of ``model`` that begins with clip ``first``, and its plot; its synchrony as a text."""
-    from ..media.mp4 import check_finite, upscale, write_mp4
-    from ..media.watermark import add_label
+    from ..media.mp4 import check_finite, write_mp4
 
     check_finite(clip)
     kept = next((path.name for path in (arguments.video, arguments.audio, arguments.image) if path), None)
@@ -101,7 +100,7 @@ def _write(
     metadata = provenance_of(model, request, k, plan=arguments.plan, prior_seed=prior_seed, kept=kept)
     score = _measure(clip, plot, request, k, probes, metadata)
     clip = footage.over(clip) if footage else clip
-    write_mp4(output, replace(clip, frames=add_label(upscale(clip.frames), arguments.watermark)), metadata=metadata)
+    write_mp4(output, clip, metadata=metadata, label=arguments.watermark)
     return score
 
 

@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ..core.files import atomic_output
     from ..core.streams import Clip, Streams
     from ..figures.takes import draw_takes
-    from ..media.mp4 import upscale, write_mp4
+    from ..media.mp4 import write_mp4
     from ..models.choose import load_model
     from ..models.pocket.generate import decode, sample
     from ..models.pocket.provenance import weights_report
@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> None:
     for rank, ((take, _), clip) in enumerate(zip(best, clips, strict=True), 1):
         target = arguments.output / f"best-{rank}.mp4"
         metadata = provenance_of(model, replace(request, seed=take.seed), 0)
-        write_mp4(target, replace(clip, frames=upscale(clip.frames)), metadata=metadata)
+        write_mp4(target, clip, metadata=metadata)
         print(f"{printable(target)}: seed {take.seed}, score {take.score:.2f}")
     write_csv(arguments.output / "takes.csv", [found])
     with atomic_output(arguments.output / "takes.png") as temporary:

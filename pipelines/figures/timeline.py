@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 
 from ..core.streams import Clip
 from ..core.timeline import Timeline
-from ..media.mp4 import upscale
 from ..models.pocket.audio_codec import log_mel
 from ..sync.events import Events, match
 from ..sync.measure import Measured
@@ -23,7 +22,7 @@ def _frames(axes: Axes, clip: Clip, seconds: float) -> None:
     picks = torch.linspace(0, len(clip.frames) - 1, STRIP_FRAMES).round().long()
     for slot, k in enumerate(picks.tolist()):
         left, right = (slot + 0.03) * seconds / STRIP_FRAMES, (slot + 0.97) * seconds / STRIP_FRAMES
-        axes.imshow(upscale(clip.frames[k : k + 1])[0].numpy(), extent=(left, right, 0, 1), aspect="auto")
+        axes.imshow(clip.frames[k].numpy(), extent=(left, right, 0, 1), aspect="auto", interpolation="bicubic")
         axes.text((left + right) / 2, 1.05, f"{(k + 0.5) / clip.fps:.2f} s", ha="center", fontsize=7)
     axes.set(xlim=(0, seconds), ylim=(0, 1), yticks=[], ylabel="frames")
     axes.tick_params(axis="x", length=0)

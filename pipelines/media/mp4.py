@@ -14,20 +14,15 @@ from torch import Tensor
 from ..core.files import atomic_output
 from ..core.streams import Clip
 from .containers import check_rate, open_media, upright
+from .enlarge import enlarge, watchable_factor
 from .limiter import limit_peaks
 from .sound import Samples, fit_sound, layout_of
+from .watermark import add_label
 
-WATCHABLE = 512  # target size of the shorter side in pixels, for small clips
 MAX_FPS = 1000
 MAX_BYTES = 2**31  # of decoded frames in 8 bits
 CRF = "14"
 AAC_BITS = 192_000  # bits per second
-
-
-def upscale(frames: Tensor) -> Tensor:
-    """Frames [t, h, w, 3] enlarged by an integer factor, nearest neighbour, so that small clips are comfortable to watch."""
-    factor = max(1, WATCHABLE // min(frames.shape[1:3]))
-    return frames.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
 
 
 def check_finite(clip: Clip) -> None:
@@ -42,8 +37,9 @@ def check_finite(clip: Clip) -> None:
         )
 
 
-def write_mp4(path: Path, clip: Clip, *, metadata: dict[str, Any] | None = None) -> None:
-    """Write a clip as H.264 (yuv420p) and AAC at its own rates. The file is written atomically.
+def write_mp4(path: Path, clip: Clip, *, metadata: dict[str, Any] | None = None, label: str = "") -> None:
+    """Write a clip as H.264 (yuv420p) and AAC at its own rates. The file is written atomically. Small clips are enlarged to be comfortable
+    to watch, and ``label`` is drawn in the corner.
 
     The audio is cut or padded to the duration of the video, so that the two differ by less than one AAC frame, and its true
     peak is limited to -1 dB before encoding. Each entry of ``metadata`` is written into the container as JSON.
@@ -58,22 +54,24 @@ def write_mp4(path: Path, clip: Clip, *, metadata: dict[str, Any] | None = None)
         av.open(str(temporary), "w", format="mp4", options={"movflags": "faststart+use_metadata_tags"}) as container,
     ):
         container.metadata.update({key: json.dumps(value) for key, value in (metadata or {}).items()})
-        _write_streams(container, clip)
+        _write_streams(container, clip, label)
 
 
-def _write_streams(container: av.container.OutputContainer, clip: Clip) -> None:
-    pixels = (upscale(clip.frames).clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+def _write_streams(container: av.container.OutputContainer, clip: Clip, label: str) -> None:
+    height, width = clip.frames.shape[1:3]
+    factor = watchable_factor(height, width)
     rate = Fraction(clip.fps).limit_denominator(1001)
     video = container.add_stream("libx264", rate=rate, options={"crf": CRF, "preset": "medium"})
-    video.height, video.width = pixels.shape[1:3]
+    video.height, video.width = factor * height, factor * width
     video.pix_fmt = "yuv420p"
     layout = layout_of(clip.waveform)
     audio = container.add_stream("aac", rate=clip.sample_rate, layout=layout)
     audio.bit_rate = AAC_BITS
-    for picture in pixels:
-        container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+    for picture in clip.frames.split(1):  # enlarged one at a time, so that memory does not grow with the duration
+        pixels = add_label(enlarge(picture, factor), label)[0].clamp(0, 1).mul(255).round().to(torch.uint8).cpu()
+        container.mux(video.encode(av.VideoFrame.from_ndarray(pixels.numpy(), format="rgb24")))
     container.mux(video.encode(None))
-    sound = fit_sound(clip.waveform, seconds=len(pixels) / clip.fps, sample_rate=clip.sample_rate)
+    sound = fit_sound(clip.waveform, seconds=len(clip.frames) / clip.fps, sample_rate=clip.sample_rate)
     sound = limit_peaks(sound, sample_rate=clip.sample_rate)
     frame = av.AudioFrame.from_ndarray(
         sound.cpu().contiguous().numpy(),

@@ -9,7 +9,8 @@ import torch
 from duet_av.pipelines.core.sizes import ClipShape
 from duet_av.pipelines.core.streams import Clip
 from duet_av.pipelines.media.conform import read_conformed
-from duet_av.pipelines.media.mp4 import read_mp4, upscale, write_mp4
+from duet_av.pipelines.media.enlarge import enlarge, watchable_factor
+from duet_av.pipelines.media.mp4 import read_mp4, write_mp4
 from duet_av.pipelines.media.sound import fit_sound
 
 
@@ -54,8 +55,18 @@ def test_only_audio_above_full_scale_is_scaled_down():
 
 
 def test_enlarging_keeps_pixels_square():
-    assert upscale(torch.zeros(1, 64, 96, 3)).shape == (1, 512, 768, 3)
-    assert upscale(torch.zeros(1, 1024, 1024, 3)).shape == (1, 1024, 1024, 3)
+    assert [watchable_factor(*size) for size in ((64, 96), (64, 64), (300, 600), (1024, 1024))] == [8, 8, 1, 1]
+    assert enlarge(torch.zeros(1, 64, 96, 3), 8).shape == (1, 512, 768, 3)
+
+
+def test_enlarging_is_smooth_and_keeps_the_mean():
+    edge = torch.zeros(1, 8, 8, 3)
+    edge[:, :, 4:] = 1
+    large = enlarge(edge, 8)
+    assert large.diff(dim=2).abs().max() < 0.2  # a block's edge would be a step of 1
+    assert large.mean() == pytest.approx(0.5, abs=1e-3)
+    assert 0 <= large.min() <= large.max() <= 1
+    assert enlarge(edge, 1) is edge
 
 
 def test_clip_with_values_that_are_not_finite_is_refused(clip, tmp_path):
