@@ -33,7 +33,7 @@ def main(clip_path: Path, timeline_path: Path) -> None:
     frames = []
     for k, pixels in enumerate((clip.frames * 255).round().byte().numpy()):
         canvas = Image.new("RGB", (WIDTH, PICTURE + timeline.height), "white")
-        picture = Image.fromarray(pixels).resize((PICTURE, PICTURE), Image.Resampling.NEAREST)
+        picture = Image.fromarray(pixels).resize((PICTURE, PICTURE), Image.Resampling.LANCZOS)
         canvas.paste(picture, ((WIDTH - PICTURE) // 2, 0))
         canvas.paste(timeline, (0, PICTURE))
         x = left + (right - left) * k / len(clip.frames)
