@@ -93,8 +93,9 @@ def arguments(
         (set() if ignore_unknown else set(entries) - set(parameters), "is unknown"),
     ):
         if names:
+            name = printable(repr(min(names, key=str)))[:SHOWN]
             raise ValueError(
-                f"{source} does not fit this version of Duet: {printable(repr(min(names, key=str)))[:SHOWN]} {problem}. Update Duet or restore it."
+                f"{source} does not fit this version of Duet: {name} {problem}. Update Duet or restore it."
             )
     values = {}
     for name in parameters:

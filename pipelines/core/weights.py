@@ -163,7 +163,7 @@ def load_weights(path: Path, kind: str) -> WeightsFile:
         )
     if header["kind"] != kind:
         raise ValueError(
-            f"{path} holds '{header['kind']}' weights, but '{kind}' weights are required. Choose a file of that kind."
+            f"{path} holds '{str(header['kind'])[:60]}' weights, but '{kind}' weights are required. Choose a file of that kind."
         )
     for entry in ("config", "record"):
         if not isinstance(header.setdefault(entry, {}), dict):

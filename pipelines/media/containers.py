@@ -73,6 +73,11 @@ def open_media(path: Path) -> Iterator[av.container.InputContainer]:
     options = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "file"}
     try:
         with av.open(f"file:{path.absolute()}", options=options) as container:
+            for stream in (*container.streams.video, *container.streams.audio):
+                if stream.codec_context is None:
+                    raise ValueError(
+                        f"{path}: stream {stream.index} has an unknown codec. Re-encode the file, e.g. as mp4."
+                    )
             for stream in container.streams.video:
                 _limit_frames(path, stream)
             yield container

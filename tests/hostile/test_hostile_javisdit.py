@@ -115,8 +115,9 @@ def test_hostile_loras(tmp_path, case):
         (tmp_path / name).mkdir()
         save_file(part, tmp_path / name / "a.safetensors")
     (tmp_path / "lora" / "adapter_config.json").write_text(json.dumps(config))
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as caught:
         read_checkpoint(tmp_path)
+    assert str(tmp_path / "lora") in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -32,8 +32,9 @@ def read_or_refused(read, *arguments, **options):
     try:
         return read(*arguments, **options)
     except ValueError as error:
-        assert 0 < len(printable(error)) < 1500
-        return None
+        refusal = printable(error)
+    assert 0 < len(refusal) < 1500
+    return None
 
 
 @few

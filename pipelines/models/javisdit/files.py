@@ -46,9 +46,11 @@ def read_checkpoint(path: Path) -> Tensors:
         ValueError: there is no readable file, a shard is missing, or a pickle holds more than tensors.
     """
     if not (path / "model").is_dir():
-        return merge_embedded_lora(_read_all(path))
+        return merge_embedded_lora(_read_all(path), source=path)
     model = _read_all(path / "model")
-    return merge_separate_lora(model, path / "lora") if (path / "lora").is_dir() else merge_embedded_lora(model)
+    if (path / "lora").is_dir():
+        return merge_separate_lora(model, path / "lora")
+    return merge_embedded_lora(model, source=path)
 
 
 def _read_all(path: Path) -> Tensors:
@@ -103,9 +105,9 @@ def _without_wrappers(name: str) -> str:
     return name.replace(".base_layer.", ".")
 
 
-def merge_embedded_lora(tensors: Tensors) -> Tensors:
-    """``tensors`` with the LoRA that training saved among them merged, at the released scale of 16 / 64."""
-    return _add(_without_lora(tensors), tensors, 16 / 64)
+def merge_embedded_lora(tensors: Tensors, *, source: Path) -> Tensors:
+    """``tensors`` of ``source`` with the LoRA that training saved among them merged, at the released scale of 16 / 64."""
+    return _add(_without_lora(tensors), tensors, 16 / 64, source=source)
 
 
 def _without_lora(tensors: Tensors) -> Tensors:
@@ -121,21 +123,23 @@ def merge_separate_lora(base: Tensors, folder: Path) -> Tensors:
             f"{folder}: adapter_config.json is missing, which states the scale of the LoRA. Download it into this folder."
         )
     config = checked(LoraConfig, read_object(config_file), source=config_file, ignore_unknown=True)
-    return _add(_without_lora(base), _read_all(folder), config.lora_alpha / config.r)
+    return _add(_without_lora(base), _read_all(folder), config.lora_alpha / config.r, source=folder)
 
 
-def _add(base: Tensors, lora: Tensors, scale: float) -> Tensors:
+def _add(base: Tensors, lora: Tensors, scale: float, *, source: Path) -> Tensors:
     out = dict(base)
     for name, down in lora.items():
         if not name.endswith((".lora_A.weight", ".lora_A.default.weight")):
             continue
         target = f"{name.split(LORA)[0]}.weight"
         if target not in base:
-            raise ValueError(f"The LoRA changes {target}, which the base does not have. Use the LoRA of this model.")
+            raise ValueError(
+                f"{source}: the LoRA changes {target}, which the base does not have. Use the LoRA of this model."
+            )
         up = lora.get(name.replace("lora_A", "lora_B"))
         weight = base[target]
         if up is None:
-            raise ValueError(f"The LoRA has {name} without its lora_B. Download the complete LoRA again.")
+            raise ValueError(f"{source}: the LoRA has {name} without its lora_B. Download the complete LoRA again.")
         if (
             down.ndim != 2
             or up.ndim != 2
@@ -143,8 +147,8 @@ def _add(base: Tensors, lora: Tensors, scale: float) -> Tensors:
             or weight.shape != (up.shape[0], down.shape[1])
         ):
             raise ValueError(
-                f"The LoRA of {target} has factors of shape {tuple(up.shape)} and {tuple(down.shape)}, which do not fit the weight's "
-                f"{tuple(weight.shape)}. Use the LoRA of this model."
+                f"{source}: the LoRA of {target} has factors of shape {tuple(up.shape)} and {tuple(down.shape)}, which do not fit the "
+                f"weight's {tuple(weight.shape)}. Use the LoRA of this model."
             )
         out[target] = (weight.float() + scale * up.float() @ down.float()).to(weight.dtype)
     return out

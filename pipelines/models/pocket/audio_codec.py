@@ -22,6 +22,7 @@ N_FFT = 1024
 N_MELS = 64
 MEL_RANGE = (40.0, 7800.0)  # Hz
 MEL_FLOOR = 1e-3
+MEL_PEAK = 5.0  # of normalised log-mel values: over 100 times a tone at full scale, and its exponential is finite
 GRIFFIN_LIM_STEPS = 32
 GRIFFIN_LIM_MOMENTUM = 0.99
 NNLS_STEPS = 24
@@ -50,7 +51,7 @@ def magnitudes(mel: Float[Tensor, "b mels frames"], *, sample_rate: int) -> Floa
     """Spectra S of ``log_mel`` frames: non-negative least squares bank^T S = m by multiplicative updates (Lee and Seung,
     2001)."""
     bank = _mel_bank(sample_rate).to(mel.device)
-    target = bank @ ((mel * 3 - 3).exp() - MEL_FLOOR).clamp_min(0)
+    target = bank @ ((mel.clamp_max(MEL_PEAK) * 3 - 3).exp() - MEL_FLOOR).clamp_min(0)
     magnitude = target + 1e-8
     for _ in range(NNLS_STEPS):
         magnitude = magnitude * (target / (bank @ (bank.T @ magnitude) + 1e-8))

@@ -63,7 +63,7 @@ def test_a_lora_is_merged_once_whether_embedded_or_separate(tmp_path):
     lora(tmp_path / "beside" / "lora")
     for name in ("both", "inside", "beside"):
         assert same(read_checkpoint(tmp_path / name), expected), name
-    assert same(merge_embedded_lora(W), W)
+    assert same(merge_embedded_lora(W, source=tmp_path), W)
 
 
 def test_a_lora_of_another_model_or_without_its_scale_is_refused(tmp_path):
