@@ -1,5 +1,8 @@
 """``duet train lora``: noise levels, a short run that resumes, what is saved, and what is refused."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -117,3 +120,21 @@ def test_clips_of_other_encoders_are_refused(ltx2_release, ltx2_shards, tmp_path
     monkeypatch.setattr(LTX2Folder, "fingerprint", lambda _: "other")
     assert train(ltx2_release, ltx2_shards, tmp_path) == 2
     assert "with other VAEs or another text encoder" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_lora(ltx2_release, ltx2_shards, tmp_path):
+    """accelerate over gloo: each process draws its own samples, the first one writes."""
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    options = ["--model", "ltx2", ltx2_release, "--data", ltx2_shards, "--run", tmp_path, "--rank", 2, "--steps", 3]
+    arguments = [
+        str(a) for a in ("train", "lora", *options)
+    ]  # in the script: the launcher abbreviates --run-path to --run
+    code = f"import sys; from duet_av.pipelines.cli.main import main; sys.exit(main({arguments!r}))"
+    (tmp_path / "two.py").write_text(code)
+    command = [sys.executable, *launch, str(tmp_path / "two.py")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    tensors = load_file(tmp_path / "lora" / "ltx2-lora.safetensors")
+    assert any(value.abs().max() > 0 for name, value in tensors.items() if "lora_B" in name)
+    assert "| batch | 2 |" in (tmp_path / "lora" / "ltx2-lora.md").read_text()
