@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .guidance.strategy import Strategy as Strategy
     from .media.mp4 import read_mp4 as read_mp4
     from .media.mp4 import write_mp4 as write_mp4
+    from .models.choose import load_model as load_model
     from .models.pocket.generate import Request as Request
     from .models.pocket.generate import generate as generate
     from .models.pocket.load import PocketModel as PocketModel
@@ -39,6 +40,7 @@ _MODULES = {
     ".guidance.modifiers": ("APG", "CFGZero", "Rescale", "Schedule", "Window"),
     ".guidance.strategy": ("DEFAULT", "PerStreamCFG", "Strategy", "UCG"),
     ".media.mp4": ("read_mp4", "write_mp4"),
+    ".models.choose": ("load_model",),
     ".models.pocket.generate": ("Request", "generate"),
     ".models.pocket.load": ("PocketModel",),
     ".sync.measure": ("measure", "read_signals", "signals_of"),
