@@ -29,6 +29,7 @@ LARGE = {  # pixels [width, height] of nodes with text or previews, which the fr
     "DuetEncodePrompt": (400, 300),
     "DuetPlanner": (400, 320),
     "DuetPriorSampler": (400, 240),
+    "DuetTimedPrompt": (480, 900),
     "DuetTimelinePrompt": (480, 680),
     "LoadImage": (300, 340),
     "LoadVideo": (300, 340),

@@ -20,6 +20,7 @@ from .plan import (
     DuetSavePlan,
 )
 from .prior import DuetLoadPrior, DuetPriorSampler
+from .report import DuetPlanReport
 from .sampling import DuetSampler, DuetSchedule
 from .strategies import (
     DuetStrategyAPG,
@@ -73,6 +74,7 @@ NODES: list[type[io.ComfyNode]] = [
     DuetMux,
     DuetTimelinePlot,
     DuetSyncMeter,
+    DuetPlanReport,
     DuetShiftAudio,
     DuetAudioGuard,
     DuetSeedSweep,

@@ -8,6 +8,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..pipelines.bench.takes import ANY, SCORES, Takes, compare, sweep, takes_of, write_csv
+from ..pipelines.core.conditions import Plan
 from . import inputs
 from .host.latent import require_vaes
 from .host.notice import show
@@ -15,6 +16,7 @@ from .host.output import new_output
 from .host.sample import announcement, default_sampler, schedule, with_facts
 from .host.takes import first_clip, sweep_folder, takes_from, taking, together
 from .types import CATEGORY
+from .types import Plan as PlanSocket
 from .types import Takes as TakesSocket
 
 NAMES = ("a", "b", "c", "d")
@@ -46,7 +48,7 @@ class DuetSeedSweep(io.ComfyNode):
                     options=list(SCORES),
                     default=ANY,
                     tooltip="The score by which takes are ranked: 0 to 1, higher is better. The second option only works on "
-                    "clips of the pocket model.",
+                    "clips of the pocket model; the third is the share of planned events at their times, and needs a plan.",
                 ),
                 io.String.Input(
                     "label", default="", tooltip="Name of this setting in 'Duet Compare Takes'. Empty: the seed range."
@@ -55,6 +57,9 @@ class DuetSeedSweep(io.ComfyNode):
                     "Number of sampling steps. Ignored if sigmas are connected.",
                 ),
                 *inputs.sampling(),
+                PlanSocket.Input(
+                    "plan", optional=True, tooltip="What was asked for, if the takes are ranked by the planned times."
+                ),
             ],
             outputs=[
                 io.Latent.Output(display_name="latent", tooltip="The best takes as a batch, best first."),
@@ -85,6 +90,7 @@ class DuetSeedSweep(io.ComfyNode):
         steps: int,
         sampler: object | None = None,
         sigmas: Tensor | None = None,
+        plan: Plan | None = None,
     ) -> io.NodeOutput:
         from ..pipelines.figures.canvas import pixels
         from ..pipelines.figures.takes import draw_takes
@@ -94,7 +100,7 @@ class DuetSeedSweep(io.ComfyNode):
         vaes, seeds = (video_vae, audio_vae), range(seed, seed + takes)
         require_vaes(latent, *vaes)
         shown = show(cls, announcement(guider, latent, sigmas, takes=takes))
-        make = taking(guider, latent, vaes, sampler=sampler or default_sampler(), sigmas=sigmas, score=score)
+        make = taking(guider, latent, vaes, sampler=sampler or default_sampler(), sigmas=sigmas, score=score, plan=plan)
         graph = (cls.hidden.prompt or {}) if cls.hidden else {}
         folder = sweep_folder(graph, str(cls.hidden.unique_id) if graph else "", latent, guider)
         best = sweep(folder, seeds, make, keep=keep)

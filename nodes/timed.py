@@ -6,8 +6,7 @@ from comfy_api.latest import io
 
 from ..pipelines.core.conditions import Plan
 from ..pipelines.core.streams import Streams
-from ..pipelines.core.timed_events import TimedEvents, event_words
-from ..pipelines.core.timeline import Timeline
+from ..pipelines.core.timed_events import TimedEvents
 from . import inputs
 from .host.notice import show
 from .host.timed_node import encode_prompts, encode_timed, timed_of, with_timed_text
@@ -119,7 +118,7 @@ class DuetTimedPrompt(io.ComfyNode):
     ) -> io.NodeOutput:
         events = TimedEvents.read(timeline)
         if not timeline.strip() and plan is not None:
-            events = plan.timed or TimedEvents.of_timeline(plan.timeline or Timeline(()), event_words)
+            events = plan.asked
         events.require_within(seconds)
         prompts = Streams(video, audio if audio.strip() else video)
         asked = Plan(Streams(), video, audio, None, 0, seconds, timed=events)

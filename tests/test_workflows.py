@@ -30,6 +30,7 @@ WORKFLOWS = [
     "prior_variations",
     "sync_lab",
     "text_to_av",
+    "timed_events_ltx2",
     "video_to_audio",
 ]
 
@@ -122,6 +123,7 @@ OTHER_MODELS = (
     "ltx25_t2v",
     "ltx2_crossmodal",
     "measure_any_clip",
+    "timed_events_ltx2",
 )  # graphs that use other models
 
 

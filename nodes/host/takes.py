@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from ...pipelines.bench.readings import Probes
-from ...pipelines.bench.takes import ANY, EVENTS, Take, Takes, Tensors, fingerprint, numbers_of, take_of
+from ...pipelines.bench.takes import ANY, EVENTS, PLANNED, Take, Takes, Tensors, fingerprint, numbers_of, take_of
+from ...pipelines.core.conditions import Plan
 from ...pipelines.core.streams import Clip, Streams
 from ...pipelines.sync.measure import measure, signals_of
 from .clips import clip_from, clip_of
@@ -51,11 +52,12 @@ def taking(
     sampler: Any,
     sigmas: Tensor,
     score: str,
+    plan: Plan | None = None,
 ) -> Callable[[int], tuple[Take, Tensors]]:
     """A function that generates and measures the take of one seed.
 
     Raises:
-        ValueError: the batch size of the latent is not 1, or the score does not apply to the MODEL.
+        ValueError: the batch size of the latent is not 1, the score does not apply to the MODEL, or there is no plan for it.
     """
     count = unnest(latent).present()[0].shape[0]
     if count != 1:
@@ -63,19 +65,25 @@ def taking(
             f"The latent has batch size {count}; a sweep needs 1, as it generates one clip per seed. Set the batch of 'Duet "
             "Empty Latent' to 1."
         )
-    if score == EVENTS and not getattr(guider.model_patcher.model, "pocket_world", False):
+    world = bool(getattr(guider.model_patcher.model, "pocket_world", False))
+    events = None if plan is None else plan.asked
+    if score == PLANNED and not (events and events.events):
+        raise ValueError(
+            f"The score '{PLANNED}' needs events to compare with. Connect the plan of 'Duet Timed Prompt' or 'Duet Planner'."
+        )
+    if score == EVENTS and not world:
         raise ValueError(
             f"The score '{EVENTS}' only works on clips of the pocket model; this MODEL is a {type(guider.model_patcher.model).__name__}. "
             f"Choose '{ANY}'."
         )
-    probes = Probes.load() if score == EVENTS else None
+    probes = Probes.load() if world and score in (EVENTS, PLANNED) else None
 
     def make(seed: int) -> tuple[Take, Tensors]:
         sampled = sample_latent(guider, latent, seed=seed, sampler=sampler, sigmas=sigmas)
         video, audio = unnest(sampled).both()
         clip = first_clip(sampled, vaes)
         with Cancellable():
-            return take_of(seed, clip, score, probes), {"video": video, "audio": audio}
+            return take_of(seed, clip, score, probes, events, world), {"video": video, "audio": audio}
 
     return make
 

@@ -42,10 +42,15 @@ def with_timed_text(model: comfy.model_patcher.ModelPatcher) -> comfy.model_patc
     return patched
 
 
+def reads_captions(clip: comfy.sd.CLIP) -> bool:
+    """Whether a CLIP is the pocket model's, which reads prompts as captions of its world."""
+    return getattr(getattr(clip, "tokenizer", None), "reads_prompts", False)
+
+
 def timed_of(clip: comfy.sd.CLIP, prompts: Streams[str], events: TimedEvents, repeat: bool, **more: float) -> TimedText:
     """The texts that are encoded for ``events``. With ``repeat`` an event's text follows the prompt for the whole clip; the pocket model
     reads captions, and derives each text from the prompt's caption."""
-    if getattr(clip.tokenizer, "reads_prompts", False):
+    if reads_captions(clip):
         return timed_text(prompts.map(plain_text), events, **more)
     return TimedText.of(events, prompts, compose=joined if repeat else _alone, **more)
 
@@ -61,7 +66,7 @@ def encode_prompts(clip: comfy.sd.CLIP, prompts: Streams[str]) -> list[Any] | No
     encode = lambda text: clip.encode_from_tokens_scheduled(clip.tokenize(text))  # noqa: E731 - two uses
     if video == audio:
         return encode(video)
-    if getattr(clip.tokenizer, "reads_prompts", False):
+    if reads_captions(clip):
         heard = encode(audio)[0][0]
         return [[states, {**options, AUDIO_TEXT: heard}] for states, options in encode(video)]
     return None
@@ -69,7 +74,7 @@ def encode_prompts(clip: comfy.sd.CLIP, prompts: Streams[str]) -> list[Any] | No
 
 def encode_timed(clip: comfy.sd.CLIP, timed: TimedText) -> list[Any]:
     """The CONDITIONING of timed text: that of the video's rest text, which carries all texts."""
-    how = {"as_written": True} if getattr(clip.tokenizer, "reads_prompts", False) else {}
+    how = {"as_written": True} if reads_captions(clip) else {}
     encoded = {}
     for text in timed.texts:
         entry = clip.encode_from_tokens_scheduled(clip.tokenize(text, **how))[0]

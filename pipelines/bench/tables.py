@@ -21,7 +21,12 @@ from .runner import Rows
 TABLES = WEIGHTS / "bench"
 PAGES = WEIGHTS.parent / "docs" / "results"  # pages of the tables of record
 PROBES = {"audio-probe": AUDIO_PROBE, "video-probe": VIDEO_PROBE}
-CONDITIONS = {"plan": ("plan",), "prior": ("plan", "prior"), "adapter": ("adapter",)}  # suite -> conditions it measures
+CONDITIONS = {
+    "plan": ("plan",),
+    "prior": ("plan", "prior"),
+    "adapter": ("adapter",),
+    "timed": ("plan",),
+}  # suite -> conditions it measures
 WITHOUT_MODEL = {
     "adapter-identifiability": (),
     "javisbench": (),

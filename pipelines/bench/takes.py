@@ -20,14 +20,17 @@ from ..core.files import atomic_output
 from ..core.schema import Between, checked
 from ..core.statistics import mean_interval
 from ..core.streams import Clip
+from ..core.timed_events import TimedEvents
 from ..core.weights import read_tensors, save_tensors
 from ..sync.events import f1
 from ..sync.measure import Measured, measure, signals_of
+from .plan_report import report_of
 from .readings import Probes, as_rendered, read
 
 log = logging.getLogger(__name__)
 ANY, EVENTS = "sound and motion in step (any clip)", "events heard and seen (pocket world)"
-SCORES = (ANY, EVENTS)
+PLANNED = "events at the planned times (needs a plan)"
+SCORES = (ANY, EVENTS, PLANNED)
 MAX_SEEDS = 1000  # of one sweep
 
 Numbers = dict[str, Annotated[float, Between(-1e9, 1e9)]]
@@ -73,11 +76,19 @@ def numbers_of(measured: Measured) -> Numbers:
     return {name: float(value) for name, value in found.items() if value is not None}
 
 
-def take_of(seed: int, clip: Clip, score: str, probes: Probes | None) -> Take:
-    """The measurements of ``clip``; ``probes`` are only used for the score ``EVENTS``.
+def take_of(
+    seed: int,
+    clip: Clip,
+    score: str,
+    probes: Probes | None,
+    events: TimedEvents | None = None,
+    world: bool | None = None,
+) -> Take:
+    """The measurements of ``clip``; ``probes`` are only used for the score ``EVENTS``, and for ``PLANNED``, which needs ``events``, if the
+    clip is of the pocket ``world`` (None: if it looks like it).
 
     Raises:
-        ValueError: an unknown score.
+        ValueError: an unknown score, or ``PLANNED`` without events.
     """
     if score not in SCORES:
         raise ValueError(f"score is {score!r}; it must be one of: {'; '.join(SCORES)}.")
@@ -85,6 +96,12 @@ def take_of(seed: int, clip: Clip, score: str, probes: Probes | None) -> Take:
     if score == EVENTS:
         (reading,) = read(probes or Probes.load(), [as_rendered(clip)])
         numbers["event_f1"] = f1(reading.heard, reading.seen.events)
+    if score == PLANNED:
+        if events is None or not events.events:
+            raise ValueError(f"The score '{PLANNED}' compares a clip with a plan, and there is none. Connect one.")
+        report = report_of(clip, events, world=world, probes=probes)
+        off = {} if report.off_ms is None else {"plan_off_ms": report.off_ms}
+        return Take(seed, report.hit_rate, {**numbers, "plan_hits": report.hit_rate, **off})
     return Take(seed, numbers["event_f1"] if score == EVENTS else numbers.get("in_step", 0.0), numbers)
 
 

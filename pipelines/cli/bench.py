@@ -28,6 +28,7 @@ SUITES = (
     "adapter-identifiability",
     "meter",
     "people",
+    "timed",
 )
 JAVISBENCH = "javisbench"
 OWN_OPTIONS = (

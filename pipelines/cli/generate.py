@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ..models.pocket.generate import generate
 
     timeline = None if arguments.plan is None else read_timeline(arguments.plan)
-    request = _with_timed_events(arguments, request_of(arguments, prompts))
+    request = request_of(arguments, prompts)
     footage = _footage(arguments, request.shape)
     model, probes = load_model(arguments.model), Probes.load()
     request = for_model(request, arguments, model)
@@ -109,7 +109,7 @@ def request_of(arguments: argparse.Namespace, prompts: list[str]) -> Request:
     from ..core.sizes import ClipShape
     from ..models.pocket.generate import Request
 
-    return Request(
+    request = Request(
         prompts,
         audio=None if arguments.audio_prompt is None else [arguments.audio_prompt] * len(prompts),
         negative=arguments.negative,
@@ -118,6 +118,7 @@ def request_of(arguments: argparse.Namespace, prompts: list[str]) -> Request:
         strategy=_strategy(arguments),
         shape=ClipShape(seconds=arguments.seconds),
     )
+    return _with_timed_events(arguments, request)
 
 
 def _with_timed_events(arguments: argparse.Namespace, request: Request) -> Request:

@@ -12,6 +12,7 @@ from ..core.documents import printable
 from ..core.files import atomic_output, check_output_path
 
 if TYPE_CHECKING:
+    from ..core.timed_events import TimedEvents
     from ..sync.desync import DesyncMeter
     from ..sync.measure import Signals
 
@@ -25,6 +26,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="also estimate the offset with Synchformer (DeSync), with these weights: synchformer_state_dict.pth or safetensors",
     )
+    parser.add_argument(
+        "--plan",
+        type=Path,
+        metavar="FILE",
+        help="also report when each event of a plan or of timed events ('0.5-1.2 both: a door slams') is heard and seen",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all measurements as JSON")
     parser.set_defaults(command=run)
 
@@ -34,8 +41,10 @@ def run(arguments: argparse.Namespace) -> None:
     target = check_output_path(arguments.json, suffix=".json", inputs=arguments.files) if arguments.json else None
     from tqdm import tqdm
 
+    from ..core.saved_plan import read_timed_events
     from ..sync.measure import measure, read_signals
 
+    events = None if arguments.plan is None else read_timed_events(arguments.plan)
     meter = None if arguments.synchformer is None else desync_meter(arguments.synchformer)
     found, refused = {}, 0
     for path in arguments.files:
@@ -53,6 +62,8 @@ def run(arguments: argparse.Namespace) -> None:
                 continue
         found[str(path)] = measured.to_json()
         print(f"{printable(path)}: " + str(measured).replace("\n", "\n  "))
+        if events is not None:
+            found[str(path)]["plan"] = _plan(path, events)
         if meter is not None:
             found[str(path)]["synchformer"] = _synchformer(meter, path, signals)
     if target:
@@ -69,6 +80,22 @@ def desync_meter(path: Path) -> DesyncMeter:
     from ..sync.desync import DesyncMeter
 
     return DesyncMeter.load(path, "cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _plan(path: Path, events: TimedEvents) -> dict[str, object]:
+    """Print the plan report of a clip, or the reason why there is none; both also as plain data."""
+    from ..bench.plan_report import report_of
+    from ..media.mp4 import read_mp4
+
+    try:
+        clip = read_mp4(path)
+        events.require_within(len(clip.frames) / clip.fps, cut=True)
+        report = report_of(clip, events)
+    except ValueError as error:
+        print(f"  {printable(error)}")
+        return {"not measured": str(error)}
+    print("\n".join(f"  {printable(line)}" for line in str(report).splitlines()))
+    return report.to_json()
 
 
 def _synchformer(meter: DesyncMeter, path: Path, signals: Signals) -> dict[str, object]:

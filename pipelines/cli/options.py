@@ -83,6 +83,20 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds", type=float, default=2.0, help="length of the clip; the pocket model was trained on 2 s (default 2)"
     )
+    parser.add_argument(
+        "--timed",
+        type=Path,
+        metavar="FILE",
+        help="timed events, one per line: '0.5-1.2 both: the bell' (seconds, stream, a subject of the prompt), or a plan. Within its time "
+        "an event's text replaces the prompt in text attention",
+    )
+    parser.add_argument(
+        "--timed-soft",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="length of the ramps at both ends of a timed event, in seconds (default 0)",
+    )
     _add_guidance(parser)
 
 
@@ -141,20 +155,6 @@ def add_conditions(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="timeline of events to follow, as written by 'duet plan' (default: no plan)",
-    )
-    parser.add_argument(
-        "--timed",
-        type=Path,
-        metavar="FILE",
-        help="timed events, one per line: '0.5-1.2 both: the bell' (seconds, stream, a subject of the prompt), or a plan. Within its time "
-        "an event's text replaces the prompt in text attention",
-    )
-    parser.add_argument(
-        "--timed-soft",
-        type=float,
-        default=0.0,
-        metavar="S",
-        help="length of the ramps at both ends of a timed event, in seconds (default 0)",
     )
     kept = parser.add_mutually_exclusive_group()
     kept.add_argument("--video", type=Path, metavar="FILE", help="generate audio for this video")

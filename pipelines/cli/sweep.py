@@ -10,7 +10,7 @@ from ..core.documents import printable
 from .generate import for_model, provenance_of, report_prompts, request_of
 from .options import add_sampling
 
-BY = {"events": 1, "motion": 0}  # option value -> index in ``takes.SCORES``
+BY = {"events": 1, "motion": 0, "plan": 2}  # option value -> index in ``takes.SCORES``
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +24,8 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--by",
         choices=tuple(BY),
         default="events",
-        help="score: events heard and seen, or agreement of audio and motion, which works for any clip (default events)",
+        help="score: events heard and seen, agreement of audio and motion, which works for any clip, or events at the times of --timed "
+        "(default events)",
     )
     parser.add_argument(
         "-o",
@@ -52,6 +53,9 @@ def run(arguments: argparse.Namespace) -> None:
     from ..models.pocket.provenance import weights_report
 
     request = request_of(arguments, [arguments.prompt])
+    if arguments.by == "plan" and request.timed is None:
+        raise ValueError("--by plan compares the clips with timed events. Name them with --timed FILE.")
+    events = None if request.timed is None else request.timed[0]
     model, probes, score = load_model(arguments.model), Probes.load(), SCORES[BY[arguments.by]]
     request = for_model(request, arguments, model)
     report_prompts(model.text.tokenizer, [arguments.prompt, *(request.audio or ())], arguments.negative)
@@ -64,7 +68,7 @@ def run(arguments: argparse.Namespace) -> None:
     def generate(seed: int) -> tuple[Take, Tensors]:
         video, audio = sample(model.network, model.text, replace(request, seed=seed)).both()
         tensors = {"video": video, "audio": audio}
-        return take_of(seed, clip_of(tensors), score, probes), tensors
+        return take_of(seed, clip_of(tensors), score, probes, events, True), tensors
 
     name = fingerprint(repr(replace(request, seed=0)), score, weights_report(model.files.values()))
     folder = arguments.output / f".duet-{name}"

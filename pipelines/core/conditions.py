@@ -18,7 +18,7 @@ from torch import Tensor
 from .saved_plan import SavedPlan
 from .sines import sine_features
 from .streams import Streams
-from .timed_events import TimedEvents
+from .timed_events import TimedEvents, event_words
 from .timeline import Timeline
 
 V2A, A2V = "v2a", "a2v"
@@ -86,6 +86,11 @@ class Plan:
     seed: int
     seconds: float  # length of the clip that the unit cube covers
     timed: TimedEvents | None = None
+
+    @property
+    def asked(self) -> TimedEvents:
+        """What the plan asks for: its timed events, or those of its timeline in words."""
+        return self.timed or TimedEvents.of_timeline(self.timeline or Timeline(()), event_words)
 
     @property
     def saved(self) -> SavedPlan:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from ..core.streams import Clip
 from ..core.timeline import Timeline
@@ -59,6 +61,14 @@ def _offsets(axes: Axes, measured: Measured) -> None:
         axes.text(0.5, 0.6, text, transform=axes.transAxes, ha="center", va="center")
 
 
+def waveform_envelope(clip: Clip) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
+    """Times in seconds, and the highest level of the waveform around them."""
+    mono = clip.waveform.mean(0)
+    step = max(1, len(mono) // WAVE_POINTS)
+    peaks = mono[: len(mono) // step * step].view(-1, step).abs().amax(1)
+    return torch.linspace(0, len(mono) / clip.sample_rate, len(peaks)), peaks
+
+
 def draw_timeline(
     clip: Clip,
     heard: Events,
@@ -76,10 +86,7 @@ def draw_timeline(
     strip, wave, spectrogram, events = figure.subplots(4, 1, sharex=True, height_ratios=(1.3, 0.5, 1.1, 1))
     figure.suptitle(f"{title}\n{score}", fontsize=9)
     _frames(strip, clip, seconds)
-    mono = clip.waveform.mean(0)
-    step = max(1, len(mono) // WAVE_POINTS)
-    peaks = mono[: len(mono) // step * step].view(-1, step).abs().amax(1)
-    times = torch.linspace(0, len(mono) / clip.sample_rate, len(peaks))
+    times, peaks = waveform_envelope(clip)
     wave.fill_between(times.numpy(), -peaks.numpy(), peaks.numpy(), color=HEARD, linewidth=0)
     wave.set(yticks=[], ylabel="level")
     mel = log_mel(clip.waveform[None], sample_rate=clip.sample_rate)[0].mean(0)

@@ -112,7 +112,9 @@ def test_a_javisdit_example_runs_from_official_layouts_to_a_complete_clip(server
         assert "neg_prompt" in history["outputs"]["3"]["text"][0]
 
 
-@pytest.mark.parametrize("name", ["ltx2_crossmodal", "ltx23_t2v", "ltx23_ia2v", "ltx25_t2v", "h3_crossmodal", "h3_t2v"])
+@pytest.mark.parametrize(
+    "name", ["ltx2_crossmodal", "ltx23_t2v", "ltx23_ia2v", "ltx25_t2v", "h3_crossmodal", "h3_t2v", "timed_events_ltx2"]
+)
 def test_an_example_for_a_host_model_lacks_only_its_files(server, root, name):
     address, _ = server
     graph = example(root, name)

@@ -179,6 +179,7 @@ def test_decoding_measuring_and_sweeping_at_the_models_rates(server, graphs, nam
 OWN = {
     "ltx23_t2v": (LTX, 2, 24.0, 25, 24_000),
     "ltx23_ia2v": (LTX, 2, 24.0, 25, 44_100),  # the audio file's own sample rate
+    "timed_events_ltx2": (LTX, 2, 24.0, 121, 24_000),
     "ltx25_t2v": (LTX, 2, 24.0, 25, 24_000),
     "ltx2_crossmodal": (LTX, 1, 25.0, 25, 24_000),
     "h3_t2v": (H3, 1, 24.0, 39, 32_000),

@@ -1,6 +1,7 @@
 # ruff: noqa: F811 - the fixture 'sample' is imported
 """Timed text on the host's own LTX-2 and MiniMax H3 classes, at tiny size with random weights, and on Duet's models."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -183,3 +184,37 @@ def test_a_timed_plan_has_no_tokens_for_plan_layers(run, loaded, pocket):
     plan = run_timed(run, *loaded[:2], BALL, "0.5: the ball")[2]
     with pytest.raises(ValueError, match="timed events without plan tokens"):
         run("DuetApplyConditions", pocket.positive, pocket.negative, "as trained", plan=plan)
+
+
+def test_the_plan_report_of_a_generated_clip(run, loaded, pocket):
+    model, positive, plan, _ = run_timed(run, *loaded[:2], BALL, "0.6: the ball\n1.2 audio: the ball")
+    guider = run("DuetGuider", model, positive, PerStreamCFG(3.0, 3.0), pocket.negative)[0]
+    latent = {"samples": pocket.latent}
+    sampled = run("DuetSampler", guider, latent, 3, 4)[0]
+    images, audio, fps = run("DuetDecode", sampled, *loaded[2:4], False)
+    rate, off, text, data, picture = run("DuetPlanReport", plan, images[0], audio[0], fps)
+    assert 0 <= rate <= 1
+    assert off >= 0
+    assert "of 2 events within 125 ms" in text
+    assert "the probes of the pocket world" in text
+    assert [event["asked"] for event in json.loads(data)["events"]] == [0.6, 1.2]
+    assert picture.shape[-1] == 3
+    assert "onsets of audio and motion" in run("DuetPlanReport", plan, images[0], audio[0], fps, "any clip")[2]
+    empty = run_timed(run, *loaded[:2], BALL, "# none")[2]
+    with pytest.raises(ValueError, match="The plan has no events"):
+        run("DuetPlanReport", empty, images[0], audio[0], fps)
+
+
+def test_a_sweep_by_planned_times_needs_a_plan(run, loaded, pocket, tmp_path, monkeypatch):
+    import folder_paths
+
+    from duet_av.pipelines.bench.takes import PLANNED
+
+    monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path))
+    model, positive, plan, _ = run_timed(run, *loaded[:2], BALL, "0.6: the ball")
+    guider = run("DuetGuider", model, positive, PerStreamCFG(1.0, 1.0), pocket.negative)[0]
+    settings = {"seed": 5, "takes": 2, "keep": 1, "score": PLANNED, "label": "", "steps": 2}
+    with pytest.raises(ValueError, match="needs events to compare with"):
+        run("DuetSeedSweep", guider, {"samples": pocket.latent}, *loaded[2:4], **settings)
+    takes = run("DuetSeedSweep", guider, {"samples": pocket.latent}, *loaded[2:4], **settings, plan=plan)[3]
+    assert all("plan_hits" in take.numbers for take in takes.takes)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from ...models.choose import MODELS, POCKET
 from ..runner import Run
 from ..tables import Table, plot
-from . import adapter, codecs, core, few_steps, guidance, identifiability, meter, modality, people, plan, prior
+from . import adapter, codecs, core, few_steps, guidance, identifiability, meter, modality, people, plan, prior, timed
 
 
 @dataclass(frozen=True)
@@ -48,5 +48,6 @@ SUITES = {
     "adapter": Suite(adapter.measure, partial(plot, metric="sync_normalised")),
     "adapter-identifiability": Suite(identifiability.measure, identifiability.draw),
     "meter": Suite(meter.measure, meter.draw),
+    "timed": Suite(timed.measure, partial(plot, metric="hit_asked")),
     "people": Suite(people.measure, partial(plot, metric="kinds_right")),
 }

@@ -1,0 +1,205 @@
+"""Timed text: whether events happen when they are asked for. One object with one to four events, at regular or irregular times.
+
+Variants: 'none' states no times; 'words' writes them after the caption ('at 1.2 seconds'); 'segments' is the known formula, texts
+restricted to whole video latent frames; 'timed' is ``guidance.timed``; 'sound' asks for the sound of the events only; 'plan' uses the
+trained plan layers. ``picture_change`` repeats a clip with every event moved, with the same noise: the mean absolute difference of the
+frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+
+from ...core.sizes import ClipShape, video_latent_seconds
+from ...core.statistics import mean_interval
+from ...core.streams import Clip
+from ...core.timed_events import BOTH, TimedEvent, TimedEvents
+from ...guidance.strategy import DEFAULT
+from ...models.planner.load import load_planner
+from ...models.planner.request import join_plans
+from ...models.pocket.add_ons import with_add_on
+from ...models.pocket.generate import Request, generate
+from ...models.pocket.load import PocketModel
+from ...sync.events import match
+from ...world.scene import Scene
+from ...world.truth import timeline_of
+from ..plan_scores import REALISED_SECONDS
+from ..prompts import Prompt, bench_prompts
+from ..readings import Probes, Reading, read
+from ..runner import RECORD_STEPS, Rows, Run
+from ..scores import Scores
+from ..tables import Table
+
+STEPS = RECORD_STEPS
+SHARE = 160  # of 1,000 prompts have a single object
+FIRST, LAST, LEAST_GAP = 0.2, 1.8, 0.3  # seconds between which events are asked for, and between two events
+MOVED = 0.13  # seconds by which moved events are earlier or later
+BATCH = 20
+
+
+@dataclass(frozen=True)
+class Case:
+    """One object, its caption, the times asked for, and the seed of the noise."""
+
+    scene: Scene
+    prompt: Prompt
+    times: tuple[float, ...]
+
+    @property
+    def stratum(self) -> str:
+        return f"{len(self.times)} events" if len(self.times) > 1 else "1 event"
+
+    def events(
+        self, streams: tuple[str, ...] = BOTH, *, of: Callable[[float], TimedEvent] | None = None
+    ) -> TimedEvents:
+        """The events of this case in ``streams``, from their times."""
+        kind = self.scene.subjects[0].kind
+        make = of or (lambda t: TimedEvent.at(t, kind))
+        return TimedEvents(tuple(replace(make(t), text=kind, streams=streams) for t in self.times))
+
+    def moved(self) -> Case:
+        """The same case with every event moved by ``MOVED``, away from the nearer end of the clip; caption and noise stay the same."""
+        shift = MOVED if sum(self.times) / len(self.times) < self.scene.seconds / 2 else -MOVED
+        return replace(self, times=tuple(t + shift for t in self.times))
+
+
+def draw_times(rng: Random, count: int, *, regular: bool) -> tuple[float, ...]:
+    """``count`` times in order, at least ``LEAST_GAP`` apart."""
+    spare = LAST - FIRST - LEAST_GAP * (count - 1)
+    if regular:
+        gap = LEAST_GAP + (spare / (count - 1) * rng.random() if count > 1 else 0.0)
+        start = rng.uniform(FIRST, LAST - gap * (count - 1))
+        return tuple(round(start + k * gap, 3) for k in range(count))
+    cuts = sorted(rng.uniform(0, spare) for _ in range(count))
+    return tuple(round(FIRST + cut + k * LEAST_GAP, 3) for k, cut in enumerate(cuts))
+
+
+def timed_cases(count: int, seed: int) -> list[Case]:
+    """Cases with one to four events in turn, irregular and regular; objects and scenery are those of the bench's single prompts."""
+    cases = []
+    for k, prompt in enumerate(bench_prompts(round(count * 1000 / SHARE), seed, strata=("single",))[:count]):
+        number, (subject,) = 1 + k % 4, prompt.scene.subjects
+        times = draw_times(Random(f"duet timed 1/{prompt.seed}"), number, regular=bool(k // 4 % 2))
+        tempo = ("once", "slowly", "quickly", "quickly")[number - 1]
+        scene = replace(prompt.scene, subjects=(replace(subject, tempo=tempo, times=times),))
+        cases.append(Case(scene, replace(prompt, scene=scene), times))
+    return cases
+
+
+def on_the_grid(time: float, seconds_each: float) -> TimedEvent:
+    """An event over the whole video latent frame that contains ``time``."""
+    start = time // seconds_each * seconds_each
+    return replace(TimedEvent.at(time, "event"), start=start, end=start + seconds_each)
+
+
+def request_of(variant: str, cases: Sequence[Case], shape: ClipShape) -> Request:
+    """The request of a variant, without plans."""
+    texts = [case.prompt.text for case in cases]
+    if variant == "words":
+        texts = [
+            f"{text} at {' and '.join(f'{t:.1f}' for t in c.times)} seconds"
+            for text, c in zip(texts, cases, strict=True)
+        ]
+    each = video_latent_seconds(shape.fps)
+    timed = {
+        "timed": lambda case: case.events(),
+        "sound": lambda case: case.events(("audio",)),
+        "segments": lambda case: case.events(of=lambda t: on_the_grid(t, each)),
+    }.get(variant)
+    return Request(
+        texts,
+        seed=cases[0].prompt.seed,
+        steps=STEPS,
+        strategy=DEFAULT,
+        shape=shape,
+        as_written=variant == "words",
+        timed=None if timed is None else [timed(case) for case in cases],
+    )
+
+
+def timed_scores(case: Case, reading: Reading, streams: tuple[str, ...]) -> Scores:
+    """``hit_asked``: share of the events within 125 ms in every stream asked for; ``hit_both``: in both streams. ``false_events``: events
+    of any kind that are heard or seen anywhere else, both streams together."""
+    kind = case.scene.subjects[0].kind
+    found = {"video": reading.seen.events, "audio": reading.heard}
+    hits = {
+        name: {t for t, _ in match(case.times, events.get(kind, ()), tolerance=REALISED_SECONDS)}
+        for name, events in found.items()
+    }
+    number = sum(len(times) for events in found.values() for times in events.values())
+    wanted = sum(len(hits[name]) for name in streams)
+    share = lambda names: sum(all(t in hits[name] for name in names) for t in case.times) / len(case.times)  # noqa: E731
+    out = {"hit_asked": share(streams), "false_events": float(number - wanted)}
+    return out | ({"hit_both": share(BOTH)} if streams == BOTH else {})
+
+
+def difference(before: Clip, after: Clip) -> float:
+    """Mean absolute difference of the frames, which are in 0..1."""
+    return float((before.frames - after.frames).abs().mean())
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The model with and without plan layers, and the probes."""
+
+    model: PocketModel
+    planned: PocketModel
+    probes: Probes
+
+    @classmethod
+    def load(cls) -> Bench:
+        model = PocketModel.load()
+        return cls(model, replace(model, network=with_add_on(model.network, "plan")), Probes.load())
+
+    def clips(self, variant: str, cases: Sequence[Case]) -> list[Clip]:
+        """The clips of a variant; cases of one batch have consecutive seeds."""
+        request = request_of(variant, cases, ClipShape())
+        if variant != "plan":
+            return generate(self.model, request, batch=BATCH)
+        planner = load_planner()
+        plans = [planner.plan(c.prompt.text, "", timeline_of(c.scene)).streams for c in cases]
+        return generate(self.planned, replace(request, plan=join_plans(plans)), batch=BATCH)
+
+
+VARIANTS = ("none", "words", "segments", "timed", "sound", "plan")
+WITH_MOVES = ("timed", "sound")
+
+
+def measure(run: Run) -> Table:
+    """Every variant on the same cases and noise."""
+    bench, cases = Bench.load(), timed_cases(run.prompts, run.seed)
+    records: dict[str, list[tuple[Case, Scores]]] = {name: [] for name in VARIANTS}
+    for start in range(0, len(cases), BATCH):
+        part = cases[start : start + BATCH]
+        for name in VARIANTS:
+            streams = ("audio",) if name == "sound" else BOTH
+            clips = bench.clips(name, part)
+            found = [timed_scores(c, r, streams) for c, r in zip(part, read(bench.probes, clips), strict=True)]
+            if name in WITH_MOVES:
+                again = bench.clips(name, [case.moved() for case in part])
+                for scores, a, b in zip(found, clips, again, strict=True):
+                    scores["picture_change"] = difference(a, b)
+            records[name] += zip(part, found, strict=True)
+        run.on_chunk(len(part))
+    rows = {name: _rows(part) for name, part in records.items()}
+    for name in ("none", "segments", "plan"):
+        rows[f"timed-minus-{name}"] = _rows(
+            [
+                (case, {metric: x - b[metric] for metric, x in a.items() if metric in b})
+                for (case, a), (_, b) in zip(records["timed"], records[name], strict=True)
+            ],
+            difference=True,
+        )
+    return Table("timed", len(cases), run.seed, rows, {"steps": STEPS, "guidance": repr(DEFAULT)})
+
+
+def _rows(records: Sequence[tuple[Case, Scores]], *, difference: bool = False) -> Rows:
+    rows: Rows = {}
+    for stratum in ("all", "1 event", "2 events", "3 events", "4 events"):
+        part = [scores for case, scores in records if stratum in ("all", case.stratum)]
+        names = dict.fromkeys(name for scores in part for name in scores)
+        metrics = {n: mean_interval([s[n] for s in part if n in s], difference=difference) for n in names}
+        rows |= {stratum: metrics} if metrics else {}
+    return rows
