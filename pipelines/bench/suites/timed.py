@@ -136,8 +136,8 @@ def timed_scores(case: Case, reading: Reading, streams: tuple[str, ...]) -> Scor
 
 
 def difference(before: Clip, after: Clip) -> float:
-    """Mean absolute difference of the frames, which are in 0..1."""
-    return float((before.frames - after.frames).abs().mean())
+    """Mean absolute difference of the frames in steps of 8 bits, 0 to 255."""
+    return 255 * float((before.frames - after.frames).abs().mean())
 
 
 @dataclass(frozen=True)
