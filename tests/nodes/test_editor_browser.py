@@ -250,6 +250,34 @@ def test_the_editor_works_in_app_mode(edited):
         edited.wait_for_timeout(1000)
 
 
+def test_a_timeline_from_a_link_is_shown_but_not_edited(edited):
+    edited.evaluate(f"""() => {{
+      const node = {NODE};
+      const source = window.LiteGraph.createNode("PrimitiveStringMultiline");
+      window.app.graph.add(source);
+      source.connect(0, node, node.inputs.findIndex((input) => input.name === "timeline"));
+      node.onExecuted({{ duet_timeline: [{{ timeline: "0.50 lamp left", seconds: 4, words: [] }}] }});
+    }}""")
+    lamp = mark(edited, "lamp at 0.5 ")
+    lamp.wait_for()
+    lamp.click()
+    edited.keyboard.press("ArrowRight")
+    assert text(edited) == TEXT
+    assert lamp.count() == 1
+    assert "comes from a link" in edited.locator(".duet-editor .status").inner_text()
+
+
+def test_the_beats_of_an_audio_become_events_in_one_click(edited):
+    beats = edited.get_by_role("button", name="Add an event at every beat of the audio")
+    assert not beats.is_visible()
+    wave = {"seconds": 4, "peaks": [0.1, 1.0] * 50}
+    state = {"timeline": "", "seconds": 4, "words": ["snare"], "beats": [0.301, 2.5, 3.125], "onsets": [], "wave": wave}
+    edited.evaluate(f"(state) => {NODE}.onExecuted({{ duet_timeline: [state] }})", state)
+    beats.click()
+    assert text(edited) == TEXT + "2.50 bell middle\n3.125 bell middle\n"
+    assert edited.locator(".duet-editor .head").bounding_box()["height"] > 40
+
+
 def test_timed_events_are_edited_as_ranges(edited):
     lines = "0.5-1.5 both: a door slams\n2.3 audio: thunder\n3 bell left\n"
     edited.evaluate(ADD.replace("DuetTimelinePrompt", "DuetTimedPrompt"), [lines, 4.0])
