@@ -72,7 +72,7 @@ def open_media(path: Path) -> Iterator[av.container.InputContainer]:
         raise ValueError(f"{path} is not a file. Check the path.")
     options = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "file"}
     try:
-        with av.open(f"file:{path.absolute()}", options=options) as container:
+        with av.open(f"file:{path.absolute()}", options=options, metadata_errors="replace") as container:
             for stream in (*container.streams.video, *container.streams.audio):
                 if stream.codec_context is None:
                     raise ValueError(

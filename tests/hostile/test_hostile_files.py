@@ -1,5 +1,6 @@
 """Hostile files and options: each is refused with status 2 and one line that names the file and contains no control characters."""
 
+import struct
 import subprocess
 import sys
 import wave
@@ -124,3 +125,13 @@ def test_only_an_additive_mask_may_contain_minus_infinity(tmp_path, value, usabl
     else:
         with pytest.raises(ValueError, match="not finite"):
             load_weights(path, "prior")
+
+
+def test_metadata_that_is_no_text_does_not_prevent_reading(tmp_path):
+    cases.sound(tmp_path / "a.wav")
+    info = b"INFOINAM\x04\x00\x00\x00\xff\xfe\xb2\x00"
+    data = (tmp_path / "a.wav").read_bytes() + b"LIST" + struct.pack("<I", len(info)) + info
+    (tmp_path / "a.wav").write_bytes(data[:4] + struct.pack("<I", len(data) - 8) + data[8:])
+    assert read_sound(tmp_path / "a.wav")[0].shape == (2, 4000)
+    with open_media(tmp_path / "a.wav") as container:
+        assert "\ufffd" in container.metadata["title"]
