@@ -31,6 +31,7 @@ WITHOUT_MODEL = {
     "adapter-identifiability": (),
     "javisbench": (),
     "meter": ("audio-probe", "video-probe"),
+    "meter-validation": (),
 }  # suites that do not use the generating model, with the weights they do use
 
 

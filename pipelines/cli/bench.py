@@ -27,6 +27,7 @@ SUITES = (
     "adapter",
     "adapter-identifiability",
     "meter",
+    "meter-validation",
     "people",
     "timed",
 )

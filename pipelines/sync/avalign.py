@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from jaxtyping import Float
 from torch import Tensor
 
-from .meter import TICKS
+from .onsets import TICKS
 from .peaks import local_maxima
 
 MIN_SHARE = 0.1  # of the highest peak; lower peaks are ignored

@@ -19,18 +19,8 @@ from ..core.streams import Clip
 from ..media.containers import check_rate, check_times, open_media, samples_of
 from .avalign import av_align_code, av_align_paper, peaks
 from .loudness import Loudness, loudness
-from .meter import (
-    CELLS,
-    TICKS,
-    Agreement,
-    CellChanges,
-    agreement,
-    cell_changes,
-    curve,
-    in_step,
-    sound_onsets,
-    video_onsets,
-)
+from .meter import Agreement, agreement, curve, in_step
+from .onsets import CELLS, TICKS, CellChanges, cell_changes, sound_onsets, video_onsets
 
 SMALL = 96  # pixels of the longer side, to which frames are scaled before changes are measured
 MAX_ONSETS, MIN_ONSETS = 20, 4  # onsets used for the stereo position, strongest first, and the least number of them
@@ -44,7 +34,7 @@ MIN_LEVEL_SPREAD = (
 class Signals:
     """The parts of a clip that are measured; None for a missing stream."""
 
-    changes: Float[Tensor, "f c"] | None  # of each cell of the frame since the previous frame
+    changes: Float[Tensor, "f d c"] | None  # see ``onsets.CellChanges``
     times: Float[Tensor, " f"] | None  # seconds from which each frame is shown
     video_seconds: float
     waveform: Float[Tensor, "channels s"] | None

@@ -1,34 +1,44 @@
-"""A synchrony meter for any clip that needs no model: audio onsets are correlated with sudden changes in the video.
+"""A synchrony meter for any clip that needs no model: audio onsets are correlated with visible events.
 
 It detects that something happens, not what. If no delay fits better than chance, it reports that there is no evidence.
 
-Letters: f frames, s samples, n ticks of the common clock, c cells of the frame, l lags, r surrogates.
+Letters: n ticks of the common clock, t traces, l lags, r rows.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from .events import TOLERANCE
-from .peaks import parabola_peak
+from .onsets import TICKS
+from .peaks import local_maxima, parabola_peak
 
-TICKS = 100  # values per second of the common clock
-KNOWN_SECONDS = 0.45  # a picture seen within this time before a frame is not new; chosen on the development clips of bench/meter_clips
-CELLS = 4  # rows and columns of the grid of cells in which changes of the video are measured
-BANDS = 40  # of the spectrogram
-WINDOW_SECONDS = 0.032  # of the spectrogram
 MAX_OFFSET = 0.6  # seconds, either way
-SURROGATES = 200
-SIGNIFICANCE = 0.02  # largest p-value that counts as evidence
+SURROGATES, SURROGATES_AT_ONCE = 100, 10
 MIN_SECONDS = 1.5  # shorter clips cannot be compared with chance
-CURVE_WINDOW, CURVE_STEP = 4.0, 1.0  # seconds
+MIN_EVENTS = 3  # that coincide; fewer fit some delay by chance
+CURVE_WINDOW, CURVE_STEP, CURVE_POINTS = 4.0, 1.0, 60  # seconds, seconds, and the largest number of windows
 MIN_SEGMENT, MAX_SEGMENT = 0.2, 0.7  # seconds of the audio segments that are shuffled
-SILENCE = 1e-6  # power relative to the loudest band; below it counts as silence
+PART = 4096  # ticks that are correlated at once, so that memory does not grow with the duration
+APART = 0.1  # seconds; a second maximum at least this far from the first is another delay
+AS_GOOD, EVEN = (
+    0.8,
+    0.5,
+)  # another delay fits as well from this share of the highest correlation, if the audio repeats: its correlation
+# with itself shifted by the difference
+RESAMPLES, BLOCK = 400, 0.5  # of the bootstrap, and seconds of its blocks
+ROUNDING = 0.02  # seconds of the interval's half width that do not shrink with the number of events
+# Logistic regression of "within one frame" on ``Match.features``: the constant and the weight of each value. Fitted on development seeds 1
+# to 3 of the suite meter-validation, whose notes contain the fit to its own clips.
+CONSTANT, WEIGHTS = -0.23, (1.77, 1.09, 3.17, -1.62, 0.15, -0.54)
+ENOUGH = 0.65  # least confidence that counts as evidence
+LIKELY = 0.5  # seconds; of offsets that fit equally, one further from zero is not considered
 
 
 @dataclass(frozen=True)
@@ -36,134 +46,162 @@ class Agreement:
     """How well audio and video match. ``offset`` is in seconds, positive if the audio is late, and None without evidence."""
 
     offset: float | None
-    strength: float  # correlation of the audio with the best matching cell at the best lag, 0..1
+    strength: float  # correlation of the audio with the best matching trace at the best lag, 0..1
     p: float  # p-value: how often the same audio with its segments shuffled reaches this strength
     reason: str = ""  # why there is no evidence
+    confidence: float = 0.0  # probability that the best lag is right within one frame, see docs/measuring.md
+    interval: tuple[float, float] | None = None  # 95 % interval of the offset in seconds
+    others: tuple[float, ...] = ()  # further offsets that fit as well, because events repeat evenly
+    best: float | None = None  # the best lag, with or without evidence
+    features: tuple[float, ...] = ()  # from which the confidence is computed, see ``Match.features``
 
     def __str__(self) -> str:
         if self.offset is None:
             return f"no evidence: {self.reason}"
         late = "late" if self.offset >= 0 else "early"
-        return f"audio {abs(self.offset) * 1000:.0f} ms {late} (strength {self.strength:.2f}, p {self.p:.3f})"
+        low, high = (1000 * x for x in self.interval or (self.offset, self.offset))
+        found = (
+            f"audio {abs(self.offset) * 1000:.0f} ms {late} [{low:+.0f}, {high:+.0f}], confidence {self.confidence:.2f}"
+        )
+        return f"{found} (strength {self.strength:.2f}, p {self.p:.3f}){_listed(self.others)}"
 
 
-def sound_onsets(waveform: Float[Tensor, "channels s"], *, sample_rate: int) -> Float[Tensor, " n"]:
-    """Increase of the log spectrum at each tick (spectral flux)."""
-    hop, size = sample_rate / TICKS, max(32, round(WINDOW_SECONDS * sample_rate))
-    count = max(1, round(waveform.shape[1] / hop))
-    mono = F.pad(waveform.float().mean(0), (size // 2, size + round(hop)))
-    # The hop need not be an integer, so each frame's start is rounded on its own and no drift accumulates.
-    starts = (torch.arange(count, device=mono.device) * hop).round().long()
-    spectrum = torch.zeros(count, BANDS)
-    bands = (torch.linspace(0, 1, size // 2 + 1).sqrt() * BANDS).long().clamp(max=BANDS - 1)
-    window = torch.hann_window(size)
-    for part in torch.arange(count).split(6000):
-        frames = torch.stack([mono[s : s + size] for s in starts[part].tolist()]) * window
-        spectrum[part] = torch.zeros(len(part), BANDS).index_add_(1, bands, torch.fft.rfft(frames).abs().square())
-    level = torch.log(spectrum + SILENCE * spectrum.max() + 1e-10)
-    rise = F.pad((level[1:] - level[:-1]).clamp_min(0).mean(1), (1, 0))
-    rise[: round(WINDOW_SECONDS * TICKS)] = 0  # the start of the clip is not an event
-    return rise
+@dataclass(frozen=True)
+class Match:
+    """The best lag of a clip and what the confidence in it is computed from."""
+
+    offset: float
+    strength: float
+    p: float
+    deviations: float  # of the shuffled audio's correlation by which the strength exceeds its mean
+    lead: float  # deviations by which the strength exceeds that of the best lag elsewhere
+    events: int  # that coincide at this lag
+    interval: tuple[float, float]
+    others: tuple[float, ...]
+
+    @property
+    def features(self) -> tuple[float, ...]:
+        """What the confidence depends on."""
+        width = self.interval[1] - self.interval[0]
+        return (
+            math.log(max(self.deviations, 0.1)),
+            math.log(max(self.lead, 0.0) + 0.3),
+            self.strength,
+            math.log(1 + self.events),
+            math.log(width + 0.01),
+            float(bool(self.others)),
+        )
+
+    @property
+    def confidence(self) -> float:
+        """Probability that the offset is right within one frame."""
+        return 1 / (1 + math.exp(-CONSTANT - sum(w * x for w, x in zip(WEIGHTS, self.features, strict=True))))
 
 
-class CellChanges:
-    """How a frame differs, cell by cell, from the previous frame, and from the most similar frame of the last ``KNOWN_SECONDS``.
-
-    The first alone counts the end of a flash like its start; the second does not, because the picture after the flash is known from
-    before it. The second alone misses events that repeat within ``KNOWN_SECONDS``. ``agreement`` uses what matches the audio better."""
-
-    def __init__(self) -> None:
-        self.known: list[tuple[float, Tensor]] = []
-
-    def add(self, frame: Float[Tensor, "height width 3"], time: float) -> Float[Tensor, " c"]:
-        """The values of a frame shown from ``time`` in seconds; zero without an earlier frame of the same size."""
-        small = F.avg_pool2d(frame.permute(2, 0, 1), 2, ceil_mode=True)
-        if self.known and self.known[-1][1].shape != small.shape:
-            self.known.clear()
-        known = torch.stack([earlier for _, earlier in self.known]) if self.known else small[None]
-        change = F.adaptive_avg_pool2d((known - small).abs().mean(1, keepdim=True), CELLS).flatten(1)
-        # The last frame is always kept, so that frames further apart than KNOWN_SECONDS have one to be compared with.
-        self.known = [each for each in self.known if time - each[0] < KNOWN_SECONDS] + [(time, small)]
-        return torch.cat([change[-1], change.amin(0)])
-
-
-def cell_changes(frames: Float[Tensor, "f height width 3"], times: Float[Tensor, " f"]) -> Float[Tensor, "f c"]:
-    """The values of all frames of a clip (see ``CellChanges``). The first frame repeats the second one's value, so that the start of the
-    clip is not an event."""
-    changes = CellChanges()
-    cells = torch.stack([changes.add(frame, time) for frame, time in zip(frames, times.tolist(), strict=True)])
-    return torch.cat([cells[1:2], cells[1:]]) if len(cells) > 1 else cells
-
-
-def video_onsets(changes: Float[Tensor, "f c"], times: Float[Tensor, " f"], *, seconds: float) -> Float[Tensor, "n c"]:
-    """Increase of each cell's change at each tick. ``times`` are the times in seconds from which the frames are shown. Each increase is
-    spread as a triangle over the frames before and after, because the exact time between frames is unknown."""
-    rise = F.pad((changes[1:] - changes[:-1]).clamp_min(0), (0, 0, 1, 0))
-    ticks = (torch.arange(max(1, round(seconds * TICKS))) + 0.5) / TICKS
-    out = torch.zeros(len(ticks), rise.shape[1])
-    gaps = times.diff().clamp_min(1e-6)
-    before, after = torch.cat([gaps[:1], gaps]), torch.cat([gaps, gaps[-1:]])
-    for i in range(len(rise)):
-        first, last = (int((times[i] + d) * TICKS) for d in (-before[i], after[i]))
-        here = torch.arange(max(0, first), min(len(ticks), last + 1))
-        away = ticks[here] - times[i]
-        weight = torch.where(away < 0, 1 + away / before[i], 1 - away / after[i]).clamp_min(0)
-        out[here] += weight[:, None] * rise[i]
-    return out
-
-
-def agreement(audio: Float[Tensor, " n"], video: Float[Tensor, "m c"]) -> Agreement:
-    """The lag at which the audio onsets correlate best with any cell of the video, tested against the audio with its segments shuffled."""
+def agreement(audio: Float[Tensor, " n"], video: Float[Tensor, "m t"]) -> Agreement:
+    """The lag at which the audio onsets correlate best with any trace of the video, tested against the audio with its segments
+    shuffled."""
     count = min(len(audio), len(video))
     if count < MIN_SECONDS * TICKS:
         reason = (
             f"{count / TICKS:.1f} s is too short for a comparison with chance; at least {MIN_SECONDS:g} s are needed"
         )
         return Agreement(None, 0.0, 1.0, reason)
-    a, v = _normalised(audio[:count, None])[:, 0], _normalised(video[:count])
+    a, v = heard_trace(audio[:count]), _normalised(video[:count])
     for trace, reason in ((a, "the audio has no onsets"), (v, "nothing moves")):
         if float(trace.abs().max()) == 0:
             return Agreement(None, 0.0, 1.0, reason)
-    reach = round(MAX_OFFSET * TICKS)
-    scores = _best_cell(a[None], v, reach)[0]
-    best = int(scores.argmax())
-    strength = float(scores[best])
-    generator = torch.Generator().manual_seed(0)
-    chance = torch.cat(
-        [
-            _best_cell(torch.stack([_shuffled(a, generator) for _ in range(SURROGATES // 10)]), v, reach).amax(1)
-            for _ in range(10)
-        ]
+    return _judged(match(a, v))
+
+
+def _judged(found: Match) -> Agreement:
+    """The best lag as an offset if there is enough evidence for it, otherwise the reason why there is not."""
+    reason = ""
+    if found.events < MIN_EVENTS:
+        reason = f"only {found.events} event(s) coincide at any delay; at least {MIN_EVENTS} are needed"
+    elif any(abs(other) <= LIKELY for other in found.others):
+        reason = f"the events repeat evenly; the delay may be {1000 * found.offset:+.0f} ms{_listed(found.others)}"
+    elif found.confidence < ENOUGH:
+        reason = f"no delay fits clearly better than chance (best {1000 * found.offset:+.0f} ms, confidence {found.confidence:.2f})"
+    return Agreement(
+        None if reason else found.offset,
+        found.strength,
+        found.p,
+        reason,
+        found.confidence,
+        found.interval,
+        found.others,
+        found.offset,
+        found.features,
     )
-    p = (1 + int((chance >= strength).sum())) / (1 + SURROGATES)
-    if p > SIGNIFICANCE:
-        return Agreement(None, strength, p, f"the match is no better than chance (p {p:.2f})")
-    inside = 0 < best < len(scores) - 1
-    fraction = parabola_peak(*scores[best - 1 : best + 2].tolist()) if inside else 0.0
-    return Agreement((best - reach + fraction) / TICKS, strength, p)
 
 
-def in_step(audio: Float[Tensor, " n"], video: Float[Tensor, "m c"]) -> float:
+def match(audio: Float[Tensor, " n"], video: Float[Tensor, "n t"]) -> Match:
+    """The best lag of normalised traces. Of lags that fit equally, because events repeat evenly, it is the one nearest zero."""
+    reach = round(MAX_OFFSET * TICKS)
+    scores = _correlation(audio[None], video, reach)[0]
+    overall, lags = scores.amax(0), torch.arange(-reach, reach + 1)
+    trace = int(scores.amax(1).argmax())
+    equal = _equal_lags(audio, scores[trace])
+    best = int(equal[equal.abs().argmin()]) + reach
+    strength = float(scores[trace, best])
+    apart = overall[(lags - lags[best]).abs() >= APART * TICKS]
+    chance = _chance(audio, video, reach)
+    spread = float(chance.std()) + 1e-6
+    inside = 0 < best < len(lags) - 1
+    fraction = parabola_peak(*scores[trace, best - 1 : best + 2].tolist()) if inside else 0.0
+    offset = (best - reach + fraction) / TICKS
+    return Match(
+        offset,
+        strength,
+        (1 + int((chance >= strength).sum())) / (1 + SURROGATES),
+        (strength - float(chance.mean())) / spread,
+        (strength - float(apart.max())) / spread,
+        _coinciding(audio, video[:, trace], best - reach),
+        _interval(audio, video[:, trace], offset, reach),
+        tuple(float(lag) / TICKS for lag in equal.tolist() if lag != best - reach),
+    )
+
+
+def _equal_lags(audio: Float[Tensor, " n"], scores: Float[Tensor, " l"]) -> Int[Tensor, " k"]:
+    """The lag with the highest score, and those that fit as well because the audio resembles itself at the distance between them."""
+    reach = len(scores) // 2
+    best = int(scores.argmax()) - reach
+    lags = torch.arange(-reach, reach + 1)
+    itself = _correlation(audio[None], audio[:, None], 2 * reach)[0, 0]
+    even = itself[lags - best + 2 * reach] >= EVEN
+    good = local_maxima(scores, reach=round(APART * TICKS)) & (scores >= AS_GOOD * scores.max()) & even
+    return lags[good | (lags == best)]
+
+
+def in_step(audio: Float[Tensor, " n"], video: Float[Tensor, "m t"]) -> float:
     """The highest correlation at a lag of at most ``TOLERANCE`` either way, 0..1. Takes are ranked by it."""
     count, reach = min(len(audio), len(video)), round(TOLERANCE * TICKS)
     if count <= 2 * reach:
         return 0.0
-    scores = _best_cell(_normalised(audio[:count, None]).T, _normalised(video[:count]), reach)
+    scores = _correlation(heard_trace(audio[:count])[None], _normalised(video[:count]), reach)
     return max(0.0, float(scores.max()))
 
 
-def curve(audio: Float[Tensor, " n"], video: Float[Tensor, "m c"]) -> list[tuple[float, Agreement]]:
-    """Agreement over time: the centre in seconds of each window of ``CURVE_WINDOW`` seconds, and the agreement within it."""
+def curve(audio: Float[Tensor, " n"], video: Float[Tensor, "m t"]) -> list[tuple[float, Agreement]]:
+    """Agreement over time: the centre in seconds of each window of ``CURVE_WINDOW`` seconds, and the agreement within it. The windows of
+    long clips are further apart."""
     count, step = min(len(audio), len(video)), round(CURVE_STEP * TICKS)
     length = min(count, round(CURVE_WINDOW * TICKS))
     last = max(1, count - length + 1)
+    step = max(step, last // CURVE_POINTS)
     return [
         ((start + length / 2) / TICKS, agreement(audio[start : start + length], video[start : start + length]))
         for start in range(0, last, step)
     ]
 
 
-def _normalised(traces: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
+def heard_trace(onsets: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Audio onsets above their median, which is the flux of noise, normalised."""
+    return _normalised((onsets - onsets.median())[:, None])[:, 0]
+
+
+def _normalised(traces: Float[Tensor, "n t"]) -> Float[Tensor, "n t"]:
     """Compressed by a square root, centred and scaled to unit norm; traces that are almost constant become zero."""
     x = traces.clamp_min(0).sqrt()
     x = x - x.mean(0)
@@ -171,18 +209,69 @@ def _normalised(traces: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
     return torch.where(length > 1e-3 * length.max().clamp_min(1e-6), x / length.clamp_min(1e-9), torch.zeros(()))
 
 
-def _best_cell(traces: Float[Tensor, "r n"], video: Float[Tensor, "n c"], reach: int) -> Float[Tensor, "r l"]:
-    """Correlation of each audio trace with the best matching cell, at every lag from -reach to reach ticks."""
-    size = 1 << (2 * traces.shape[1] - 1).bit_length()
-    spectra = torch.fft.rfft(traces, size)[:, None] * torch.fft.rfft(video.T, size).conj()[None]
-    lags = torch.fft.irfft(spectra, size).amax(1)
-    return torch.cat([lags[:, -reach:], lags[:, : reach + 1]], dim=1)
+def _correlation(audio: Float[Tensor, "r n"], video: Float[Tensor, "n t"], reach: int) -> Float[Tensor, "r t l"]:
+    """Correlation of each row of audio with each trace, at every lag from -reach to reach ticks."""
+    total = torch.zeros(len(audio), video.shape[1], 2 * reach + 1)
+    padded = F.pad(video.T, (reach, reach))
+    size = 1 << (min(PART, audio.shape[1]) + 2 * reach - 1).bit_length()
+    for start in range(0, audio.shape[1], PART):
+        part = audio[:, start : start + PART]
+        spectra = torch.fft.rfft(padded[:, start : start + part.shape[1] + 2 * reach], size)[None]
+        products = torch.fft.irfft(spectra * torch.fft.rfft(part, size).conj()[:, None], size)
+        total += products[..., : 2 * reach + 1].flip(-1)
+    return total
+
+
+def _chance(audio: Float[Tensor, " n"], video: Float[Tensor, "n t"], reach: int) -> Float[Tensor, " r"]:
+    """The highest correlations of the audio with its segments shuffled."""
+    generator, found = torch.Generator().manual_seed(0), []
+    for _ in range(SURROGATES // SURROGATES_AT_ONCE):
+        rows = torch.stack([_shuffled(audio, generator) for _ in range(SURROGATES_AT_ONCE)])
+        found.append(_correlation(rows, video, reach).amax((1, 2)))
+    return torch.cat(found)
 
 
 def _shuffled(trace: Float[Tensor, " n"], generator: torch.Generator) -> Float[Tensor, " n"]:
     """The trace with its segments in random order. Shifting it as a whole would give too few independent surrogates for short clips."""
-    lengths = torch.rand(len(trace), generator=generator) * (MAX_SEGMENT - MIN_SEGMENT) + MIN_SEGMENT
+    count = int(len(trace) / TICKS / MIN_SEGMENT) + 1
+    lengths = torch.rand(count, generator=generator) * (MAX_SEGMENT - MIN_SEGMENT) + MIN_SEGMENT
     cuts = (lengths.cumsum(0) * TICKS).long()
     pieces = trace.tensor_split(cuts[cuts < len(trace)])
     order = torch.randperm(len(pieces), generator=generator).tolist()
     return torch.cat([pieces[k] for k in order]).roll(int(torch.randint(len(trace), (1,), generator=generator)))
+
+
+def _aligned(audio: Tensor, trace: Tensor, lag: int) -> Tensor:
+    """Products of audio and trace if the audio is late by ``lag`` ticks."""
+    products = audio * trace.roll(lag)
+    edge = slice(0, lag) if lag >= 0 else slice(lag, None)
+    products[edge] = 0
+    return products
+
+
+def _coinciding(audio: Float[Tensor, " n"], trace: Float[Tensor, " n"], lag: int) -> int:
+    """Number of events that are seen and heard at a lag."""
+    products = F.max_pool1d(_aligned(audio, trace, lag)[None], 5, 1, 2)[0]
+    strongest = local_maxima(products, reach=round(APART * TICKS)) & (products > 0.2 * products.quantile(0.995))
+    return int((strongest & ~F.pad(strongest, (1, 0))[:-1]).sum())
+
+
+def _interval(audio: Tensor, trace: Tensor, offset: float, reach: int) -> tuple[float, float]:
+    """95 % interval of the offset, by a bootstrap over blocks of the clip; only lags near the offset compete."""
+    near = round(APART * TICKS)
+    middle = round(offset * TICKS)
+    lags = range(max(-reach, middle - near), min(reach, middle + near) + 1)
+    size = round(BLOCK * TICKS)
+    products = torch.stack([_aligned(audio, trace, lag) for lag in lags])
+    blocks = F.pad(products, (0, -products.shape[1] % size)).unflatten(1, (-1, size)).sum(-1)
+    generator = torch.Generator().manual_seed(1)
+    drawn = torch.randint(blocks.shape[1], (RESAMPLES, blocks.shape[1]), generator=generator)
+    weights = torch.zeros(RESAMPLES, blocks.shape[1]).scatter_add_(1, drawn, torch.ones(drawn.shape))
+    found = (torch.tensor(list(lags))[(weights @ blocks.T).argmax(1)]).float() / TICKS
+    low, high = found.quantile(torch.tensor([0.025, 0.975])).tolist()
+    return min(low, offset) - ROUNDING, max(high, offset) + ROUNDING
+
+
+def _listed(offsets: tuple[float, ...]) -> str:
+    """Further offsets as text."""
+    return "".join(f" or {1000 * offset:+.0f} ms" for offset in offsets)

@@ -11,7 +11,21 @@ from matplotlib.figure import Figure
 from ...models.choose import MODELS, POCKET
 from ..runner import Run
 from ..tables import Table, plot
-from . import adapter, codecs, core, few_steps, guidance, identifiability, meter, modality, people, plan, prior, timed
+from . import (
+    adapter,
+    codecs,
+    core,
+    few_steps,
+    guidance,
+    identifiability,
+    meter,
+    meter_validation,
+    modality,
+    people,
+    plan,
+    prior,
+    timed,
+)
 
 
 @dataclass(frozen=True)
@@ -48,6 +62,10 @@ SUITES = {
     "adapter": Suite(adapter.measure, partial(plot, metric="sync_normalised")),
     "adapter-identifiability": Suite(identifiability.measure, identifiability.draw),
     "meter": Suite(meter.measure, meter.draw),
+<<<<<<< HEAD
     "timed": Suite(timed.measure, partial(plot, metric="hit_asked")),
+=======
+    "meter-validation": Suite(meter_validation.measure, meter_validation.draw),
+>>>>>>> c924b6c (Sync meter: reversals and several known times, intervals, sets of offsets, calibrated confidence; validation clips by numpy, FFmpeg and espeak-ng)
     "people": Suite(people.measure, partial(plot, metric="kinds_right")),
 }

@@ -1,36 +1,102 @@
-"""Validation clips of the sync meter: determinism, known delays and the summary."""
+"""Validation clips of the sync meter: labels, determinism, FFmpeg's sources, and the table with calibration."""
+
+import math
+from dataclasses import replace
 
 import numpy as np
-import torch
+import pytest
 
-from duet_av.pipelines.bench import meter_clips
+from duet_av.pipelines.bench import meter_clips, meter_scenes, meter_sources
+from duet_av.pipelines.bench.suites import meter_validation as suite
 from duet_av.pipelines.sync.meter import Agreement
 
-
-def test_seeds_give_the_same_clips_and_differ_from_each_other():
-    first, again, other = (meter_clips.clips(seed, 1) for seed in (1, 1, 2))
-    assert all(torch.equal(a.clip.frames, b.clip.frames) for a, b in zip(first, again, strict=True))
-    assert all(torch.equal(a.clip.waveform, b.clip.waveform) for a, b in zip(first, again, strict=True))
-    assert all(a.late != b.late for a, b in zip(first[:5], other[:5], strict=True))
-    assert [each.kind for each in first] == 2 * list(meter_clips.KINDS)
-    assert [each.late is None for each in first] == [False] * 5 + [True] * 5
+RATE = meter_scenes.RATE
 
 
-def test_the_audio_is_late_by_the_stated_delay():
-    for each in meter_clips.clips(3, 3)[:3]:  # flashes: a brightening frame for each tone
-        change = each.clip.frames.mean((1, 2, 3)).diff()
-        seen = (np.flatnonzero(change > 0.5 * change.max()) + 1) / each.clip.fps
-        level = each.clip.waveform[0].abs()
-        heard = np.flatnonzero(level > 0.1)[0] / meter_clips.RATE
-        delays = heard - seen
-        assert np.abs(delays - each.late).min() <= 1 / each.clip.fps
+@pytest.fixture(scope="module")
+def labelled():
+    """One clip of each kind, at most 8 s long."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(meter_clips, "SECONDS", {4: 1.0})
+        patch.setattr(meter_clips, "ENCODED_SECONDS", 0)
+        return list(meter_clips.clips(1, 1))
 
 
-def test_the_summary_counts_evidence_and_errors():
-    labelled = meter_clips.clips(1, 1)
-    found = [(each, Agreement(each.late, 1.0, 0.01)) for each in labelled]
-    table = meter_clips.summary(found)
-    assert table["drums"] == {"evidence": 1.0, "within_a_frame": 1.0, "unrelated_evidence": 0.0}
-    wrong = [(each, Agreement(0.9, 1.0, 0.01)) for each in labelled]
-    assert meter_clips.summary(wrong)["drums"]["within_a_frame"] == 0.0
-    assert meter_clips.summary(wrong)["drums"]["unrelated_evidence"] == 1.0
+def test_every_clip_is_followed_by_itself_with_unrelated_audio(labelled):
+    names = list(meter_clips.kinds())
+    assert [each.kind for each in labelled] == [name for name in names for _ in range(2)] + ["steady motion"]
+    assert [each.late is None for each in labelled] == [False, True] * len(names) + [True]
+    for related, unrelated in zip(labelled[:-1:2], labelled[1:-1:2], strict=True):
+        assert np.array_equal(related.clip.frames, unrelated.clip.frames)
+        assert related.clip.waveform.shape == unrelated.clip.waveform.shape
+        assert not np.array_equal(related.clip.waveform, unrelated.clip.waveform)
+
+
+def test_clips_depend_on_the_seed_only(labelled, monkeypatch):
+    monkeypatch.setattr(meter_clips, "SECONDS", {4: 1.0})
+    again, other = next(meter_clips.clips(1, 1)), next(meter_clips.clips(2, 1))
+    assert np.array_equal(labelled[0].clip.frames, again.clip.frames)
+    assert np.array_equal(labelled[0].clip.waveform, again.clip.waveform)
+    assert other.late != again.late
+
+
+@pytest.mark.parametrize("name", ["flashes", "FFmpeg colour bars", "screen recording"])
+def test_what_is_heard_is_seen_at_the_same_time(name):
+    """The first tone of a track and the largest change of a frame, without a delay."""
+    rng = np.random.default_rng(5)
+    frames, track = meter_clips.kinds()[name](rng, 30, 4.0)
+    level = np.abs(track) > 0.15
+    heard = np.flatnonzero(level)[0] / RATE - meter_scenes.MARGIN
+    change = np.abs(np.diff(frames, axis=0)).mean((1, 2, 3))
+    seen = (1 + np.flatnonzero(change > 0.5 * change.max())) / 30
+    assert min(abs(seen - heard)) <= 1 / 30
+
+
+def test_ffmpeg_shows_a_box_from_the_frame_at_its_time():
+    times = np.array([0.5, 1.5])
+    frames = meter_sources._shown(np.random.default_rng(0), "smptebars=", times, times + 0.2, 25, 2.0)
+    change = np.abs(np.diff(frames, axis=0)).mean((1, 2, 3))
+    assert sorted(1 + change.argsort()[-4:]) == [12 + 1, 17 + 1, 37 + 1, 42 + 1]
+    assert frames.shape == (50, meter_scenes.HEIGHT, meter_scenes.WIDTH, 3)
+
+
+def outcome(right, confidence, *, related=True):
+    found = Agreement(
+        0.1 if confidence > 0.75 else None, 0.5, 0.01, confidence=confidence, best=0.1, features=(confidence,) * 6
+    )
+    return suite.Outcome("drums", 4.0, False, related, right, right, 0.0 if right else 0.3, found)
+
+
+def test_scores_count_wrong_evidence_and_the_deciles_compare_it_with_the_confidence():
+    found = [outcome(True, 0.95), outcome(False, 0.95), outcome(False, 0.2), outcome(False, 0.2, related=False)]
+    rows = suite._by_relation(found)
+    assert rows[suite.RELATED]["evidence"].mean == pytest.approx(2 / 3)
+    assert rows[suite.RELATED]["within_a_frame"].mean == 0.5
+    assert rows[suite.RELATED]["wrong_evidence"].mean == pytest.approx(1 / 3)
+    assert rows[suite.UNRELATED]["evidence"].mean == 0
+    deciles = suite._calibration(found)
+    assert list(deciles) == ["confidence 0.2 to 0.3", "confidence 0.9 to 1.0"]
+    assert deciles["confidence 0.9 to 1.0"][suite.BOTH]["within_a_frame"].mean == 0.5
+
+
+def test_the_fit_recovers_a_logistic_law():
+    rng = np.random.default_rng(0)
+    found = []
+    for x in rng.normal(size=(2000, 6)):
+        right = rng.random() < 1 / (1 + math.exp(-(0.5 + 2 * x[0] - x[3])))
+        one = outcome(bool(right), 0.5)
+        found.append(replace(one, found=replace(one.found, features=tuple(x))))
+    assert suite.fit(found) == pytest.approx([0.5, 2, 0, 0, -1, 0, 0], abs=0.3)
+
+
+def test_the_meter_finds_the_delay_of_a_drum_clip_and_nothing_in_steady_motion(labelled):
+    drums = next(each for each in labelled if each.kind == "drums")
+    found = suite.outcome(drums)
+    assert found.right
+    assert found.found.offset is not None
+    steady = suite.outcome(labelled[-1])
+    assert steady.found.offset is None
+    table = suite.Table(
+        "meter-validation", 1, 1, {"drums": suite._by_relation([found, steady])} | suite._calibration([found])
+    )
+    assert len(suite.draw(table).axes) == 2
