@@ -9,7 +9,7 @@ from comfy_api.latest import Types, io
 
 from ..pipelines.core.sizes import MAX_SECONDS
 from ..pipelines.media.enlarge import enlarge as enlarged
-from ..pipelines.media.sound import fit_sound
+from ..pipelines.media.sound import fit_length
 from ..pipelines.media.watermark import add_label
 from ..pipelines.sync.audio_guard import guard
 from . import inputs
@@ -199,7 +199,7 @@ class DuetMux(io.ComfyNode):
     ) -> io.NodeOutput:
         source = original or audio
         rate = source["sample_rate"]
-        waveform = fit_sound(source["waveform"][0], seconds=len(images) / fps, sample_rate=rate)
+        waveform = fit_length(source["waveform"][0], seconds=len(images) / fps, sample_rate=rate)
         found = guard(waveform, sample_rate=rate, target=target_lufs or None)
         frames = enlarged(images, enlarge)
         components = Types.VideoComponents(

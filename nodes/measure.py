@@ -29,8 +29,8 @@ class DuetSyncMeter(io.ComfyNode):
             display_name="Duet Sync Meter",
             category=CATEGORY,
             description="Measures the audio delay of any clip, second by second, together with loudness and AV-Align. No model is "
-            "needed: it compares audio onsets with sudden motion and does not recognise objects. If the streams do not "
-            "match better than by chance, it reports that there is no evidence.",
+            "needed: it compares audio onsets with visible events and does not recognise objects. It reports a confidence, and "
+            "no evidence if the delay is uncertain.",
             search_aliases=["synchrony", "offset", "lip sync", "talking", "av-align", "lufs"],
             is_output_node=True,
             inputs=[
@@ -43,7 +43,8 @@ class DuetSyncMeter(io.ComfyNode):
                     tooltip="Audio delay in milliseconds. Positive: the audio is late. 0 if there is no evidence.",
                 ),
                 io.Boolean.Output(
-                    display_name="evidence", tooltip="True if the offset is better supported than chance."
+                    display_name="evidence",
+                    tooltip="True if the offset is right within one frame with a probability of at least 0.65.",
                 ),
                 io.String.Output(display_name="report", tooltip="All measurements as text, also shown on the node."),
                 io.Image.Output(display_name="picture", tooltip="A plot of the offset over time."),

@@ -56,8 +56,9 @@ class DuetSampler(io.ComfyNode):
     ) -> io.NodeOutput:
         if sigmas is None:
             sigmas = schedule(guider.model_patcher, latent, steps)
-        shown = show(cls, announcement(guider, latent, sigmas))
-        sampled = sample_latent(guider, latent, seed=seed, sampler=sampler or default_sampler(), sigmas=sigmas)
+        sampler = sampler or default_sampler()
+        shown = show(cls, announcement(guider, latent, sampler, sigmas))
+        sampled = sample_latent(guider, latent, seed=seed, sampler=sampler, sigmas=sigmas)
         return io.NodeOutput(sampled, ui=shown)
 
 

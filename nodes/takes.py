@@ -99,8 +99,9 @@ class DuetSeedSweep(io.ComfyNode):
         latent = with_facts(latent, guider)
         vaes, seeds = (video_vae, audio_vae), range(seed, seed + takes)
         require_vaes(latent, *vaes)
-        shown = show(cls, announcement(guider, latent, sigmas, takes=takes))
-        make = taking(guider, latent, vaes, sampler=sampler or default_sampler(), sigmas=sigmas, score=score, plan=plan)
+        sampler = sampler or default_sampler()
+        shown = show(cls, announcement(guider, latent, sampler, sigmas, takes=takes))
+        make = taking(guider, latent, vaes, sampler=sampler, sigmas=sigmas, score=score, plan=plan)
         graph = (cls.hidden.prompt or {}) if cls.hidden else {}
         folder = sweep_folder(graph, str(cls.hidden.unique_id) if graph else "", latent, guider)
         best = sweep(folder, seeds, make, keep=keep)

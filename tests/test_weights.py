@@ -47,6 +47,7 @@ def test_every_table_of_record_is_about_the_weights_that_ship(root):
         "adapter-ablation",
         "adapter-identifiability",
         "meter",
+        "meter-validation",
         "people",
     } <= {table["suite"] for table in tables}
     for table in tables:
@@ -77,6 +78,16 @@ def test_the_meter_finds_known_shifts_and_no_evidence_in_weather(root):
     ]
     assert strengths == sorted(strengths, reverse=True)
     assert rows["+0 ms", "weather"]["evidence"]["mean"] <= 0.1
+
+
+def test_the_meter_is_right_where_it_has_evidence_and_silent_on_unrelated_audio(root):
+    table = json.loads((root / "weights" / "bench" / "meter-validation.json").read_text())
+    everything = {r["stratum"]: r["metrics"] for r in table["rows"] if r["variant"] == "all kinds"}
+    related, unrelated = everything["related"], everything["unrelated audio"]
+    assert related["within_a_frame"]["mean"] >= 0.9
+    assert related["evidence"]["mean"] >= 0.7
+    assert related["wrong_evidence"]["mean"] <= 0.05
+    assert unrelated["evidence"]["mean"] <= 0.02
 
 
 def test_the_reported_choice_was_made_on_development(root):

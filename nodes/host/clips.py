@@ -11,6 +11,7 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
 from ...pipelines.core.streams import Clip
+from ...pipelines.media.limiter import limit_peaks
 from ...pipelines.media.sound import shift_sound
 
 EITHER = "Connect either a video, or images and audio"
@@ -54,7 +55,7 @@ def shifted(audio: dict[str, Any], late_ms: float) -> dict[str, Any]:
 
 
 def shifted_video(video: io.Video.Type, late_ms: float) -> tuple[dict[str, Any], io.Video.Type]:
-    """The audio of a VIDEO moved earlier by ``late_ms`` milliseconds, and the VIDEO with that audio.
+    """The audio of a VIDEO moved earlier by ``late_ms`` milliseconds with a true peak of at most -1 dB, and the VIDEO with that audio.
 
     Raises:
         ValueError: the video has no audio.
@@ -63,6 +64,8 @@ def shifted_video(video: io.Video.Type, late_ms: float) -> tuple[dict[str, Any],
     if parts.audio is None:
         raise ValueError("The video has no audio to shift. Connect a video with audio.")
     audio = shifted(parts.audio, late_ms)
+    rate = audio["sample_rate"]
+    audio = {**audio, "waveform": torch.stack([limit_peaks(w, sample_rate=rate) for w in audio["waveform"]])}
     parts = Types.VideoComponents(images=parts.images, audio=audio, frame_rate=parts.frame_rate)
     return audio, InputImpl.VideoFromComponents(parts)
 

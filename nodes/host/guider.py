@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any
 
@@ -15,6 +16,7 @@ from ...pipelines.core.streams import Latents, Streams
 from ...pipelines.guidance.strategy import PLAIN, UCG, Branch, Strategy
 from ..types import PLAN
 from .branches import backbone_of, evaluate, require_latent
+from .notice import sampler_warning
 
 CARRIES = "duet_cross_modal"  # set in transformer_options of a MODEL that has the cross-modal hook
 MODALITY, STG = (
@@ -77,11 +79,13 @@ class StrategyGuider(comfy.samplers.CFGGuider):
         self.inner_set_conds({"positive": positive, "negative": negative})
         self.strategy = strategy
 
-    def sample(self, noise: Any, latent_image: Any, *args: Any, **kwargs: Any) -> Any:
+    def sample(self, noise: Any, latent_image: Any, sampler: Any, *args: Any, **kwargs: Any) -> Any:
         require_latent(self.model_patcher.model, latent_image)
+        if warning := sampler_warning(self.model_patcher.model, sampler):
+            logging.warning("Duet: %s", warning)  # 'SamplerCustomAdvanced' has no place to show it
         streams = latent_image.unbind() if getattr(latent_image, "is_nested", False) else [latent_image]
         self.shapes = [tuple(stream.shape) for stream in streams]
-        return super().sample(noise, latent_image, *args, **kwargs)
+        return super().sample(noise, latent_image, sampler, *args, **kwargs)
 
     def predict_noise(
         self, x: Tensor, timestep: Tensor, model_options: dict | None = None, seed: int | None = None

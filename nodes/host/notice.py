@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import comfy.model_base
 from comfy_api.latest import io, ui
 from server import PromptServer
 
 _shown: set[str] = set()  # ids of the nodes that show a text
+
+
+# Samplers that users report to ruin the sound of MiniMax H3 (Comfy-Org/ComfyUI#15283), with their variants.
+RUIN_H3_SOUND = ("euler_ancestral", "lcm", "dpmpp_3m_sde")
+
+
+def sampler_warning(model: Any, sampler: Any) -> str:
+    """A warning if ``sampler`` is known to ruin the sound of ``model`` (a model of the host, not a MODEL), or ""."""
+    h3 = getattr(comfy.model_base, "MiniMaxH3", None)
+    name = getattr(getattr(sampler, "sampler_function", None), "__name__", "").removeprefix("sample_")
+    if h3 is None or not isinstance(model, h3) or not name.startswith(RUIN_H3_SOUND):
+        return ""
+    return f"The sampler '{name}' is reported to ruin the sound of MiniMax H3. Use 'euler' instead."
 
 
 def show(node: type[io.ComfyNode], *texts: str) -> ui.PreviewText | None:

@@ -18,6 +18,7 @@ from .branches import require_latent
 from .guider import passes_of
 from .joint import JointModel
 from .latent import FRAMES_BEFORE_GUIDES, nest, unnest
+from .notice import sampler_warning
 
 
 def default_sampler() -> Any:
@@ -39,8 +40,11 @@ def schedule(model: Any, latent: dict[str, Any], steps: int) -> Tensor:
     return model.model.sigmas(steps, latent.get(CLIP_SPEC), tuple(video.shape[1:]))
 
 
-def announcement(guider: comfy.samplers.CFGGuider, latent: dict[str, Any], sigmas: Tensor, *, takes: int = 1) -> str:
-    """The cost of sampling ``latent``, and a warning if it is far from what a Duet MODEL was trained on.
+def announcement(
+    guider: comfy.samplers.CFGGuider, latent: dict[str, Any], sampler: Any, sigmas: Tensor, *, takes: int = 1
+) -> str:
+    """The cost of sampling ``latent``, and a warning if it is far from what a Duet MODEL was trained on, or if the sampler is known to
+    ruin sound.
 
     Raises:
         ValueError: the latent is of another model.
@@ -52,7 +56,7 @@ def announcement(guider: comfy.samplers.CFGGuider, latent: dict[str, Any], sigma
     if passes is not None:
         cost += f", {takes * passes} network passes"
     warning = model.advice(tuple(streams.both()[0].shape[1:])) if isinstance(model, JointModel) else ""
-    return f"{cost}\n{warning}".strip()
+    return "\n".join(filter(None, (cost, warning, sampler_warning(model, sampler))))
 
 
 def sample_latent(

@@ -8,7 +8,7 @@ from ..models.pocket.timed import named_kinds
 from ..sync.avalign import peaks
 from ..sync.events import Events
 from ..sync.measure import signals_of
-from ..sync.meter import CELLS, sound_onsets, video_onsets
+from ..sync.onsets import CELLS, sound_onsets, video_onsets
 from ..sync.plan_report import ANY, PlanReport, plan_report
 from ..world.scene import SOUNDING
 from .readings import Probes, as_rendered, read, unlike_the_world

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from ..core.streams import Clip
 from ..sync.measure import signals_of
-from ..sync.meter import CELLS
+from ..sync.onsets import CELLS
 from ..sync.plan_report import HIT_SECONDS, PlanReport
 from .canvas import HEARD, SEEN
 from .timeline import waveform_envelope
@@ -24,7 +24,7 @@ def draw_plan_report(clip: Clip, report: PlanReport, *, title: str = "") -> Figu
     motion, wave = figure.subplots(2, 1, sharex=True)
     figure.suptitle("\n".join(filter(None, [title, str(report).splitlines()[0]])), fontsize=9)
     changes = signals_of(clip).changes
-    trace = torch.zeros(len(clip.frames)) if changes is None else changes[:, : CELLS**2].sum(1)
+    trace = torch.zeros(len(clip.frames)) if changes is None else changes[:, 0, : CELLS**2].sum(1)
     trace = trace / trace.max().clamp_min(1e-9)
     motion.fill_between(((torch.arange(len(trace)) + 0.5) / clip.fps).numpy(), trace.numpy(), color=SEEN, alpha=0.6)
     times, peaks = waveform_envelope(clip)

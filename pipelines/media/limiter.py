@@ -29,8 +29,10 @@ def true_peaks(waveform: Float[Tensor, "channels samples"]) -> Float[Tensor, " s
     return torch.cat(parts)
 
 
-def limit_peaks(waveform: Float[Tensor, "channels samples"], *, sample_rate: int) -> Float[Tensor, "channels samples"]:
-    """``waveform`` with its gain reduced around peaks so that the true peak is at most ``CEILING``, equally in all channels.
+def limit_peaks(
+    waveform: Float[Tensor, "channels samples"], *, sample_rate: int, ceiling: float = CEILING
+) -> Float[Tensor, "channels samples"]:
+    """``waveform`` with its gain reduced around peaks so that the true peak is at most ``ceiling`` dB, equally in all channels.
     Audio below the ceiling is returned unchanged.
 
     Raises:
@@ -42,18 +44,18 @@ def limit_peaks(waveform: Float[Tensor, "channels samples"], *, sample_rate: int
         raise ValueError(
             "The audio contains values that are not finite (NaN or infinity). Sample the clip again with a lower guidance scale."
         )
-    ceiling = 10 ** (CEILING / 20)
+    highest = 10 ** (ceiling / 20)
     peaks = true_peaks(waveform)
-    if float(peaks.amax()) <= ceiling * ROUNDING:
+    if float(peaks.amax()) <= highest * ROUNDING:
         return waveform
     half = max(1, round(LOOK_AHEAD * sample_rate / 2))
-    gain = -F.max_pool1d(-(ceiling / peaks.clamp_min(ceiling))[None], 4 * half + 1, stride=1, padding=2 * half)
+    gain = -F.max_pool1d(-(highest / peaks.clamp_min(highest))[None], 4 * half + 1, stride=1, padding=2 * half)
     for _ in range(2):  # the mean of minima over a window never exceeds the gain that its centre requires
         gain = F.avg_pool1d(F.pad(gain, (half, half), mode="replicate"), 2 * half + 1, stride=1)
     limited = waveform * gain
     # A changing gain moves the values between samples slightly.
     rest = float(true_peaks(limited).amax())
-    return limited * (ceiling / rest) if rest > ceiling else limited
+    return limited * (highest / rest) if rest > highest else limited
 
 
 @cache

@@ -15,14 +15,15 @@ from ..core.files import atomic_output
 from ..core.streams import Clip
 from .containers import check_rate, open_media, upright
 from .enlarge import enlarge, watchable_factor
-from .limiter import limit_peaks
-from .sound import Samples, fit_sound, layout_of
+from .limiter import CEILING, limit_peaks
+from .sound import Samples, fit_length, layout_of
 from .watermark import add_label
 
 MAX_FPS = 1000
 MAX_BYTES = 2**31  # of decoded frames in 8 bits
 CRF = "14"
 AAC_BITS = 192_000  # bits per second
+AAC_MARGIN = 0.3  # dB by which AAC can raise the true peak
 
 
 def check_finite(clip: Clip) -> None:
@@ -42,7 +43,7 @@ def write_mp4(path: Path, clip: Clip, *, metadata: dict[str, Any] | None = None,
     to watch, and ``label`` is drawn in the corner.
 
     The audio is cut or padded to the duration of the video, so that the two differ by less than one AAC frame, and its true
-    peak is limited to -1 dB before encoding. Each entry of ``metadata`` is written into the container as JSON.
+    peak is limited to -1.3 dB before encoding, because AAC can raise it. Each entry of ``metadata`` is written into the container as JSON.
 
     Raises:
         ValueError: values that are not finite, or a folder that cannot be written to.
@@ -71,8 +72,8 @@ def _write_streams(container: av.container.OutputContainer, clip: Clip, label: s
         pixels = add_label(enlarge(picture, factor), label)[0].clamp(0, 1).mul(255).round().to(torch.uint8).cpu()
         container.mux(video.encode(av.VideoFrame.from_ndarray(pixels.numpy(), format="rgb24")))
     container.mux(video.encode(None))
-    sound = fit_sound(clip.waveform, seconds=len(clip.frames) / clip.fps, sample_rate=clip.sample_rate)
-    sound = limit_peaks(sound, sample_rate=clip.sample_rate)
+    sound = fit_length(clip.waveform, seconds=len(clip.frames) / clip.fps, sample_rate=clip.sample_rate)
+    sound = limit_peaks(sound, sample_rate=clip.sample_rate, ceiling=CEILING - AAC_MARGIN)
     frame = av.AudioFrame.from_ndarray(
         sound.cpu().contiguous().numpy(),
         format="fltp",

@@ -121,9 +121,16 @@ def fit_sound(
     waveform: Float[Tensor, "channels samples"], *, seconds: float, sample_rate: int
 ) -> Float[Tensor, "channels fitted"]:
     """``waveform`` cut or padded with silence to ``seconds``, and scaled down if its peak exceeds 1."""
-    wanted = round(seconds * sample_rate)
-    fitted = torch.nn.functional.pad(waveform[:, :wanted].float(), (0, max(0, wanted - waveform.shape[1])))
+    fitted = fit_length(waveform, seconds=seconds, sample_rate=sample_rate)
     return fitted / fitted.abs().amax().clamp_min(1.0)
+
+
+def fit_length(
+    waveform: Float[Tensor, "channels samples"], *, seconds: float, sample_rate: int
+) -> Float[Tensor, "channels fitted"]:
+    """``waveform`` cut or padded with silence to ``seconds``, at its own level."""
+    wanted = round(seconds * sample_rate)
+    return torch.nn.functional.pad(waveform[:, :wanted].float(), (0, max(0, wanted - waveform.shape[1])))
 
 
 def shift_sound(waveform: Float[Tensor, "*n samples"], *, samples: int) -> Float[Tensor, "*n samples"]:

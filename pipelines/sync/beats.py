@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from .meter import TICKS, sound_onsets
+from .onsets import TICKS, sound_onsets
 from .peaks import local_maxima, parabola_peak
 
 USUAL_PERIOD = 0.5  # seconds between beats that is most likely: 120 beats a minute

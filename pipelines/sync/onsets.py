@@ -87,7 +87,8 @@ def video_onsets(
     seconds from which the frames are shown.
 
     Something new is an increase of a difference. A reversal, as of a ball that bounces, is seen where the pictures before and after
-    differ less from each other than both differ from the one between. Each value is spread as a triangle over the frames before and after, because the exact time between frames is unknown.
+    differ less from each other than both differ from the one between. Each value is spread as a triangle over the frames before and
+    after, because the exact time between frames is unknown.
     """
     gap = float(times.diff().median()) if len(times) > 1 else 1.0
     new = F.pad((changes[1:, :NOVELTIES] - changes[:-1, :NOVELTIES]).clamp_min(0), (0, 0, 0, 0, 1, 0))

@@ -93,6 +93,14 @@ def test_the_audio_of_a_video_is_shifted(run, clip):
     assert "only if one is connected" in blocked.message
 
 
+def test_a_shifted_video_is_limited(run, clip):
+    images, sound = clip
+    loud = {**sound, "waveform": 3 * sound["waveform"]}
+    audio, _ = run("DuetShiftAudio", video=video_of(images, loud, 16), late_ms=50.0)
+    assert float(audio["waveform"].abs().max()) <= 10 ** (-1 / 20) * 1.001
+    assert float(loud["waveform"].abs().max()) > 1
+
+
 @pytest.mark.parametrize("node", ["DuetSyncMeter", "DuetTimelinePlot"])
 def test_a_clip_is_connected_once_and_completely(run, short, node):
     images, sound = short

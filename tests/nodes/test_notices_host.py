@@ -106,6 +106,26 @@ def test_the_sampler_shows_its_cost_and_unusual_sizes(run, shown, loaded, pocket
     assert text.startswith("1 step, 2 network passes\n96 x 64 pixels and 1 s: expect")
 
 
+@pytest.mark.parametrize(
+    ("family", "sampler", "warned"),
+    [
+        ("h3", "euler_ancestral", True),
+        ("h3", "dpmpp_3m_sde_gpu", True),
+        ("h3", "lcm", True),
+        ("h3", "euler", False),
+        ("pocket", "lcm", False),
+    ],
+)
+def test_samplers_that_ruin_the_sound_of_h3_are_named(comfy, request, caplog, family, sampler, warned):
+    from comfy.samplers import sampler_object
+
+    from duet_av.nodes.host.notice import sampler_warning
+
+    text = sampler_warning(request.getfixturevalue(family).model.model, sampler_object(sampler))
+    assert (f"The sampler '{sampler}' is reported to ruin the sound" in text) == warned
+    assert bool(text) == warned
+
+
 def test_an_empty_latent_outside_the_training_domain_warns(shown, loaded):
     assert shown("DuetEmptyLatent", loaded[0], 64, 64, 2.0, 0, 4) == ""
     large = shown("DuetEmptyLatent", loaded[0], 512, 512, 2.0, 0, 1)

@@ -62,10 +62,7 @@ SUITES = {
     "adapter": Suite(adapter.measure, partial(plot, metric="sync_normalised")),
     "adapter-identifiability": Suite(identifiability.measure, identifiability.draw),
     "meter": Suite(meter.measure, meter.draw),
-<<<<<<< HEAD
     "timed": Suite(timed.measure, partial(plot, metric="hit_asked")),
-=======
     "meter-validation": Suite(meter_validation.measure, meter_validation.draw),
->>>>>>> c924b6c (Sync meter: reversals and several known times, intervals, sets of offsets, calibrated confidence; validation clips by numpy, FFmpeg and espeak-ng)
     "people": Suite(people.measure, partial(plot, metric="kinds_right")),
 }

@@ -143,7 +143,7 @@ def draw(table: Table) -> Figure:
     right.set_yticks([i + 0.2 for i in range(len(kinds))], list(kinds), fontsize=8)
     right.invert_yaxis()
     right.set(xlim=(0, 1.02))
-    right.legend(fontsize=8, loc="lower left")
+    figure.legend(loc="outside lower right", ncols=2, fontsize=8)
     for axes in (left, right):
         axes.grid(alpha=0.3)
     figure.suptitle(f"The meter on clips with known delays: {table.prompts} of each kind, seed {table.seed}")

@@ -6,7 +6,9 @@ import wave
 import pytest
 import torch
 
+from duet_av.pipelines.core.streams import Clip
 from duet_av.pipelines.media.limiter import CEILING, limit_peaks, true_peaks
+from duet_av.pipelines.media.mp4 import read_mp4, write_mp4
 from duet_av.pipelines.media.sound import write_wav
 from duet_av.pipelines.sync.loudness import loudness
 
@@ -66,6 +68,22 @@ def test_a_peak_between_two_samples_is_found():
 def test_values_that_are_not_finite_are_refused(value):
     with pytest.raises(ValueError, match="not finite"):
         limit_peaks(torch.full((2, 10), value), sample_rate=RATE)
+
+
+def test_an_encoded_file_stays_below_the_ceiling_and_only_its_peaks_are_reduced(tmp_path):
+    """AAC changes peaks; clicks, a loud tone with decays and a chord, all far above full scale."""
+    time = torch.arange(2 * 48_000) / 48_000
+    decays = torch.exp(-20 * (time % 0.4)) * torch.sin(2 * math.pi * 700 * time)
+    chord = sum(torch.sin(2 * math.pi * f * time) for f in (220, 277, 330))
+    clicks = torch.sin(2 * math.pi * 90 * time) * 0.3 + (time % 0.25 < 0.001) * 2.0
+    for k, wave_form in enumerate((1.8 * decays, 0.7 * torch.as_tensor(chord), clicks)):
+        clip = Clip(torch.zeros(32, 16, 16, 3), 16.0, wave_form[None], 48_000)
+        write_mp4(tmp_path / f"{k}.mp4", clip)
+        back = read_mp4(tmp_path / f"{k}.mp4").waveform
+        assert loudness(back, sample_rate=48_000).true_peak <= CEILING
+    between = (time % 0.25 >= 0.1) & (time % 0.25 < 0.2)
+    before, after = (float(x[: len(time)][between].square().mean()) for x in (clicks, back[0]))
+    assert after == pytest.approx(before, rel=0.1), "the clip is not scaled down as a whole"
 
 
 def test_a_written_wav_file_stays_below_the_ceiling(tmp_path):

@@ -189,7 +189,7 @@ def test_an_audio_file_is_measured_without_synchrony(tmp_path, rate, layout):
 
 
 def test_a_file_gives_the_measurements_of_its_clip(tmp_path, clips):
-    write_mp4(tmp_path / "a.mp4", late(clips[0], 0.2))
+    write_mp4(tmp_path / "a.mp4", late(clips[6], 0.2))
     found = measure(read_signals(tmp_path / "a.mp4"))
     assert found.agreement.offset == pytest.approx(0.2, abs=1 / SHAPE.fps)
     assert found.video_seconds == pytest.approx(8.0, abs=0.07)
@@ -291,7 +291,7 @@ def test_the_interval_is_wider_where_sounds_are_jittered(clips):
     for time in (100 * times).long().tolist():
         jitter = int(torch.randint(-4, 5, (1,), generator=generator))
         seen[time] = exact[time + 10] = loose[time + 10 + jitter] = 1.0
-    wide = torch.nn.functional.avg_pool1d(seen[None], 9, 1, 4)[0][:, None]
+    wide = seen[:, None]
     first, second = (agreement(each, wide).interval for each in (exact, loose))
     assert first is not None
     assert second is not None
