@@ -250,11 +250,15 @@ INPUTS = {
     "DuetEncodePrompt": ["clip", "video", "audio", "negative"],
     "DuetLoadPlanner": ["model"],
     "DuetPlanner": ["planner", "video", "audio", "seed", "temperature", "mode"],
-    "DuetEditPlan": ["planner", "plan", "timeline"],
+    "DuetEditPlan": ["planner", "plan", "timeline", "audio"],
     "DuetSavePlan": ["plan", "filename_prefix"],
     "DuetLoadPlan": ["planner", "file"],
     "DuetLoadTimelineWriter": ["folder"],
-    "DuetTimelinePrompt": ["prompt", "style", "timeline", "seconds", "seed", "planner"],
+    "DuetTimelinePrompt": ["prompt", "style", "timeline", "seconds", "seed", "planner", "audio"],
+    "DuetTimedPrompt": [
+        *("model", "clip", "video", "audio", "timeline", "seconds", "strength", "soft_edges", "repeat_prompt", "plan"),
+    ],
+    "DuetPlanReport": ["plan", "images", "audio", "fps", "detector", "video"],
     "DuetStrategyPlan": ["strategy", "video", "audio"],
     "DuetLoadPrior": ["model", "prior", "text_tower"],
     "DuetPriorSampler": ["prior_net", "prompt", "seed", "temperature"],
@@ -288,7 +292,7 @@ INPUTS = {
     "DuetTimelinePlot": ["images", "audio", "fps", "title", "events", "plan", "video"],
     "DuetSeedSweep": [
         *("guider", "latent", "video_vae", "audio_vae", "seed", "takes", "keep", "score", "label", "steps"),
-        *("sampler", "sigmas"),
+        *("sampler", "sigmas", "plan"),
     ],
     "DuetCompareTakes": ["a", "b", "c", "d", "filename_prefix"],
 }
