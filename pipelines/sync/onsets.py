@@ -90,10 +90,13 @@ def video_onsets(
     differ less from each other than both differ from the one between. Each value is spread as a triangle over the frames before and
     after, because the exact time between frames is unknown.
     """
-    gap = float(times.diff().median()) if len(times) > 1 else 1.0
+    count, places = max(1, round(seconds * TICKS)), changes.shape[2]
+    if len(times) < 2:
+        return torch.zeros(count, (NOVELTIES + 1) * places)
+    gap = float(times.diff().median())
     new = F.pad((changes[1:, :NOVELTIES] - changes[:-1, :NOVELTIES]).clamp_min(0), (0, 0, 0, 0, 1, 0))
     traces = torch.cat([new.flatten(1), _reversals(changes[:, -2], changes[:, -1], gap)], 1)
-    return _on_clock(traces, times, max(1, round(seconds * TICKS)))
+    return _on_clock(traces, times, count)
 
 
 def _reversals(near: Float[Tensor, "f c"], far: Float[Tensor, "f c"], gap: float) -> Float[Tensor, "f c"]:
@@ -111,7 +114,7 @@ def _reversals(near: Float[Tensor, "f c"], far: Float[Tensor, "f c"], gap: float
 def _on_clock(values: Float[Tensor, "f t"], times: Float[Tensor, " f"], count: int) -> Float[Tensor, "n t"]:
     """The values of frames at ``count`` ticks, each spread as a triangle to the frames before and after."""
     out = torch.zeros(count, values.shape[1])
-    gaps = times.diff().clamp_min(1e-6) if len(times) > 1 else torch.ones(1)
+    gaps = times.diff().clamp_min(1e-6)
     before, after = torch.cat([gaps[:1], gaps])[: len(times)], torch.cat([gaps, gaps[-1:]])[: len(times)]
     for i in range(len(values)):
         first, last = (int((times[i] + d) * TICKS) for d in (-before[i], after[i]))

@@ -205,6 +205,9 @@ def test_one_frame_missing_audio_and_damaged_files_are_reported(tmp_path, capsys
         for packet in (*stream.encode(av.VideoFrame(64, 64, "yuv420p")), *stream.encode(None)):
             container.mux(packet)
     assert measure(read_signals(tmp_path / "one.mp4")).agreement.reason == "the clip has no audio"
+    still = Clip(clips[1].frames[:1], 1.0, clips[1].waveform[:, :16_000], 16_000)
+    write_mp4(tmp_path / "still.mp4", still)
+    assert "too short" in measure(read_signals(tmp_path / "still.mp4")).agreement.reason
     write_mp4(tmp_path / "whole.mp4", clips[1])
     (tmp_path / "cut.mp4").write_bytes((tmp_path / "whole.mp4").read_bytes()[:3000])
     (tmp_path / "text.mp4").write_text("no media")
