@@ -12,6 +12,7 @@ from . import inputs
 from .host.clips import clip_from, no_video, shifted, shifted_video, with_silence
 from .host.interrupt import Cancellable
 from .host.notice import show
+from .host.synchformer import synchformer_files, synchformer_report
 from .types import CATEGORY
 from .types import Plan as PlanSocket
 
@@ -36,6 +37,14 @@ class DuetSyncMeter(io.ComfyNode):
             inputs=[
                 *inputs.images_and_audio(),
                 inputs.video(CLIP),
+                io.Combo.Input(
+                    "synchformer",
+                    options=[NONE, *synchformer_files()],
+                    default=NONE,
+                    optional=True,
+                    tooltip="Weights with which Synchformer (DeSync) also estimates the offset, in the report only. They are not part of "
+                    "Duet: put the authors' synchformer_state_dict.pth into models/duet and keep 'synchformer' in its name.",
+                ),
             ],
             outputs=[
                 io.Float.Output(
@@ -59,13 +68,16 @@ class DuetSyncMeter(io.ComfyNode):
         audio: dict | None = None,
         fps: float = 16.0,
         video: io.Video.Type | None = None,
+        synchformer: str = NONE,
     ) -> io.NodeOutput:
         from ..pipelines.figures.canvas import pixels
         from ..pipelines.figures.offsets import draw_curve
 
+        clip = clip_from(video=video, images=images, audio=audio, fps=fps)
         with Cancellable():
-            measured = measure(signals_of(clip_from(video=video, images=images, audio=audio, fps=fps)))
-        offset, report = measured.agreement.offset, str(measured)
+            second = [] if synchformer == NONE else [synchformer_report(synchformer, clip)]
+            measured = measure(signals_of(clip))
+        offset, report = measured.agreement.offset, "\n".join([str(measured), *second])
         picture = pixels(draw_curve(measured))[None]
         return io.NodeOutput(1000 * (offset or 0.0), offset is not None, report, picture, ui=show(cls, report))
 

@@ -287,7 +287,7 @@ INPUTS = {
     "DuetDecode": ["latent", "video_vae", "audio_vae", "tiling", "fps"],
     "DuetMux": ["images", "audio", "fps", "enlarge", "original", "watermark", "target_lufs"],
     "DuetAudioGuard": ["audio", "target_lufs"],
-    "DuetSyncMeter": ["images", "audio", "fps", "video"],
+    "DuetSyncMeter": ["images", "audio", "fps", "video", "synchformer"],
     "DuetShiftAudio": ["audio", "late_ms", "video"],
     "DuetTimelinePlot": ["images", "audio", "fps", "title", "events", "plan", "video"],
     "DuetSeedSweep": [

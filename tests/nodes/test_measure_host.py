@@ -171,3 +171,25 @@ def test_mux_changes_loudness_only_if_a_target_is_set(run, short):
     )
     assert torch.equal(plain.audio["waveform"], audio["waveform"])
     assert not torch.equal(louder.audio["waveform"], audio["waveform"])
+
+
+def test_synchformer_reports_beside_the_meter(run, comfy, clip, tmp_path, monkeypatch):
+    import folder_paths
+
+    from duet_av.pipelines.sync import desync
+    from duet_av.pipelines.sync.synchformer import Synchformer, SynchformerConfig
+
+    small = SynchformerConfig(channels=24, encoder_depth=2, encoder_heads=2, depth=1, heads=2)
+    load = desync.load_synchformer
+    monkeypatch.setattr(desync, "load_synchformer", lambda path: load(path, small))
+    folder_paths.add_model_folder_path("duet", str(tmp_path))
+    torch.save(Synchformer(small).state_dict(), tmp_path / "synchformer_state_dict.pth")
+    torch.save({"a": torch.zeros(1)}, tmp_path / "another_synchformer.pth")
+    choices = comfy.pack["DuetSyncMeter"].define_schema().inputs[-1].options
+    assert {"none", "synchformer_state_dict.pth", "another_synchformer.pth"} <= set(choices)
+    plain, both = (run("DuetSyncMeter", *clip, 16.0, None, choice) for choice in ("none", "synchformer_state_dict.pth"))
+    assert both[0] == plain[0]
+    assert both[2].startswith(plain[2])
+    assert "Synchformer: audio" in both[2]
+    with pytest.raises(ValueError, match=r"another_synchformer\.pth: not Synchformer's weights"):
+        run("DuetSyncMeter", *clip, 16.0, None, "another_synchformer.pth")
