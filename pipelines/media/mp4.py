@@ -13,17 +13,15 @@ from torch import Tensor
 
 from ..core.files import atomic_output
 from ..core.streams import Clip
+from .aac import add_aac, encode, limited_for_aac
 from .containers import check_rate, open_media, upright
 from .enlarge import enlarge, watchable_factor
-from .limiter import CEILING, limit_peaks
 from .sound import Samples, fit_length, layout_of
 from .watermark import add_label
 
 MAX_FPS = 1000
 MAX_BYTES = 2**31  # of decoded frames in 8 bits
 CRF = "14"
-AAC_BITS = 192_000  # bits per second
-AAC_MARGIN = 0.3  # dB by which AAC can raise the true peak
 
 
 def check_finite(clip: Clip) -> None:
@@ -43,7 +41,7 @@ def write_mp4(path: Path, clip: Clip, *, metadata: dict[str, Any] | None = None,
     to watch, and ``label`` is drawn in the corner.
 
     The audio is cut or padded to the duration of the video, so that the two differ by less than one AAC frame, and its true
-    peak is limited to -1.3 dB before encoding, because AAC can raise it. Each entry of ``metadata`` is written into the container as JSON.
+    peak after encoding is at most -1 dB. Each entry of ``metadata`` is written into the container as JSON.
 
     Raises:
         ValueError: values that are not finite, or a folder that cannot be written to.
@@ -65,23 +63,13 @@ def _write_streams(container: av.container.OutputContainer, clip: Clip, label: s
     video = container.add_stream("libx264", rate=rate, options={"crf": CRF, "preset": "medium"})
     video.height, video.width = factor * height, factor * width
     video.pix_fmt = "yuv420p"
-    layout = layout_of(clip.waveform)
-    audio = container.add_stream("aac", rate=clip.sample_rate, layout=layout)
-    audio.bit_rate = AAC_BITS
+    audio = add_aac(container, rate=clip.sample_rate, layout=layout_of(clip.waveform))
     for picture in clip.frames.split(1):  # enlarged one at a time, so that memory does not grow with the duration
         pixels = add_label(enlarge(picture, factor), label)[0].clamp(0, 1).mul(255).round().to(torch.uint8).cpu()
         container.mux(video.encode(av.VideoFrame.from_ndarray(pixels.numpy(), format="rgb24")))
     container.mux(video.encode(None))
     sound = fit_length(clip.waveform, seconds=len(clip.frames) / clip.fps, sample_rate=clip.sample_rate)
-    sound = limit_peaks(sound, sample_rate=clip.sample_rate, ceiling=CEILING - AAC_MARGIN)
-    frame = av.AudioFrame.from_ndarray(
-        sound.cpu().contiguous().numpy(),
-        format="fltp",
-        layout=layout,
-    )
-    frame.sample_rate, frame.pts = clip.sample_rate, 0
-    container.mux(audio.encode(frame))
-    container.mux(audio.encode(None))
+    encode(container, audio, limited_for_aac(sound, sample_rate=clip.sample_rate))
 
 
 def read_mp4(path: Path) -> Clip:
