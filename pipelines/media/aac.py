@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .containers import samples_of
 from .limiter import CEILING, limit_peaks, true_peaks
 from .sound import layout_of
 
@@ -59,6 +60,7 @@ def _decoded(sound: Tensor, sample_rate: int) -> Tensor:
     with av.open(file, "w", format="mp4") as container:
         encode(container, add_aac(container, rate=sample_rate, layout=layout_of(sound)), sound)
     file.seek(0)
+    resampler = av.AudioResampler(format="flt")  # PyAV reads packed samples only of more than seven channels
     with av.open(file, format="mp4") as container:
-        parts = [torch.from_numpy(frame.to_ndarray()) for frame in container.decode(audio=0)]
+        parts = [samples_of(part) for frame in container.decode(audio=0) for part in resampler.resample(frame)]
     return torch.cat(parts, dim=1)

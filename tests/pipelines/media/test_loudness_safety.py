@@ -31,3 +31,12 @@ def test_decoded_random_latents_stay_below_the_ceiling_in_files(codec, tmp_path,
     for name, tolerance in (("out.wav", 1e-4), ("out.mp4", 1e-3)):
         sound, _ = read_sound(tmp_path / name)
         assert float(true_peaks(sound).amax()) <= ceiling + tolerance, name
+
+
+@pytest.mark.parametrize("channels", [1, 6, 7, 8])
+def test_noise_in_any_layout_stays_below_the_ceiling(tmp_path, channels):
+    noise = torch.randn(channels, 16_000, generator=torch.Generator().manual_seed(channels))
+    write_mp4(tmp_path / "out.mp4", Clip(torch.zeros(16, 32, 32, 3), 16.0, noise, 16_000))
+    sound, _ = read_sound(tmp_path / "out.mp4")
+    assert sound.shape[0] == channels
+    assert float(true_peaks(sound).amax()) <= 10 ** (CEILING / 20) + 1e-3
