@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .containers import samples_of
 from .limiter import CEILING, limit_peaks, true_peaks
-from .sound import layout_of
+from .sound import layout_of, packed_frame
 
 BITS = 192_000  # bits per second
 TRIES = 5
@@ -29,8 +29,7 @@ def add_aac(container: av.container.OutputContainer, *, rate: int, layout: str) 
 
 def encode(container: av.container.OutputContainer, stream: av.AudioStream, sound: Float[Tensor, "channels n"]) -> None:
     """Encode all of ``sound`` into ``stream``."""
-    samples = sound.cpu().contiguous().numpy()
-    frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=layout_of(sound))
+    frame = packed_frame(sound)
     frame.sample_rate, frame.pts = stream.rate, 0
     container.mux(stream.encode(frame))
     container.mux(stream.encode(None))
@@ -60,7 +59,7 @@ def _decoded(sound: Tensor, sample_rate: int) -> Tensor:
     with av.open(file, "w", format="mp4") as container:
         encode(container, add_aac(container, rate=sample_rate, layout=layout_of(sound)), sound)
     file.seek(0)
-    resampler = av.AudioResampler(format="flt")  # PyAV reads packed samples only of more than seven channels
+    resampler = av.AudioResampler(format="flt")
     with av.open(file, format="mp4") as container:
         parts = [samples_of(part) for frame in container.decode(audio=0) for part in resampler.resample(frame)]
     return torch.cat(parts, dim=1)

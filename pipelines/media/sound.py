@@ -27,8 +27,7 @@ def resample(waveform: Float[Tensor, "channels samples"], *, rate: int, to: int)
         ValueError: more than eight channels.
     """
     resampler = av.AudioResampler(format="fltp", layout="stereo", rate=to)
-    sounds = waveform.float().cpu().contiguous().numpy()
-    frame = av.AudioFrame.from_ndarray(sounds, format="fltp", layout=layout_of(waveform))
+    frame = packed_frame(waveform)
     frame.sample_rate = rate
     parts = [*resampler.resample(frame), *resampler.resample(None)]
     return torch.cat([torch.from_numpy(part.to_ndarray()) for part in parts], dim=1)
@@ -82,6 +81,16 @@ class Samples:
         if not self.parts:
             raise ValueError(f"{self.path}: the audio stream is empty.")
         return torch.cat(self.parts, dim=1)
+
+
+def packed_frame(waveform: Float[Tensor, "channels samples"]) -> av.AudioFrame:
+    """All samples as one frame, interleaved: PyAV writes planar samples of at most seven channels.
+
+    Raises:
+        ValueError: more than eight channels.
+    """
+    samples = waveform.float().cpu().T.reshape(1, -1).contiguous().numpy()
+    return av.AudioFrame.from_ndarray(samples, format="flt", layout=layout_of(waveform))
 
 
 def read_sound(

@@ -11,7 +11,7 @@ from duet_av.pipelines.core.streams import Clip
 from duet_av.pipelines.media.conform import read_conformed
 from duet_av.pipelines.media.enlarge import enlarge, watchable_factor
 from duet_av.pipelines.media.mp4 import read_mp4, write_mp4
-from duet_av.pipelines.media.sound import fit_sound
+from duet_av.pipelines.media.sound import fit_sound, resample
 
 
 @pytest.fixture
@@ -121,3 +121,8 @@ def test_file_without_audio_is_refused(tmp_path):
         container.mux(stream.encode(None))
     with pytest.raises(ValueError, match="no audio stream"):
         read_conformed(tmp_path / "mute.mp4", ClipShape())
+
+
+@pytest.mark.parametrize("channels", range(1, 9))
+def test_any_number_of_channels_is_mixed_to_stereo(channels):
+    assert resample(torch.rand(channels, 16_000), rate=16_000, to=48_000).shape[0] == 2
