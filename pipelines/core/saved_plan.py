@@ -32,7 +32,7 @@ class SavedPlan:
         Raises:
             ValueError: invalid JSON, or missing or wrong entries.
         """
-        found = parse_json(text, "The saved plan")
+        found = parse_json(text, "Not a saved plan")
         missing = [
             name for name in ("video", "audio", "timeline", "seed") if not isinstance(found, dict) or name not in found
         ]

@@ -62,7 +62,7 @@ SUITES = {
     "adapter": Suite(adapter.measure, partial(plot, metric="sync_normalised")),
     "adapter-identifiability": Suite(identifiability.measure, identifiability.draw),
     "meter": Suite(meter.measure, meter.draw),
-    "timed": Suite(timed.measure, partial(plot, metric="hit_asked")),
     "meter-validation": Suite(meter_validation.measure, meter_validation.draw),
     "people": Suite(people.measure, partial(plot, metric="kinds_right")),
+    "timed": Suite(timed.measure, partial(plot, metric="hit_asked")),
 }
