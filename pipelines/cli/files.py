@@ -35,7 +35,7 @@ def prompts_of(arguments: argparse.Namespace) -> list[str]:
 def output_paths(arguments: argparse.Namespace, count: int) -> tuple[list[Path], list[Path]]:
     """The checked paths of the clips, and of their timeline plots if requested."""
     timelines = _numbered(arguments.timeline, count) if arguments.timeline else []
-    inputs = (arguments.video, arguments.audio, arguments.image, arguments.plan, arguments.prompts)
+    inputs = (arguments.video, arguments.audio, arguments.image, arguments.plan, arguments.prompts, arguments.timed)
     outputs = [check_output_path(path, suffix=".mp4", inputs=inputs) for path in _numbered(arguments.output, count)]
     return outputs, [check_output_path(path, suffix=".png", inputs=inputs) for path in timelines]
 

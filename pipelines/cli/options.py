@@ -14,6 +14,7 @@ LIMITS: dict[str, dict[str, tuple[float | int, float | int]]] = {
         **dict.fromkeys(("temperature", "prior_temperature"), (0, 10)),
         "steps": (1, 1000),
         "seconds": (0.01, 600),
+        "timed_soft": (0, 600),
         "start": (0, 1e6),
         "batch": (1, 256),
         "takes": (1, 1000),

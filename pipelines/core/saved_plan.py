@@ -74,10 +74,9 @@ def read_timed_events(path: Path) -> TimedEvents:
         ValueError: not a text file, or invalid events.
     """
     text = read_text(path)
-    if text.lstrip().startswith(("{", "[")):
-        return TimedEvents.of_timeline(read_timeline(path), event_words)
+    timeline = read_timeline(path) if text.lstrip().startswith(("{", "[")) else None
     try:
-        return TimedEvents.read(text)
+        return TimedEvents.read(text) if timeline is None else TimedEvents.of_timeline(timeline, event_words)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 

@@ -140,10 +140,11 @@ def _planned(event: Event, text: str, *, line: int = 0) -> TimedEvent:
 def _event(line: str, number: int) -> TimedEvent:
     head, colon, text = line.partition(":")
     if not colon:
+        planned = None
         with suppress(ValueError):
             planned = read_line(line)
-            if planned is not None:
-                return _planned(planned, event_words(planned), line=number)
+        if planned is not None:
+            return _planned(planned, event_words(planned), line=number)
     found = HEAD.fullmatch(head.strip())
     if not colon or found is None:
         raise ValueError(f"expected a time or a range in seconds, the stream, a colon and a text, e.g. {EXAMPLE}.")

@@ -9,6 +9,7 @@ Letters: b batch, n latent frames of a stream, m text tokens.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -76,11 +77,8 @@ def timed_text(prompts: Streams[str], events: TimedEvents, *, soft: float = 0.0,
         ValueError: a prompt cannot be read, or an event names no subject of it.
     """
     captions = prompts.map(lambda prompt: read_prompt(prompt).caption)
-    of_rest = {acting(caption, set()): caption for caption in captions.present()}
-    rest = captions.map(lambda caption: acting(caption, set()))
-    return TimedText.of(
-        events, rest, compose=lambda r, text: event_text(of_rest[r], text), soft=soft, strength=strength
-    )
+    timed = TimedText.of(events, captions, compose=event_text, soft=soft, strength=strength)
+    return replace(timed, rest=captions.map(lambda caption: acting(caption, set())))
 
 
 def timed_inputs(

@@ -34,6 +34,8 @@ def test_a_clip_with_timed_events_is_generated_and_reported(tmp_path, capsys):
         ("soon: the ball", "events.txt: Line 1 of the timed events"),
         ("2.5: the ball", "the clip ends at 2 s"),
         ("0.5: the dog", "names none of the subjects of the prompt (ball)"),
+        ("4000 ball left", "times must be from 0 to 3600 seconds"),
+        ('[{"when": 4000, "what": "ball", "where": "left"}]', "events.txt: times must be from 0 to 3600 seconds"),
     ],
 )
 def test_bad_events_are_refused_before_sampling(tmp_path, capsys, text, message):

@@ -41,6 +41,13 @@ def test_an_event_without_a_subject_of_the_prompt_is_refused():
         timed_text(Streams(PAIR, PAIR), TimedEvents.read("0.5: the drum"))
 
 
+def test_each_stream_keeps_its_own_tempo():
+    quick, slow = (f"a small red ball bounces {tempo} on the left at night" for tempo in ("quickly", "slowly"))
+    timed = timed_text(Streams(quick, slow), TimedEvents.read("0.5: the ball"))
+    assert timed.rest.video == timed.rest.audio == "a small red ball on the left at night"
+    assert [events[0][0] for events in timed.events.both()] == [quick, slow]
+
+
 def test_latents_tile_the_clip():
     edges = pocket_edges(POCKET, Streams(8, 32))
     assert [float(e[-1]) for e in edges.both()] == [2.0, 2.0]
