@@ -114,11 +114,6 @@ class TimedText:
         return cls(Streams(**by_stream), rest, **more)
 
     @property
-    def plain(self) -> bool:
-        """Whether there is nothing to time: no event has an effect, and both streams have the same rest text."""
-        return self.rest.video == self.rest.audio and not (self.strength and any(self.events.present()))
-
-    @property
     def texts(self) -> tuple[str, ...]:
         """All texts to encode, each once, rest texts last."""
         rest = set(self.rest.present())

@@ -182,11 +182,11 @@ class JavisDiT10(nn.Module):
         stream, [b, n, m] (``guidance.timed``). attend: the attention function."""
         video_latent, audio_latent = x.both()
         dtype = video_latent.dtype
-        states = F.pad(text * text_mask[..., None], (0, 0, 0, max(0, self.config.text_len - text.shape[1])))
-        words = self.text_embedding(states.to(dtype))
-        e = self.time_embedding(
-            timestep_features(timestep.to(dtype), self.config.freq_dim, dtype=torch.float64).to(dtype)
-        )
+        several = timed if timed is not None and timed.present() else None
+        missing = 0 if several else self.config.text_len - text.shape[1]  # one text is padded or cut, as in training
+        words = self.text_embedding(F.pad(text * text_mask[..., None], (0, 0, 0, missing)).to(dtype))
+        features = timestep_features(timestep.to(dtype), self.config.freq_dim, dtype=torch.float64)
+        e = self.time_embedding(features.to(dtype))
         width = self.config.dim
         levels = (
             self.time_projection(e).unflatten(-1, (6, width)),
@@ -200,7 +200,7 @@ class JavisDiT10(nn.Module):
         rotary = pair_table(rotations(grid, self.config.dim // self.config.num_heads)).float().to(tokens.device)
         segments = [(0, count, "video"), (count, tokens.shape[1], "audio")]
         split = None if a2v and v2a else SegmentSplit.of(segments, a2v=a2v, v2a=v2a)
-        windows = None if timed is None or not timed.present() else joint_windows(timed, grid, tokens)
+        windows = joint_windows(several, grid, tokens) if several else None
         rest = {"video": count, "rotary": rotary, "split": split, "windows": windows, "attend": attend}
         for block in self.blocks:
             run = partial(checkpoint, block, use_reentrant=False) if self.checkpointed else block

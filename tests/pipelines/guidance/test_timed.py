@@ -145,11 +145,7 @@ def test_a_text_that_no_latent_reads_is_left_out():
     assert not windows.log_shares.any()
 
 
-def test_nothing_to_time_is_plain():
-    assert timed("# nothing").plain
-    assert timed("0.5: a bell", strength=0.0).plain
-    assert not timed("0.5: a bell").plain
-    assert not TimedText(Streams((), ()), Streams("a room", "a loud room")).plain
+def test_impossible_settings_are_refused():
     with pytest.raises(ValueError, match="soft edge is -1"):
         timed("0.5: a bell", soft=-1.0)
     with pytest.raises(ValueError, match="strength is 2"):
