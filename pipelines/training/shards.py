@@ -170,7 +170,7 @@ class ClipShards:
         """Clips to train on, and every 1/``share``-th clip for validation; with fewer clips than that, all of them for both."""
         step = round(1 / share)
         held = self.samples[step - 1 :: step]
-        kept = [sample for sample in self.samples if sample not in held]
+        kept = [sample for k, sample in enumerate(self.samples, 1) if k % step]
         parts = (kept, held) if held else (self.samples, self.samples)
         return tuple(ClipShards(self.folder, self.config, part, self.texts) for part in parts)  # type: ignore[return-value]
 

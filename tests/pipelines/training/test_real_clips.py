@@ -17,7 +17,7 @@ from duet_av.pipelines.media.conform import fit_picture
 from duet_av.pipelines.media.segments import read_segments
 from duet_av.pipelines.models.ltx2.folder import LTX2Folder
 from duet_av.pipelines.training import encode
-from duet_av.pipelines.training.shards import ClipShards, shard_paths
+from duet_av.pipelines.training.shards import ClipShards, Sample, shard_paths
 
 SHAPE = {"seconds": 0.7, "fps": 24.0, "width": 64, "height": 32}
 
@@ -163,3 +163,12 @@ def test_shards_that_duet_did_not_write_are_refused(tmp_path):
         ClipShards.read(tmp_path)
     with pytest.raises(ValueError, match="holds no complete set of encoded clips"):
         ClipShards.read(Path(tmp_path / "empty"))
+
+
+def test_every_tenth_clip_is_held_out():
+    samples = [Sample(Path("clips"), f"{k:05d}", "a.mp4", float(k), "key", (1,), (1,)) for k in range(25)]
+    kept, held = ClipShards(Path(), {}, samples, {}).split(0.1)
+    assert [s.name for s in held.samples] == ["00009", "00019"]
+    assert len(kept.samples) == 23
+    assert not set(kept.samples) & set(held.samples)
+    assert ClipShards(Path(), {}, samples[:9], {}).split(0.1)[1].samples == samples[:9]
