@@ -103,7 +103,7 @@ class DuetSeedSweep(io.ComfyNode):
         shown = show(cls, announcement(guider, latent, sampler, sigmas, takes=takes))
         make = taking(guider, latent, vaes, sampler=sampler, sigmas=sigmas, score=score, plan=plan)
         graph = (cls.hidden.prompt or {}) if cls.hidden else {}
-        folder = sweep_folder(graph, str(cls.hidden.unique_id) if graph else "", latent, guider)
+        folder = sweep_folder(graph, str(cls.hidden.unique_id) if graph else "", latent, guider, plan)
         best = sweep(folder, seeds, make, keep=keep)
         found = takes_of(folder, seeds, label or f"seeds {seed} to {seeds[-1]}")
         clips = [first_clip(together(latent, [tensors]), vaes) for _, tensors in best]

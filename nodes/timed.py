@@ -125,7 +125,8 @@ class DuetTimedPrompt(io.ComfyNode):
         if not (events.events and strength):
             positive = encode_prompts(clip, prompts)
             if positive is not None:
-                return io.NodeOutput(model, positive, asked, "no events: the prompt holds for the whole clip")
+                texts = "no events: the prompt holds for the whole clip"
+                return io.NodeOutput(model, positive, asked, texts, ui=show(cls, texts))
         timed = timed_of(clip, prompts, events, repeat_prompt, soft=soft_edges, strength=strength)
         texts = timed.listed()
         return io.NodeOutput(with_timed_text(model), encode_timed(clip, timed), asked, texts, ui=show(cls, texts))

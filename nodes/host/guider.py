@@ -14,9 +14,10 @@ from torch import Tensor
 
 from ...pipelines.core.streams import Latents, Streams
 from ...pipelines.guidance.strategy import PLAIN, UCG, Branch, Strategy
-from ..types import PLAN
+from ..types import PLAN, TIMED
 from .branches import backbone_of, evaluate, require_latent
 from .notice import sampler_warning
+from .timed_node import reads_timed_text
 
 CARRIES = "duet_cross_modal"  # set in transformer_options of a MODEL that has the cross-modal hook
 MODALITY, STG = (
@@ -75,6 +76,10 @@ class StrategyGuider(comfy.samplers.CFGGuider):
             raise ValueError(
                 "The MODEL already has cross-modal guidance from 'LTXV Modality Guidance (A/V coupling)', and this strategy adds "
                 "its own: the effect would be doubled. Remove that node, or connect a strategy with text guidance only."
+            )
+        if any(TIMED in options for _, options in (*positive, *negative)) and not reads_timed_text(model):
+            raise ValueError(
+                "The prompt has timed events, and this MODEL does not read them. Connect the MODEL of 'Duet Timed Prompt'."
             )
         self.inner_set_conds({"positive": positive, "negative": negative})
         self.strategy = strategy

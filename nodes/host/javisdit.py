@@ -137,8 +137,8 @@ class JavisModel(OwnModel):
         clip = ClipSpec(height, width, frames, fps)
         return Streams(self.clock.video_latent(frames, height, width), self.clock.audio_latent(frames, fps)), clip
 
-    def edges(self, shapes: list[tuple[int, ...]]) -> Streams[Edges]:
-        return self.clock.edges(shapes[0][2], shapes[1][2])
+    def edges(self, shapes: list[tuple[int, ...]], clip: ClipSpec | None) -> Streams[Edges]:
+        return self.clock.edges(shapes[0][2], shapes[1][2], fps=0 if clip is None else clip.fps)
 
     def sigmas(self, steps: int, requested: ClipSpec | None, video: tuple[int, ...]) -> Tensor:
         clip = requested or self.clock.clip_of(video)

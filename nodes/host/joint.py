@@ -19,7 +19,7 @@ from ...pipelines.core.sizes import ClipSpec
 from ...pipelines.core.streams import Streams
 from ...pipelines.core.weights import fill
 from ...pipelines.guidance.timed import Edges
-from ..types import TIMED
+from ..types import CLIP_SPEC, TIMED
 from .latent import Layout, require_layout
 from .timed import TimedPrompt, read_texts, tokens_of
 
@@ -91,8 +91,8 @@ class JointModel(comfy.model_base.BaseModel):
         """A warning if a video latent [c, t, h, w] is far from the training clips, or ""."""
         return ""
 
-    def edges(self, shapes: list[tuple[int, ...]]) -> Streams[Edges]:
-        """Boundaries of the latent frames of both streams, in seconds."""
+    def edges(self, shapes: list[tuple[int, ...]], clip: ClipSpec | None) -> Streams[Edges]:
+        """Boundaries of the latent frames of both streams, in seconds, for the requested ``clip`` if it is known."""
         raise NotImplementedError
 
     def check_conds(self, kwargs: dict[str, Any]) -> None:
@@ -118,6 +118,13 @@ class JointModel(comfy.model_base.BaseModel):
         return latent_image
 
 
+class CONDWindows(comfy.conds.CONDRegular):
+    """Log-shares of timed text. A network splits its queries once for a whole batch, so that only prompts with equal windows share one."""
+
+    def can_concat(self, other: comfy.conds.CONDRegular) -> bool:
+        return super().can_concat(other) and torch.equal(self.cond, other.cond)
+
+
 class OwnModel(JointModel):
     """Conditions common to Duet's own networks."""
 
@@ -128,20 +135,20 @@ class OwnModel(JointModel):
         out["latent_shapes"] = comfy.conds.CONDConstant(shapes)
         out["c_crossattn"] = comfy.conds.CONDRegular(kwargs["cross_attn"])
         if kwargs.get(TIMED) is not None:
-            out |= self.timed_conds(kwargs[TIMED], shapes)
+            out |= self.timed_conds(kwargs[TIMED], shapes, kwargs.get(CLIP_SPEC))
         if kwargs.get("denoise_mask") is not None:
             masks = comfy.utils.unpack_latents(kwargs["denoise_mask"], shapes)
             for name, mask in zip(("video_noisy", "audio_noisy"), masks, strict=True):
                 out[name] = comfy.conds.CONDRegular(mask.amax([d for d in range(mask.ndim) if d not in (0, 2)]))
         return out
 
-    def timed_conds(self, prompt: TimedPrompt, shapes: list[tuple[int, ...]]) -> dict[str, Any]:
+    def timed_conds(self, prompt: TimedPrompt, shapes: list[tuple[int, ...]], clip: ClipSpec | None) -> dict[str, Any]:
         """The tokens of all texts of a timed prompt, and their log-shares at the latent frames of each stream."""
-        windows = prompt.timed.windows(self.edges(shapes))
+        windows = prompt.timed.windows(self.edges(shapes, clip))
         read = read_texts(windows, prompt.timed.texts)
         states = {text: self.text_tokens(prompt.encoded[text][0]) for text in read}
         masks = {text: torch.ones(z.shape[1], dtype=torch.bool) for text, z in states.items()}
-        shares = tokens_of(windows, masks).shares.map(lambda s: comfy.conds.CONDRegular(s[None, :-1]))
+        shares = tokens_of(windows, masks).shares.map(lambda s: CONDWindows(s[None, :-1]))
         video, audio = shares.both()
         tokens = comfy.conds.CONDRegular(torch.cat(list(states.values()), dim=1))
         return {"c_crossattn": tokens, "timed_video": video, "timed_audio": audio}

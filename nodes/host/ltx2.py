@@ -87,7 +87,7 @@ class PocketLTXAV(JointModel, comfy.model_base.LTXAV):
         cells = (*video[:2], *(count * PATCH for count in video[2:]))  # of the pocket codec
         return size_advice(cells, fps=self.pocket.fps)
 
-    def edges(self, shapes: list[tuple[int, ...]]) -> Streams[Edges]:
+    def edges(self, shapes: list[tuple[int, ...]], clip: ClipSpec | None) -> Streams[Edges]:
         return pocket_edges(self.pocket, Streams(shapes[0][2], shapes[1][2]))
 
     def extra_conds(self, **kwargs: Any) -> dict[str, Any]:

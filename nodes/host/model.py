@@ -131,7 +131,7 @@ class PocketBaseModel(OwnModel):
             out[name] = kind(value)
         return out
 
-    def edges(self, shapes: list[tuple[int, ...]]) -> Streams[Edges]:
+    def edges(self, shapes: list[tuple[int, ...]], clip: ClipSpec | None) -> Streams[Edges]:
         return pocket_edges(self.diffusion_model.config, Streams(shapes[0][2], shapes[1][2]))
 
     def _conditions(self, kwargs: dict[str, Any]) -> Conditions:

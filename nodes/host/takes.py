@@ -17,6 +17,7 @@ from ...pipelines.bench.takes import ANY, EVENTS, PLANNED, Take, Takes, Tensors,
 from ...pipelines.core.conditions import Plan
 from ...pipelines.core.streams import Clip, Streams
 from ...pipelines.sync.measure import measure, signals_of
+from ..types import TIMED
 from .clips import clip_from, clip_of
 from .interrupt import Cancellable
 from .latent import decoded, nest, unnest
@@ -27,8 +28,10 @@ FOLDER = "duet-sweeps"
 FREE = ("seed", "takes", "keep", "label")  # inputs of the sweep that do not change the takes
 
 
-def sweep_folder(graph: Graph, node: str, latent: dict[str, Any], guider: comfy.samplers.CFGGuider) -> Path:
-    """The folder for the takes of this graph; another model, prompt, setting or input clip has another folder."""
+def sweep_folder(
+    graph: Graph, node: str, latent: dict[str, Any], guider: comfy.samplers.CFGGuider, plan: Plan | None = None
+) -> Path:
+    """The folder for the takes of this graph; another model, prompt, plan, setting or input clip has another folder."""
     parts: list[Any] = []
     for name in above(graph, node):
         own = {**graph[name], "_meta": None}
@@ -38,9 +41,11 @@ def sweep_folder(graph: Graph, node: str, latent: dict[str, Any], guider: comfy.
     parts += unnest(latent).present()
     mask = latent.get("noise_mask")
     parts += [] if mask is None else mask.unbind() if getattr(mask, "is_nested", False) else [mask]
-    parts += [
-        entry["cross_attn"] for conds in guider.original_conds.values() for entry in conds if "cross_attn" in entry
-    ]
+    entries = [entry for conds in guider.original_conds.values() for entry in conds]
+    parts += [entry["cross_attn"] for entry in entries if "cross_attn" in entry]
+    # What the graph above reads from files, e.g. a saved plan, can change without the graph.
+    parts += [repr(entry[TIMED].timed) for entry in entries if TIMED in entry]
+    parts += [] if plan is None else [str(plan.asked)]
     return Path(folder_paths.get_output_directory()) / FOLDER / fingerprint(*parts)
 
 

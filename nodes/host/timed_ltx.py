@@ -18,7 +18,7 @@ from ...kernels.segment_attention import SegmentSplit
 from ...kernels.text_windows import Rows, window_split
 from ...pipelines.core.streams import Streams
 from ...pipelines.guidance.timed import HIDDEN, Edges, latent_edges
-from ..types import TIMED
+from ..types import CLIP_SPEC, TIMED
 from .joint import JointModel
 from .timed import (
     OVERRIDE,
@@ -35,12 +35,12 @@ from .timed import (
 ATTENTIONS = {"video": "attn2", "audio": "audio_attn2"}  # text attention of each stream in a block
 
 
-def ltx_edges(model: comfy.model_base.BaseModel, shapes: list[tuple[int, ...]], frame_rate: float) -> Streams[Edges]:
+def ltx_edges(model: comfy.model_base.BaseModel, shapes: list[tuple[int, ...]], kwargs: Conds) -> Streams[Edges]:
     """Boundaries of LTX latents in seconds; the first one covers a single frame, or a single mel frame, except in a model of Duet."""
     if isinstance(model, JointModel):
-        return model.edges(shapes)
-    network = model.diffusion_model
-    video = latent_edges(shapes[0][2], leading=(1,), each=(network.vae_scale_factors[0],), rate=float(frame_rate))
+        return model.edges(shapes, kwargs.get(CLIP_SPEC))
+    network, frame_rate = model.diffusion_model, float(kwargs.get("frame_rate", 25.0))
+    video = latent_edges(shapes[0][2], leading=(1,), each=(network.vae_scale_factors[0],), rate=frame_rate)
     if len(shapes) < 2:
         return Streams(video)
     clock = network.a_patchifier
@@ -57,7 +57,7 @@ def ltx_conds(model: comfy.model_base.BaseModel, conds_of: Callable[..., Conds],
     shapes = kwargs.get("latent_shapes")
     if prompt is None or shapes is None:
         return conds_of(**kwargs)
-    windows = prompt.timed.windows(ltx_edges(model, shapes, kwargs.get("frame_rate", 25.0)))
+    windows = prompt.timed.windows(ltx_edges(model, shapes, kwargs))
     alone = each_text(prompt, kwargs, conds_of)
     read = read_texts(windows, prompt.timed.texts)
     states = {text: alone[text]["c_crossattn"].cond for text in read}

@@ -23,13 +23,18 @@ from .timed_ltx import patch_ltx
 PATCHES = {getattr(comfy.model_base, "LTXAV", None): patch_ltx, getattr(comfy.model_base, "MiniMaxH3", None): patch_h3}
 
 
+def reads_timed_text(model: comfy.model_patcher.ModelPatcher) -> bool:
+    """Whether a MODEL reads timed text: Duet's own do, others once they are patched."""
+    return isinstance(model.model, OwnModel) or bool(model.wrappers.get(WrappersMP.DIFFUSION_MODEL, {}).get(TIMED))
+
+
 def with_timed_text(model: comfy.model_patcher.ModelPatcher) -> comfy.model_patcher.ModelPatcher:
     """A MODEL that reads timed text. Its results without timed text are bit-identical.
 
     Raises:
         ValueError: a model of another family.
     """
-    if isinstance(model.model, OwnModel) or model.wrappers.get(WrappersMP.DIFFUSION_MODEL, {}).get(TIMED):
+    if reads_timed_text(model):
         return model
     patch = next((p for family, p in PATCHES.items() if family is not None and isinstance(model.model, family)), None)
     if patch is None:

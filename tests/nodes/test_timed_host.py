@@ -218,3 +218,38 @@ def test_a_sweep_by_planned_times_needs_a_plan(run, loaded, pocket, tmp_path, mo
         run("DuetSeedSweep", guider, {"samples": pocket.latent}, *loaded[2:4], **settings)
     takes = run("DuetSeedSweep", guider, {"samples": pocket.latent}, *loaded[2:4], **settings, plan=plan)[3]
     assert all("plan_hits" in take.numbers for take in takes.takes)
+
+
+def test_a_strategy_refuses_timed_text_on_a_model_that_does_not_read_it(run, words, host):
+    timed, _ = timed_host(host, words, "0.1: a bell")
+    with pytest.raises(ValueError, match="Connect the MODEL of 'Duet Timed Prompt'"):
+        run("DuetGuider", host.model, timed.positive, PerStreamCFG(3.0, 3.0), host.positive)
+
+
+@pytest.mark.parametrize("name", ["JavisDiT-v0.1-jav-240p4s/", "JavisDiT-v1.0-jav/"])
+def test_prompts_with_other_times_do_not_share_a_batch(run, javis_folder, name):
+    network, clip, *_ = run("DuetLoadAV", name, "auto", "auto", "auto")
+    latent = run("DuetEmptyLatent", network, 64, 64, 0.7, 0, 1)[0]
+    early, late = (run_timed(run, network, clip, "a room", f"{t}: a bell")[1] for t in ("0-0.3", "0.3-0.7"))
+
+    def sampled(positive, negative, scale):
+        guider = run("DuetGuider", network, positive, PerStreamCFG(scale, scale), negative)[0]
+        return parts(run("DuetSampler", guider, latent, 3, 1)[0]["samples"])
+
+    one, other = sampled(early, early, 1.0), sampled(late, late, 1.0)
+    assert gap(one, other) > 1e-3
+    both = [3 * a - 2 * b for a, b in zip(one, other, strict=True)]  # x0 is linear in the scale after one step
+    assert gap(sampled(early, late, 3.0), both) < 1e-3
+
+
+def test_another_saved_plan_in_the_same_graph_has_another_folder(run, loaded, pocket):
+    from duet_av.nodes.host.takes import sweep_folder
+
+    found = set()
+    for times in ("0.6", "0.9"):
+        model, positive, plan, _ = run_timed(run, *loaded[:2], BALL, f"{times}: the ball")
+        plain = run("DuetGuider", model, pocket.positive, PerStreamCFG(1.0, 1.0), pocket.negative)[0]
+        guider = run("DuetGuider", model, positive, PerStreamCFG(1.0, 1.0), pocket.negative)[0]
+        found |= {sweep_folder({}, "", {"samples": pocket.latent}, guider)}
+        found |= {sweep_folder({}, "", {"samples": pocket.latent}, plain, plan)}
+    assert len(found) == 4

@@ -41,13 +41,13 @@ class JavisClock:
         frames = (t - self.leading_frames) // self.group_latents * self.group_frames + self.leading_frames
         return ClipSpec(rows * 8, columns * 8, frames, self.fps)
 
-    def edges(self, video: int, audio: int) -> Streams[Edges]:
-        """Boundaries of the latent frames of both streams in seconds, at the version's own frame rate. The first latent frame of a group
-        covers a single frame where a group has leading frames or more latent frames than whole strides (17 frames in five)."""
+    def edges(self, video: int, audio: int, *, fps: int = 0) -> Streams[Edges]:
+        """Boundaries of the latent frames of both streams in seconds, at ``fps`` (0: the version's own frame rate). The first latent frame
+        of a group covers a single frame where a group has leading frames or more latent frames than whole strides (17 frames in five)."""
         stride = -(-self.group_frames // self.group_latents)
         single = self.group_frames - stride * (self.group_latents - 1)
         each = (single, *[stride] * (self.group_latents - 1))
-        frames = latent_edges(video, leading=(1,) * self.leading_frames, each=each, rate=float(self.fps))
+        frames = latent_edges(video, leading=(1,) * self.leading_frames, each=each, rate=float(fps or self.fps))
         return Streams(frames, latent_edges(audio, each=(4,), rate=100.0))
 
     def audio_latent(self, frames: int, fps: int) -> tuple[int, int, int]:

@@ -9,6 +9,7 @@ from duet_av.pipelines.core.conditions import PriorTokens
 from duet_av.pipelines.core.streams import Streams
 from duet_av.pipelines.guidance.sampling import flow_sigmas
 from duet_av.pipelines.models.javisdit.autoencoder import KLConfig
+from duet_av.pipelines.models.javisdit.clock import V01_CLOCK, V10_CLOCK
 from duet_av.pipelines.models.javisdit.opensora_vae import OpenSoraVAE, TemporalConfig, latent_frames
 from duet_av.pipelines.models.javisdit.schedule import shift_ratio
 from duet_av.pipelines.models.javisdit.v01 import JavisDiT01, V01Config
@@ -134,6 +135,20 @@ def test_padding_of_v10_text_is_zeroed_and_not_masked(v10):
     text, mask = torch.randn(1, 4, 12), torch.tensor([[True, True, False, False]])
     assert close(v10(x, t, text, mask), v10(x, t, text[:, :2], mask[:, :2]))
     assert not close(v10(x, t, text, mask), v10(x, t, text, mask | True), 1e-4)
+
+
+@torch.inference_mode()
+def test_v10_reads_as_many_text_tokens_as_in_training(v10):
+    x, t = Streams(torch.randn(1, 3, 2, 4, 4), torch.randn(1, 2, 6, 4)), torch.tensor([300.0])
+    text, mask = torch.randn(1, 7, 12), torch.ones(1, 7, dtype=torch.bool)
+    assert close(v10(x, t, text, mask), v10(x, t, text[:, :5], mask[:, :5]))
+
+
+def test_boundaries_of_latent_frames_follow_the_frame_rate_of_the_clip():
+    for clock in (V01_CLOCK, V10_CLOCK):
+        own, twice = clock.edges(10, 8), clock.edges(10, 8, fps=2 * clock.fps)
+        assert torch.equal(own.video, 2 * twice.video)
+        assert torch.equal(own.audio, twice.audio)
 
 
 def test_audio_tokens_have_the_time_of_their_latent_frame():
