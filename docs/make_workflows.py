@@ -40,7 +40,7 @@ LARGE = {  # pixels [width, height] of nodes with text or previews, which the fr
     "SaveVideo": (360, 440),
 }
 PREVIEWS = {"LoadVideo": 140}  # pixels left free below, for a preview that enlarges the node once its file is loaded
-REPORTS = {"DuetSyncMeter": 220, "DuetCompareTakes": 240}  # pixels added for the text that the node shows after a run
+REPORTS = {"DuetSyncMeter": 220, "DuetCompareTakes": 240, "DuetPlanReport": 240}  # pixels for text shown after a run
 VUE = "Comfy.VueNodes.Enabled"
 SIZES = """() => window.app.graph._nodes.map(n => [n.id, n.type, ...n.computeSize()])"""
 HEIGHTS = """() => [...document.querySelectorAll('[data-node-id]')].map(e => [e.dataset.nodeId, e.offsetHeight])"""

@@ -120,8 +120,9 @@ class TimedEvents:
             end = event.asked if cut or event.onset is not None else event.end
             if event.asked >= seconds or end > seconds + 1e-3:
                 where = f"Line {event.line} of the timed events, " if event.line else ""
+                when = f"is at {end:g} s" if end == event.asked else f"lasts from {event.asked:g} to {end:g} s"
                 raise ValueError(
-                    f"{where}{quoted_line(str(event))}: the event is at {event.asked:g} to {end:g} s and the clip ends at {seconds:g} s. "
+                    f"{where}{quoted_line(str(event))}: the event {when} and the clip ends at {seconds:g} s. "
                     "Change the time, or make the clip longer."
                 )
 
@@ -150,7 +151,7 @@ def _event(line: str, number: int) -> TimedEvent:
         raise ValueError(f"expected a time or a range in seconds, the stream, a colon and a text, e.g. {EXAMPLE}.")
     stream, strength = found["stream"] or "both", found["strength"]
     if stream not in STREAMS:
-        raise ValueError(f"the stream is {quoted(stream)}; it must be {', '.join(STREAMS)}.")
+        raise ValueError(f"the stream is {quoted(stream)}; it must be both, video or audio.")
     more = {"streams": STREAMS[stream], "strength": 1.0 if strength is None else _number(strength), "line": number}
     if found["end"] is None:
         return TimedEvent.at(_number(found["start"]), text.strip(), **more)

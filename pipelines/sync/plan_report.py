@@ -75,7 +75,7 @@ class PlanReport:
         hits = sum(answer.hit for answer in self.answers)
         off = "" if self.off_ms is None else f", median distance {self.off_ms:.0f} ms"
         others = ", ".join(f"{number} {STREAMS[stream]}" for stream, number in self.others.items())
-        head = f"{hits} of {len(self.answers)} events within {1000 * HIT_SECONDS:.0f} ms (by chance {self.chance:.0%}){off}"
+        head = f"{hits} of {len(self.answers)} events within {1000 * HIT_SECONDS:.0f} ms (by chance {100 * self.chance:.0f} %){off}"
         return "\n".join([head, f"other events: {others}; detected by {self.instrument}", *map(str, self.answers)])
 
     def to_json(self) -> dict[str, Any]:

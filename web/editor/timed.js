@@ -44,7 +44,7 @@ function read(line) {
   const groups = colon < 0 ? undefined : line.slice(0, colon).match(HEAD)?.groups;
   if (!groups) throw new LineError(`expected a time or a range in seconds, the stream, a colon and a text, e.g. ${EXAMPLE}.`);
   const { stream = "both" } = groups;
-  if (!Object.hasOwn(STREAMS, stream)) throw new LineError(`the stream is ${quoted(stream)}; it must be ${Object.keys(STREAMS).join(", ")}.`);
+  if (!Object.hasOwn(STREAMS, stream)) throw new LineError(`the stream is ${quoted(stream)}; it must be both, video or audio.`);
   const strength = groups.strength === undefined ? 1 : numberOf(groups.strength);
   const when = numberOf(groups.start);
   const end = groups.end === undefined ? null : numberOf(groups.end);

@@ -44,7 +44,7 @@ def test_events_are_read_and_written():
         ("a door slams", "expected a time or a range"),
         ("1-0.5: reversed", "ends at 0.5 s and starts at 1 s"),
         ("0.5-0.5: empty", "must end after it starts"),
-        ("0.5 right: place", "the stream is 'right'; it must be both, video, audio"),
+        ("0.5 right: place", "the stream is 'right'; it must be both, video or audio"),
         ("9" * 400 + ": huge", "not a number in range"),
         ("0-99999: long", "from 0 to 3600"),
         ("-1: negative", "expected a time or a range"),
@@ -82,7 +82,7 @@ def test_lines_of_a_plan_are_read():
 def test_an_event_after_the_end_of_the_clip_is_refused_at_its_line():
     events = TimedEvents.read("0.5: a bell\n1.5-2.5: a long note")
     events.require_within(3.0)
-    with pytest.raises(ValueError, match=r"Line 2 .*the event is at 1.5 to 2.5 s and the clip ends at 2 s"):
+    with pytest.raises(ValueError, match=r"Line 2 .*the event lasts from 1.5 to 2.5 s and the clip ends at 2 s"):
         events.require_within(2.0)
     events.require_within(2.0, cut=True)
     with pytest.raises(ValueError, match="Line 2 "):
