@@ -152,7 +152,7 @@ class DuetApplyConditions(io.ComfyNode):
         if plan is not None and not plan.streams.present():
             raise ValueError(
                 "This plan holds timed events without plan tokens. 'Duet Timed Prompt' has already attached them to its prompt; connect "
-                "a plan from 'Duet Planner', or none."
+                "a plan from 'Duet Planner' here, or no plan."
             )
         planned = {key: value for key, value in ((PLAN, plan), (ADAPTER, adapter)) if value is not None}
         attached = [
