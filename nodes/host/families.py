@@ -15,7 +15,7 @@ import folder_paths
 from ...pipelines.core.weights import configured, is_ours, load_weights, stored_kind
 from ...pipelines.models.catalogue import identify, part
 from ...pipelines.models.javisdit.clock import V01_CLOCK
-from ...pipelines.models.javisdit.files import SUFFIXES, checkpoint_names, read_checkpoint, require
+from ...pipelines.models.javisdit.files import SUFFIXES, checkpoint_shapes, read_checkpoint, require
 from ...pipelines.models.javisdit.load import load_audioldm2_codec, load_video_autoencoder
 from ...pipelines.models.ltx2 import pocket_config as ltx2
 from ...pipelines.models.pocket import load as pocket
@@ -75,7 +75,7 @@ def kind_of(path: Path) -> str:
 def _kind(path: Path, _changed: int) -> str:
     if path.is_file() and path.suffix == ".safetensors" and is_ours(path):
         return ltx2.NAME if stored_kind(path) == ltx2.KIND else pocket.NAME
-    return identify(checkpoint_names(path / "vae" if (path / "vae").is_dir() else path))
+    return identify(checkpoint_shapes(path / "vae" if (path / "vae").is_dir() else path))
 
 
 def _is(path: Path, wanted: str) -> bool:

@@ -81,15 +81,16 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise ValueError(f"{path} is not a complete safetensors file ({error}). Copy or download it again.") from error
 
 
-def tensor_names(path: Path) -> set[str]:
-    """The names of the tensors in a safetensors file, of which only the header is read.
+def tensor_shapes(path: Path) -> dict[str, Tensor]:
+    """The tensors in a safetensors file without their values, on the meta device: only the header is read.
 
     Raises:
         ValueError: not a safetensors file, or a truncated one.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            return set(file.keys())
+            shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 - not a mapping
+            return {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
     except (SafetensorError, OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a complete safetensors file ({error}). Copy or download it again.") from error
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...core.documents import read_object
 from ...core.schema import Between, Width, checked
-from ...core.weights import read_pickle, read_tensors, tensor_names
+from ...core.weights import read_pickle, read_tensors, tensor_shapes
 from ..catalogue import identify
 
 Tensors = dict[str, Tensor]
@@ -61,16 +61,13 @@ def _read_all(path: Path) -> Tensors:
     return {_without_wrappers(name): value for name, value in tensors.items()}
 
 
-def checkpoint_names(path: Path) -> set[str]:
-    """The tensor names in a checkpoint, LoRA included; of safetensors only the header is read."""
+def checkpoint_shapes(path: Path) -> Tensors:
+    """The tensors of a checkpoint without their values, LoRA included; of safetensors only the header is read."""
     path = path / "model" if (path / "model").is_dir() else path
-    found: set[str] = set()
+    found: Tensors = {}
     for file in [path] if path.is_file() else _shards(path):
-        if file.suffix == ".safetensors":
-            found |= tensor_names(file)
-        else:
-            found |= set(_read_file(file))
-    return {_without_wrappers(name) for name in found}
+        found |= tensor_shapes(file) if file.suffix == ".safetensors" else _read_file(file)
+    return {_without_wrappers(name): value.to("meta") for name, value in found.items()}
 
 
 def _shards(folder: Path) -> list[Path]:

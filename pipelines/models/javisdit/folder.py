@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from ...media.segments import Segment, SegmentShape
 from ..parts import fingerprint, part_config
 from .audio import SAMPLE_RATE, AudioLDM2Codec
 from .clock import V10_CLOCK
-from .files import Tensors, read_checkpoint, require
+from .files import Tensors, checkpoint_shapes, read_checkpoint, require
 from .load import load_audioldm2_codec, require_keys, v10_config
 from .v10 import JavisDiT10, V10Config
 
@@ -78,18 +79,18 @@ class JavisFolder10:
 
     def network(self, device: torch.device, dtype: torch.dtype) -> JavisDiT10:
         """The network, frozen, with its official LoRA merged."""
-        tensors = self._tensors()
+        tensors = self._required(read_checkpoint)
         network = JavisDiT10(self._config(tensors)).to(dtype)
         halves = {name: value.to(dtype) for name, value in tensors.items()}
         return fill(network, halves, source=self.path / "transformer").to(device)
 
     def config(self) -> V10Config:
-        """The sizes of the network, which its tensors state."""
-        return self._config(self._tensors())
+        """The sizes of the network, which its tensors state; of safetensors only the headers are read."""
+        return self._config(self._required(checkpoint_shapes))
 
-    def _tensors(self) -> Tensors:
+    def _required(self, read: Callable[[Path], Tensors]) -> Tensors:
         source = self.path / "transformer"
-        return require(read_checkpoint(source), "JavisDiT v1.0", source=source)
+        return require(read(source), "JavisDiT v1.0", source=source)
 
     def _config(self, tensors: Tensors) -> V10Config:
         with require_keys(self.path / "transformer"):

@@ -18,7 +18,7 @@ from duet_av.pipelines.models.javisdit.audio import HOP, MELS, SAMPLE_RATE, log_
 from duet_av.pipelines.models.javisdit.autoencoder import KLConfig
 from duet_av.pipelines.models.javisdit.caption import clean, v01_prompt
 from duet_av.pipelines.models.javisdit.clock import V01_CLOCK, V10_CLOCK
-from duet_av.pipelines.models.javisdit.files import checkpoint_names, read_checkpoint
+from duet_av.pipelines.models.javisdit.files import checkpoint_shapes, read_checkpoint
 from duet_av.pipelines.models.javisdit.load import (
     load_audioldm2_codec,
     load_prior,
@@ -180,15 +180,17 @@ def test_each_catalogue_row_is_unique_and_states_source_licence_and_size():
         assert (not row.folder) or (row.source and row.licence and row.gigabytes > 0), row.name
 
 
-def test_tensor_names_are_read_without_loading_tensors(tmp_path):
-    tensors = {"base_model.model.a.weight": torch.zeros(2), "b": torch.zeros(1)}
+def test_tensor_shapes_are_read_without_loading_tensors(tmp_path):
+    tensors = {"base_model.model.a.weight": torch.zeros(2, 3), "b": torch.tensor(1.0)}
     tiny.write(tmp_path / "model", tensors, shards=2)
     torch.save(tensors, tmp_path / "a.bin")
     for path in (tmp_path, tmp_path / "model", tmp_path / "a.bin"):
-        assert checkpoint_names(path) == {"a.weight", "b"}
+        found = checkpoint_shapes(path)
+        assert {name: tuple(z.shape) for name, z in found.items()} == {"a.weight": (2, 3), "b": ()}
+        assert all(z.is_meta for z in found.values())
     (tmp_path / "b.safetensors").write_bytes(b"half")
     with pytest.raises(ValueError, match="not a complete safetensors file"):
-        checkpoint_names(tmp_path / "b.safetensors")
+        checkpoint_shapes(tmp_path / "b.safetensors")
 
 
 def test_the_figure_of_a_prior_shows_its_variance():
