@@ -33,13 +33,16 @@ class LTX2Folder:
     name = "ltx2"
     fps = 24.0
 
-    def config(self, part: str) -> dict[str, Any]:
-        """The configuration of ``part``.
+    def config(self, part: str, *entries: str) -> dict[str, Any]:
+        """The configuration of ``part``, which has ``entries``.
 
         Raises:
             ValueError: the part is missing or damaged, or belongs to another model.
         """
-        return part_config(self.path / part, PARTS[part])
+        config = part_config(self.path / part, PARTS[part])
+        if missing := [name for name in entries if name not in config]:
+            raise ValueError(f"{self.path / part / 'config.json'} has no entry {missing[0]!r}. Download it again.")
+        return config
 
     def shape(self, *, seconds: float, fps: float, width: int, height: int) -> SegmentShape:
         """Segments of about ``seconds``: the model needs a number of frames that is one more than a multiple of its stride.
@@ -55,11 +58,11 @@ class LTX2Folder:
             raise ValueError(
                 f"A segment of {seconds:g} s at {fps:g} fps is too short: at least {frames + 1} frames are needed. Choose a longer one."
             )
-        return SegmentShape(count, height, width, fps, int(self.config("audio_vae")["sample_rate"]))
+        return SegmentShape(count, height, width, fps, int(self.config("audio_vae", "sample_rate")["sample_rate"]))
 
     def strides(self) -> tuple[int, int]:
         """Frames, and rows or columns of pixels, behind one cell of the video latent."""
-        config = self.config("vae")
+        config = self.config("vae", "downsample_type", "patch_size", "patch_size_t")
         frames, pixels = (config.get(f"{axis}_compression_ratio") for axis in ("temporal", "spatial"))
         kinds = config["downsample_type"]
         return (
@@ -78,7 +81,7 @@ class LTX2Folder:
         import transformers
         from diffusers.pipelines.ltx2.connectors import LTX2TextConnectors
 
-        own = self.config("text_encoder")["architectures"][0]
+        own = self.config("text_encoder", "architectures")["architectures"][0]
         encoder = getattr(transformers, own).from_pretrained(
             self.path / "text_encoder", dtype=dtype, local_files_only=True, use_safetensors=True
         )

@@ -172,3 +172,13 @@ def test_every_tenth_clip_is_held_out():
     assert len(kept.samples) == 23
     assert not set(kept.samples) & set(held.samples)
     assert ClipShards(Path(), {}, samples[:9], {}).split(0.1)[1].samples == samples[:9]
+
+
+@pytest.mark.parametrize(("part", "kind"), [("vae", "AutoencoderKLLTX2Video"), ("audio_vae", "AutoencoderKLLTX2Audio")])
+def test_a_configuration_without_an_entry_is_refused(ltx2_release, tmp_path, part, kind):
+    for name in ("vae", "audio_vae"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_bytes((ltx2_release / name / "config.json").read_bytes())
+    (tmp_path / part / "config.json").write_text(json.dumps({"_class_name": kind}))
+    with pytest.raises(ValueError, match=f"{part}.config.json has no entry"):
+        LTX2Folder(tmp_path).shape(seconds=1.0, fps=24.0, width=64, height=64)
