@@ -284,6 +284,7 @@ def test_timed_events_are_edited_as_ranges(edited):
     door = mark(edited, "a door slams at 0.5 to 1.5 ").last
     door.wait_for()
     edited.wait_for_timeout(800)
+    assert edited.get_by_label("Name of new events").last.input_value() == "a door slams"
     drag(edited, door, door.bounding_box()["width"])
     edited.keyboard.press("s")
     edited.wait_for_timeout(500)

@@ -21,6 +21,8 @@ export class Bar {
   constructor(editor) {
     this.words = element("datalist", { id: `duet-words-${++count}` });
     this.name = element("input", { className: "name", value: "bell", list: this.words.id, "aria-label": "Name of new events", spellcheck: false });
+    this.named = false; // whether the user chose the name of new events
+    this.name.addEventListener("input", () => (this.named = true));
     this.grid = element("select", { title: "New and moved events snap to this grid; hold Alt to move freely", "aria-label": "Snap to" });
     for (const [value, text] of GRIDS) this.grid.add(new Option(text, value));
     this.grid.value = "0.05";
@@ -43,6 +45,7 @@ export class Bar {
     for (const option of this.grid.options) option.hidden = option.value in info && !info[option.value].length;
     if (this.grid.selectedOptions[0]?.hidden) this.grid.value = "0.05";
     const words = [...new Set([...info.words, ...used])];
+    if (!this.named) this.name.value = used[0] ?? info.words[0] ?? this.name.value;
     if (words.join("\n") === this.shown) return;
     this.shown = words.join("\n");
     this.words.replaceChildren(...words.map((word) => new Option(word, word)));

@@ -88,7 +88,8 @@ export function drawHead(canvas, scene) {
   g.fillStyle = colour;
   for (let k = Math.floor(scene.scroll / scene.pixelsPerSecond / step); x(scene, k * step) < scene.width; k++) {
     g.fillRect(x(scene, k * step), RULER - 6, 1, 6);
-    g.fillText(rulerLabel(k * step, step), x(scene, k * step) + 3, RULER - 7);
+    const label = rulerLabel(k * step, step);
+    g.fillText(label, Math.min(x(scene, k * step) + 3, scene.width - g.measureText(label).width - 2), RULER - 7);
   }
 }
 
