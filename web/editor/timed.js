@@ -40,6 +40,8 @@ function read(line) {
   if (!wordsOf(line).length || wordsOf(line)[0].text.startsWith("#")) return null;
   const colon = line.indexOf(":");
   const plan = colon < 0 && planned(line);
+  const late = `times must be from 0 to ${MAX_SECONDS} seconds.`;
+  if (plan && plan.when + AFTER > MAX_SECONDS) throw new LineError(late);
   if (plan) return { ...plan, end: null, strength: 1 };
   const groups = colon < 0 ? undefined : line.slice(0, colon).match(HEAD)?.groups;
   if (!groups) throw new LineError(`expected a time or a range in seconds, the stream, a colon and a text, e.g. ${EXAMPLE}.`);
@@ -48,7 +50,7 @@ function read(line) {
   const strength = groups.strength === undefined ? 1 : numberOf(groups.strength);
   const when = numberOf(groups.start);
   const end = groups.end === undefined ? null : numberOf(groups.end);
-  if (when > MAX_SECONDS || (end ?? when + AFTER) > MAX_SECONDS) throw new LineError(`times must be from 0 to ${MAX_SECONDS} seconds.`);
+  if (when > MAX_SECONDS || (end ?? when + AFTER) > MAX_SECONDS) throw new LineError(late);
   if (end !== null && end <= when) {
     throw new LineError(`the event ends at ${short(end)} s and starts at ${short(when)} s; it must end after it starts.`);
   }

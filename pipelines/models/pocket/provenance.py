@@ -12,15 +12,18 @@ from .reading import read_prompt
 
 
 def weights_report(files: Iterable[Path]) -> list[str]:
-    """One line for each of the pack's weights ``files``, with its hash, or marked as missing."""
-    rows = []
+    """One line for each of the pack's weights ``files``, with its hash, or marked as missing. A model that does not ship yet is not
+    marked; its line says how to train it."""
+    rows, shipped = [], {part.path(kind) for kind, part in pocket.PARTS.items()}
     for path in files:
         if path.is_file():
             rows.append(
                 f"  found    {path.name}, {path.stat().st_size / 1e6:.1f} MB, {file_hash(path)}, {pocket.LICENCE}"
             )
-        else:
+        elif path in shipped:
             rows.append(f"  MISSING  {path.name}: restore the pack's 'weights' folder")
+        else:
+            rows.append(f"  no file  {path.name}: 'duet train {path.stem} --weights weights' makes it")
     return rows
 
 

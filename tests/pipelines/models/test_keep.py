@@ -2,6 +2,7 @@
 
 import json
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -237,7 +238,14 @@ def test_the_weights_report_lists_files_with_their_hashes(capsys):
     files = [*FILES.values(), *ADD_ONS.values(), pocket_config.FILE]
     assert lines == weights_report(files)
     for path, line in zip(files, lines, strict=True):
-        assert ("found" in line and "sha256" in line) if path.is_file() else "MISSING" in line
+        assert ("found" in line and "sha256" in line) if path.is_file() else "duet train pocket-ltx2" in line
+
+
+def test_a_shipped_file_that_is_gone_is_marked_in_the_weights_report(monkeypatch):
+    monkeypatch.setattr(Path, "is_file", lambda _path: False)
+    assert weights_report([FILES["pocket-av"]]) == [
+        "  MISSING  pocket-av.safetensors: restore the pack's 'weights' folder"
+    ]
 
 
 def test_a_large_file_is_hashed_by_its_header(tmp_path, monkeypatch):
