@@ -135,6 +135,30 @@ def check_gap(path: Path, gap: float) -> None:
         )
 
 
+class AudioClock:
+    """The silence that a file leaves out: seconds without samples between the timestamps of successive audio frames."""
+
+    JUMP = 0.05  # seconds; less is rounding of timestamps or padding by an encoder
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.expected: float | None = None  # where the next frame begins if nothing is missing
+
+    def missing(self, frame: av.AudioFrame) -> float:
+        """Seconds of silence before ``frame``, 0 before the first one.
+
+        Raises:
+            ValueError: more than ``MAX_GAP``.
+        """
+        expected = self.expected
+        time = frame.time if frame.time is not None else expected or 0.0
+        self.expected = time + frame.samples / frame.sample_rate
+        if expected is None or time - expected <= self.JUMP:
+            return 0.0
+        check_gap(self.path, time - expected)
+        return time - expected
+
+
 def check_times(path: Path, times: list[float], *, audio_start: float | None = None) -> None:
     """Check the times in seconds of video frames, and of the first audio sample if there is audio, before memory is allocated.
 

@@ -13,7 +13,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from .conform import fit_picture
-from .containers import check_gap, check_rate, open_media, samples_of, upright
+from .containers import AudioClock, check_gap, check_rate, open_media, samples_of, upright
 
 CUT = 0.6  # share of the colour histogram that changes from one picture to the next at a cut
 LEVELS = 4  # histogram bins of each colour
@@ -72,7 +72,7 @@ def read_segments(video: Path, audio: Path, shape: SegmentShape) -> Iterator[Seg
                 raise ValueError(f"{path} has no {name} stream; both are required.")
         pictures.streams.video[0].thread_type = "AUTO"
         check_rate(audio, sounds.streams.audio[0].rate)
-        reader = _SoundReader(sounds, shape.sample_rate)
+        reader = _SoundReader(audio, sounds, shape.sample_rate)
         frames: list[Tensor] = []
         last_shot = 0
         for time, picture, shot in _constant_rate(_shots(video, pictures, shape), shape.fps):
@@ -127,9 +127,11 @@ def _constant_rate(shown: Iterator[tuple[float, Tensor, int]], fps: float) -> It
 
 
 class _SoundReader:
-    """Stereo audio of an open file at ``rate``, taken in order; only what is not yet taken is kept in memory."""
+    """Stereo audio of an open file at ``rate``, taken in order, with silence where the file has a gap; only what is not yet taken is kept
+    in memory."""
 
-    def __init__(self, container: av.container.InputContainer, rate: int) -> None:
+    def __init__(self, path: Path, container: av.container.InputContainer, rate: int) -> None:
+        self.clock = AudioClock(path)
         self.frames = container.decode(audio=0)
         self.resampler = av.AudioResampler(format="flt", layout="stereo", rate=rate)
         self.rate = rate
@@ -152,8 +154,9 @@ class _SoundReader:
         if frame is not None and self.first is None:
             self.first = round((frame.time or 0.0) * self.rate)
         self.ended = frame is None
+        silent = 0 if frame is None else round(self.clock.missing(frame) * self.rate)
         parts = [samples_of(part) for part in self.resampler.resample(frame)]
-        self.kept = torch.cat([self.kept, *parts], dim=1)
+        self.kept = torch.cat([self.kept, torch.zeros(2, silent), *parts], dim=1)
         if self.first is not None and self.first < before:
             drop = min(before - self.first, self.kept.shape[1])
             self.kept, self.first = self.kept[:, drop:], self.first + drop

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..core.files import atomic_output
-from .containers import check_rate, open_media, samples_of
+from .containers import AudioClock, check_rate, open_media, samples_of
 from .limiter import limit_peaks
 
 MAX_SAMPLES = 2**28  # values of a waveform, all channels: 46 minutes in stereo at 48 kHz
@@ -47,9 +47,11 @@ class Samples:
         self.parts: list[Tensor] = []
         self.seen = self.kept = 0  # samples per channel that were decoded, and values that are kept
         self.begin: float | None = None  # seconds at which the stream begins
+        self.clock, self.silent = AudioClock(path), 0.0  # seconds of silence that are due before the next samples
 
     def add(self, frame: av.AudioFrame | None) -> None:
-        """Keep the samples of ``frame`` that lie in the range; None flushes the resampler."""
+        """Keep the samples of ``frame`` that lie in the range, after silence where the file has a gap; None flushes the resampler."""
+        self.silent += 0.0 if frame is None else self.clock.missing(frame)
         if frame is not None and self.begin is None:
             self.begin = frame.time or 0.0
         try:
@@ -57,7 +59,9 @@ class Samples:
         except ValueError as error:
             raise ValueError(f"{self.path}: the format of the audio changes within the file. Re-encode it.") from error
         for part in parts:
-            samples, rate = samples_of(part), part.sample_rate
+            rate = part.sample_rate
+            samples = torch.nn.functional.pad(samples_of(part), (round(self.silent * rate), 0))
+            self.silent = 0.0
             first, self.seen = self.seen, self.seen + samples.shape[1]
             last = math.inf if self.seconds == math.inf else round(self.start * rate) + round(self.seconds * rate)
             piece = samples[

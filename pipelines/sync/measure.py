@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..core.streams import Clip
-from ..media.containers import check_rate, check_times, open_media, samples_of
+from ..media.containers import AudioClock, check_rate, check_times, open_media, samples_of
 from .avalign import av_align_code, av_align_paper, peaks
 from .loudness import Loudness, loudness
 from .meter import Agreement, agreement, curve, in_step
@@ -129,7 +129,7 @@ def read_signals(path: Path, *, on_seconds: Callable[[float], object] = lambda _
         ValueError: not a readable media file, one with neither video nor audio, or one whose
             sample rate or timestamps are out of range.
     """
-    video, audio = _VideoChanges(on_seconds), _AudioSamples()
+    video, audio = _VideoChanges(on_seconds), _AudioSamples(path)
     with open_media(path) as container:
         streams = [s[0] for s in (container.streams.video, container.streams.audio) if s]
         if not streams:
@@ -183,9 +183,10 @@ class _VideoChanges:
 
 
 class _AudioSamples:
-    """The samples of an audio stream, with the time at which it begins."""
+    """The samples of an audio stream, with the time at which it begins; silence where the file has a gap."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: Path) -> None:
+        self.clock = AudioClock(path)
         self.parts: list[Tensor] = []
         self.resampler: av.AudioResampler | None = None
         self.rate = 0
@@ -196,6 +197,8 @@ class _AudioSamples:
             self.resampler = av.AudioResampler(format="s16", layout=frame.layout.name, rate=frame.sample_rate)
             self.begin = frame.time or 0.0
         self.rate = frame.sample_rate
+        silent = round(self.clock.missing(frame) * frame.sample_rate)
+        self.parts += [torch.zeros(frame.layout.nb_channels, silent, dtype=torch.int16)] if silent else []
         self.parts += [samples_of(part) for part in self.resampler.resample(frame)]
 
     def waveform(self) -> Tensor | None:
