@@ -296,24 +296,3 @@ def test_bfloat16_weights_run_in_either_precision(run, javis_folder, monkeypatch
         torch.nn.functional.cosine_similarity(a.flatten(), b.flatten(), dim=0) > 0.99
         for a, b in zip(found, full, strict=True)
     )
-
-
-@pytest.mark.parametrize("which", ["first", "second"])
-def test_an_attention_override_of_the_host_sees_every_attention(request, run, which):
-    parts = request.getfixturevalue(which)
-    plain = sampled(run, parts, steps=1)
-    calls = []
-
-    def override(function, *args, **kwargs):
-        calls.append(args[0].shape)
-        return function(*args, **kwargs)
-
-    model = parts.model.clone()
-    model.model_options["transformer_options"]["optimized_attention_override"] = override
-    changed = sampled(run, SimpleNamespace(**{**vars(parts), "model": model}), steps=1)
-    config = model.model.diffusion_model.config
-    # v0.1: four self-attentions, four text attentions and both directions of the streams' in a layer; v1.0: one of each kind.
-    expected = 10 * config.depth if which == "first" else 2 * config.num_layers
-    assert len(calls) % expected == 0
-    assert len(calls) >= expected
-    assert torch.equal(plain.video, changed.video)
