@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -110,7 +111,8 @@ def plan_report(
     found: the events detected in 'video' and in 'audio'."""
     order = sorted(range(len(events)), key=lambda i: events[i].asked)
     times: dict[str, dict[int, float]] = {stream: {} for stream in STREAMS}
-    others, chances = {}, []
+    others: dict[str, int] = {}
+    pools: dict[tuple[str, str], list[float]] = {}  # stream and kind -> times detected
     for stream, detected in found.items():
         hits = 0
         for kind in dict.fromkeys(kinds):
@@ -119,16 +121,22 @@ def plan_report(
             for i, j in nearest([events[i].asked for i in rows], pool).items():
                 times[stream][rows[i]] = pool[j]
                 hits += abs(pool[j] - events[rows[i]].asked) <= HIT_SECONDS
-            chances += [covered(pool, seconds)] * len(rows)
+            pools[stream, kind] = pool
         others[stream] = sum(map(len, detected.values())) - hits
     answers = tuple(Answer(events[i], times["video"].get(i), times["audio"].get(i)) for i in order)
+    chances = [
+        covered([pools[stream, kind] for stream in event.streams if stream in found], seconds)
+        for event, kind in zip(events, kinds, strict=True)
+    ]
     return PlanReport(answers, others, sum(chances) / len(chances) if chances else 0.0, instrument)
 
 
-def covered(times: Sequence[float], seconds: float) -> float:
-    """The share of a clip that is within ``HIT_SECONDS`` of any of ``times``, which are sorted."""
-    total, end = 0.0, 0.0
-    for time in times:
-        start, stop = max(end, time - HIT_SECONDS), min(seconds, time + HIT_SECONDS)
-        total, end = total + max(0.0, stop - start), max(end, stop)
-    return total / seconds if seconds else 0.0
+def covered(pools: Sequence[Sequence[float]], seconds: float) -> float:
+    """The share of a clip that is within ``HIT_SECONDS`` of a time in every one of ``pools``, one for each stream."""
+    ends = {min(max(t + d, 0.0), seconds) for pool in pools for t in pool for d in (-HIT_SECONDS, HIT_SECONDS)}
+    total = 0.0
+    for start, stop in pairwise(sorted({0.0, seconds} | ends)):
+        middle = (start + stop) / 2
+        if all(any(abs(middle - t) <= HIT_SECONDS for t in pool) for pool in pools):
+            total += stop - start
+    return total / seconds if seconds and pools else 0.0

@@ -21,10 +21,20 @@ def test_nearest_pairs_are_matched_first_and_only_within_reach():
     assert nearest([], [1.0]) == {}
 
 
-def test_the_chance_of_a_hit_is_the_covered_share():
-    assert covered([1.0], 2.0) == pytest.approx(0.125)
-    assert covered([0.05, 0.1, 1.95], 2.0) == pytest.approx((0.225 + 0.175) / 2)
-    assert covered([], 2.0) == 0
+def test_the_chance_of_a_hit_is_the_share_covered_in_every_stream():
+    assert covered([[1.0]], 2.0) == pytest.approx(0.125)
+    assert covered([[0.05, 0.1, 1.95]], 2.0) == pytest.approx((0.225 + 0.175) / 2)
+    assert covered([[]], 2.0) == 0
+    assert covered([[1.0], [1.1]], 2.0) == pytest.approx((0.25 - 0.1) / 2)
+    assert covered([[0.5], [1.5]], 2.0) == 0
+
+
+def test_an_event_in_both_streams_is_less_likely_by_chance():
+    both, heard = (TimedEvents.read(line).events for line in ("1: a bell", "1 audio: a bell"))
+    found = {"video": {"bell": (0.5,)}, "audio": {"bell": (0.6, 1.5)}}
+    chance = lambda events: plan_report(events, ["bell"], found, seconds=2.0, instrument="").chance  # noqa: E731
+    assert chance(heard) == pytest.approx(0.25)
+    assert chance(both) == pytest.approx(0.15 / 2)
 
 
 def test_a_report_of_known_events():
