@@ -8,7 +8,7 @@ Letters: n rows, d channels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -59,14 +59,18 @@ class SegmentSplit:
         return cls(segments[-1][1], tuple(parts))
 
 
+def joined_runs(runs: Iterable[tuple[int, int]]) -> Runs:
+    """Ranges in order, adjacent ones merged."""
+    out: list[tuple[int, int]] = []
+    for first, after in sorted(runs):
+        start = out.pop()[0] if out and out[-1][1] == first else first
+        out.append((start, after))
+    return tuple(out)
+
+
 def _runs(segments: Sequence[Segment], streams: Collection[str]) -> Runs:
-    """The ranges of rows of ``streams``, adjacent ones merged."""
-    runs: list[tuple[int, int]] = []
-    for first, after, stream in segments:
-        if stream in streams:
-            start = runs.pop()[0] if runs and runs[-1][1] == first else first
-            runs.append((start, after))
-    return tuple(runs)
+    """The ranges of rows of ``streams``."""
+    return joined_runs((first, after) for first, after, stream in segments if stream in streams)
 
 
 def segment_attention(attend: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, split: SegmentSplit) -> Tensor:

@@ -6,13 +6,13 @@ Letters: f frames, m text tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from .segment_attention import Part, Runs, Segment, SegmentSplit, permitted
+from .segment_attention import Part, Runs, Segment, SegmentSplit, joined_runs, permitted
 
 Rows = tuple[int, int, int]  # first query, query after the last, index of their frame
 
@@ -30,10 +30,8 @@ def equal_windows(log_shares: Float[Tensor, "f m"], rows: Sequence[Rows]) -> lis
     distinct, index = torch.unique(log_shares, dim=0, return_inverse=True)
     numbers = index.tolist()
     for first, after, frame in rows:
-        runs = found.setdefault(numbers[frame], [])
-        start = runs.pop()[0] if runs and runs[-1][1] == first else first
-        runs.append((start, after))
-    return [(tuple(runs), distinct[number]) for number, runs in found.items()]
+        found.setdefault(numbers[frame], []).append((first, after))
+    return [(joined_runs(runs), distinct[number]) for number, runs in found.items()]
 
 
 def window_split(log_shares: Float[Tensor, "f m"], rows: Sequence[Rows], *, hidden: float) -> SegmentSplit:
@@ -44,15 +42,6 @@ def window_split(log_shares: Float[Tensor, "f m"], rows: Sequence[Rows], *, hidd
         bias = shares[seen]
         parts.append(Part(queries, runs_of(seen), bias if bool(bias.any()) else None))
     return SegmentSplit(rows[-1][1], tuple(parts))
-
-
-def joined_runs(runs: Iterable[tuple[int, int]]) -> Runs:
-    """Ranges in order, adjacent ones merged."""
-    out: list[tuple[int, int]] = []
-    for first, after in sorted(runs):
-        start = out.pop()[0] if out and out[-1][1] == first else first
-        out.append((start, after))
-    return tuple(out)
 
 
 def joint_window_split(

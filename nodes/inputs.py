@@ -67,6 +67,9 @@ def target_lufs(default: float) -> io.Float.Input:
     )
 
 
+CLIP = "A clip, instead of images and audio. Its own frame rate and sample rate are used."
+
+
 def video(tooltip: str) -> io.Video.Input:
     """An optional video."""
     return io.Video.Input("video", optional=True, tooltip=tooltip)

@@ -16,7 +16,6 @@ from .host.synchformer import synchformer_files, synchformer_report
 from .types import CATEGORY
 from .types import Plan as PlanSocket
 
-CLIP = "A clip, instead of images and audio. Its own frame rate and sample rate are used."
 POCKET_EVENTS, OFFSETS, NONE = "pocket world", "offset curve", "none"
 
 
@@ -36,7 +35,7 @@ class DuetSyncMeter(io.ComfyNode):
             is_output_node=True,
             inputs=[
                 *inputs.images_and_audio(),
-                inputs.video(CLIP),
+                inputs.video(inputs.CLIP),
                 io.Combo.Input(
                     "synchformer",
                     options=[NONE, *synchformer_files()],
@@ -189,7 +188,7 @@ class DuetTimelinePlot(io.ComfyNode):
                     optional=True,
                     tooltip="Planned events are marked in the plot and compared with the detected events.",
                 ),
-                inputs.video(CLIP),
+                inputs.video(inputs.CLIP),
             ],
             outputs=[
                 io.Image.Output(display_name="picture", tooltip="The plot."),

@@ -45,7 +45,7 @@ class DuetPlanReport(io.ComfyNode):
                     tooltip="pocket world: probes that know the objects of the pocket model. any clip: onsets of audio and motion. auto: "
                     "the probes if the frames look like the pocket world.",
                 ),
-                inputs.video("A clip, instead of images and audio. Its own frame rate and sample rate are used."),
+                inputs.video(inputs.CLIP),
             ],
             outputs=[
                 io.Float.Output(

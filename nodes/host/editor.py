@@ -1,4 +1,4 @@
-"""What the timeline editor in the browser (web/duet_timeline.js) is told about a node's inputs, as part of the node's ``ui``."""
+"""The state that a node with a timeline sends to its editor in the browser (web/duet_timeline.js), as part of its ``ui``."""
 
 from __future__ import annotations
 

@@ -80,7 +80,8 @@ def test_configurations_of_any_values(entries, complete):
 @few
 @given(st.text() | values.map(json.dumps))
 def test_any_json_is_parsed_or_refused(text):
-    read_or_refused(parse_json, text, "file")
+    found = read_or_refused(parse_json, text, "file")
+    assert found is None or json.dumps(found) == json.dumps(json.loads(text))
 
 
 @few

@@ -236,18 +236,30 @@ class JavisDiT01(nn.Module):
         ticks = tokens.map(lambda z: torch.arange(z.shape[1], device=z.device))
         rotary = ticks.map(lambda n: pair_table(n[:, None] * self.rope.freqs.to(n.device)))
         for i in range(self.config.depth):
-            within = Streams(self.spatial_blocks[i], self.audio_spatial_blocks[i])
-            along = Streams(self.temporal_blocks[i], self.audio_temporal_blocks[i])
-            prior_blocks = Streams(self.video_st_prior_blocks[i], self.audio_st_prior_blocks[i])
-            tokens = tokens.map(lambda z, block, level, w: block(z, level[0], w, attend=attend), within, levels, words)
-            tokens = tokens.map(
-                lambda z, block, level, w, r: block(z, level[0], w, r, attend=attend), along, levels, words, rotary
-            )
-            tokens = tokens.map(lambda z, block, level: block(z, level[1], prior), prior_blocks, levels)
+            tokens = self._within(i, tokens, levels, words, rotary, attend)
+            priors = Streams(self.video_st_prior_blocks[i], self.audio_st_prior_blocks[i])
+            tokens = tokens.map(lambda z, block, level: block(z, level[1], prior), priors, levels)
             tokens = self.va_cross_blocks[i](tokens, route or Streams(), attend=attend)
         clean = masks.map(lambda m: (zero, ~m))
         out = tokens.map(lambda z, last, c: last(z, t, c), Streams(self.final_layer, self.audio_final_layer), clean)
         return self._latents(out, x)
+
+    def _within(
+        self,
+        i: int,
+        tokens: Streams[Tensor],
+        levels: Streams[tuple[Tensor, Tensor]],
+        words: Streams[tuple[Tensor, Tensor | None, SegmentSplit | None]],
+        rotary: Streams[Tensor],
+        attend: Attend,
+    ) -> Streams[Tensor]:
+        """Layer ``i`` within each stream: over space or mel bins, then over time."""
+        space = Streams(self.spatial_blocks[i], self.audio_spatial_blocks[i])
+        time = Streams(self.temporal_blocks[i], self.audio_temporal_blocks[i])
+        tokens = tokens.map(lambda z, block, level, w: block(z, level[0], w, attend=attend), space, levels, words)
+        return tokens.map(
+            lambda z, block, level, w, r: block(z, level[0], w, r, attend=attend), time, levels, words, rotary
+        )
 
     def _levels(self, t: Tensor, zero: Tensor, masks: Streams[Tensor]) -> Streams[tuple[Tensor, Tensor]]:
         """Six and nine rows of modulation for each frame of both streams, [b, t or 1, rows, c]."""
