@@ -15,6 +15,7 @@ PACKAGES = (
     "core",
     "guidance",
     "media",
+    "servers",
     "sync",
     "world",
     "models",

@@ -22,8 +22,9 @@ from ..core.statistics import mean_interval
 from ..core.streams import Clip
 from ..core.timed_events import TimedEvents
 from ..core.weights import read_tensors, save_tensors
+from ..media.mp4 import read_mp4
 from ..sync.events import f1
-from ..sync.measure import Measured, measure, signals_of
+from ..sync.measure import Measured, measure, read_signals, signals_of
 from .plan_report import report_of
 from .readings import Probes, as_rendered, read
 
@@ -105,6 +106,18 @@ def take_of(
     return Take(seed, numbers["event_f1"] if score == EVENTS else numbers.get("in_step", 0.0), numbers)
 
 
+def take_of_file(seed: int, path: Path, score: str, events: TimedEvents | None = None) -> Take:
+    """The measurements of a clip in a file, see ``take_of``. For the score ``ANY`` frames are not held in memory.
+
+    Raises:
+        ValueError: not a readable clip; see also ``take_of``.
+    """
+    if score != ANY:
+        return take_of(seed, read_mp4(path), score, None, events)
+    numbers = numbers_of(measure(read_signals(path)))
+    return Take(seed, numbers.get("in_step", 0.0), numbers)
+
+
 def rank(takes: Iterable[Take]) -> list[Take]:
     """Takes by falling score; equal scores by rising seed."""
     return sorted(takes, key=lambda take: (-take.score, take.seed))
@@ -141,7 +154,7 @@ def sweep(
     if keep < 1:
         raise ValueError(f"keep is {keep}; it must be at least 1.")
     folder.mkdir(parents=True, exist_ok=True)
-    done = [take for seed in seeds if (take := _read_take(folder, seed)) is not None]
+    done = [take for seed in seeds if (take := read_take(folder, seed)) is not None]
     for seed in seeds:
         finished = next((take for take in done if take.seed == seed), None)
         if finished is None:
@@ -156,7 +169,7 @@ def sweep(
 
 def takes_of(folder: Path, seeds: Sequence[int], label: str) -> Takes:
     """All finished takes of ``seeds`` in ``folder``."""
-    done = (take for seed in seeds if (take := _read_take(folder, seed)) is not None)
+    done = (take for seed in seeds if (take := read_take(folder, seed)) is not None)
     return Takes(label, tuple(rank(done)))
 
 
@@ -170,11 +183,17 @@ def _tensors_path(folder: Path, seed: int) -> Path:
 
 def _store_take(folder: Path, take: Take, tensors: Tensors) -> None:
     save_tensors(_tensors_path(folder, take.seed), tensors)
+    store_numbers(folder, take)
+
+
+def store_numbers(folder: Path, take: Take) -> None:
+    """Store the measurements of a finished take in ``folder``."""
     with atomic_output(_numbers_path(folder, take.seed)) as temporary:
         temporary.write_text(json.dumps(asdict(take), indent=1) + "\n", encoding="utf-8")
 
 
-def _read_take(folder: Path, seed: int) -> Take | None:
+def read_take(folder: Path, seed: int) -> Take | None:
+    """The stored measurements of a seed; None if there are none, or the file is damaged, which is logged."""
     path = _numbers_path(folder, seed)
     try:
         found = checked(Take, parse_json(read_text(path), path), source=path) if path.is_file() else None

@@ -24,6 +24,8 @@ LIMITS: dict[str, dict[str, tuple[float | int, float | int]]] = {
         "jobs": (1, 256),
         "fps": (1, 240),
         "shard_size": (1, 1_000_000),
+        "patience": (1, 3600),
+        "clip_minutes": (0.1, 10_000),
     },
     "train": {
         "seed": (0, 2**32 - 1),

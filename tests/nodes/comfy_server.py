@@ -37,6 +37,13 @@ def wait(condition, seconds):
 @contextlib.contextmanager
 def running_server(base, *packs):
     """A server whose models, inputs and outputs are in ``base``, with this pack and ``packs`` as its custom nodes: its address."""
+    with server_process(base, *packs) as (address, _):
+        yield address
+
+
+@contextlib.contextmanager
+def server_process(base, *packs):
+    """The same server: its address, and its process, which a test may kill."""
     nodes = base / "custom_nodes"
     nodes.mkdir(exist_ok=True)
     for name, pack in {"duet": PACK, **{pack.name: pack for pack in packs}}.items():
@@ -51,7 +58,7 @@ def running_server(base, *packs):
     address = f"http://127.0.0.1:{port}"
     try:
         wait(lambda: fetch(f"{address}/system_stats"), STARTED)
-        yield address
+        yield address, process
     finally:
         process.terminate()
         process.wait(30)
