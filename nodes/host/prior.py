@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...pipelines.core.conditions import Prior
 from ...pipelines.models.javisdit.caption import v01_prompt
-from ...pipelines.models.javisdit.load import load_prior
+from ...pipelines.models.javisdit.load_prior import load_prior
 from ...pipelines.models.prior.estimator import token_ids
 from ...pipelines.models.prior.load import load_prior_net as load_pocket_prior
 from .families import AUTO, find, place

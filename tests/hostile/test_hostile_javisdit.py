@@ -13,10 +13,10 @@ from duet_av.pipelines.core.documents import printable
 from duet_av.pipelines.models.javisdit.files import read_checkpoint
 from duet_av.pipelines.models.javisdit.load import (
     load_audioldm2_codec,
-    load_prior,
     load_video_autoencoder,
     network_sizes,
 )
+from duet_av.pipelines.models.javisdit.load_prior import load_prior
 from duet_av.pipelines.models.javisdit.v01 import JavisDiT01
 from duet_av.pipelines.models.javisdit.v10 import JavisDiT10
 

@@ -45,6 +45,21 @@ class RotaryFrequencies(nn.Module):
         self.freqs = nn.Parameter(frequencies, requires_grad=False)
 
 
+INPUT_SIDE = 512  # pixels: side of the square for which patch positions are unscaled
+
+
+def frame_positions(rows: int, columns: int, sides: Float[Tensor, " two"], width: int) -> Float[Tensor, "n width"]:
+    """Embeddings of the patches of a frame, row by row, in float32: columns in the first half of the channels, rows in the second.
+    ``sides``: the frame's height and width in pixels, which scale the coordinates."""
+    scale, base = sides.prod().sqrt() / INPUT_SIDE, round((rows * columns) ** 0.5)
+    down, across = (
+        sincos_1d(torch.arange(n, device=sides.device, dtype=torch.float32) / scale * base / n, width // 2)
+        for n in (rows, columns)
+    )
+    grid = [across[None].expand(rows, -1, -1), down[:, None].expand(-1, columns, -1)]
+    return torch.cat(grid, dim=-1).flatten(0, 1)
+
+
 def sincos_1d(coordinates: Float[Tensor, " n"], width: int) -> Float[Tensor, "n width"]:
     """[sin, cos] of ``coordinates`` at the frequencies 10000^(-2k / width), k < width / 2, computed as a power in float32."""
     frequencies = 10000 ** (-torch.arange(0, width, 2, device=coordinates.device, dtype=torch.float32) / width)

@@ -147,18 +147,24 @@ class CrossAttention(nn.Module):
 
 
 class BiCrossAttention(nn.Module):
-    """Attention in both directions with one set of query-key projections, as two attention calls; half the network's width, with heads
-    of the network's head width."""
+    """Attention of ``width`` in both directions between sequences of width ``dim``, with one set of query-key projections, as two
+    attention calls."""
 
-    def __init__(self, dim: int, heads: int, *, operations: Any, **factory: Any) -> None:
+    def __init__(self, dim: int, width: int, heads: int, *, operations: Any, **factory: Any) -> None:
         super().__init__()
-        half, self.heads = dim // 2, heads // 2
-        self.m1_proj, self.m2_proj = (operations.Linear(dim, half, **factory) for _ in range(2))
-        self.values_m1_proj, self.values_m2_proj = (operations.Linear(dim, half, **factory) for _ in range(2))
-        self.out_m1_proj, self.out_m2_proj = (operations.Linear(half, dim, **factory) for _ in range(2))
+        self.heads = heads
+        self.m1_proj, self.m2_proj = (operations.Linear(dim, width, **factory) for _ in range(2))
+        self.values_m1_proj, self.values_m2_proj = (operations.Linear(dim, width, **factory) for _ in range(2))
+        self.out_m1_proj, self.out_m2_proj = (operations.Linear(width, dim, **factory) for _ in range(2))
 
     def forward(
-        self, x1: Tensor, x2: Tensor, *, a2v: Tensor | None, v2a: Tensor | None, attend: Attend
+        self,
+        x1: Tensor,
+        x2: Tensor,
+        *,
+        a2v: Tensor | None = None,
+        v2a: Tensor | None = None,
+        attend: Attend = sdpa,
     ) -> tuple[Float[Tensor, "b l1 c"], Float[Tensor, "b l2 c"]]:
         """The update of the first sequence from the second, and the reverse; where ``a2v`` or ``v2a`` [b] is False, that update is zero."""
         split = lambda z: rearrange(z, "b l (h d) -> b h l d", h=self.heads)  # noqa: E731 - four uses

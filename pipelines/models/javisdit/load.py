@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from ...core.documents import read_object
 from ...core.schema import Between, Length, Width, checked
 from ...core.weights import build, check_sizes
-from ..prior.estimator import UNUSED_KEYS, PriorConfig, PriorEstimator
 from .audio import AudioLDM2Codec
 from .autoencoder import AutoencoderKL, KLConfig
 from .files import Tensors, read_checkpoint, require
@@ -29,14 +28,12 @@ from .v10 import JavisDiT10, V10Config
 
 T = TypeVar("T")
 M = TypeVar("M", bound=nn.Module)
-V10_HEAD, PRIOR_HEAD, TOWER_HEAD = 128, 128, 64  # channels of a head
+V10_HEAD = 128  # channels of a head
 MAX_MODULES = 512  # of one list
-TOWER = "text_encoder."
-TRAINING_ONLY = ("video_embedder.", "audio_embedder.", "va_spatial_encoder.", "va_temporal_encoder.", "discriminator.")
 OLDER_NAMES = (("query", "to_q"), ("key", "to_k"), ("value", "to_v"), ("proj_attn", "to_out.0"))
 
 
-def _count(names: Iterable[str], prefix: str) -> int:
+def count_modules(names: Iterable[str], prefix: str) -> int:
     """The number of numbered modules after ``prefix``."""
     found = (re.match(re.escape(prefix) + r"(\d+)\.", name) for name in names)
     count = 1 + max((int(match[1][:9]) for match in found if match), default=-1)
@@ -53,7 +50,7 @@ def v01_config(tensors: Tensors) -> V01Config:
     audio = tensors["ax_embedder.proj.weight"].shape
     return V01Config(
         hidden_size=dim,
-        depth=_count(tensors, "va_cross_blocks."),
+        depth=count_modules(tensors, "va_cross_blocks."),
         num_heads=dim // tensors["spatial_blocks.0.attn.q_norm.weight"].shape[0],
         in_channels=channels,
         audio_channels=audio[1],
@@ -72,7 +69,7 @@ def v10_config(tensors: Tensors) -> V10Config:
     return V10Config(
         dim=dim,
         ffn_dim=tensors["blocks.0.ffn.0.weight"].shape[0],
-        num_layers=_count(tensors, "blocks."),
+        num_layers=count_modules(tensors, "blocks."),
         num_heads=dim // V10_HEAD,
         freq_dim=tensors["time_embedding.0.weight"].shape[1],
         text_dim=tensors["text_embedding.0.weight"].shape[1],
@@ -144,50 +141,15 @@ def network_sizes(name: str, tensors: Tensors, *, source: Path) -> V01Config | V
     return sizes
 
 
-def load_prior(path: Path, find_tower: Callable[[], Path] | None = None) -> PriorEstimator:
-    """The prior estimator. If its file has no ImageBind text tower, the tower is read from the file that ``find_tower`` returns.
-
-    Raises:
-        ValueError: the file is not a prior, or neither file has a text tower.
-    """
-    found = require(read_checkpoint(path), "JavisDiT v0.1's prior", source=path)
-    if not any(name.startswith(TOWER) for name in found):
-        if find_tower is None:
-            raise ValueError(f"{path}: has no text tower. Select imagebind_huge.pth as the text tower.")
-        tower = find_tower()
-        found |= {TOWER + name: z for name, z in require(read_checkpoint(tower), "ImageBind", source=tower).items()}
-    text = re.compile(re.escape(TOWER) + r"modality_\w+\.text\.")
-    used = {
-        name: value.float()
-        for name, value in found.items()
-        if not name.startswith((*UNUSED_KEYS, *TRAINING_ONLY)) and (text.match(name) or not name.startswith(TOWER))
-    }
-    with require_keys(path):
-        width, blocks = used["in_proj.weight"].shape[1], f"{TOWER}modality_trunks.text.blocks."
-        hidden = used["in_proj.weight"].shape[0]
-        config = PriorConfig(
-            spatial_token_num=used["spatial_query_emb"].shape[1],
-            temporal_token_num=used["temporal_query_emb"].shape[1],
-            out_dim=used["out_proj.weight"].shape[0] // 2,
-            hidden_size=hidden,
-            heads=hidden // PRIOR_HEAD,
-            layers=_count(used, "prior_extractor.encoder.layers."),
-            text_width=width,
-            text_heads=width // TOWER_HEAD,
-            text_layers=_count(used, blocks),
-        )
-    return build(lambda: PriorEstimator(config), used, source=path)
-
-
 def _kl_config(tensors: Tensors) -> KLConfig:
     """The sizes of a diffusers autoencoder."""
-    levels = range(_count(tensors, "encoder.down_blocks."))
+    levels = range(count_modules(tensors, "encoder.down_blocks."))
     return KLConfig(
         in_channels=tensors["encoder.conv_in.weight"].shape[1],
         out_channels=tensors["decoder.conv_out.weight"].shape[0],
         latent_channels=tensors["post_quant_conv.weight"].shape[0],
         block_out_channels=tuple(tensors[f"encoder.down_blocks.{i}.resnets.0.conv2.weight"].shape[0] for i in levels),
-        layers_per_block=_count(tensors, "encoder.down_blocks.0.resnets."),
+        layers_per_block=count_modules(tensors, "encoder.down_blocks.0.resnets."),
     )
 
 
@@ -204,13 +166,13 @@ def load_video_autoencoder(path: Path) -> OpenSoraVAE:
     )
     with require_keys(path):
         first = temporal["encoder.conv_in.conv.weight"]
-        levels = range(_count(temporal, "encoder.block_res_blocks."))
+        levels = range(count_modules(temporal, "encoder.block_res_blocks."))
         halved = [f"encoder.conv_blocks.{i}.conv.weight" in temporal for i in levels]
         config = TemporalConfig(
             channels=first.shape[1],
             latent_channels=temporal["post_quant_conv.conv.weight"].shape[0],
             filters=first.shape[0],
-            num_res_blocks=_count(temporal, "encoder.res_blocks."),
+            num_res_blocks=count_modules(temporal, "encoder.res_blocks."),
             channel_multipliers=tuple(
                 temporal[f"encoder.block_res_blocks.{i}.0.conv1.conv.weight"].shape[0] // first.shape[0] for i in levels
             ),

@@ -21,7 +21,7 @@ from ....kernels.prior_attention import prior_attention
 from ....kernels.segment_attention import SegmentSplit
 from ...core.conditions import PriorTokens
 from ...core.streams import Streams
-from .embeddings import CaptionEmbedding, PatchEmbedding, RotaryFrequencies, sincos_1d
+from .embeddings import CaptionEmbedding, PatchEmbedding, RotaryFrequencies, frame_positions, sincos_1d
 from .layers import (
     Attend,
     BiCrossAttention,
@@ -40,7 +40,6 @@ IMAGE_FPS = 120.0  # frame rate in the conditioning of a single frame
 VIDEO_PATCH = (1, 2, 2)
 MLP_RATIO = 4
 FREQUENCIES = 256
-INPUT_SIDE = 512  # pixels: side of the square for which patch positions are unscaled
 Modulation = Float[Tensor, "b t_or_1 rows c"]
 
 
@@ -130,7 +129,8 @@ class VACross(nn.Module):
         factory = {name: value for name, value in shared.items() if name != "operations"}
         self.gamma_m1 = nn.Parameter(torch.empty(config.hidden_size, **factory))
         self.gamma_m2 = nn.Parameter(torch.empty(config.hidden_size, **factory))
-        self.cross_attn = BiCrossAttention(config.hidden_size, config.num_heads, **shared)
+        dim, heads = config.hidden_size, config.num_heads
+        self.cross_attn = BiCrossAttention(dim, dim // 2, heads // 2, **shared)
 
     def forward(self, x: Streams[Tensor], route: Streams[Tensor], *, attend: Attend) -> Streams[Tensor]:
         norm = x.map(lambda z: F.layer_norm(z, z.shape[-1:], eps=1e-6).flatten(1, 2))
@@ -283,11 +283,8 @@ class JavisDiT01(nn.Module):
         dim, like = self.config.hidden_size, video
         # A tensor, not a number: a number would interrupt the graph of torch.compile. Rounded to the network's dtype, as in the reference.
         sides = torch.tensor(size, dtype=like.dtype, device=like.device).float()
-        scale, base = sides.prod().sqrt() / INPUT_SIDE, round((h * w) ** 0.5)
-        ticks = lambda n: torch.arange(n, device=like.device, dtype=torch.float32)  # noqa: E731 - three uses
-        down, across = (sincos_1d(ticks(n) / scale * base / n, dim // 2) for n in (h, w))
-        grid = torch.cat([across[None].expand(h, -1, -1), down[:, None].expand(-1, w, -1)], dim=-1).flatten(0, 1)
-        bins = sincos_1d(ticks(audio.shape[2]), dim)
+        grid = frame_positions(h, w, sides, dim)
+        bins = sincos_1d(torch.arange(audio.shape[2], device=like.device, dtype=torch.float32), dim)
         return Streams(video + grid.to(like.dtype), audio + bins.to(like.dtype))
 
     def _latents(self, out: Streams[Tensor], x: Streams[Tensor]) -> Streams[Tensor]:

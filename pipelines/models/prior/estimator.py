@@ -130,9 +130,12 @@ class PriorEstimator(nn.Module):
 
     def moments(self, ids: Int[Tensor, "b l"]) -> tuple[Float[Tensor, "b n k"], Float[Tensor, "b n k"]]:
         """Mean and log variance of each prior token, spatial tokens first."""
-        states = self.in_proj(self.text_encoder(ids))
-        queries = torch.cat([self.spatial_query_emb, self.temporal_query_emb], dim=1).expand(len(ids), -1, -1)
-        mean, log_variance = self.out_proj(self.prior_extractor(states, queries)).chunk(2, dim=-1)
+        return self.moments_of(self.text_encoder(ids))
+
+    def moments_of(self, states: Float[Tensor, "b l c"]) -> tuple[Float[Tensor, "b n k"], Float[Tensor, "b n k"]]:
+        """``moments`` from the states of the text tower."""
+        queries = torch.cat([self.spatial_query_emb, self.temporal_query_emb], dim=1).expand(len(states), -1, -1)
+        mean, log_variance = self.out_proj(self.prior_extractor(self.in_proj(states), queries)).chunk(2, dim=-1)
         return mean, log_variance.clamp(LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE)
 
     def sample(self, ids: Int[Tensor, "b l"], *, seed: int, temperature: float = 1.0) -> Prior:

@@ -21,12 +21,13 @@ from duet_av.pipelines.models.javisdit.clock import V01_CLOCK, V10_CLOCK
 from duet_av.pipelines.models.javisdit.files import checkpoint_shapes, read_checkpoint
 from duet_av.pipelines.models.javisdit.load import (
     load_audioldm2_codec,
-    load_prior,
     load_video_autoencoder,
     v01_config,
     v10_config,
 )
+from duet_av.pipelines.models.javisdit.load_prior import load_prior, load_training_prior
 from duet_av.pipelines.models.javisdit.opensora_vae import OpenSoraVAE, TemporalConfig
+from duet_av.pipelines.models.javisdit.prior_heads import HeadsConfig, PriorHeads
 from duet_av.pipelines.models.javisdit.v01 import JavisDiT01
 from duet_av.pipelines.models.javisdit.v10 import JavisDiT10
 from duet_av.pipelines.models.prior.estimator import END, START, PriorEstimator, token_ids
@@ -62,6 +63,21 @@ def test_the_prior_loads_its_tower_from_either_file_without_training_heads(tmp_p
     assert torch.equal(found[0].moments(ids)[0], found[1].moments(ids)[0])
     with pytest.raises(ValueError, match=r"imagebind_huge\.pth"):
         load_prior(tmp_path / "bare")
+
+
+def test_the_training_heads_of_a_prior_are_loaded_if_its_file_has_them(tmp_path):
+    estimator, config = tiny.weights(PriorEstimator(tiny.PRIOR)), HeadsConfig(4, 4, channels=8, heads=2)
+    heads = tiny.weights(PriorHeads(config))
+    tiny.write(tmp_path / "whole", estimator | heads)
+    _, found = load_training_prior(tmp_path / "whole")
+    assert found.config == config
+    assert all(torch.equal(value, heads[name]) for name, value in found.state_dict().items())
+    tiny.write(tmp_path / "bare", estimator)
+    assert load_training_prior(tmp_path / "bare")[1] is None
+    del heads["discriminator.cls_token"]
+    tiny.write(tmp_path / "damaged", estimator | heads)
+    with pytest.raises(ValueError, match=r"damaged.*discriminator\.cls_token"):
+        load_training_prior(tmp_path / "damaged")
 
 
 def test_the_video_autoencoders_sizes_are_read_from_its_file(tmp_path):
