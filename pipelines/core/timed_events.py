@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .timeline import NUMBER, WHERE, Event, Timeline, quoted, quoted_line, read_line
 
@@ -14,6 +14,7 @@ BOTH = ("video", "audio")
 STREAMS = {"both": BOTH, "video": ("video",), "audio": ("audio",)}  # word in a line -> streams
 BEFORE, AFTER = 0.08, 0.14  # seconds around an event for which only one time is given
 MAX_EVENTS, MAX_SECONDS = 1000, 3600.0
+LEAST_SECONDS = 1e-3  # of an event that is cut
 SHOWN_ERRORS = 5  # lines
 EXAMPLE = "'0.5-1.2 both: a door slams' or '1.3 audio 0.8: thunder'"
 # web/editor/timed.js reads the same lines in the browser; tests/timed_cases.json holds the two together.
@@ -63,6 +64,14 @@ class TimedEvent:
         """The time at which the event should be heard or seen, in seconds."""
         return self.start if self.onset is None else self.onset
 
+    def within(self, begin: float, end: float) -> TimedEvent | None:
+        """The part of the event from ``begin`` to ``end`` seconds, in seconds from ``begin``; None if it lies outside."""
+        start, stop = max(self.start, begin), min(self.end, end)
+        if stop - start < LEAST_SECONDS:
+            return None
+        onset = None if self.onset is None or not begin <= self.onset < end else self.onset - begin
+        return replace(self, start=start - begin, end=stop - begin, onset=onset)
+
     def __str__(self) -> str:
         when = f"{self.start:.10g}-{self.end:.10g}" if self.onset is None else f"{self.onset:.10g}"
         stream = next(word for word, streams in STREAMS.items() if streams == self.streams)
@@ -110,6 +119,10 @@ class TimedEvents:
         """The events of a plan, each with a text and only in the streams in which it is heard or seen."""
         return cls(tuple(_planned(event, text_of(event)) for event in timeline.events))
 
+    def within(self, begin: float, end: float, *, period: float = 0.0) -> TimedEvents:
+        """The events from ``begin`` to ``end`` seconds, in seconds from ``begin``; in a loop of ``period`` seconds they repeat."""
+        return TimedEvents(cut_events(self.events, begin, end, period=period))
+
     def require_within(self, seconds: float, *, cut: bool = False) -> None:
         """Check that every event lies within a clip of ``seconds``; with ``cut`` a range may end later than the clip.
 
@@ -125,6 +138,15 @@ class TimedEvents:
                     f"{where}{quoted_line(str(event))}: the event {when} and the clip ends at {seconds:g} s. "
                     "Change the time, or make the clip longer."
                 )
+
+
+def cut_events(
+    events: Iterable[TimedEvent], begin: float, end: float, *, period: float = 0.0
+) -> tuple[TimedEvent, ...]:
+    """The parts of ``events`` from ``begin`` to ``end``; see ``TimedEvents.within``."""
+    laps = (-period, 0.0, period) if period else (0.0,)
+    parts = (event.within(begin - lap, end - lap) for event in events for lap in laps)
+    return tuple(part for part in parts if part is not None)
 
 
 def event_words(event: Event) -> str:

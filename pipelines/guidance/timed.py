@@ -11,7 +11,7 @@ Letters: n latents of a stream, g texts, m tokens.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, cycle, islice
 
 import torch
@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..core.streams import Streams
-from ..core.timed_events import TimedEvent, TimedEvents
+from ..core.timed_events import TimedEvent, TimedEvents, cut_events
 
 HIDDEN = (
     -1e4
@@ -126,6 +126,14 @@ class TimedText:
         lines = [f"{'whole clip' if same else name}: {text}" for name, text in vars(self.rest).items()]
         events = {str(e).split(":")[0] + f": {text}": e for part in self.events.present() for text, e in part}
         return "\n".join(dict.fromkeys([*lines, *sorted(events, key=lambda line: events[line].start)]))
+
+    def within(self, begin: float, end: float, *, period: float = 0.0) -> TimedText:
+        """The timed text from ``begin`` to ``end`` seconds, in seconds from ``begin``; in a loop of ``period`` seconds it repeats."""
+
+        def cut(events: tuple[tuple[str, TimedEvent], ...]) -> tuple[tuple[str, TimedEvent], ...]:
+            return tuple((text, e) for text, event in events for e in cut_events((event,), begin, end, period=period))
+
+        return replace(self, events=self.events.map(cut))
 
     def windows(self, edges: Streams[Edges]) -> Streams[StreamWindows]:
         """The windows of each stream whose latents' ``edges`` are given.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,10 @@ from torch import Tensor
 
 from ..core.files import atomic_output
 from ..core.streams import Clip
-from .aac import add_aac, encode, limited_for_aac
+from .aac import StoredSound, add_aac, encode_limited
 from .containers import check_rate, open_media, upright
 from .enlarge import enlarge, watchable_factor
-from .sound import Samples, fit_length, layout_of
+from .sound import Samples, layout_of
 from .watermark import add_label
 
 MAX_FPS = 1000
@@ -48,28 +50,50 @@ def write_mp4(path: Path, clip: Clip, *, metadata: dict[str, Any] | None = None,
         OSError: the disk is full.
     """
     check_finite(clip)
+    write_parts(path, [clip], metadata=metadata, label=label)
+
+
+def write_parts(
+    path: Path, parts: Iterable[Clip], *, metadata: dict[str, Any] | None = None, label: str = ""
+) -> tuple[int, int]:
+    """Write consecutive ``parts`` of a clip, at least one, as ``write_mp4`` does, with memory for one of them; their frames may be in 8
+    bits. Returns the numbers of frames and of samples per channel that the parts had."""
     with (
         atomic_output(path) as temporary,
         av.open(str(temporary), "w", format="mp4", options={"movflags": "faststart+use_metadata_tags"}) as container,
     ):
         container.metadata.update({key: json.dumps(value) for key, value in (metadata or {}).items()})
-        _write_streams(container, clip, label)
+        return _write_streams(container, iter(parts), label)
 
 
-def _write_streams(container: av.container.OutputContainer, clip: Clip, label: str) -> None:
-    height, width = clip.frames.shape[1:3]
-    factor = watchable_factor(height, width)
-    rate = Fraction(clip.fps).limit_denominator(1001)
-    video = container.add_stream("libx264", rate=rate, options={"crf": CRF, "preset": "medium"})
+def _write_streams(container: av.container.OutputContainer, parts: Iterator[Clip], label: str) -> tuple[int, int]:
+    first = next(parts)
+    height, width = first.frames.shape[1:3]
+    factor, fps, rate = watchable_factor(height, width), Fraction(first.fps).limit_denominator(1001), first.sample_rate
+    video = container.add_stream("libx264", rate=fps, options={"crf": CRF, "preset": "medium"})
     video.height, video.width = factor * height, factor * width
     video.pix_fmt = "yuv420p"
-    audio = add_aac(container, rate=clip.sample_rate, layout=layout_of(clip.waveform))
-    for picture in clip.frames.split(1):  # enlarged one at a time, so that memory does not grow with the duration
-        pixels = add_label(enlarge(picture, factor), label)[0].clamp(0, 1).mul(255).round().to(torch.uint8).cpu()
-        container.mux(video.encode(av.VideoFrame.from_ndarray(pixels.numpy(), format="rgb24")))
-    container.mux(video.encode(None))
-    sound = fit_length(clip.waveform, seconds=len(clip.frames) / clip.fps, sample_rate=clip.sample_rate)
-    encode(container, audio, limited_for_aac(sound, sample_rate=clip.sample_rate))
+    audio = add_aac(container, rate=rate, layout=layout_of(first.waveform))
+    count = 0
+    with StoredSound(len(first.waveform)) as sound:
+        for part in chain([first], parts):
+            check_finite(part)
+            sound.add(part.waveform)
+            count += len(part.frames)
+            for picture in part.frames.split(
+                1
+            ):  # enlarged one at a time, so that memory does not grow with the duration
+                container.mux(video.encode(_picture(picture, factor, label)))
+        container.mux(video.encode(None))
+        encode_limited(container, audio, sound, samples=round(count / fps * rate))
+        return count, sound.samples
+
+
+def _picture(picture: Tensor, factor: int, label: str) -> av.VideoFrame:
+    """One frame [1, h, w, 3], in 0..1 or in 8 bits, as it is encoded."""
+    shown = picture.float() / 255 if picture.dtype == torch.uint8 else picture
+    pixels = add_label(enlarge(shown, factor), label)[0].clamp(0, 1).mul(255).round().to(torch.uint8).cpu()
+    return av.VideoFrame.from_ndarray(pixels.numpy(), format="rgb24")
 
 
 def read_mp4(path: Path) -> Clip:
