@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import comfy.model_management
 import comfy.model_patcher
 import comfyui_version
@@ -9,7 +11,7 @@ import torch
 
 from ...pipelines.media.provenance import version
 from ...pipelines.models.catalogue import REPORTED, REPORTED_ON, part
-from ...pipelines.models.pocket.provenance import weights_report
+from ...pipelines.models.pocket.provenance import next_step, weights_report
 from .families import FAMILIES, FOLDERS, find
 from .javisdit import sampling_bytes
 
@@ -35,12 +37,16 @@ def _model(patcher: comfy.model_patcher.ModelPatcher) -> str:
     )
 
 
-def _part(name: str) -> str:
-    row = part(name)
+def _found(name: str) -> Path | None:
     try:
-        found = f"found    {find(row.folder, name)}"
+        return find(part(name).folder, name)
     except ValueError:
-        found = f"{'MISSING ' if row.required else 'no file '} in models/{row.folder}"
+        return None
+
+
+def _part(name: str) -> str:
+    row, path = part(name), _found(name)
+    found = f"found    {path}" if path else f"{'MISSING ' if row.required else 'no file '} in models/{row.folder}"
     return (
         f"  {found}\n           {name}, from {row.source}; {row.gigabytes:g} GB in bfloat16; no reference hash; "
         f"licence: {row.licence}"
@@ -58,6 +64,29 @@ def _family(name: str) -> list[str]:
     ]
 
 
+def _next_step(name: str) -> str:
+    """What the user can do next with the family ``name``."""
+    if not FAMILIES[name].parts:
+        return next_step(FAMILIES[name].files, FAMILIES[name].template)
+    wanted = (name, *FAMILIES[name].parts.values())
+    missing = [each for each in wanted if _found(each) is None]
+    if not missing:
+        return f"complete; open the template {FAMILIES[name].template}"
+    if len(missing) == len(wanted):
+        return "not installed; if you want to use it, download the files that are listed as MISSING above, then press R"
+    places = "; ".join(f"{each} into models/{part(each).folder}" for each in missing)
+    return f"still needed: {places}; then press R and run this node again"
+
+
+def _next_steps() -> list[str]:
+    return [
+        "",
+        "What to do next",
+        *(f"  {name}: {_next_step(name)}" for name in FAMILIES),
+        "  LTX-2, MiniMax H3: load them with ComfyUI's own loaders; the templates ltx23_t2v and h3_t2v list every file",
+    ]
+
+
 def report(patcher: comfy.model_patcher.ModelPatcher | None) -> str:
     """The whole report as text; ``patcher`` is an optional MODEL to describe."""
     lines = [_versions()]
@@ -72,4 +101,5 @@ def report(patcher: comfy.model_patcher.ModelPatcher | None) -> str:
     lines += ["", f"Models supported by ComfyUI itself, as reported by others in {REPORTED_ON}; not verified by us"]
     lines += [f"  {row.name}: {row.files}; licence: {row.licence}; memory: {row.memory}" for row in REPORTED]
     places = ", ".join(f"models/{folder}" for folder in dict.fromkeys(FOLDERS.values()))
-    return "\n".join([*lines, "", f"Searched in {places}. Pickles are recognised only by their official names."])
+    searched = f"Searched in {places}. Pickles are recognised only by their official names."
+    return "\n".join([*lines, "", searched, *_next_steps()])

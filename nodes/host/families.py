@@ -143,23 +143,27 @@ def _wan(path: Path) -> Any:
 
 @dataclass(frozen=True)
 class Family:
-    """A model family: the catalogue names of its other parts (empty if they ship with the pack), and the function that loads all."""
+    """A model family: the catalogue names of its other parts (empty if they ship with the pack), its example graph, and the function that
+    loads all."""
 
     parts: dict[str, str]
+    template: str
     load: Callable[[dict[str, Path]], Parts]
     files: tuple[Path, ...] = ()  # weights that ship with the pack
 
 
 AUDIO = "AudioLDM2's audio autoencoder"
 FAMILIES = {
-    pocket.NAME: Family({}, _pocket, (*pocket.FILES.values(), *pocket.ADD_ONS.values())),
-    ltx2.NAME: Family({}, _pocket_ltx2, (ltx2.FILE,)),
+    pocket.NAME: Family({}, "text_to_av", _pocket, (*pocket.FILES.values(), *pocket.ADD_ONS.values())),
+    ltx2.NAME: Family({}, "pocket_ltx2", _pocket_ltx2, (ltx2.FILE,)),
     "JavisDiT v0.1": Family(
         {"text_encoder": "T5-XXL", "video_codec": "Open-Sora's video autoencoder v1.2", "audio_codec": AUDIO},
+        "javisdit_v01_prior",
         lambda paths: _javisdit("JavisDiT v0.1", "T5-XXL", _open_sora, paths),
     ),
     "JavisDiT v1.0": Family(
         {"text_encoder": "UMT5-XXL", "video_codec": "Wan2.1's video autoencoder", "audio_codec": AUDIO},
+        "javisdit_v10",
         lambda paths: _javisdit("JavisDiT v1.0", "UMT5-XXL", _wan, paths),
     ),
 }

@@ -22,11 +22,14 @@ def run(arguments: argparse.Namespace) -> None:
     from ..media.provenance import describe, read_provenance
     from ..models.ltx2 import pocket_config
     from ..models.pocket import load as pocket
-    from ..models.pocket.provenance import weights_report
+    from ..models.pocket.provenance import next_step, weights_report
 
     if not arguments.files:
         files = (*pocket.FILES.values(), *pocket.ADD_ONS.values(), pocket_config.FILE)
         print("\n".join(weights_report(files)))
+        print("\nWhat to do next")
+        print(f"  {pocket.NAME}: {next_step(files[:-1], 'text_to_av')}")
+        print(f"  {pocket_config.NAME}: {next_step(files[-1:], 'pocket_ltx2')}")
         return
     without = 0
     for path in arguments.files:

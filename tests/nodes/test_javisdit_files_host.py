@@ -30,7 +30,9 @@ def test_the_error_for_a_missing_part_names_its_source_and_licence(run, javis_fo
     try:
         with pytest.raises(ValueError, match=r"cvssp/audioldm2.*non-commercial"):
             run("DuetLoadAV", FIRST, *AUTO)
-        assert "MISSING  in models/vae" in run("DuetDoctor")[0]
+        report = run("DuetDoctor")[0]
+        assert "MISSING  in models/vae" in report
+        assert "JavisDiT v0.1: still needed: AudioLDM2's audio autoencoder into models/vae; then press R" in report
     finally:
         shutil.move(tmp_path / "away", folder)
 
@@ -59,6 +61,7 @@ def test_the_doctor_lists_files_licences_and_memory(run, javis_folder):
     ):
         assert expected in report
     assert "MISSING" not in report
+    assert "JavisDiT v0.1: complete; open the template javisdit_v01_prior" in report
 
 
 def test_the_loader_reports_licences(run, javis_folder):

@@ -27,6 +27,17 @@ def weights_report(files: Iterable[Path]) -> list[str]:
     return rows
 
 
+def next_step(files: Sequence[Path], template: str) -> str:
+    """What the user can do next with the model whose weights are ``files`` and whose example graph is ``template``."""
+    missing = [path for path in files if not path.is_file()]
+    shipped = {part.path(kind) for kind, part in pocket.PARTS.items()}
+    if not missing:
+        return f"complete; open the template {template} in ComfyUI, or run 'duet generate --help'"
+    if shipped.issuperset(missing):
+        return f"{missing[0].name} is missing; run 'git checkout weights' in the pack's folder, or clone the pack again"
+    return f"{missing[0].name} does not ship yet; everything else works without it. See 'no file' above to train it"
+
+
 def pocket_provenance(
     model: pocket.PocketModel, *, prompts: Sequence[str], seed: int, add_ons: Sequence[str] = (), **settings: Any
 ) -> Provenance:

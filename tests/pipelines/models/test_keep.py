@@ -36,7 +36,7 @@ from duet_av.pipelines.models.pocket.domain import audio_domain_problem, video_d
 from duet_av.pipelines.models.pocket.footage import encode_footage
 from duet_av.pipelines.models.pocket.generate import Request, sample
 from duet_av.pipelines.models.pocket.load import ADD_ONS, FILES, PocketModel
-from duet_av.pipelines.models.pocket.provenance import pocket_provenance, weights_report
+from duet_av.pipelines.models.pocket.provenance import next_step, pocket_provenance, weights_report
 from duet_av.pipelines.world import caption, make_scene, make_scenes
 from duet_av.pipelines.world.scene import MIX
 
@@ -236,8 +236,14 @@ def test_the_weights_report_lists_files_with_their_hashes(capsys):
     assert main(["doctor"]) == 0
     lines = capsys.readouterr().out.splitlines()
     files = [*FILES.values(), *ADD_ONS.values(), pocket_config.FILE]
-    assert lines == weights_report(files)
-    for path, line in zip(files, lines, strict=True):
+    listed, advice = lines[: len(files)], lines[len(files) :]
+    assert listed == weights_report(files)
+    assert advice[:2] == ["", "What to do next"]
+    assert (
+        advice[2]
+        == "  the Duet pocket model: complete; open the template text_to_av in ComfyUI, or run 'duet generate --help'"
+    )
+    for path, line in zip(files, listed, strict=True):
         assert ("found" in line and "sha256" in line) if path.is_file() else "duet train pocket-ltx2" in line
 
 
@@ -246,6 +252,9 @@ def test_a_shipped_file_that_is_gone_is_marked_in_the_weights_report(monkeypatch
     assert weights_report([FILES["pocket-av"]]) == [
         "  MISSING  pocket-av.safetensors: restore the pack's 'weights' folder"
     ]
+    assert "pocket-av.safetensors is missing; run 'git checkout weights'" in next_step(
+        [FILES["pocket-av"]], "text_to_av"
+    )
 
 
 def test_a_large_file_is_hashed_by_its_header(tmp_path, monkeypatch):
