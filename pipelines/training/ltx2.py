@@ -17,6 +17,7 @@ from ..models.ltx2.pocket_config import FILE, fold
 from ..models.pocket.text import TextEncoder
 from .data import LatentCache
 from .flow import FlowBatch, Recipe, make_batch
+from .precision import bfloat16_is_fast
 
 # Both directions of cross-modal attention are always open, so that the null of cross-modal guidance stays untrained, as in the official
 # models; tasks differ in what is clean. One noise level for both streams, as LTX samples.
@@ -86,6 +87,9 @@ class LTX2Stage:
         """``text_hash``: the SHA-256 of the weights file of ``encoder``, for the record."""
         self.cache, self.folder, self.judge, self.text_hash = cache, folder, judge, text_hash
         self.objective = LTX2Objective(network, encoder)
+        if bfloat16_is_fast("cpu") and not torch.cuda.is_available():
+            # The kernel of ``attention_kernel``; under torch.compile, diffusers' own choice of a kernel would replace it.
+            network.network.transformer.set_attention_backend("_native_math")
         self.null = encoder.tokenizer.batch([""])[:, : cache.tokens.shape[-1]]
 
     def batch(self, generator: torch.Generator, size: int) -> FlowBatch:

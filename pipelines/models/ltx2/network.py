@@ -45,6 +45,10 @@ class LTX2Network(nn.Module):
         self.sizes = sizes
         self.transformer = transformer or LTX2VideoTransformer3DModel(**sizes.diffusers())
         self._order = HostOrder(self.transformer)
+        for name, module in self.transformer.named_modules():
+            if name.endswith("rope"):
+                # In a compiled graph, every kernel that rotates would compute the sines again: half of a training step.
+                module.forward = torch.compiler.disable(module.forward)
 
     def forward(
         self,

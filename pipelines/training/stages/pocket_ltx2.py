@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..ltx2 import LTX2Stage
 
 
-@register("pocket-ltx2", Preset(steps=3000, batch=32, lr=1e-3, score_every=1000))
+@register("pocket-ltx2", Preset(steps=3500, batch=32, lr=1e-3, score_every=1000))
 def build(job: Job) -> LTX2Stage:
     """The stage; its score is normalised synchrony with plain CFG.
 
