@@ -28,6 +28,7 @@ STAGES = (
         "adapter-v2a",
         "adapter-a2v",
         "pocket-ltx2",
+        "pocket-ltx2-context",
         "lora",
     ),
 )  # in the order of training; listed here so that --help does not import torch

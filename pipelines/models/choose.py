@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 
     from .pocket.load import PocketModel
 
-POCKET, POCKET_LTX2 = "pocket", "pocket-ltx2"
-MODELS = (POCKET, POCKET_LTX2)
+POCKET, POCKET_LTX2, POCKET_LTX2_CONTEXT = "pocket", "pocket-ltx2", "pocket-ltx2-context"
+MODELS = (POCKET, POCKET_LTX2, POCKET_LTX2_CONTEXT)
 
 
 def load_model(name: str) -> PocketModel:
@@ -23,20 +23,24 @@ def load_model(name: str) -> PocketModel:
         from .pocket.load import PocketModel
 
         return PocketModel.load()
-    from .ltx2.pocket_config import read_file, require_diffusers
+    from .ltx2.pocket_config import CONTEXT_FILE, CONTEXT_KIND, read_file, require_diffusers
 
     require_diffusers()
     read_file()  # names the command that trains a missing file before diffusers is imported, which takes seconds
+    context = CONTEXT_FILE if name == POCKET_LTX2_CONTEXT else None
+    if context is not None:
+        read_file(context, CONTEXT_KIND)
     from .ltx2.load import load_pocket_ltx2_model
 
-    return load_pocket_ltx2_model()
+    return load_pocket_ltx2_model(context=context)
 
 
 def model_files(name: str) -> dict[str, Path]:
     """The weights files of the model ``name`` by their kinds."""
-    from .ltx2.pocket_config import FILE, KIND
+    from .ltx2.pocket_config import CONTEXT_FILE, CONTEXT_KIND, FILE, KIND
     from .pocket.load import FILES
 
     if name == POCKET:
         return FILES
-    return {KIND: FILE, **{kind: path for kind, path in FILES.items() if kind != "pocket-av"}}
+    own = {KIND: FILE, **({CONTEXT_KIND: CONTEXT_FILE} if name == POCKET_LTX2_CONTEXT else {})}
+    return {**own, **{kind: path for kind, path in FILES.items() if kind != "pocket-av"}}

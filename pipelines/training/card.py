@@ -23,6 +23,10 @@ OTHERS = {
         "Pocket LTX-2",
         "LTX-2's architecture at pocket size on the pocket latents, in the layout of ComfyUI's LTXAV model.",
     ),
+    "pocket-ltx2-context": Part(
+        "Context tokens of pocket LTX-2",
+        "Learnt tokens in the cross-modal attentions of pocket LTX-2 (CCL), which give its guidance a trained null.",
+    ),
     "audio-probe": Part("Audio probe", "Detects audible events: onset maps of six kinds from log-mel frames."),
     "video-probe": Part("Video probe", "Detects visible events: onset maps and kinds in view from frames."),
 }

@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from ..core.streams import Latents, Streams
+from ..core.weights import save_weights, to_half
+from ..models.addons.context import ContextTokens
 from ..models.ltx2.load import save_pocket_ltx2
 from ..models.ltx2.pocket import PocketLTX2, spread
-from ..models.ltx2.pocket_config import FILE, fold
+from ..models.ltx2.pocket_config import CONTEXT_FILE, CONTEXT_KIND, FILE, fold
 from ..models.pocket.text import TextEncoder
 from .data import LatentCache
-from .flow import FlowBatch, Recipe, make_batch
+from .flow import RECIPES, FlowBatch, Recipe, make_batch
 from .precision import bfloat16_is_fast
 
 # Both directions of cross-modal attention are always open, so that the null of cross-modal guidance stays untrained, as in the official
@@ -57,7 +59,8 @@ class LTX2Objective(nn.Module):
         x = x0.map(lambda z, n, s: torch.lerp(z, n, spread(s, z).expand_as(z)), noise, batch.sigma)
         with torch.no_grad():
             text = batch.tokens.map(self.encoder)
-        velocity = self.network.velocity(x, batch.sigma, text)
+        route = batch.route if self.network.trained_null else None
+        velocity = self.network.velocity(x, batch.sigma, text, route=route)
         losses = velocity.map(velocity_loss, x0, noise, batch.sigma)
         video, audio = losses.both()
         return {"loss": video + audio, "video": video.detach(), "audio": audio.detach()}
@@ -69,10 +72,21 @@ def _folded(latents: Latents) -> Latents:
     return Streams(fold(video), audio)
 
 
+class LTX2ContextObjective(LTX2Objective):
+    """The same loss of the frozen network with context tokens, which alone are trained."""
+
+    def __init__(self, network: PocketLTX2, encoder: TextEncoder) -> None:
+        super().__init__(network.requires_grad_(False), encoder)
+        self.context = ContextTokens(network.context_config())
+        self.context.init_weights()
+        network.network.install_context(self.context)
+
+
 class LTX2Stage:
     """Training of pocket LTX-2 on cached latents, scored by ``judge`` (synchrony on development prompts)."""
 
-    name = "pocket-ltx2"
+    name, recipe = "pocket-ltx2", RECIPE
+    create: type[LTX2Objective] = LTX2Objective
 
     def __init__(
         self,
@@ -86,14 +100,14 @@ class LTX2Stage:
     ) -> None:
         """``text_hash``: the SHA-256 of the weights file of ``encoder``, for the record."""
         self.cache, self.folder, self.judge, self.text_hash = cache, folder, judge, text_hash
-        self.objective = LTX2Objective(network, encoder)
+        self.objective = self.create(network, encoder)
         if bfloat16_is_fast("cpu") and not torch.cuda.is_available():
             # The kernel of ``attention_kernel``; under torch.compile, diffusers' own choice of a kernel would replace it.
             network.network.transformer.set_attention_backend("_native_math")
         self.null = encoder.tokenizer.batch([""])[:, : cache.tokens.shape[-1]]
 
     def batch(self, generator: torch.Generator, size: int) -> FlowBatch:
-        batch = make_batch(self.cache, size, self.null, generator, recipe=RECIPE)
+        batch = make_batch(self.cache, size, self.null, generator, recipe=self.recipe)
         return replace(batch, sigma=batch.sigma.map(shifted))
 
     def score(self) -> dict[str, float]:
@@ -101,7 +115,24 @@ class LTX2Stage:
 
     def save(self, record: dict[str, Any]) -> list[Path]:
         """The network. The text encoder is frozen, so that its own file is the one to use with it."""
-        own = {"clips": len(self.cache.video), "mix": RECIPE.mix, "text_encoder": self.text_hash}
+        own = {"clips": len(self.cache.video), "mix": self.recipe.mix, "text_encoder": self.text_hash}
         path = self.folder / FILE.name
         save_pocket_ltx2(path, self.objective.network, record={**record, **own})
+        return [path]
+
+
+class LTX2ContextStage(LTX2Stage):
+    """Training of context tokens on the frozen network with hash ``base``, with CCL's tasks: routes follow the task."""
+
+    name, recipe = CONTEXT_KIND, replace(RECIPES["joint"], shared_level=1.0)
+    create = LTX2ContextObjective
+    base: str = ""
+
+    def save(self, record: dict[str, Any]) -> list[Path]:
+        """The context tokens alone."""
+        context, path = self.objective.network.network.context, self.folder / CONTEXT_FILE.name
+        assert context is not None  # the objective installs them
+        own = {"clips": len(self.cache.video), "mix": self.recipe.mix, "base": self.base}
+        config = {**vars(context.config), "base": self.base}
+        save_weights(path, to_half(context), kind=CONTEXT_KIND, config=config, record={**record, **own})
         return [path]

@@ -71,8 +71,8 @@ class AddOn(nn.Module):
         return [layer for layers in self.blocks.values() for layer in cast(nn.ModuleList, layers)]
 
 
-def add_on_config(file: WeightsFile, base: str) -> dict[str, Any]:
-    """The configuration in an add-on's file, for a base with hash ``base``.
+def add_on_config(file: WeightsFile, base: str, *, stage: str) -> dict[str, Any]:
+    """The configuration in an add-on's file, for a base with hash ``base``; ``stage`` of ``duet train`` makes such files.
 
     Raises:
         ValueError: the add-on was trained on another base.
@@ -82,6 +82,6 @@ def add_on_config(file: WeightsFile, base: str) -> dict[str, Any]:
     if own != base:
         raise ValueError(
             f"{file.path}: these layers were trained on the base {own[:12]}, but the model is {base[:12]}. Layers for another base "
-            f"degrade the output. Train them again with 'duet train {file.kind.removeprefix('pocket-')}'."
+            f"degrade the output. Train them again with 'duet train {stage}'."
         )
     return config

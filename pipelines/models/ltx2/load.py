@@ -11,13 +11,24 @@ from torch import Tensor
 
 from ...core.documents import parse_json
 from ...core.schema import checked
-from ...core.weights import check_sizes, configured, fill, read_tensors, save_weights
+from ...core.weights import build, check_sizes, configured, fill, load_weights, read_tensors, save_weights
+from ..addons.add_on import add_on_config
+from ..addons.context import ContextConfig, ContextTokens
 from ..choose import POCKET_LTX2, model_files
 from ..pocket.load import PocketModel, load_audio_codec, load_text_encoder, load_video_codec
 from .keys import PREFIX, to_diffusers, to_official
 from .network import LTX2Network
 from .pocket import PocketLTX2
-from .pocket_config import FILE, KIND, NAME, FoldedVideoCodec, PocketLTX2Config, ScaledAudioCodec, read_file
+from .pocket_config import (
+    CONTEXT_KIND,
+    FILE,
+    KIND,
+    NAME,
+    FoldedVideoCodec,
+    PocketLTX2Config,
+    ScaledAudioCodec,
+    read_file,
+)
 from .sizes import LTX2Sizes, OfficialSizes
 
 AUDIO_STREAM = f"{PREFIX}audio_adaln_single.linear.weight"
@@ -84,10 +95,24 @@ def load_pocket_ltx2(path: Path = FILE) -> PocketLTX2:
     return model.eval().requires_grad_(False)
 
 
-def load_pocket_ltx2_model(path: Path = FILE) -> PocketModel:
-    """Pocket LTX-2 with the pocket text encoder and the codecs in the layout of its latents."""
+def load_context(path: Path, base: str) -> ContextTokens:
+    """The context tokens in a file of ``duet train pocket-ltx2-context``, for the network with hash ``base``.
+
+    Raises:
+        ValueError: not such a file, or trained on another network.
+    """
+    file = load_weights(path, CONTEXT_KIND)
+    config = checked(ContextConfig, add_on_config(file, base, stage=CONTEXT_KIND), source=path)
+    return build(lambda: ContextTokens(config), file.tensors, source=path)
+
+
+def load_pocket_ltx2_model(path: Path = FILE, *, context: Path | None = None) -> PocketModel:
+    """Pocket LTX-2 with the pocket text encoder and the codecs in the layout of its latents, and the context tokens of the file
+    ``context``."""
     network = load_pocket_ltx2(path)
+    if context is not None:
+        network.network.install_context(load_context(context, read_file(path).sha256))
     frames = FoldedVideoCodec(load_video_codec(), network.config.video_scale)
     sound = ScaledAudioCodec(load_audio_codec(), network.config.audio_scale)
-    files = {**model_files(POCKET_LTX2), KIND: path}
+    files = {**model_files(POCKET_LTX2), KIND: path, **({} if context is None else {CONTEXT_KIND: context})}
     return PocketModel(network, load_text_encoder(), frames, sound, name=NAME, files=files)

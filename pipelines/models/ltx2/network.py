@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...core.streams import Streams
+from ..addons.context import ContextTokens
 from .host_order import HostOrder
 from .sizes import AudioClock, LTX2Sizes
 
@@ -50,6 +51,15 @@ class LTX2Network(nn.Module):
                 # In a compiled graph, every kernel that rotates would compute the sines again: half of a training step.
                 module.forward = torch.compiler.disable(module.forward)
 
+    @property
+    def context(self) -> ContextTokens | None:
+        """The context tokens in the cross-modal attentions, if there are any."""
+        return self._order.context
+
+    def install_context(self, context: ContextTokens) -> None:
+        """Put context tokens into the cross-modal attentions. They stay a module of their own, and are not in the state dict."""
+        self._order.context = context
+
     def forward(
         self,
         x: Streams[Tensor],
@@ -59,20 +69,21 @@ class LTX2Network(nn.Module):
         fps: float,
         mask: Streams[Tensor] | None = None,
         route: Streams[Tensor] | None = None,
+        silent: Streams[Tensor] | None = None,
     ) -> Streams[Tensor]:
         """Velocities of both streams.
 
         sigma: [b, n] in 0..1 for each stream; n is 1, the latent frames or the tokens. text: [b, m, width] for each stream. mask: for
         each stream [b, m], 1 for text tokens that are read, or [b, tokens, m] that is added to the logits. route: [b] bool for each stream,
-        whether it reads the other.
+        whether it reads the other. silent: [b] bool for each stream, closed routes that add zero although there are context tokens.
         """
         (video, audio), batch = x.both(), x.both()[0].shape[0]
         size = (int(video.shape[2]), int(video.shape[3]), int(video.shape[4]))
         tokens = Streams(video.flatten(2).transpose(1, 2), audio.transpose(1, 2))
         levels = self._levels(sigma, tokens, size)
         highest = levels.map(lambda level: level.amax(1))
-        reads, masks = (route or Streams()).map(lambda flags: flags[:, None, None]), mask or Streams()
-        self._order.start(highest, reads)
+        masks = mask or Streams()
+        self._order.start(highest, route or Streams(), silent or Streams())
         out = self.transformer(
             **self._positions(size, audio.shape[2], fps, batch, video.device),
             hidden_states=tokens.video,

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ...core.sizes import ClipShape
 from ...core.streams import Streams
+from ..addons.context import ContextConfig
 from .network import LTX2Network
 from .pocket_config import PocketLTX2Config
 
@@ -17,13 +18,21 @@ PADDING = -10_000.0  # added to the attention logits of padding, as diffusers do
 class PocketLTX2(nn.Module):
     """A ``Backbone``: x0 of folded and scaled pocket latents (see ``FoldedVideoCodec`` and ``ScaledAudioCodec``)."""
 
-    trained_null = False
     kept_reads = True
 
     def __init__(self, config: PocketLTX2Config) -> None:
         super().__init__()
         self.config = config
         self.network = LTX2Network(config.sizes())
+
+    @property
+    def trained_null(self) -> bool:
+        """Whether there are context tokens, which a closed route reads; without them it adds zero, which was never trained."""
+        return self.network.context is not None
+
+    def context_config(self) -> ContextConfig:
+        """The sizes of context tokens for this network."""
+        return ContextConfig(depth=self.config.depth, video_dim=self.config.dim, audio_dim=self.config.dim)
 
     def latent_sizes(self, shape: ClipShape) -> Streams[tuple[int, ...]]:
         """Channels and size of both latents of one clip."""
@@ -40,8 +49,8 @@ class PocketLTX2(nn.Module):
         conditions: dict[str, Any] | None = None,
         timed: Streams[Tensor] | None = None,
     ) -> Streams[Tensor]:
-        """x0 of both streams; see ``Backbone``. There are no context tokens, so a closed route always adds zero."""
-        velocity = self.velocity(x, sigma, text, route=route, timed=timed)
+        """x0 of both streams; see ``Backbone``."""
+        velocity = self.velocity(x, sigma, text, route=route, silent=silent, timed=timed)
         return x.map(lambda z, v, s: z - spread(s, z) * v, velocity, sigma)
 
     def velocity(
@@ -51,11 +60,12 @@ class PocketLTX2(nn.Module):
         text: Streams[Tensor],
         *,
         route: Streams[Tensor] | None = None,
+        silent: Streams[Tensor] | None = None,
         timed: Streams[Tensor] | None = None,
     ) -> Streams[Tensor]:
         """The velocity noise - x0 of both streams, from which ``forward`` computes x0."""
         mask = text.map(text_mask, timed or Streams(), x)
-        return self.network(x, sigma, text, fps=float(self.config.fps), mask=mask, route=route)
+        return self.network(x, sigma, text, fps=float(self.config.fps), mask=mask, route=route, silent=silent)
 
 
 def text_mask(text: Tensor, shares: Tensor | None, x: Tensor) -> Tensor:

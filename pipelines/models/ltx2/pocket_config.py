@@ -26,6 +26,8 @@ Scale = tuple[Annotated[float, Between(1e-6, 1e6)], ...]
 KIND = "pocket-ltx2"
 NAME = "the Duet pocket LTX-2"
 FILE = WEIGHTS / "pocket-ltx2.safetensors"
+CONTEXT_KIND = "pocket-ltx2-context"
+CONTEXT_FILE = WEIGHTS / "pocket-ltx2-context.safetensors"
 PATCH = 2  # rows and columns of pocket latent cells in one cell of the network
 STRIDE = (VIDEO_STRIDE[0], VIDEO_STRIDE[1] * PATCH, VIDEO_STRIDE[2] * PATCH)  # frames, rows, columns behind such a cell
 SECONDS = 4.0  # rotary positions of the time axis run from -1 to 1 over this many seconds
@@ -83,18 +85,18 @@ class PocketLTX2Config:
         return LTX2Sizes(official, AudioClock(self.sample_rate, MEL_HOP, MEL_STRIDE, causal=False))
 
 
-def read_file(path: Path = FILE) -> WeightsFile:
-    """The weights file of pocket LTX-2.
+def read_file(path: Path = FILE, kind: str = KIND) -> WeightsFile:
+    """The weights file of pocket LTX-2, or of another ``kind`` that belongs to it.
 
     Raises:
         ValueError: it does not exist, or is another kind of file.
     """
     if not path.is_file():
         raise ValueError(
-            f"{path} does not exist: the weights of pocket LTX-2 are not installed. Restore the pack's 'weights' folder, or train "
-            "them in the pack's folder: duet train pocket-ltx2 --weights weights"
+            f"{path} does not exist: the weights of {kind} are not installed. Restore the pack's 'weights' folder, or train "
+            f"them in the pack's folder: duet train {kind} --weights weights"
         )
-    return load_weights(path, KIND)
+    return load_weights(path, kind)
 
 
 def require_diffusers() -> None:

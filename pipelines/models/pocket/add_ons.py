@@ -47,7 +47,7 @@ def load_layers(
     """
     file = load_weights(path or ADD_ONS[kind], kind)
     config_class, layers_class = LAYERS[kind]
-    config = checked(config_class, add_on_config(file, base), source=file.path)
+    config = checked(config_class, add_on_config(file, base, stage=kind.removeprefix("pocket-")), source=file.path)
     lora = {name: value for name, value in file.tensors.items() if name.startswith(LORA)}
     own = {name: value for name, value in file.tensors.items() if name not in lora}
     layers = build(lambda: layers_class(config, network, operations=operations), own, source=file.path)

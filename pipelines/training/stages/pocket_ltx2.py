@@ -1,21 +1,31 @@
-"""Stage ``pocket-ltx2``: LTX-2's architecture at pocket size on the pocket latents."""
+"""Stages ``pocket-ltx2``, LTX-2's architecture at pocket size on the pocket latents, and ``pocket-ltx2-context``, context tokens on it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ...bench.runner import Variant
-from ...guidance.strategy import PerStreamCFG
+from ...guidance.strategy import UCG, PerStreamCFG, Strategy
 from ...media.provenance import file_hash
-from ...models.ltx2.pocket_config import FoldedVideoCodec, PocketLTX2Config, ScaledAudioCodec, require_diffusers
+from ...models.ltx2.pocket_config import (
+    CONTEXT_KIND,
+    FoldedVideoCodec,
+    PocketLTX2Config,
+    ScaledAudioCodec,
+    read_file,
+    require_diffusers,
+)
 from ...models.pocket.load import FILES, load_text_encoder
-from ..data import ClipEncoder, load_codecs
+from ..data import ClipEncoder, LatentCache, load_codecs
 from ..judges import NetworkJudge
 from .registry import Job, Preset, register
 from .sources import latent_cache
 
 if TYPE_CHECKING:
-    from ..ltx2 import LTX2Stage
+    from ...models.ltx2.pocket import PocketLTX2
+    from ..ltx2 import LTX2ContextStage, LTX2Stage
+
+S = TypeVar("S", bound="LTX2Stage")
 
 
 @register("pocket-ltx2", Preset(steps=3500, batch=32, lr=1e-3, score_every=1000))
@@ -29,10 +39,37 @@ def build(job: Job) -> LTX2Stage:
     from ...models.ltx2.pocket import PocketLTX2
     from ..ltx2 import LTX2Stage, deviations
 
-    codecs, encoder = load_codecs(), load_text_encoder()
-    cache = latent_cache(job, ClipEncoder(codecs, encoder.tokenizer))
+    cache = _clips(job)
     scales = deviations(cache.video), deviations(cache.audio)
-    scaled = FoldedVideoCodec(codecs[0], scales[0]), ScaledAudioCodec(codecs[1], scales[1])
-    judge = NetworkJudge(Variant(job.stage, PerStreamCFG()), "sync_normalised", single_sync=True, codecs=scaled)
     network = PocketLTX2(PocketLTX2Config(video_scale=scales[0], audio_scale=scales[1]))
-    return LTX2Stage(cache, network, encoder, job.folder, judge=judge, text_hash=file_hash(FILES["pocket-text"]))
+    return _stage(LTX2Stage, job, cache, network, PerStreamCFG())
+
+
+@register(CONTEXT_KIND, Preset(steps=800, batch=32, lr=1e-2, score_every=400))
+def build_context(job: Job) -> LTX2ContextStage:
+    """Context tokens on the pocket LTX-2 that ships; their score is normalised synchrony with the guidance that they serve.
+
+    Raises:
+        ValueError: diffusers is not installed, or pocket LTX-2 is not there.
+    """
+    require_diffusers()
+    base = read_file().sha256
+    from ...models.ltx2.load import load_pocket_ltx2
+    from ..ltx2 import LTX2ContextStage
+
+    stage = _stage(LTX2ContextStage, job, _clips(job), load_pocket_ltx2(), UCG("U3", video=5.0, audio=5.0))
+    stage.base = base
+    return stage
+
+
+def _clips(job: Job) -> LatentCache:
+    return latent_cache(job, ClipEncoder(load_codecs(), load_text_encoder().tokenizer))
+
+
+def _stage(create: type[S], job: Job, cache: LatentCache, network: PocketLTX2, strategy: Strategy) -> S:
+    """The stage with a judge that generates with ``strategy``."""
+    codecs, scales = load_codecs(), (network.config.video_scale, network.config.audio_scale)
+    scaled = FoldedVideoCodec(codecs[0], scales[0]), ScaledAudioCodec(codecs[1], scales[1])
+    judge = NetworkJudge(Variant(job.stage, strategy), "sync_normalised", single_sync=True, codecs=scaled)
+    text_hash = file_hash(FILES["pocket-text"])
+    return create(cache, network, load_text_encoder(), job.folder, judge=judge, text_hash=text_hash)

@@ -5,25 +5,25 @@ import torch
 
 pytest.importorskip("diffusers")
 
-from duet_av.pipelines.models.ltx2.load import load_pocket_ltx2
+from duet_av.pipelines.models.ltx2.load import load_context, load_pocket_ltx2
 from duet_av.pipelines.models.ltx2.pocket import PocketLTX2
 from duet_av.pipelines.models.ltx2.pocket_config import PocketLTX2Config
 from duet_av.pipelines.models.pocket.text import TextEncoder
 from duet_av.pipelines.training.data import LatentCache
 from duet_av.pipelines.training.loop import train
-from duet_av.pipelines.training.ltx2 import LTX2Stage, deviations, shifted, velocity_loss
+from duet_av.pipelines.training.ltx2 import LTX2ContextStage, LTX2Stage, deviations, shifted, velocity_loss
 
 
 @pytest.fixture
 def make_stage(tmp_path):
-    def make():
+    def make(create=LTX2Stage):
         torch.manual_seed(0)
         cache = LatentCache(3 * torch.randn(4, 3, 2, 4, 4), torch.randn(4, 5, 8), torch.randint(1, 5, (4, 2, 48)))
         scales = {"video_scale": deviations(cache.video), "audio_scale": deviations(cache.audio)}
         sizes = {"dim": 24, "depth": 1, "heads": 2, "text_dim": 12, "video_channels": 3, "audio_channels": 5}
         encoder = TextEncoder(words=["ball", "bell"], dim=12, depth=1, heads=2)
         network = PocketLTX2(PocketLTX2Config(**sizes, **scales))
-        return LTX2Stage(cache, network, encoder, tmp_path, judge=lambda *_: {"score": 1.0}, text_hash="abc")
+        return create(cache, network, encoder, tmp_path, judge=lambda *_: {"score": 1.0}, text_hash="abc")
 
     return make
 
@@ -69,3 +69,17 @@ def test_a_short_run_lowers_the_loss_leaves_the_text_encoder_unchanged_and_names
     assert "Pocket LTX-2" in card
     assert "| text_encoder | abc |" in card
     assert [path.name for path in tmp_path.glob("*.safetensors")] == ["pocket-ltx2.safetensors"]
+
+
+def test_training_of_context_tokens_changes_them_alone(make_stage, settings, tmp_path):
+    stage = make_stage(LTX2ContextStage)
+    stage.base, network = "abc", stage.objective.network
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    tokens = stage.objective.context.video.clone()
+    routes = stage.batch(torch.Generator().manual_seed(0), 64).route
+    assert all(0 < flags.float().mean() < 1 for flags in routes.both())
+    train(stage, settings(tmp_path, steps=3))
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert not torch.equal(stage.objective.context.video, tokens)
+    assert load_context(tmp_path / "pocket-ltx2-context.safetensors", "abc").config.depth == 1
+    assert "Context tokens" in (tmp_path / "pocket-ltx2-context.md").read_text()
