@@ -134,5 +134,5 @@ class DuetCrossModalGuidance(io.ComfyNode):
         elif start_percent == end_percent:
             cost = "no extra pass: the guidance starts and ends at the same step, so this node has no effect"
         else:
-            cost = f"1 extra pass per step; sync against: {backbone_of(model.model).null}"
+            cost = f"1 extra pass per step; sync against: {backbone_of(model.model, model.model_options).null}"
         return io.NodeOutput(patched, cost, ui=show(cls, cost))

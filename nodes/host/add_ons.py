@@ -10,12 +10,15 @@ import folder_paths
 
 from ...pipelines.core.files import ROOT
 from ...pipelines.core.weights import stored_kind
+from ...pipelines.models.ltx2.pocket_config import CONTEXT_KIND
 from ...pipelines.models.pocket.add_ons import LAYERS
 from .adapter import ADAPTER_KINDS, with_adapter_layers
+from .context import with_context
 from .families import place
 from .model import with_add_on
 
 FOLDER = "duet"
+KINDS = (*LAYERS, CONTEXT_KIND)
 for _folder in (Path(folder_paths.models_dir) / FOLDER, ROOT / "runs"):
     folder_paths.add_model_folder_path(FOLDER, str(_folder))
 
@@ -25,7 +28,7 @@ def add_on_files() -> list[str]:
     roots = [Path(root) for root in folder_paths.get_folder_paths(FOLDER)]
     names = folder_paths.get_filename_list(FOLDER)
     # The host's list may be older than the folders, so that a file of it can be gone.
-    return [name for name in names if any(_kind(root / name) in LAYERS for root in roots)]
+    return [name for name in names if any(_kind(root / name) in KINDS for root in roots)]
 
 
 def add_on_path(choice: str) -> Path:
@@ -45,10 +48,12 @@ def load_add_on(model: comfy.model_patcher.ModelPatcher, choice: str) -> comfy.m
     """
     path = add_on_path(choice)
     kind = _kind(path)
-    if kind not in LAYERS:
+    if kind not in KINDS:
         raise ValueError(
-            f"{path} holds {f'{kind!r} weights' if kind else 'no Duet weights'}; this node loads {', '.join(LAYERS)}."
+            f"{path} holds {f'{kind!r} weights' if kind else 'no Duet weights'}; this node loads {', '.join(KINDS)}."
         )
+    if kind == CONTEXT_KIND:
+        return with_context(model, path)
     if kind in ADAPTER_KINDS:
         return with_adapter_layers(model, kind, 1.0, path)
     return with_add_on(model, kind, path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 from uuid import uuid5
@@ -20,6 +20,8 @@ from ...pipelines.core.streams import Streams
 from ...pipelines.guidance.strategy import Branch
 from ...pipelines.models.pocket.denoiser import route_of
 from ..types import TIMED
+from .context import ROUTES as CONTEXT_ROUTES
+from .context import has_context
 from .javisdit import JavisModel
 from .joint import JointModel
 from .latent import Layout, require_layout
@@ -83,6 +85,14 @@ def _switch_off(branch: Branch, conds: Conds, options: Options) -> tuple[Conds, 
     return conds, {**options, "transformer_options": {**options.get("transformer_options", {}), **switches}}
 
 
+def _read_tokens(branch: Branch, conds: Conds, options: Options) -> tuple[Conds, Options]:
+    """LTX-2 with context tokens: a closed direction reads them alone, unless the branch is masked."""
+    if branch.masked:
+        return _switch_off(branch, conds, options)
+    routes = {CONTEXT_ROUTES: (branch.a2v, branch.v2a)}
+    return conds, {**options, "transformer_options": {**options.get("transformer_options", {}), **routes}}
+
+
 def _split_queries(branch: Branch, conds: Conds, options: Options) -> tuple[Conds, Options]:
     """MiniMax H3: joint self-attention, split by stream for sequences of the conditions' lengths. Conditions with timed text are split by
     their own hook, which reads the open directions from the options."""
@@ -134,7 +144,8 @@ def _h3_layout(model: comfy.model_base.BaseModel) -> Layout:
     return Streams((network.latents_dim, 5), (network.audio_latents_dim, 4))
 
 
-POCKET = Backbone("learnt context tokens", tokens=True, sever=_route, together=True, layout=_layout)
+LEARNT = "learnt context tokens"
+POCKET = Backbone(LEARNT, tokens=True, sever=_route, together=True, layout=_layout)
 NONE = Backbone("none", tokens=False, sever=None)
 BACKBONES = {
     PocketBaseModel: POCKET,
@@ -148,9 +159,11 @@ BACKBONES = {
 }
 
 
-def backbone_of(model: comfy.model_base.BaseModel) -> Backbone:
-    """The backbone of ``model``, by its class. Families that this ComfyUI version does not have are skipped."""
-    return next((b for family, b in BACKBONES.items() if family is not None and isinstance(model, family)), NONE)
+def backbone_of(model: comfy.model_base.BaseModel, options: Options) -> Backbone:
+    """The backbone of ``model``, by its class and by the context tokens that its MODEL's ``options`` name. Families that this ComfyUI
+    version does not have are skipped."""
+    found = next((b for family, b in BACKBONES.items() if family is not None and isinstance(model, family)), NONE)
+    return replace(found, null=LEARNT, tokens=True, sever=_read_tokens) if has_context(options) else found
 
 
 def require_latent(model: comfy.model_base.BaseModel, samples: Any) -> None:
@@ -159,7 +172,7 @@ def require_latent(model: comfy.model_base.BaseModel, samples: Any) -> None:
     Raises:
         ValueError: a stream has other channels or dimensions.
     """
-    backbone = backbone_of(model)
+    backbone = backbone_of(model, {})
     if backbone.layout is not None:
         streams = samples.unbind() if getattr(samples, "is_nested", False) else [samples]
         title = getattr(model, "title", backbone.title)
@@ -175,7 +188,7 @@ def evaluate(
     options: Options,
 ) -> list[Tensor]:
     """x0 of each branch in the host's packed form; ``conds`` by whether they are the text. Calls are shared where they can be."""
-    backbone = backbone_of(model)
+    backbone = backbone_of(model, options)
     calls: dict[Any, list[tuple[int, Conds, Options]]] = {}
     for i, branch in enumerate(branches):
         whole, row, opts = branch.a2v and branch.v2a and branch.plan, conds[branch.text], options

@@ -71,7 +71,7 @@ class StrategyGuider(comfy.samplers.CFGGuider):
                 "The MODEL already has 'Duet Cross-Modal Guidance'. Remove that node and select the strategy here."
             )
         branches = strategy.possible_branches()
-        backbone_of(model.model).require(branches, model.model)
+        backbone_of(model.model, model.model_options).require(branches, model.model)
         if MODALITY in guided_by(model) and any(not (branch.a2v and branch.v2a) for branch in branches):
             raise ValueError(
                 "The MODEL already has cross-modal guidance from 'LTXV Modality Guidance (A/V coupling)', and this strategy adds "
@@ -125,7 +125,7 @@ def with_cross_modal(
 
     ``a2v`` is the scale of the video, ``v2a`` the scale of the audio. ``start`` and ``end`` are fractions of the schedule.
     """
-    backbone = backbone_of(model.model)
+    backbone = backbone_of(model.model, model.model_options)
     strategy = UCG("U5", a2v=a2v, v2a=v2a, masked=not backbone.tokens)
     backbone.require(strategy.possible_branches(), model.model)
     if start > end:
@@ -171,7 +171,7 @@ def cost_of(guider: StrategyGuider, *, without_strategy: bool) -> str:
     cost += "".join(f", plus up to 1 for '{node}' on the MODEL" for node in guided_by(model))
     if any(not (branch.a2v and branch.v2a) for branch in branches):
         masked = any(branch.masked for branch in branches)
-        cost += f"; sync against: {'untrained null (masked)' if masked else backbone_of(model.model).null}"
+        cost += f"; sync against: {'untrained null (masked)' if masked else backbone_of(model.model, model.model_options).null}"
     if without_strategy:
         return f"{cost}; no strategy is connected, so the positive prompt is used without guidance"
     plain = branches == [PLAIN] == guider.strategy.branches(1.0)

@@ -51,6 +51,7 @@ class PocketLTXAV(JointModel, comfy.model_base.LTXAV):
     """The host's LTXAV model on the pocket latents, with a text and its padding mask for each stream."""
 
     title = "Pocket LTX-2"
+    base_hash = ""  # SHA-256 of the weights file, which add-ons name
     pocket_world = True
 
     def __init__(self, config: PocketLTXAVConfig, device: Any = None) -> None:
@@ -142,6 +143,7 @@ def build_pocket_ltx2(file: WeightsFile, codec: VideoCodec) -> comfy.model_patch
     tensors = {name.removeprefix(PREFIX): value for name, value in file.tensors.items()}
     pocket = configured(PocketLTX2Config, file)
     patcher = build_model(PocketLTXAVConfig(pocket), tensors, source=file.path)
+    patcher.model.base_hash = file.sha256
     patcher.model.latent_format.set_scaled_preview(codec, pocket.video_scale)
     patcher.model.latent_format.latent_channels = pocket.folded_channels
     return patcher

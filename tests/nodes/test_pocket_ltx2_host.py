@@ -183,3 +183,65 @@ def test_where_the_weights_are_missing_the_loader_names_the_command_that_trains_
     monkeypatch.setitem(families.SHIPPED, families.LTX2, tmp_path / "pocket-ltx2.safetensors")
     with pytest.raises(ValueError, match="duet train pocket-ltx2 --weights weights"):
         comfy.pack["DuetLoadAV"].execute(families.LTX2, "auto", "auto", "auto")
+
+
+@pytest.fixture(scope="module")
+def context(comfy, pair, weights):
+    """The MODEL with random context tokens, and the same on the command line."""
+    import folder_paths
+
+    from duet_av.pipelines.core.weights import save_weights, to_half
+    from duet_av.pipelines.models.addons.context import ContextTokens
+    from duet_av.pipelines.models.ltx2.load import load_pocket_ltx2_model
+
+    torch.manual_seed(2)
+    tokens = ContextTokens(pair.own.network.context_config())
+    for parameter in tokens.parameters():
+        torch.nn.init.normal_(parameter)
+    path = weights.parent / "context.safetensors"
+    config = {**vars(tokens.config), "base": pair.loaded[0].model.base_hash}
+    save_weights(path, to_half(tokens), kind=pocket_config.CONTEXT_KIND, config=config, record={})
+    folder_paths.add_model_folder_path("duet", str(path.parent))
+    folder_paths.filename_list_cache.clear()
+    model = comfy.pack["DuetLoadAddOn"].execute(pair.loaded[0], path.name).args[0]
+    own = load_pocket_ltx2_model(weights, context=path)
+    return SimpleNamespace(**{**vars(pair), "own": own, "loaded": (model, *pair.loaded[1:]), "file": path.name})
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [PerStreamCFG(2.0, 3.0), UCG("U3", 2.0, 2.0, 3.0, 1.5), UCG("U3", 2.0, 2.0, 3.0, 1.5, masked=True)],
+    ids=["cfg", "ucg", "masked"],
+)
+def test_context_tokens_equal_the_command_line_and_change_what_is_sampled(comfy, pair, context, strategy):
+    found = host_sample(comfy, context, strategy)
+    assert max(differences(found, own_sample(context, strategy))) <= TOLERANCE
+    if not isinstance(strategy, UCG) or strategy.masked:
+        assert min(differences(found, host_sample(comfy, pair, strategy))) > 1e-3
+
+
+def test_ucg_requires_context_tokens_and_a_model_takes_them_once(comfy, pair, context):
+    with pytest.raises(ValueError, match="UCG needs learnt context tokens"):
+        host_sample(comfy, pair, UCG("U3"))
+    with pytest.raises(ValueError, match="already has context tokens"):
+        comfy.pack["DuetLoadAddOn"].execute(context.loaded[0], context.file)
+
+
+def test_the_base_is_unchanged_after_the_model_with_tokens_was_used(comfy, pair, context):
+    strategy = PerStreamCFG(2.0, 2.0)
+    before = host_sample(comfy, pair, strategy)
+    host_sample(comfy, context, strategy)
+    assert all(torch.equal(a, b) for a, b in zip(before, host_sample(comfy, pair, strategy), strict=True))
+
+
+def test_context_tokens_and_a_lora_work_together(comfy, context):
+    from comfy.sd import load_lora_for_models
+
+    name = "diffusion_model.transformer_blocks.0.audio_to_video_attn.to_k"
+    dim = context.own.network.config.dim
+    torch.manual_seed(4)
+    lora = {f"{name}.lora_A.weight": torch.randn(2, dim), f"{name}.lora_B.weight": torch.randn(dim, 2)}
+    model, _ = load_lora_for_models(context.loaded[0], None, lora, 1.0, 0.0)
+    with_lora = SimpleNamespace(**{**vars(context), "loaded": (model, *context.loaded[1:])})
+    strategy = UCG("U3", 2.0, 2.0, 3.0, 1.5)
+    assert min(differences(host_sample(comfy, with_lora, strategy), host_sample(comfy, context, strategy))) > 1e-4

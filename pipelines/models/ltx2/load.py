@@ -11,11 +11,10 @@ from torch import Tensor
 
 from ...core.documents import parse_json
 from ...core.schema import checked
-from ...core.weights import build, check_sizes, configured, fill, load_weights, read_tensors, save_weights
-from ..addons.add_on import add_on_config
-from ..addons.context import ContextConfig, ContextTokens
+from ...core.weights import check_sizes, configured, fill, read_tensors, save_weights
 from ..choose import POCKET_LTX2, model_files
 from ..pocket.load import PocketModel, load_audio_codec, load_text_encoder, load_video_codec
+from .context import load_context
 from .keys import PREFIX, to_diffusers, to_official
 from .network import LTX2Network
 from .pocket import PocketLTX2
@@ -93,17 +92,6 @@ def load_pocket_ltx2(path: Path = FILE) -> PocketLTX2:
     model = PocketLTX2(config)
     fill(model.network.transformer, own, source=path)
     return model.eval().requires_grad_(False)
-
-
-def load_context(path: Path, base: str) -> ContextTokens:
-    """The context tokens in a file of ``duet train pocket-ltx2-context``, for the network with hash ``base``.
-
-    Raises:
-        ValueError: not such a file, or trained on another network.
-    """
-    file = load_weights(path, CONTEXT_KIND)
-    config = checked(ContextConfig, add_on_config(file, base, stage=CONTEXT_KIND), source=path)
-    return build(lambda: ContextTokens(config), file.tensors, source=path)
 
 
 def load_pocket_ltx2_model(path: Path = FILE, *, context: Path | None = None) -> PocketModel:

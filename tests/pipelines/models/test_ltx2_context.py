@@ -8,7 +8,7 @@ pytest.importorskip("diffusers")
 from duet_av.pipelines.core.streams import Streams
 from duet_av.pipelines.core.weights import save_weights, to_half
 from duet_av.pipelines.models.addons.context import CLOSED, ContextTokens, key_bias, unrotated
-from duet_av.pipelines.models.ltx2.load import load_context
+from duet_av.pipelines.models.ltx2.context import load_context
 from duet_av.pipelines.models.ltx2.pocket import PocketLTX2
 from duet_av.pipelines.models.ltx2.pocket_config import CONTEXT_KIND, PocketLTX2Config
 

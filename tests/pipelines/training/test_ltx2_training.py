@@ -5,7 +5,8 @@ import torch
 
 pytest.importorskip("diffusers")
 
-from duet_av.pipelines.models.ltx2.load import load_context, load_pocket_ltx2
+from duet_av.pipelines.models.ltx2.context import load_context
+from duet_av.pipelines.models.ltx2.load import load_pocket_ltx2
 from duet_av.pipelines.models.ltx2.pocket import PocketLTX2
 from duet_av.pipelines.models.ltx2.pocket_config import PocketLTX2Config
 from duet_av.pipelines.models.pocket.text import TextEncoder
