@@ -68,9 +68,10 @@ class DuetLoadAddOn(io.ComfyNode):
             node_id="DuetLoadAddOn",
             display_name="Duet Load Add-On",
             category=CATEGORY,
-            description="Adds plan, prior or adapter layers, or context tokens, that you trained with 'duet train' to the MODEL. They must "
-            "have been trained on the same base. With plan, prior and adapter layers the output is unchanged until a plan, prior or adapter "
-            "is connected; adapter layers also contain a LoRA, which is applied at strength 1. Context tokens give UCG on pocket LTX-2 its null.",
+            description="Adds plan, prior or adapter layers, or context tokens, that you trained with 'duet train' to the MODEL. They "
+            "must have been trained on the same base. With plan, prior and adapter layers the output is unchanged until a plan, prior or "
+            "adapter is connected; adapter layers also contain a LoRA, which is applied at strength 1. Context tokens give UCG on "
+            "pocket LTX-2 its null.",
             search_aliases=[
                 "own layers",
                 "trained layers",
@@ -84,8 +85,8 @@ class DuetLoadAddOn(io.ComfyNode):
                 io.Combo.Input(
                     "file",
                     options=add_on_files(),
-                    tooltip="Add-on layers or context tokens from models/duet, or from the pack's runs folder, where 'duet train' writes them. "
-                    "Press R to refresh the list.",
+                    tooltip="Add-on layers or context tokens from models/duet, or from the pack's runs folder, where 'duet train' writes "
+                    "them. Press R to refresh the list.",
                 ),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The MODEL with the layers, for 'Duet Guider'.")],
