@@ -13,6 +13,7 @@ NEVER = {"torchvision", "torchaudio"}
 LAYERS = ("kernels", "pipelines", "nodes")
 PACKAGES = (
     "core",
+    "cluster",
     "guidance",
     "media",
     "servers",

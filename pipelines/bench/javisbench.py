@@ -7,13 +7,11 @@ distances if features of real clips are available. Measures that could not be co
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
 from itertools import chain, islice, repeat
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..cluster.executor import Executor, Processes
 from ..core.statistics import Interval, mean_interval
 from ..core.streams import Clip
 from ..core.weights import read_tensors
@@ -140,18 +139,18 @@ def measure_list(
     *,
     features: dict[str, Features] | None = None,
     desync: DesyncMeter | None = None,
-    jobs: int = 1,
+    executor: Executor = Processes(),  # noqa: B008 - it is frozen
     on_clip: Callable[[], object] = lambda: None,
 ) -> Table:
     """Means with intervals over ``samples``, over all and for each category, and the distances of ``features``. The measures without
-    weights are computed in ``jobs`` processes, the scores of ``encoders`` in this one.
+    weights are computed by ``executor``, the scores of ``encoders`` in this one.
 
     Raises:
         ValueError: features of the wrong shape; raised before any clip is measured.
     """
     found_distances = distances_by_category(samples, features or {})
     scores: list[dict[str, float]] = []
-    for sample, numbers in zip(samples, _numbers_of_all([sample.path for sample in samples], jobs), strict=True):
+    for sample, numbers in zip(samples, executor.map(_numbers_of, [s.path for s in samples]), strict=True):
         found = dict(numbers)
         load = cache(lambda path=sample.path: with_wav(read_mp4(path), path))
         for encoder in encoders:
@@ -177,16 +176,6 @@ def desync_of(meter: DesyncMeter, path: Path) -> float:
     padded = F.pad(waveform, (0, DESYNC_SECONDS * RATE))[:, : DESYNC_SECONDS * RATE]
     frames = islice(chain(frames_of_file(path), repeat(torch.zeros(3, SIDE, SIDE))), DESYNC_SECONDS * FPS)
     return meter.measure(frames, padded, RATE).desync
-
-
-def _numbers_of_all(paths: Sequence[Path], jobs: int) -> Iterator[Numbers]:
-    if jobs == 1:
-        yield from map(_numbers_of, paths)
-        return
-    with ProcessPoolExecutor(
-        jobs, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
-    ) as pool:
-        yield from pool.map(_numbers_of, paths, chunksize=4)
 
 
 def _numbers_of(path: Path) -> Numbers:

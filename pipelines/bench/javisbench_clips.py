@@ -1,17 +1,17 @@
 """Generates the clips of a prompt list in JavisBench's layout: sample_0000.mp4 with its audio in sample_0000.wav, and so on.
 
-Existing clips are kept, so that an interrupted run resumes. Clip k has seed ``seed + k`` in every run and with any number of processes.
+Existing clips are kept, so that an interrupted run resumes. Clip k has seed ``seed + k`` in every run and with any number of workers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from functools import cache
-from multiprocessing import get_context
+from functools import cache, partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-import torch
-
+from ..cluster.executor import Executor, Processes
+from ..core.files import write_bytes
 from ..core.weights import KEY
 from ..media.mp4 import write_mp4
 from ..media.provenance import read_provenance
@@ -22,7 +22,6 @@ from ..models.pocket.load import PocketModel
 from ..models.pocket.provenance import pocket_provenance
 from .javisbench import Sample
 
-CHUNK = 8  # clips of one task of a process
 Numbered = tuple[int, Sample]  # index of the row in the CSV file, which determines the seed
 
 
@@ -31,10 +30,10 @@ def make_clips(
     *,
     seed: int,
     model: str = POCKET,
-    jobs: int = 1,
+    executor: Executor = Processes(),  # noqa: B008 - it is frozen
     on_clips: Callable[[int], object] = lambda _: None,
 ) -> int:
-    """Generate the missing clips of ``samples`` with a model of ``MODELS`` in ``jobs`` processes of one thread each; the number generated.
+    """Generate the missing clips of ``samples`` with a model of ``MODELS``; the number generated.
 
     Raises:
         ValueError: the model cannot read a prompt, or an existing clip was generated from another prompt or seed, or by another model.
@@ -45,16 +44,11 @@ def make_clips(
     for folder in {sample.path.parent for _, sample in missing}:
         folder.mkdir(parents=True, exist_ok=True)
     on_clips(len(samples) - len(missing))
-    tasks = [(missing[start : start + CHUNK], seed, model) for start in range(0, len(missing), CHUNK)]
-    if jobs == 1:
-        for task in tasks:
-            on_clips(_make(task))
-        return len(missing)
-    with ProcessPoolExecutor(
-        jobs, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
-    ) as pool:
-        for count in pool.map(_make, tasks):
-            on_clips(count)
+    found = executor.map(partial(_make, seed, model), missing)
+    for (_, sample), (sound, video) in zip(missing, found, strict=True):
+        write_bytes(sample.path.with_suffix(".wav"), sound)
+        write_bytes(sample.path, video)  # last, so that a clip that has one is complete
+        on_clips(1)
     return len(missing)
 
 
@@ -63,17 +57,16 @@ def _model(name: str) -> PocketModel:
     return load_model(name)
 
 
-def _make(task: tuple[Sequence[Numbered], int, str]) -> int:
-    """Generate and write the clips of some rows. The mp4 file is written last, so that a clip that has one is complete."""
-    rows, seed, name = task
-    model = _model(name)
-    for k, sample in rows:
-        # one request each: the seeds of the missing rows need not be consecutive
-        (clip,) = generate(model, Request([sample.text], seed=seed + k))
-        about = pocket_provenance(model, prompts=[sample.text], seed=seed + k, steps=DEFAULT_STEPS)
-        write_wav(sample.path.with_suffix(".wav"), clip.waveform, clip.sample_rate)
-        write_mp4(sample.path, clip, metadata={KEY: about})
-    return len(rows)
+def _make(seed: int, name: str, row: Numbered) -> tuple[bytes, bytes]:
+    """The WAV and the mp4 file of a row. Each is a request of its own: the seeds of missing rows need not be consecutive."""
+    model, (k, sample) = _model(name), row
+    (clip,) = generate(model, Request([sample.text], seed=seed + k))
+    about = pocket_provenance(model, prompts=[sample.text], seed=seed + k, steps=DEFAULT_STEPS)
+    with TemporaryDirectory() as folder:
+        sound, video = Path(folder) / "clip.wav", Path(folder) / "clip.mp4"
+        write_wav(sound, clip.waveform, clip.sample_rate)
+        write_mp4(video, clip, metadata={KEY: about})
+        return sound.read_bytes(), video.read_bytes()
 
 
 def _check_existing(samples: Sequence[Sample], seed: int, model: str) -> None:

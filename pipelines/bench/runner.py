@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache, reduce
-from multiprocessing import get_context
+from functools import cache, partial, reduce
+from pathlib import Path
 
 import torch
 
+from ..cluster.executor import Executor, Processes
+from ..cluster.kept import kept
 from ..core.conditions import AdapterStreams, BatchPrior, PlanStreams
 from ..core.keep import KeepMask
 from ..core.sizes import ClipShape
@@ -63,12 +65,13 @@ class Variant:
 
 @dataclass(frozen=True)
 class Run:
-    """How much to measure, in how many processes, and a callback that receives the number of prompts done."""
+    """How much to measure, where, and a callback that receives the number of prompts done."""
 
     prompts: int
     seed: int
-    jobs: int
     model: str = POCKET  # of ``MODELS``
+    executor: Executor = Processes()  # noqa: RUF009 - it is frozen
+    folder: Path | None = None  # keeps the records of finished chunks, so that an interrupted run resumes
     on_chunk: Callable[[int], object] = lambda _: None
 
 
@@ -202,75 +205,68 @@ def _sync_columns(part: Sequence[Scores]) -> list[list[float]]:
 
 
 Task = tuple[Sequence[Prompt], Sequence[Variant]]  # no variants: the rendered scenes of the prompts
-_worker: tuple[PocketModel, Probes] | None = None
 
 
-def _start_worker(name: str) -> None:
-    global _worker
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Within the block torch computes with one thread, so that the seconds of a clip do not depend on the processor's other cores."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    _worker = load_model(name), Probes.load()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
-def _work(task: Task) -> list[list[Record]]:
-    assert _worker is not None
-    (model, probes), (prompts, variants) = _worker, task
-    if not variants:
-        return [score_true_chunk(model, probes, prompts)]
-    shared: tuple[Shared, Shared] = (
-        {},
-        {},
-    )  # apart, because the adapter's LoRA also changes clips without adapter tokens
+def _work(name: str, task: Task) -> list[list[Scores]]:
+    """The scores of the prompts of a task with the model ``name``, a list for each of its variants."""
+    prompts, variants = task
+    # two, because the adapter's LoRA also changes clips without adapter tokens
+    shared: tuple[Shared, Shared] = ({}, {})
     rows = []
-    for variant in variants:
-        adapted = variant.adapter is not None
-        conditions = ("adapter",) if adapted else ("plan", "prior") if variant.plan or variant.prior else ()
-        rows.append(score_chunk(_with_layers(conditions), probes, prompts, variant, shared=shared[adapted]))
-    return rows
+    with _one_thread():
+        if not variants:
+            rows.append(score_true_chunk(*_loaded(name), prompts))
+        for variant in variants:
+            adapted = variant.adapter is not None
+            conditions = ("adapter",) if adapted else ("plan", "prior") if variant.plan or variant.prior else ()
+            model, probes = _with_layers(name, conditions), _loaded(name)[1]
+            rows.append(score_chunk(model, probes, prompts, variant, shared=shared[adapted]))
+    return [[scores for _, scores in records] for records in rows]
 
 
 @cache
-def _with_layers(conditions: tuple[str, ...]) -> PocketModel:
-    """The worker's model with the layers that read ``conditions``."""
-    assert _worker is not None
-    return replace(_worker[0], network=reduce(with_add_on, conditions, _worker[0].network))
+def _loaded(name: str) -> tuple[PocketModel, Probes]:
+    return load_model(name), Probes.load()
 
 
-def run_tasks(
-    tasks: Sequence[Task], *, jobs: int, on_chunk: Callable[[int], object], model: str = POCKET
-) -> Iterator[list[list[Record]]]:
-    """Records of each task with the shipped weights of ``model``, a list for each of its variants, in ``jobs`` processes of one thread
-    each."""
-    context = get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=(model,)) as pool:
-        for records in pool.map(_work, tasks):
-            on_chunk(sum(map(len, records)))
-            yield records
+@cache
+def _with_layers(name: str, conditions: tuple[str, ...]) -> PocketModel:
+    """The model ``name`` with the layers that read ``conditions``."""
+    model, _ = _loaded(name)
+    return replace(model, network=reduce(with_add_on, conditions, model.network))
 
 
-def run_variants(
-    variants: Sequence[Variant],
-    prompts: Sequence[Prompt],
-    *,
-    jobs: int = 1,
-    on_chunk: Callable[[int], object] = lambda _: None,
-    model: str = POCKET,
-) -> dict[str, list[Record]]:
+def run_tasks(tasks: Sequence[Task], run: Run) -> Iterator[list[list[Record]]]:
+    """Records of each task with the shipped weights of ``run.model``, a list for each of its variants."""
+    work = partial(_work, run.model)
+    found = kept(run.folder, run.executor, work, tasks) if run.folder else run.executor.map(work, tasks)
+    for (prompts, _), rows in zip(tasks, found, strict=True):
+        run.on_chunk(sum(map(len, rows)))
+        yield [list(zip(prompts, scores, strict=True)) for scores in rows]
+
+
+def run_variants(variants: Sequence[Variant], prompts: Sequence[Prompt], run: Run) -> dict[str, list[Record]]:
     """Records of every variant on every prompt. All variants of one chunk of prompts are one task, because they share clips."""
     tasks: list[Task] = [(part, variants) for part in chunks(prompts)]
     out: dict[str, list[Record]] = {variant.name: [] for variant in variants}
-    for found in run_tasks(tasks, jobs=jobs, on_chunk=on_chunk, model=model):
+    for found in run_tasks(tasks, run):
         for variant, records in zip(variants, found, strict=True):
             out[variant.name] += records
     return out
 
 
-def run_true(
-    prompts: Sequence[Prompt],
-    *,
-    jobs: int = 1,
-    on_chunk: Callable[[int], object] = lambda _: None,
-    model: str = POCKET,
-) -> list[Record]:
-    """The same metrics on the rendered scenes of ``prompts`` after the codecs of ``model``."""
+def run_true(prompts: Sequence[Prompt], run: Run) -> list[Record]:
+    """The same metrics on the rendered scenes of ``prompts`` after the codecs of ``run.model``."""
     tasks: list[Task] = [(part, ()) for part in chunks(prompts)]
-    return [record for (records,) in run_tasks(tasks, jobs=jobs, on_chunk=on_chunk, model=model) for record in records]
+    return [record for (records,) in run_tasks(tasks, run) for record in records]

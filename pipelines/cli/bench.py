@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING
 
 from ..core.files import check_output_path
 from ..models.choose import MODELS, POCKET
+from .options import add_workers
+from .workers import workers_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from matplotlib.figure import Figure
+
     from ..bench.javisbench import Sample
     from ..bench.tables import Table
+    from ..cluster.executor import Executor
 
 SUITES = (
     "core",
@@ -54,8 +59,12 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=int, default=1000, help="seed of the prompt list and the noise (default 1000, the test list)"
     )
+    add_workers(parser)
     parser.add_argument(
-        "--jobs", type=int, default=1, metavar="N", help="number of processes, with one thread each (default 1)"
+        "--resume",
+        type=Path,
+        metavar="DIR",
+        help="folder that keeps the scores of finished prompts; run the same command again to resume (javisbench resumes without it)",
     )
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write the table as JSON, and a page and a plot beside it"
@@ -119,19 +128,27 @@ def run(arguments: argparse.Namespace) -> None:
         table = _javisbench(arguments)
         figure = plot(table, "in_step")
     else:
-        from tqdm import tqdm
-
-        from ..bench.runner import Run
-        from ..bench.suites import SUITES
-
-        suite = SUITES[arguments.suite].require(arguments.suite, arguments.model or POCKET)
-        run = Run(arguments.prompts, arguments.seed, arguments.jobs, arguments.model or POCKET)
-        with tqdm(desc=arguments.suite, unit="prompt") as bar:
-            table = suite.measure(replace(run, on_chunk=bar.update))
-        figure = suite.draw(table)
+        table, figure = _suite(arguments)
     print(markdown(table))
     if arguments.json:
         print("\n".join(map(str, write(table, arguments.json, figure=figure))))
+
+
+def _suite(arguments: argparse.Namespace) -> tuple[Table, Figure]:
+    """The table and the plot of a suite."""
+    from tqdm import tqdm
+
+    from ..bench.runner import Run
+    from ..bench.suites import SUITES
+
+    model = arguments.model or POCKET
+    suite = SUITES[arguments.suite].require(arguments.suite, model)
+    if arguments.cluster or arguments.resume:
+        suite.require_pieces(arguments.suite)
+    with workers_of(arguments) as executor, tqdm(desc=arguments.suite, unit="prompt") as bar:
+        run = Run(arguments.prompts, arguments.seed, model, executor, arguments.resume, bar.update)
+        table = suite.measure(run)
+    return table, suite.draw(table)
 
 
 def _javisbench(arguments: argparse.Namespace) -> Table:
@@ -151,21 +168,22 @@ def _javisbench(arguments: argparse.Namespace) -> Table:
     encoders += [make(path) for make, path in ((ClapEncoder, arguments.clap), (ClipEncoder, arguments.clip)) if path]
     features = {} if arguments.features is None else read_features(arguments.features)
     desync = None if arguments.synchformer is None else desync_meter(arguments.synchformer)
-    notes = _generate(arguments, samples) if arguments.model else {}
-    with tqdm(total=len(samples), desc=JAVISBENCH, unit="clip") as bar:
-        table = measure_list(
-            samples, encoders, features=features, desync=desync, jobs=arguments.jobs, on_clip=bar.update
-        )
+    with workers_of(arguments) as executor:
+        notes = _generate(arguments, samples, executor) if arguments.model else {}
+        with tqdm(total=len(samples), desc=JAVISBENCH, unit="clip") as bar:
+            table = measure_list(
+                samples, encoders, features=features, desync=desync, executor=executor, on_clip=bar.update
+            )
     return replace(table, seed=arguments.seed if arguments.model else table.seed, notes={**notes, **table.notes})
 
 
-def _generate(arguments: argparse.Namespace, samples: Sequence[Sample]) -> dict[str, str]:
+def _generate(arguments: argparse.Namespace, samples: Sequence[Sample], executor: Executor) -> dict[str, str]:
     """Generate the missing clips; a note that states the model and the seed."""
     from tqdm import tqdm
 
     from ..bench.javisbench_clips import make_clips
 
     with tqdm(total=len(samples), desc="generate", unit="clip") as bar:
-        made = make_clips(samples, seed=arguments.seed, model=arguments.model, jobs=arguments.jobs, on_clips=bar.update)
+        made = make_clips(samples, seed=arguments.seed, model=arguments.model, executor=executor, on_clips=bar.update)
     kept = len(samples) - made
     return {"model": f"{arguments.model}, seed {arguments.seed} plus the row number; {made} generated, {kept} kept"}

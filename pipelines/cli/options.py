@@ -61,6 +61,23 @@ def _number(limit: float | int) -> str:
     return str(limit) if isinstance(limit, int) else f"{limit:g}"
 
 
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """How many pieces of the work are computed at once, and where."""
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="number of processes, with one thread each (default: this process alone); with --cluster the most pieces at once (default: "
+        "all that it has CPUs or GPUs for)",
+    )
+    parser.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="compute on a Ray cluster, HOST:PORT or ray://HOST:PORT, or with 'local' on a Ray that is started on this computer (extra "
+        "[cluster]; see docs/scale.md)",
+    )
+
+
 def add_words(parser: argparse.ArgumentParser) -> None:
     """Prompts, and the options of ``add_sampling``."""
     add_sampling(parser)

@@ -54,6 +54,16 @@ def atomic_output(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file atomically.
+
+    Raises:
+        ValueError: see ``check_output_path``.
+    """
+    with atomic_output(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def _target(path: Path) -> Path:
     """The file that is written: the one at the end of symbolic links.
 

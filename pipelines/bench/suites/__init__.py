@@ -30,11 +30,12 @@ from . import (
 
 @dataclass(frozen=True)
 class Suite:
-    """The measurement, its plot, and the models that it can measure."""
+    """The measurement, its plot, the models that it can measure, and whether it consists of independent pieces."""
 
     measure: Callable[[Run], Table]
     draw: Callable[[Table], Figure]
     models: tuple[str, ...] = (POCKET,)
+    pieces: bool = True
 
     def require(self, name: str, model: str) -> Suite:
         """The suite itself.
@@ -50,19 +51,31 @@ class Suite:
             )
         return self
 
+    def require_pieces(self, name: str) -> None:
+        """Check that a cluster can compute the suite.
+
+        Raises:
+            ValueError: it runs in one process.
+        """
+        if not self.pieces:
+            others = ", ".join(key for key, suite in SUITES.items() if suite.pieces)
+            raise ValueError(
+                f"The suite '{name}' runs in one process. Leave --cluster and --resume out, or choose one of {others}."
+            )
+
 
 SUITES = {
     "core": Suite(core.measure, partial(plot, metric="sync_normalised"), MODELS),
-    "codecs": Suite(codecs.measure, partial(plot, metric="event_f1")),
+    "codecs": Suite(codecs.measure, partial(plot, metric="event_f1"), pieces=False),
     "guidance": Suite(guidance.measure, guidance.draw, MODELS),
     "modality": Suite(modality.measure, modality.draw, MODELS),
     "few-steps": Suite(few_steps.measure, few_steps.draw),
     "plan": Suite(plan.measure, partial(plot, metric="plan_realised")),
     "prior": Suite(prior.measure, partial(plot, metric="sync_normalised")),
     "adapter": Suite(adapter.measure, partial(plot, metric="sync_normalised")),
-    "adapter-identifiability": Suite(identifiability.measure, identifiability.draw),
-    "meter": Suite(meter.measure, meter.draw),
-    "meter-validation": Suite(meter_validation.measure, meter_validation.draw),
-    "people": Suite(people.measure, partial(plot, metric="kinds_right")),
-    "timed": Suite(timed.measure, partial(plot, metric="hit_asked")),
+    "adapter-identifiability": Suite(identifiability.measure, identifiability.draw, pieces=False),
+    "meter": Suite(meter.measure, meter.draw, pieces=False),
+    "meter-validation": Suite(meter_validation.measure, meter_validation.draw, pieces=False),
+    "people": Suite(people.measure, partial(plot, metric="kinds_right"), pieces=False),
+    "timed": Suite(timed.measure, partial(plot, metric="hit_asked"), pieces=False),
 }

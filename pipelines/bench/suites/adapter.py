@@ -201,7 +201,7 @@ def measure(run: Run) -> Table:
     audible = bench_prompts(round(SHARE * run.prompts), run.seed, strata=AUDIBLE)
     others = bench_prompts(round(SMALL_SHARE * run.prompts), run.seed, strata=("silent", "offscreen"))
     prompts = [*audible, *others]
-    records = run_variants(VARIANTS, prompts, jobs=run.jobs, on_chunk=run.on_chunk)
+    records = run_variants(VARIANTS, prompts, run)
     rows = {name: summarise(part) for name, part in records.items()}
     for a, b in AGAINST:
         rows[f"{a}-minus-{b}"] = differences(records[a], records[b])

@@ -80,7 +80,7 @@ def measure(run: Run) -> Table:
     found: Found = {}
     setting = _choose(run, found)
     prompts = bench_prompts(run.prompts, run.seed, strata=AUDIBLE)
-    records = run_variants([RECORD, setting.variant(CHOSEN)], prompts, jobs=run.jobs, on_chunk=run.on_chunk)
+    records = run_variants([RECORD, setting.variant(CHOSEN)], prompts, run)
     rows = {name: summarise(part) for name, part in records.items()}
     seconds = [rows[name]["all"]["seconds"].mean for name in (RECORD.name, CHOSEN)]
     difference = f"{CHOSEN}-minus-{RECORD.name}"
@@ -113,7 +113,7 @@ def _choose(run: Run, found: Found) -> Setting:
 
     def score(variants: list[Variant]) -> None:
         tried = [replace(v, normalise=False) for v in variants if v.name not in found]
-        records = run_variants(tried, listed, jobs=run.jobs, on_chunk=run.on_chunk)
+        records = run_variants(tried, listed, run)
         found.update({name: development_scores(part) for name, part in records.items()})
 
     def best(settings: list[Setting]) -> Setting:

@@ -42,7 +42,7 @@ def measure(run: Run) -> Table:
     strategies, chosen = _choose(run, found, trained_null=load_model(run.model).network.trained_null)
     prompts = bench_prompts(round(TEST_SHARE * run.prompts), run.seed, strata=AUDIBLE)
     variants = [Variant(row, strategies[name]) for row, name in chosen.items()]
-    records = run_variants(variants, prompts, jobs=run.jobs, on_chunk=run.on_chunk, model=run.model)
+    records = run_variants(variants, prompts, run)
     rows = {name: summarise(part) for name, part in records.items()}
     for a, b in (("ucg", "cfg"), ("masked-null", "cfg"), ("ucg", "masked-null")):
         if {f"{a}-chosen", f"{b}-chosen"} <= chosen.keys():
@@ -64,7 +64,7 @@ def _choose(run: Run, found: Found, *, trained_null: bool = True) -> tuple[dict[
     def best(settings: Mapping[str, Strategy], floor: Mapping[str, float]) -> str:
         strategies.update(settings)
         tried = [Variant(name, s, normalise=False) for name, s in settings.items() if name not in found]
-        records = run_variants(tried, listed, jobs=run.jobs, on_chunk=run.on_chunk, model=run.model)
+        records = run_variants(tried, listed, run)
         found.update({name: development_scores(part) for name, part in records.items()})
         return best_setting(settings, found, floor)
 

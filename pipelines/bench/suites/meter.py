@@ -99,7 +99,7 @@ def _late(clip: Clip, seconds: float) -> Clip:
 
 def measure(run: Run) -> Table:
     """Every change, on the same clips."""
-    torch.set_num_threads(max(1, run.jobs))
+    torch.set_num_threads(run.executor.workers)
     count, probes = max(4, round(SHARE * run.prompts)), Probes.load()
     found: dict[str, dict[str, list[Scores]]] = {}
 

@@ -70,7 +70,7 @@ def outcome(labelled: Labelled) -> Outcome:
 
 def measure(run: Run) -> Table:
     """The meter on ``SHARE`` of the prompts as clips of each kind."""
-    torch.set_num_threads(max(1, run.jobs))
+    torch.set_num_threads(run.executor.workers)
     count, found = max(2, round(SHARE * run.prompts)), []
     for labelled in clips(run.seed, count):
         found.append(outcome(labelled))

@@ -35,11 +35,11 @@ def measure(run: Run) -> Table:
     prompts = bench_prompts(run.prompts, DEVELOPMENT, strata=AUDIBLE)
     plain = {f"cfg {scale:g}": PerStreamCFG(scale, scale) for scale in TEXT}
     variants = [Variant(name, strategy) for name, strategy in plain.items()]
-    records = run_variants(variants, prompts, jobs=run.jobs, on_chunk=run.on_chunk, model=run.model)
+    records = run_variants(variants, prompts, run)
     rows = {name: summarise(part) for name, part in records.items()}
     best = max(plain, key=lambda name: rows[name]["all"]["sync_normalised"].mean)
     settings = grid(plain[best].video)
-    records |= run_variants(settings, prompts, jobs=run.jobs, on_chunk=run.on_chunk, model=run.model)
+    records |= run_variants(settings, prompts, run)
     rows |= {variant.name: summarise(records[variant.name]) for variant in settings}
     rows |= {f"{v.name}-minus-{best}": differences(records[v.name], records[best]) for v in settings}
     return Table("modality", len(prompts), DEVELOPMENT, rows, {"plain": best}, run.model)

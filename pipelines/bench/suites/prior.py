@@ -130,7 +130,7 @@ def measure(run: Run) -> Table:
     """Every variant on the same prompts and noise."""
     prompts = bench_prompts(round(SHARE * run.prompts), run.seed, strata=AUDIBLE)
     variants = [Variant(name, STRATEGY, **how) for name, how in VARIANTS.items()]
-    records = run_variants(variants, prompts, jobs=run.jobs, on_chunk=run.on_chunk)
+    records = run_variants(variants, prompts, run)
     rows = {name: summarise(part) for name, part in records.items()}
     for a, b in AGAINST:
         rows[f"{a}-minus-{b}"] = differences(records[a], records[b])

@@ -26,11 +26,11 @@ def test_every_setting_is_within_the_budget_and_guides_different_steps():
 def _measured(monkeypatch, score):
     """The table of the suite when every prompt of a variant scores ``score(variant)``."""
 
-    def fake(variants, prompts, **_kwargs):
+    def fake(variants, prompts, _run):
         return {v.name: [(p, score(v)) for p in prompts] for v in variants}
 
     monkeypatch.setattr(few_steps, "run_variants", fake)
-    return few_steps.measure(Run(20, TEST, jobs=1))
+    return few_steps.measure(Run(20, TEST))
 
 
 def _scores(variant, *, sync, colour=1.0):

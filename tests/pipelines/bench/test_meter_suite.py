@@ -48,7 +48,7 @@ def test_the_table_has_known_answers(monkeypatch):
     monkeypatch.setattr(suite, "SHIFTS", (0.0, 0.125))
     monkeypatch.setattr(suite, "JITTERS", (0.16,))
     monkeypatch.setattr(suite, "DROPS", (0.5,))
-    table = suite.measure(Run(20, 5, 1))
+    table = suite.measure(Run(20, 5))
     rows = table.rows
     assert list(rows) == ["-125 ms", "+0 ms", "+125 ms", "jitter 160 ms", "50% missing", "sound of another clip"]
     for row in ("-125 ms", "+0 ms", "+125 ms"):

@@ -32,8 +32,8 @@ def measured(monkeypatch):
     """The table of scores in which guidance into the audio helps and CFG 2 is the best plain one."""
     calls = []
 
-    def fake(variants, prompts, **options):
-        calls.append((len(variants), len(prompts), options["model"]))
+    def fake(variants, prompts, run):
+        calls.append((len(variants), len(prompts), run.model))
 
         def score(strategy):
             gain = 0.05 * (strategy.v2a - 1) if isinstance(strategy, UCG) else -0.1 * abs(strategy.video - 2)
@@ -44,7 +44,7 @@ def measured(monkeypatch):
         return {v.name: [(p, score(v.strategy)) for p in prompts] for v in variants}
 
     monkeypatch.setattr(modality, "run_variants", fake)
-    return modality.measure(Run(20, 1000, 1, POCKET_LTX2)), calls
+    return modality.measure(Run(20, 1000, POCKET_LTX2)), calls
 
 
 def test_every_setting_is_compared_with_the_best_plain_cfg(measured):
@@ -81,7 +81,7 @@ def test_suites_about_add_on_layers_measure_the_pocket_network_only():
 
 
 def test_without_a_trained_null_the_guidance_suite_tries_the_masked_one_only(monkeypatch):
-    def fake(variants, _prompts, **_options):
+    def fake(variants, _prompts, _run):
         def score(strategy):
             own = 0.1 * (strategy.a2v + strategy.v2a) if isinstance(strategy, UCG) else 0.0
             return {"sync_f1": own} | dict.fromkeys(guidance.ATTRIBUTES, 1.0)
@@ -89,7 +89,7 @@ def test_without_a_trained_null_the_guidance_suite_tries_the_masked_one_only(mon
         return {v.name: [(p, score(v.strategy)) for p in bench_prompts(20, 0, strata=("single",))] for v in variants}
 
     monkeypatch.setattr(guidance, "run_variants", fake)
-    strategies, chosen = guidance._choose(Run(40, 1000, 1, POCKET_LTX2), {}, trained_null=False)
+    strategies, chosen = guidance._choose(Run(40, 1000, POCKET_LTX2), {}, trained_null=False)
     assert list(chosen) == ["none", "cfg-chosen", "masked-null-chosen"]
     assert all(s.masked for s in strategies.values() if isinstance(s, UCG))
     assert any(name.endswith("into audio") for name in strategies)

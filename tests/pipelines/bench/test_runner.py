@@ -171,7 +171,7 @@ def test_rendered_clips_reach_the_scores_required_of_the_probes(shipped):
 @pytest.mark.slow
 def test_a_suite_is_written_as_json_page_and_plot(tmp_path):
     prompts = bench_prompts(20, TEST, strata=("single", "sequential"))
-    records = run_variants([Variant("cfg 2", PerStreamCFG(2.0, 2.0), steps=2)], prompts)
+    records = run_variants([Variant("cfg 2", PerStreamCFG(2.0, 2.0), steps=2)], prompts, Run(20, TEST))
     assert [p for p, _ in records["cfg 2"]] == prompts
     rows = {"cfg 2": summarise(records["cfg 2"]), "a-minus-b": differences(records["cfg 2"], records["cfg 2"])}
     table = Table("core", len(prompts), TEST, rows)
@@ -189,12 +189,12 @@ def settings_found(monkeypatch, score):
     """The settings that the guidance suite chooses when every prompt of a variant scores ``score(strategy)``."""
     listed = bench_prompts(20, TEST, strata=("single",))
 
-    def fake(variants, _prompts, **_kwargs):
+    def fake(variants, _prompts, _run):
         return {v.name: [(p, score(v.strategy)) for p in listed] for v in variants}
 
     monkeypatch.setattr(guidance, "run_variants", fake)
     found = {}
-    strategies, chosen = guidance._choose(Run(40, TEST, jobs=1), found)
+    strategies, chosen = guidance._choose(Run(40, TEST), found)
     assert set(chosen.values()) <= set(strategies) == set(found)
     return strategies, chosen, found
 

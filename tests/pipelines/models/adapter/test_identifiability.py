@@ -40,7 +40,7 @@ def test_the_suite_has_one_row_for_each_setting(monkeypatch):
     monkeypatch.setattr(
         suite, "learn_masks", lambda setting, seeds: learn_masks(setting, seeds=seeds, prices=suite.PRICES, steps=3)
     )
-    table = suite.measure(Run(20, 0, 1))
+    table = suite.measure(Run(20, 0))
     assert list(table.rows["gate, rotation known"]) == [f"{p:g}" for p in suite.PRICES]
     assert table.to_json()["weights"] == {}
     assert suite.draw(table).axes[0].get_ylabel() == "support F1"
