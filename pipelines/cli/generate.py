@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,17 +11,16 @@ from typing import TYPE_CHECKING
 from ..core.documents import printable
 from .files import output_paths, prompts_of
 from .options import add_conditions, add_outputs, add_words
+from .request import for_model, report_prompts, request_of
 
 if TYPE_CHECKING:
     from ..bench.readings import Probes
     from ..core.sizes import ClipShape
     from ..core.streams import Clip
     from ..core.timeline import Timeline
-    from ..guidance.strategy import Strategy
     from ..media.footage import Footage
     from ..models.pocket.generate import Request
     from ..models.pocket.load import PocketModel
-    from ..models.pocket.text import WordTokenizer
 
 
 BATCH = 16  # clips generated at once, and then written
@@ -104,60 +102,6 @@ def _write(
     return score
 
 
-def request_of(arguments: argparse.Namespace, prompts: list[str]) -> Request:
-    """The request that the options describe, without conditions that require a model."""
-    from ..core.sizes import ClipShape
-    from ..models.pocket.generate import Request
-
-    request = Request(
-        prompts,
-        audio=None if arguments.audio_prompt is None else [arguments.audio_prompt] * len(prompts),
-        negative=arguments.negative,
-        seed=arguments.seed,
-        steps=arguments.steps,
-        strategy=_strategy(arguments),
-        shape=ClipShape(seconds=arguments.seconds),
-    )
-    return _with_timed_events(arguments, request)
-
-
-def _with_timed_events(arguments: argparse.Namespace, request: Request) -> Request:
-    """``request`` with the timed events of the options, checked against its prompts and its length."""
-    if arguments.timed is None:
-        return request
-    from ..core.saved_plan import read_timed_events
-    from ..core.streams import Streams
-    from ..models.pocket.timed import timed_text
-
-    events = read_timed_events(arguments.timed)
-    events.require_within(request.shape.duration)
-    for prompt, audio in dict.fromkeys(zip(request.prompts, request.audio or request.prompts, strict=True)):
-        timed_text(Streams(prompt, audio), events, soft=arguments.timed_soft)
-    return replace(request, timed=[events] * len(request.prompts), soft=arguments.timed_soft)
-
-
-def for_model(request: Request, arguments: argparse.Namespace, model: PocketModel) -> Request:
-    """``request`` with the null of guidance that ``model`` has: a model without a trained one adds nothing in a closed direction."""
-    return replace(request, strategy=_strategy(arguments, masked=not model.network.trained_null))
-
-
-def _strategy(arguments: argparse.Namespace, *, masked: bool = False) -> Strategy:
-    """The guidance that the options describe."""
-    from ..guidance.modifiers import Window
-    from ..guidance.strategy import UCG, PerStreamCFG
-
-    text, context = arguments.cfg, arguments.context
-    start, end = arguments.guide_from, arguments.guide_until
-    if not 0 <= end < start <= 1:
-        raise ValueError(
-            f"--guide-from is {start:g} and --guide-until {end:g}; they must satisfy 1 >= from > until >= 0. To switch guidance off, "
-            "use --form cfg --cfg 1."
-        )
-    plain = arguments.form == "cfg"
-    strategy = PerStreamCFG(text, text) if plain else UCG(arguments.form, text, text, context, context, masked)
-    return strategy if (start, end) == (1, 0) else Window(strategy, start, end)
-
-
 def _with_conditions(
     arguments: argparse.Namespace,
     model: PocketModel,
@@ -225,19 +169,6 @@ def _with_adapter(model: PocketModel, request: Request, way: str) -> tuple[Pocke
     source = SOURCES[way]
     tokens = condition(load_adapter(), request.keep.latents.only(source), way).streams
     return replace(model, network=with_add_on(model.network, "adapter")), replace(request, adapter=tokens)
-
-
-def report_prompts(tokenizer: WordTokenizer, prompts: Sequence[str], negative: str = "") -> None:
-    """Print what each prompt is read as, and the words that the model does not know.
-
-    Raises:
-        ValueError: a text cannot be encoded.
-    """
-    tokenizer.encode(negative, as_written=True)
-    lines = [line for prompt in dict.fromkeys(prompts) for line in tokenizer.notices(prompt)]
-    lines += [f"Unknown word, replaced by 'something': {word}" for word in tokenizer.unknown(negative)]
-    for line in dict.fromkeys(lines):
-        print(f"duet: {printable(line)}", file=sys.stderr)
 
 
 def _footage(arguments: argparse.Namespace, shape: ClipShape) -> Footage | None:

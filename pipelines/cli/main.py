@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from ..core.documents import printable
-from . import bench, data, doctor, generate, measure, plan, sweep, train, world
+from . import bench, data, doctor, extend, generate, measure, plan, sweep, train, world
 from .options import check_numbers
 
 COMMANDS = {
     "generate": (generate, "generate clips from prompts, as mp4 files with audio"),
+    "extend": (extend, "generate long clips and loops, or continue a clip"),
     "sweep": (sweep, "generate many seeds of a prompt and keep the best"),
     "plan": (plan, "write a timeline of events for a prompt, or check an edited one"),
     "measure": (measure, "measure the audio offset, synchrony and loudness of any clip"),

@@ -14,6 +14,7 @@ LIMITS: dict[str, dict[str, tuple[float | int, float | int]]] = {
         **dict.fromkeys(("temperature", "prior_temperature"), (0, 10)),
         "steps": (1, 1000),
         "seconds": (0.01, 600),
+        **dict.fromkeys(("overlap", "piece"), (0.01, 30)),
         "timed_soft": (0, 600),
         "start": (0, 1e6),
         "batch": (1, 256),
@@ -87,8 +88,13 @@ def add_words(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_sampling(parser: argparse.ArgumentParser) -> None:
-    """The prompt, and the options of sampling and guidance."""
+def add_sampling(
+    parser: argparse.ArgumentParser,
+    *,
+    seconds: float = 2.0,
+    length: str = "length of the clip; the pocket model was trained on 2 s; 'duet extend' makes longer clips",
+) -> None:
+    """The prompt, and the options of sampling and guidance; ``length`` describes ``--seconds``."""
     parser.add_argument(
         "--model",
         choices=MODELS,
@@ -100,9 +106,7 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--negative", default="", help="negative prompt (default: empty)")
     parser.add_argument("--seed", type=int, default=0, help="clip k uses seed + k (default 0)")
     parser.add_argument("--steps", type=int, default=25, help="sampling steps (default 25)")
-    parser.add_argument(
-        "--seconds", type=float, default=2.0, help="length of the clip; the pocket model was trained on 2 s (default 2)"
-    )
+    parser.add_argument("--seconds", type=float, default=seconds, metavar="S", help=f"{length} (default {seconds:g})")
     parser.add_argument(
         "--timed",
         type=Path,
@@ -202,8 +206,8 @@ def add_conditions(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_outputs(parser: argparse.ArgumentParser) -> None:
-    """Output files and the visible label."""
+def add_label(parser: argparse.ArgumentParser) -> None:
+    """The visible label."""
     parser.add_argument(
         "--watermark",
         nargs="?",
@@ -212,6 +216,11 @@ def add_outputs(parser: argparse.ArgumentParser) -> None:
         metavar="TEXT",
         help=f"show TEXT in a corner of the video (without TEXT: '{LABEL}'; default: no label)",
     )
+
+
+def add_outputs(parser: argparse.ArgumentParser) -> None:
+    """Output files and the visible label."""
+    add_label(parser)
     parser.add_argument(
         "-o",
         "--output",

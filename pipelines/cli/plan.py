@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from ..core.files import atomic_output, check_output_path
-from .generate import report_prompts
 from .options import EXAMPLE
+from .request import report_prompts
 
 
 def add(parser: argparse.ArgumentParser) -> None:

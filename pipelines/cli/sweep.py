@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.documents import printable
-from .generate import for_model, provenance_of, report_prompts, request_of
+from .generate import provenance_of
 from .options import add_sampling
+from .request import for_model, report_prompts, request_of
 
 if TYPE_CHECKING:
     from ..bench.takes import Takes

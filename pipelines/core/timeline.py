@@ -6,7 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -88,6 +88,12 @@ class Timeline:
             ValueError: a line that is not an event; the message has its number and the expected form.
         """
         return cls.of(_read_lines(text))
+
+    def within(self, begin: float, end: float, *, period: float = 0.0) -> Timeline:
+        """The events from ``begin`` to ``end`` seconds, in seconds from ``begin``; in a loop of ``period`` seconds they repeat."""
+        laps = (-period, 0.0, period) if period else (0.0,)
+        times = ((event, event.when + lap) for event in self.events for lap in laps)
+        return Timeline.of(replace(event, when=t - begin) for event, t in times if begin <= t < end)
 
     def to_json(self) -> str:
         """The events as a JSON list."""

@@ -95,7 +95,8 @@ def _mirror(count: int, length: int) -> Tensor:
 
 def as_bytes(clip: Clip) -> Clip:
     """``clip`` with frames in 8 bits, as every file stores them, so that a resumed run continues from exactly the same pictures."""
-    frames = clip.frames.clamp(0, 1).mul(255).round().to(torch.uint8).cpu()
+    done = clip.frames.dtype == torch.uint8
+    frames = clip.frames if done else clip.frames.clamp(0, 1).mul(255).round().to(torch.uint8).cpu()
     return Clip(frames, clip.fps, clip.waveform.float().cpu(), clip.sample_rate)
 
 
@@ -129,14 +130,14 @@ def stored(folder: Path, make: Make) -> Make:
         if path.is_file():
             try:
                 found, facts = read_tensors(path)
-                return Clip(found["frames"].float() / 255, float(facts["fps"]), found["waveform"], int(facts["rate"]))
+                return Clip(found["frames"], float(facts["fps"]), found["waveform"], int(facts["rate"]))
             except (ValueError, KeyError) as error:  # a foreign or truncated file
                 log.warning("Piece %d is generated again: %s", piece.index, error)
         made = as_bytes(make(piece, known))
         folder.mkdir(parents=True, exist_ok=True)
         facts = {"fps": repr(made.fps), "rate": str(made.sample_rate)}
         save_tensors(path, {"frames": made.frames, "waveform": made.waveform}, metadata=facts)
-        return Clip(made.frames.float() / 255, made.fps, made.waveform, made.sample_rate)
+        return made
 
     return read_or_make
 

@@ -17,7 +17,7 @@ from ...core.timed_events import TimedEvents
 from ...media.joining import Known, Make
 from .generate import Request, decode, sample
 from .load import PocketModel
-from .timed import pocket_edges
+from .timed import pocket_edges, timed_text
 
 PlanFor = Callable[[float, float], PlanStreams]  # begin and end of a piece in seconds -> its plan
 
@@ -55,9 +55,6 @@ def making(
     clock, fps = extension.clock, extension.clock.fps
     period = float(extension.frames / fps) if extension.loop else 0.0
 
-    def timed(begin: float, end: float) -> list[TimedEvents] | None:
-        return None if request.timed is None else [request.timed[0].within(begin, end, period=period)]
-
     def progress(_step: int, _x0: Latents) -> None:
         if on_step is not None:
             on_step()
@@ -68,10 +65,20 @@ def making(
             request,
             seed=piece_seed(request.seed, piece.index),
             keep=keep_known(model, piece, known, request.shape, clock),
-            timed=timed(begin, end),
             plan=None if plan_for is None else plan_for(begin, end),
         )
+        if request.timed is not None:
+            own = _with_events(own, request.timed[0].within(begin, end, period=period))
         latents = sample(model.network, model.text, own, progress=progress)
         return decode(model, latents, request.shape)[0]
 
     return make
+
+
+def _with_events(request: Request, events: TimedEvents) -> Request:
+    """``request`` for one piece with its ``events``; without any, nothing acts in the piece."""
+    if events.events:
+        return replace(request, timed=[events])
+    (prompt,), (audio,) = request.prompts, request.audio or request.prompts
+    video, sound = timed_text(Streams(prompt, audio), events).rest.both()
+    return replace(request, prompts=[video], audio=[sound], as_written=True, timed=None)

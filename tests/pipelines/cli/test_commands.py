@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from duet_av.pipelines.cli import main as cli
-from duet_av.pipelines.cli.generate import request_of
 from duet_av.pipelines.cli.options import GUIDANCE_FORMS
+from duet_av.pipelines.cli.request import request_of
 from duet_av.pipelines.guidance.modifiers import Window
 from duet_av.pipelines.guidance.strategy import DEFAULT, FORMS, UCG, PerStreamCFG
 from duet_av.pipelines.media.mp4 import read_mp4
