@@ -49,7 +49,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def _add_length(parser: argparse.ArgumentParser) -> None:
     option = parser.add_argument
     option("--steps", type=int, help="optimizer steps (default: the stage's own)")
-    option("--batch", type=int, help="samples per step and process (default: the stage's own)")
+    option("--batch", type=int, help="samples per step, of all processes together (default: the stage's own)")
     option("--lr", type=float, help="peak learning rate (default: the stage's own)")
     option("--seed", type=int, default=0, help="seed of the data and the training (default 0)")
     option("--seeds", type=int, default=3, help="training runs per arm of an ablation (default 3)")

@@ -64,6 +64,10 @@ class PlacedTokens:
         rows = self.visible().repeat(count)
         return PlacedTokens(self.tokens.repeat(count, 1, 1), self.places, rows if shown is None else rows & shown)
 
+    def rows(self, rows: slice) -> PlacedTokens:
+        """The tokens of some of the samples."""
+        return PlacedTokens(self.tokens[rows], self.places, None if self.shown is None else self.shown[rows])
+
 
 PlanStreams = Streams[PlacedTokens]
 AdapterStreams = Streams[PlacedTokens]  # each at the stream that reads the tokens
@@ -71,7 +75,7 @@ AdapterStreams = Streams[PlacedTokens]  # each at the stream that reads the toke
 
 def select_rows(streams: Streams[PlacedTokens], rows: slice) -> Streams[PlacedTokens]:
     """The tokens of some of the samples."""
-    return streams.map(lambda p: PlacedTokens(p.tokens[rows], p.places, None if p.shown is None else p.shown[rows]))
+    return streams.map(lambda p: p.rows(rows))
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from ..core.weights import save_weights, to_half
 from ..models.pocket.network import PocketConfig, TwinStreamDiT
 from ..models.pocket.text import TextEncoder
 from .data import LatentCache
+from .parallel import denominator
 
 TEXT_DROP = 0.1
 LEAST_SIGMA = 0.2  # floor of the 1/sigma^2 weight: a few nearly clean samples would dominate the batch
@@ -188,7 +189,7 @@ class FlowObjective(nn.Module):
         )
         noisy = (sigma > 0).float().expand_as(error)
         each = (error * noisy).sum(1) / noisy.sum(1).clamp_min(1)
-        return (each * weight).sum() / weight.sum().clamp_min(1)
+        return (each * weight).sum() / denominator(weight.sum())
 
 
 def start_audio_from_video(network: TwinStreamDiT) -> list[str]:

@@ -15,13 +15,14 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..bench.tables import commit
-from ..core.files import atomic_output
-from ..core.weights import DAMAGED
 from .card import write_card
+from .checkpoints import Checkpoints, State, learnt_state
+from .parallel import averaged, check_batch, share
 from .precision import attention_kernel, training_precision
 
 
@@ -69,18 +70,6 @@ class Settings:
     data: str = ""  # which clips are trained on, so that a run does not resume with others
 
 
-@dataclass
-class State:
-    """What a checkpoint holds beside the optimizer."""
-
-    step: int = 0
-    seconds: float = 0.0
-    best: float = float("-inf")
-    best_step: int = 0
-    ema: dict[str, Tensor] = field(default_factory=dict)
-    best_weights: dict[str, Tensor] = field(default_factory=dict)
-
-
 def identity(settings: Settings) -> dict[str, Any]:
     """What may not change when a run resumes. The number of steps may grow."""
     return {name: getattr(settings, name) for name in ("seed", "batch", "lr", "data")}
@@ -100,12 +89,6 @@ def parameter_groups(module: nn.Module, settings: Settings) -> list[dict[str, An
             factors = (factor for part, factor in settings.lr_factors.items() if part in name)
             groups.setdefault(next(factors, 1.0), []).append(parameter)
     return [{"params": group, "lr": settings.lr, "factor": factor} for factor, group in groups.items()]
-
-
-def learnt_state(module: nn.Module) -> dict[str, Tensor]:
-    """The part of a module's state that training changes: everything but frozen parameters."""
-    frozen = {name for name, parameter in module.named_parameters() if not parameter.requires_grad}
-    return {name: value for name, value in module.state_dict().items() if name not in frozen}
 
 
 def update_ema(ema: dict[str, Tensor], module: nn.Module, *, step: int, limit: float) -> None:
@@ -133,58 +116,12 @@ def weights_of(module: nn.Module, values: dict[str, Tensor]) -> Iterator[None]:
         module.train()
 
 
-def _write(path: Path, state: State, module: nn.Module, optimizer: torch.optim.Optimizer, run: dict[str, Any]) -> None:
-    parts = {"state": vars(state), "module": learnt_state(module), "optimizer": optimizer.state_dict(), "run": run}
-    try:
-        with atomic_output(path) as temporary:
-            torch.save(parts, temporary)
-    except RuntimeError as error:  # torch's writer reports a full disk so
-        raise OSError(f"{path} could not be written ({str(error).splitlines()[0]}). Free disk space.") from error
-
-
-def _load_learnt(module: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Load a learnt state into ``module``; checkpoints before version 0.3 also hold the frozen parameters."""
-    unexpected = module.load_state_dict(tensors, strict=False).unexpected_keys
-    if wrong := sorted({*unexpected, *(learnt_state(module).keys() - tensors.keys())}):
-        raise KeyError(f"{wrong[0]} is in one of both only")
-
-
-def _read(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, settings: Settings) -> State:
-    """The state in a checkpoint, whose weights are loaded into ``module`` and ``optimizer``.
+class Trainer:
+    """One objective with its optimizer: ``step`` draws a batch and updates the weights.
 
     Raises:
-        ValueError: the file is damaged, or another run wrote it.
+        ValueError: the batch cannot be split over the processes.
     """
-    remedy = f"Delete {path.name} to start again, or choose another --run folder."
-    try:
-        saved = torch.load(path, weights_only=True, map_location="cpu")
-        state, run = State(**saved["state"]), saved.get("run")
-        if not state.step >= 0:
-            raise ValueError(f"its step is {state.step}")
-    except DAMAGED as error:
-        raise ValueError(
-            f"{path} is not a complete checkpoint ({str(error).partition(chr(10))[0][:120]}). {remedy}"
-        ) from error
-    wanted = identity(settings)
-    if run is not None and run != wanted:  # checkpoints before version 0.3 do not say
-        name = next(name for name in wanted if run.get(name) != wanted[name])
-        raise ValueError(f"{path} is of another run: its {name} is {run.get(name)}, and now {wanted[name]}. {remedy}")
-    if state.step > settings.steps:
-        raise ValueError(
-            f"{path} has already been trained for {state.step} steps, more than --steps {settings.steps}. {remedy}"
-        )
-    try:
-        _load_learnt(module, saved["module"])
-        optimizer.load_state_dict(saved["optimizer"])
-    except (RuntimeError, KeyError, ValueError, TypeError) as error:
-        raise ValueError(
-            f"{path} does not fit the network ({str(error).partition(chr(10))[0][:120]}). {remedy}"
-        ) from error
-    return state
-
-
-class Trainer:
-    """One objective with its optimizer: ``step`` draws a batch and updates the weights."""
 
     def __init__(self, stage: Stage, settings: Settings) -> None:
         # Autocast keeps the norms' weights in float32 on purpose.
@@ -192,6 +129,7 @@ class Trainer:
         # accelerate sets one precision for the whole process; autocast is entered here, so that each run has its own.
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
         self.stage, self.settings, self.module = stage, settings, stage.objective
+        check_batch(settings.batch, self.accelerator.num_processes)
         groups = parameter_groups(self.module, settings)
         self.optimizer: Any = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.01)
 
@@ -201,35 +139,38 @@ class Trainer:
         self.wrapped = torch.compile(self.wrapped) if self.settings.compiled else self.wrapped
 
     def step(self, step: int) -> dict[str, Tensor]:
-        """Optimizer step number ``step``; returns its losses. Random numbers come from (seed, step, process)."""
+        """Optimizer step number ``step``; returns its losses. The batch is drawn from (seed, step) and split over the processes."""
         for group in self.optimizer.param_groups:
             group["lr"] = group["factor"] * learning_rate(step, self.settings)
-        seed = (self.settings.seed * 1_000_003 + step) * 64 + self.accelerator.process_index
-        generator = torch.Generator().manual_seed(seed)
+        size, accelerator = self.settings.batch, self.accelerator
+        generator = torch.Generator().manual_seed((self.settings.seed * 1_000_003 + step) * 64)
+        batch = self.stage.batch(generator, size)
+        batch = share(batch, size, index=accelerator.process_index, count=accelerator.num_processes)
         device, bfloat16 = self.accelerator.device.type, self.settings.bfloat16
         with attention_kernel(device, bfloat16=bfloat16):
             with training_precision(device, bfloat16=bfloat16):
-                losses = self.wrapped(self.stage.batch(generator, self.settings.batch))
+                losses = self.wrapped(batch)
             self.accelerator.backward(losses["loss"])
         self.accelerator.clip_grad_norm_(self.module.parameters(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return losses
+        return averaged(losses)
+
+    def agree(self, decision: bool) -> bool:
+        """The first process's ``decision``, for all."""
+        return broadcast_object_list([decision])[0]
 
 
 def train(stage: Stage, settings: Settings) -> dict[str, Any]:
     """Train ``stage``, resuming from its checkpoint if there is one; returns the record stored in its weights.
 
-    Every step's random numbers come from (seed, step, process), so that a resumed run continues the same sequence.
+    Every step's random numbers come from (seed, step), so that a resumed run continues the same sequence, with any number of processes.
     """
     trainer = Trainer(stage, settings)
     main, objective = trainer.accelerator.is_main_process, stage.objective
     settings.run.mkdir(parents=True, exist_ok=True)
-    checkpoint = settings.run / f"{stage.name}.ckpt"
-    if checkpoint.is_file():
-        state = _read(checkpoint, objective, trainer.optimizer, settings)
-    else:
-        state = State(ema={name: value.clone() for name, value in learnt_state(objective).items()})
+    checkpoints = Checkpoints(settings.run, stage.name, identity(settings), settings.steps)
+    state = checkpoints.read(objective, trainer.optimizer)
     trainer.prepare()
     device = trainer.accelerator.device
     state.ema = {name: value.to(device) for name, value in state.ema.items()}
@@ -243,15 +184,14 @@ def train(stage: Stage, settings: Settings) -> dict[str, Any]:
         state.seconds += time.monotonic() - begun
         bar.update()
         bar.set_postfix({name: f"{value.item():.4f}" for name, value in losses.items()}, refresh=False)
-        if main:
-            if state.step % settings.score_every == 0 or state.step == settings.steps:
-                _judge(stage, state, bar)
-            if time.monotonic() - saved_at > settings.checkpoint_seconds or state.step == settings.steps:
-                _write(checkpoint, state, objective, trainer.optimizer, identity(settings))
-                saved_at = time.monotonic()
+        if main and (state.step % settings.score_every == 0 or state.step == settings.steps):
+            _judge(stage, state, bar)
+        if trainer.agree(time.monotonic() - saved_at > settings.checkpoint_seconds or state.step == settings.steps):
+            checkpoints.write(state, objective, trainer.optimizer)
+            saved_at = time.monotonic()
         trainer.accelerator.wait_for_everyone()
     bar.close()
-    return _finish(stage, settings, state, processes=trainer.accelerator.num_processes) if main else {}
+    return _finish(stage, settings, state) if main else {}
 
 
 def _judge(stage: Stage, state: State, bar: tqdm[Any]) -> None:
@@ -268,13 +208,13 @@ def _judge(stage: Stage, state: State, bar: tqdm[Any]) -> None:
         state.best_weights = {name: value.clone() for name, value in state.ema.items()}
 
 
-def _finish(stage: Stage, settings: Settings, state: State, *, processes: int) -> dict[str, Any]:
+def _finish(stage: Stage, settings: Settings, state: State) -> dict[str, Any]:
     with weights_of(stage.objective, state.best_weights):
         record = {
             "stage": stage.name,
             "steps": state.step,
             "chosen_step": state.best_step,
-            "batch": settings.batch * processes,
+            "batch": settings.batch,
             "lr": settings.lr,
             "seed": settings.seed,
             "seconds": round(state.seconds),

@@ -19,6 +19,7 @@ from ..models.ltx2.pocket_config import CONTEXT_FILE, CONTEXT_KIND, FILE, fold
 from ..models.pocket.text import TextEncoder
 from .data import LatentCache
 from .flow import RECIPES, FlowBatch, Recipe, make_batch
+from .parallel import denominator
 from .precision import bfloat16_is_fast
 
 # Both directions of cross-modal attention are always open, so that the null of cross-modal guidance stays untrained, as in the official
@@ -42,7 +43,7 @@ def velocity_loss(velocity: Tensor, x0: Tensor, noise: Tensor, sigma: Tensor) ->
     are excluded."""
     error = (velocity.float() - (noise - x0)).square().movedim(2, 1).flatten(2).mean(2)
     noisy = (sigma > 0).float().expand_as(error)
-    return (error * noisy).sum() / noisy.sum().clamp_min(1)
+    return (error * noisy).sum() / denominator(noisy.sum())
 
 
 class LTX2Objective(nn.Module):

@@ -25,6 +25,7 @@ from ..models.planner.planner import PlannerConfig, VAPlanner, batched
 from ..world import caption
 from ..world.truth import timeline_of
 from .data import PARAPHRASES
+from .parallel import denominator
 from .plan import PlanCache
 
 NO_TIMELINE = 0.15  # share of samples without a timeline: the paper's mode, and the null of plan guidance
@@ -55,7 +56,7 @@ class PlannerObjective(nn.Module):
         after_prompt = (batch.written == SOUND).cumsum(1)[:, :-1] > 0
         counted = after_prompt & (next_token != PAD) & batch.follows[:, None]
         words = F.cross_entropy(logits[:, :-1].transpose(1, 2).float(), next_token, reduction="none")
-        language = (words * counted).sum() / counted.sum().clamp_min(1)
+        language = (words * counted).sum() / denominator(counted.sum())
         errors = planned.map(lambda z, target: (z.float() - target).square().mean(), batch.targets)
         video, audio = errors.both()
         return {

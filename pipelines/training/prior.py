@@ -59,6 +59,13 @@ class PriorBatch:
     noise: Float[Tensor, "b n k"]
     shifts: Int[Tensor, " shifts"]
 
+    def rows(self, rows: slice) -> PriorBatch:
+        """Some of the clips, with all shifts."""
+        own = {
+            name: value[rows] for name, value in vars(self).items() if isinstance(value, Tensor) and name != "shifts"
+        }
+        return PriorBatch(clips=self.clips.map(lambda z: z[rows]), shifts=self.shifts, **own)
+
 
 def shift_in_time(clips: Streams[Tensor], frames: int | Tensor) -> Streams[Tensor]:
     """Clips shifted to start ``frames`` latent video frames later, with the cut part appended at the end."""

@@ -11,6 +11,7 @@ from ..encode import MODELS, processor
 from ..lora import LoRAStage
 from ..memory import Load, MemoryEstimate, check_memory, estimate
 from ..own_models import load_own
+from ..parallel import launched
 from ..shards import ClipShards
 from .registry import Job, Preset, register
 
@@ -18,11 +19,11 @@ PRESET = Preset(steps=2000, batch=1, lr=2e-4, score_every=250)
 
 
 def estimate_of(job: Job) -> MemoryEstimate:
-    """The memory that ``job`` needs for its largest clips."""
+    """The memory that each process needs for its part of ``job``'s batch, for the largest clips."""
     name, path, data = job.real()
     clips = ClipShards.read(data)
     longest = max(clips.samples, key=lambda s: math.prod(s.video[1:]))
-    load = Load(job.batch or PRESET.batch, longest.video[1:], longest.audio[1:], clips.words)
+    load = Load(math.ceil((job.batch or PRESET.batch) / launched()), longest.video[1:], longest.audio[1:], clips.words)
     sizes = LTX2Folder(path).sizes() if name == LTX2Folder.name else JavisFolder10(path).config()
     return estimate(sizes, load, rank=job.rank, dtype=processor()[1])
 

@@ -110,7 +110,7 @@ def test_two_processes_train_one_model(tmp_path, root):
     assert done.returncode == 0, done.stderr[-2000:]
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     assert all(torch.equal(first[name], second[name]) for name in first)
-    assert (tmp_path / "processes").read_text() == "8", "each process brings its own batch"
+    assert (tmp_path / "processes").read_text() == "4", "the processes share the batch"
 
 
 def test_the_cross_modal_layers_have_a_higher_learning_rate(stage, tmp_path, settings):

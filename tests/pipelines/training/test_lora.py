@@ -124,9 +124,23 @@ def test_clips_of_other_encoders_are_refused(ltx2_release, ltx2_shards, tmp_path
 
 @pytest.mark.slow
 def test_two_processes_train_one_lora(ltx2_release, ltx2_shards, tmp_path):
-    """accelerate over gloo: each process draws its own samples, the first one writes."""
+    """accelerate over gloo: each process takes its part of the batch, the first one writes."""
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    options = ["--model", "ltx2", ltx2_release, "--data", ltx2_shards, "--run", tmp_path, "--rank", 2, "--steps", 3]
+    options = [
+        "--model",
+        "ltx2",
+        ltx2_release,
+        "--data",
+        ltx2_shards,
+        "--run",
+        tmp_path,
+        "--rank",
+        2,
+        "--steps",
+        3,
+        "--batch",
+        2,
+    ]
     arguments = [
         str(a) for a in ("train", "lora", *options)
     ]  # in the script: the launcher abbreviates --run-path to --run

@@ -1,0 +1,92 @@
+"""Training in several processes: each draws the same batch and takes its rows, so that their number changes nothing that is drawn."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+
+def processes() -> int:
+    """The number of processes that train together; 1 without a launcher."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def process() -> int:
+    """The index of this process; the first one writes files."""
+    return dist.get_rank() if processes() > 1 else 0
+
+
+def launched() -> int:
+    """The number of processes that a launcher started, before they are connected."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def check_batch(size: int, count: int) -> None:
+    """Check that a batch can be split over ``count`` processes.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if size % count:
+        raise ValueError(
+            f"The batch is {size} and {count} processes train. --batch is that of all processes together; choose a multiple of {count}."
+        )
+
+
+def share(batch: Any, size: int, *, index: int, count: int) -> Any:
+    """The part of a batch of ``size`` samples that process ``index`` of ``count`` trains on. In a batch every tensor has one row for each
+    sample; a value that also holds other tensors has a method ``rows``, which selects samples.
+
+    Raises:
+        ValueError: a tensor without one row for each sample.
+    """
+    if count == 1:
+        return batch
+    each = size // count
+    return _rows(batch, slice(index * each, (index + 1) * each), size)
+
+
+def _rows(value: Any, rows: slice, size: int) -> Any:
+    if isinstance(value, Tensor):
+        if value.ndim == 0 or len(value) != size:
+            raise ValueError(
+                f"A batch of {size} samples holds a tensor of shape {tuple(value.shape)}, which has no row for each."
+            )
+        return value[rows]
+    if callable(select := getattr(value, "rows", None)):
+        return select(rows)
+    if isinstance(value, Mapping):
+        return {name: _rows(part, rows, size) for name, part in value.items()}
+    if isinstance(value, tuple | list):
+        return type(value)(_rows(part, rows, size) for part in value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{f.name: _rows(getattr(value, f.name), rows, size) for f in fields(value)})
+    return value
+
+
+def denominator(count: Tensor) -> Tensor:
+    """``count``, at least 1, by which a sum over a process's samples is divided.
+
+    Of N processes with sums S_k and counts C_k the result is sum_k C_k / N, because the gradients of S_k N / sum_k C_k are then averaged
+    to that of sum_k S_k / sum_k C_k, as in one process. Scores, for which no gradients are needed, are computed by one process alone.
+    """
+    if processes() == 1 or not torch.is_grad_enabled():
+        return count.clamp_min(1)
+    count = count.detach().clone()
+    dist.all_reduce(count)
+    return count.clamp_min(1) / processes()
+
+
+def averaged(losses: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Losses of this process as means over all of them."""
+    if processes() == 1:
+        return losses
+    values = torch.stack([value.detach().float() for value in losses.values()])
+    dist.all_reduce(values)
+    return dict(zip(losses, values / processes(), strict=True))

@@ -1,0 +1,107 @@
+"""One training in 2, then 4, then 1 processes, and the same one in a single process. Run as a script: the processes are forks of one that
+has imported everything and has computed nothing."""
+
+import json
+import multiprocessing
+import os
+import socket
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+
+import duet_av.pipelines.training.loop as loop
+from duet_av.pipelines.training.parallel import denominator
+
+STEPS, BATCH = 12, 8
+
+
+class Objective(nn.Module):
+    """A weighted mean, whose weights differ from sample to sample, and a frozen part."""
+
+    def __init__(self):
+        super().__init__()
+        self.frozen = nn.Linear(3, 6).requires_grad_(False)
+        self.layers = nn.Sequential(nn.Tanh(), nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 1))
+        self.register_buffer("scale", torch.ones(()))
+
+    def forward(self, batch):
+        error = (self.layers(self.frozen(batch["x"])) * self.scale - batch["x"].sum(1, keepdim=True)).square().mean(1)
+        return {"loss": (error * batch["weight"]).sum() / denominator(batch["weight"].sum())}
+
+
+class Stage:
+    name = "elastic"
+
+    def __init__(self):
+        torch.manual_seed(0)
+        self.objective = Objective()
+
+    def batch(self, generator, size):
+        x = torch.randn(size, 3, generator=generator)
+        return {"x": x, "weight": torch.randint(0, 3, (size,), generator=generator).float(), "rate": 16.0}
+
+    @torch.no_grad()
+    def score(self):
+        return {"score": -float(self.objective(self.batch(torch.Generator().manual_seed(9), 32))["loss"])}
+
+    def save(self, record):
+        return []
+
+
+class Recorder(loop.Trainer):
+    """Records the loss of every step, and stops before step ``stop`` as if the process had been killed."""
+
+    losses, stop = [], STEPS
+
+    def step(self, step):
+        if step == self.stop:
+            raise SystemExit(0)
+        losses = super().step(step)
+        self.losses.append((step, losses["loss"].item()))
+        return losses
+
+
+def run(folder, stop, environment):
+    os.environ.update(environment)
+    torch.set_num_threads(1)
+    Recorder.stop, loop.Trainer = stop, Recorder
+    stage = Stage()
+    settings = loop.Settings(
+        STEPS, BATCH, 3e-2, folder, warmup=2, score_every=3, checkpoint_seconds=0.0, bfloat16=False
+    )
+    try:
+        loop.train(stage, settings)
+    finally:
+        if environment.get("RANK", "0") == "0":
+            (folder / f"losses-{stop}.json").write_text(json.dumps(Recorder.losses))
+            torch.save(stage.objective.state_dict(), folder / f"weights-{stop}.pt")
+
+
+def together(folder, stop, count):
+    """Train in ``count`` processes until before step ``stop``."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    shared = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    ranks = [{**shared, "RANK": str(k), "LOCAL_RANK": str(k)} if count > 1 else {} for k in range(count)]
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=run, args=(folder, stop, rank)) for rank in ranks]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    if any(process.exitcode for process in processes):
+        raise SystemExit(f"{count} processes ended with {[process.exitcode for process in processes]}")
+
+
+if __name__ == "__main__":
+    for name, legs in {"whole": [(12, 1)], "parts": [(4, 2), (8, 4), (12, 1)]}.items():
+        target = Path(sys.argv[1]) / name
+        target.mkdir()
+        for stop, count in legs:
+            together(target, stop, count)
+            (target / f"files-{stop}").write_text(
+                "\n".join(sorted(str(p.relative_to(target)) for p in target.rglob("*")))
+            )
