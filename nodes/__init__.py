@@ -36,10 +36,12 @@ from .strategies import (
 from .takes import DuetCompareTakes, DuetSeedSweep
 from .timed import DuetTimedPrompt
 from .timeline import DuetLoadTimelineWriter, DuetTimelinePrompt
+from .training import DuetTrainAddOn
 
 NODES: list[type[io.ComfyNode]] = [
     DuetLoadAV,
     DuetLoadAddOn,
+    DuetTrainAddOn,
     DuetLoadPlanner,
     DuetLoadPrior,
     DuetLoadAdapter,

@@ -247,6 +247,17 @@ def test_every_input_and_output_has_a_tooltip(comfy):
 INPUTS = {
     "DuetLoadAV": ["model", "text_encoder", "video_codec", "audio_codec"],
     "DuetLoadAddOn": ["model", "file"],
+    "DuetTrainAddOn": [
+        "kind",
+        "clips",
+        "world_clips",
+        "steps",
+        "batch",
+        "learning_rate",
+        "preview_every",
+        "from_scratch",
+        "seed",
+    ],
     "DuetEncodePrompt": ["clip", "video", "audio", "negative"],
     "DuetLoadPlanner": ["model"],
     "DuetPlanner": ["planner", "video", "audio", "seed", "temperature", "mode"],

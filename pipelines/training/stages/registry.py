@@ -13,7 +13,7 @@ import torch
 from ...core.weights import load_weights
 from ...media.provenance import file_hash
 from ..flow import Recipe
-from ..loop import Settings, Stage, train
+from ..loop import OnStep, Settings, Stage, train
 from ..shards import CLIPS, shard_paths
 
 
@@ -66,6 +66,9 @@ class Job:
     data: Path | None = None  # clips encoded by ``duet data``, used instead of the world
     model: tuple[str, Path] | None = None  # name and folder of the model that a LoRA is trained for
     rank: int = 32  # of a LoRA
+    on_step: OnStep | None = (
+        None  # called after every step; what it raises ends the run, after a checkpoint was written
+    )
 
     def __post_init__(self) -> None:
         if self.stage in REAL_STAGES:
@@ -127,7 +130,7 @@ def register(name: str, preset: Preset) -> Callable[[Callable[[Job], Stage]], Ca
     def keep(build: Callable[[Job], Stage]) -> Callable[[Job], Stage]:
         def run(job: Job) -> dict[str, Any]:
             torch.manual_seed(job.seed)
-            return train(build(job), settings_of(job, preset))
+            return train(build(job), settings_of(job, preset), on_step=job.on_step)
 
         STAGES[name] = run
         return build
