@@ -87,13 +87,13 @@ def train_add_on(job: Job, *, preview_every: int) -> tuple[dict[str, Any], list[
         return run_stage(replace(job, on_step=on_step)), losses
 
 
-def job_of(stage: str, clips: str, **options: Any) -> Job:
-    """The job of the node's inputs, in a folder of its own for each stage and set of clips.
+def job_of(stage: str, source: str, **options: Any) -> Job:
+    """The job of the node's inputs, on the clips of ``source``, in a folder of its own for each set of clips.
 
     Raises:
         ValueError: the clips do not exist, or the stage cannot use such a file.
     """
     from ...pipelines.training.stages import Job
 
-    data = None if clips == WORLD else add_on_path(clips)
+    data = None if source == WORLD else add_on_path(source)
     return Job(stage, RUNS / ("world" if data is None else data.stem), data=data, **options)

@@ -6,7 +6,7 @@ import json
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,6 +48,9 @@ class Stage(Protocol):
     def save(self, record: dict[str, Any]) -> list[Path]:
         """Write the weights now in ``objective`` to the stage's files, with ``record`` in each."""
         ...
+
+
+OnStep = Callable[[int, int, dict[str, Tensor]], object]  # receives the step, the number of steps and the losses
 
 
 @dataclass(frozen=True)
@@ -161,8 +164,9 @@ class Trainer:
         return broadcast_object_list([decision])[0]
 
 
-def train(stage: Stage, settings: Settings) -> dict[str, Any]:
-    """Train ``stage``, resuming from its checkpoint if there is one; returns the record stored in its weights.
+def train(stage: Stage, settings: Settings, *, on_step: OnStep | None = None) -> dict[str, Any]:
+    """Train ``stage``, resuming from its checkpoint if there is one; returns the record stored in its weights. ``on_step`` is called after
+    every step; what it raises, in all processes, ends the run, after a checkpoint was written.
 
     Every step's random numbers come from (seed, step), so that a resumed run continues the same sequence, with any number of processes.
     """
@@ -184,6 +188,12 @@ def train(stage: Stage, settings: Settings) -> dict[str, Any]:
         state.seconds += time.monotonic() - begun
         bar.update()
         bar.set_postfix({name: f"{value.item():.4f}" for name, value in losses.items()}, refresh=False)
+        if on_step:
+            try:
+                on_step(state.step, settings.steps, losses)
+            except BaseException:
+                checkpoints.write(state, objective, trainer.optimizer)
+                raise
         if main and (state.step % settings.score_every == 0 or state.step == settings.steps):
             _judge(stage, state, bar)
         if trainer.agree(time.monotonic() - saved_at > settings.checkpoint_seconds or state.step == settings.steps):

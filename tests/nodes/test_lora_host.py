@@ -1,17 +1,21 @@
-"""Clips to a LoRA to ComfyUI, in one test for each model: ``duet data``, 20 steps of ``duet train lora``, and the host's own LoRA loader,
+"""Thirty clips to a LoRA to ComfyUI, in one test for each model: ``duet data``, 20 steps of ``duet train lora``, and the host's own LoRA loader,
 whose output equals peft's."""
+
+import json
 
 import pytest
 import torch
 
 STEPS, RANK, SIGMA = 20, 4, 0.7
+LAVFI = 26  # clips beside the four that ``write_clips`` writes and that can be used
 
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory):
+    from lavfi_clips import write_lavfi_clips
     from ltx2_release import write_clips
 
-    return write_clips(tmp_path_factory.mktemp("clips"))
+    return write_lavfi_clips(write_clips(tmp_path_factory.mktemp("clips")), LAVFI)
 
 
 def trained(clips, out, name, release, *data):
@@ -20,6 +24,7 @@ def trained(clips, out, name, release, *data):
 
     model, shards = ("--model", name, str(release)), str(out / "shards")
     assert cli.main(["data", str(clips), *model, "-o", shards, "--size", "64x32", *data]) == 0
+    assert len(json.loads((out / "shards" / "report.json").read_text())["taken"]) == LAVFI + 4
     train = ["train", "lora", *model, "--data", shards, "--run", str(out), "--steps", str(STEPS)]
     assert cli.main([*train, "--rank", str(RANK), "--lr", "0.02"]) == 0
     return out / "lora" / f"{name}-lora.safetensors"
