@@ -1,5 +1,5 @@
-"""Thirty clips to a LoRA to ComfyUI, in one test for each model: ``duet data``, 20 steps of ``duet train lora``, and the host's own LoRA loader,
-whose output equals peft's."""
+"""Thirty clips to a LoRA to ComfyUI, in one test for each model: ``duet data``, 20 steps of ``duet train lora``, and the host's own LoRA
+loader, whose output equals peft's."""
 
 import json
 
