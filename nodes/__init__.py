@@ -7,6 +7,7 @@ from comfy_api.latest import ComfyExtension, io
 from .adapter import DuetLoadAdapter, DuetMaskedAdapter
 from .conditioning import DuetApplyConditions, DuetEncodePrompt
 from .doctor import DuetDoctor
+from .extend import DuetExtend
 from .footage import DuetEncodeAV, DuetFreezeStream
 from .guidance import DuetCrossModalGuidance, DuetGuider
 from .latent import DuetDecode, DuetEmptyLatent, DuetMux
@@ -72,6 +73,7 @@ NODES: list[type[io.ComfyNode]] = [
     DuetCrossModalGuidance,
     DuetSchedule,
     DuetSampler,
+    DuetExtend,
     DuetDecode,
     DuetMux,
     DuetTimelinePlot,

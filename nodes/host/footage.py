@@ -93,7 +93,7 @@ def mask_of(
     even if ``keep`` covers them."""
     streams = unnest(latent)
     frames = streams.map(lambda z: z.shape[time_axis(z)])
-    masks = streams.map(_over, regenerated_frames(keep, frames, seconds=seconds, start=start, end=end))
+    masks = streams.map(latent_mask, regenerated_frames(keep, frames, seconds=seconds, start=start, end=end))
     if regenerate is not None:
         video, audio = masks.both()
         painted = F.interpolate(regenerate[None, None].float(), size=video.shape[2:], mode="trilinear")
@@ -124,7 +124,7 @@ def _also_kept(mask: Tensor, earlier: Tensor | None) -> Tensor:
     return torch.minimum(mask, comfy.utils.reshape_mask(earlier.float(), shape)[:, :1])
 
 
-def _over(latent: Tensor, regenerated: Tensor) -> Tensor:
+def latent_mask(latent: Tensor, regenerated: Tensor) -> Tensor:
     """The host's mask [1, 1, ...] of a latent from flags per latent frame [n]."""
     axis = time_axis(latent)
     mask = expand_over_latent(regenerated[None], latent.movedim(axis, 2)).movedim(2, axis)

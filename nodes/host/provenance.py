@@ -79,6 +79,11 @@ def strictest(terms: list[str]) -> str:
     return terms[0] if terms else ""
 
 
+def file_metadata(graph: Graph, node: str) -> dict[str, Any]:
+    """The metadata of a file that ``node`` writes; nothing if the host runs with --disable-metadata."""
+    return {} if args.disable_metadata else {KEY: of_graph(graph, node)}
+
+
 class TracedVideo(InputImpl.VideoFromComponents):
     """A video that is saved with provenance metadata, unless the host runs with --disable-metadata."""
 

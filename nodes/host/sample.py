@@ -41,10 +41,16 @@ def schedule(model: Any, latent: dict[str, Any], steps: int) -> Tensor:
 
 
 def announcement(
-    guider: comfy.samplers.CFGGuider, latent: dict[str, Any], sampler: Any, sigmas: Tensor, *, takes: int = 1
+    guider: comfy.samplers.CFGGuider,
+    latent: dict[str, Any],
+    sampler: Any,
+    sigmas: Tensor,
+    *,
+    takes: int = 1,
+    what: str = "takes",
 ) -> str:
-    """The cost of sampling ``latent``, and a warning if it is far from what a Duet MODEL was trained on, or if the sampler is known to
-    ruin sound.
+    """The cost of sampling ``latent``, or several takes of it that are called ``what``, and a warning if it is far from what a Duet MODEL
+    was trained on, or if the sampler is known to ruin sound.
 
     Raises:
         ValueError: the latent is of another model.
@@ -52,7 +58,7 @@ def announcement(
     model, streams = guider.model_patcher.model, unnest(latent)
     require_latent(model, latent["samples"])
     steps, passes = len(sigmas) - 1, passes_of(guider, sigmas)
-    cost = f"{steps} step{'s' * (steps != 1)}" if takes == 1 else f"{takes} takes of {steps} steps"
+    cost = f"{steps} step{'s' * (steps != 1)}" if takes == 1 else f"{takes} {what} of {steps} steps"
     if passes is not None:
         cost += f", {takes * passes} network passes"
     warning = model.advice(tuple(streams.both()[0].shape[1:])) if isinstance(model, JointModel) else ""

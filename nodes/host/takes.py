@@ -32,11 +32,21 @@ def sweep_folder(
     graph: Graph, node: str, latent: dict[str, Any], guider: comfy.samplers.CFGGuider, plan: Plan | None = None
 ) -> Path:
     """The folder for the takes of this graph; another model, prompt, plan, setting or input clip has another folder."""
+    parts = graph_parts(graph, node, latent, guider, free=FREE)
+    parts += [] if plan is None else [str(plan.asked)]
+    return Path(folder_paths.get_output_directory()) / FOLDER / fingerprint(*parts)
+
+
+def graph_parts(
+    graph: Graph, node: str, latent: dict[str, Any], guider: comfy.samplers.CFGGuider, *, free: Sequence[str]
+) -> list[Any]:
+    """What determines the result of sampling in ``node``, for ``fingerprint``: the graph above it, without the ``free`` inputs of the node
+    itself, the latent and the prompts."""
     parts: list[Any] = []
     for name in above(graph, node):
         own = {**graph[name], "_meta": None}
         if name == node:
-            own["inputs"] = {key: value for key, value in own["inputs"].items() if key not in FREE}
+            own["inputs"] = {key: value for key, value in own["inputs"].items() if key not in free}
         parts.append(own)
     parts += unnest(latent).present()
     mask = latent.get("noise_mask")
@@ -44,9 +54,7 @@ def sweep_folder(
     entries = [entry for conds in guider.original_conds.values() for entry in conds]
     parts += [entry["cross_attn"] for entry in entries if "cross_attn" in entry]
     # What the graph above reads from files, e.g. a saved plan, can change without the graph.
-    parts += [repr(entry[TIMED].timed) for entry in entries if TIMED in entry]
-    parts += [] if plan is None else [str(plan.asked)]
-    return Path(folder_paths.get_output_directory()) / FOLDER / fingerprint(*parts)
+    return parts + [repr(entry[TIMED].timed) for entry in entries if TIMED in entry]
 
 
 def taking(

@@ -90,9 +90,7 @@ def run(arguments: argparse.Namespace) -> None:
         parts = extend(extension, stored(folder, make), given)
         frames, samples = write_parts(arguments.output, parts, metadata=metadata, label=arguments.watermark)
     shutil.rmtree(folder, ignore_errors=True)
-    seconds, drift = float(frames / clock.fps), float(samples / clock.sample_rate - frames / clock.fps)
-    pieces = f"{len(extension.pieces)} piece{'s' * (len(extension.pieces) != 1)}"
-    print(printable(f"{arguments.output}: {seconds:g} s, {pieces}, audio {1000 * drift:+.2f} ms longer than video"))
+    print(printable(f"{arguments.output}: {extension.report(frames, samples)}"))
 
 
 def extension_of(arguments: argparse.Namespace, model: PocketModel, request: Request, given: int) -> Extension:

@@ -158,6 +158,14 @@ class Extension:
             end = start + clock.frames
         return tuple(found)
 
+    def report(self, frames: int, samples: int) -> str:
+        """The length of a finished clip of ``frames`` frames and ``samples`` samples, and by how much its streams differ, as text."""
+        seconds, count = frames / self.clock.fps, len(self.pieces)
+        drift = 1000 * (Fraction(samples, self.clock.sample_rate) - seconds)
+        return (
+            f"{float(seconds):g} s, {count} piece{'s' * (count != 1)}, audio {float(drift):+.2f} ms longer than video"
+        )
+
 
 def piece_seed(seed: int, index: int) -> int:
     """The seed of a piece: ``seed`` itself for the first one, so that it is the clip that the seed gives alone."""
