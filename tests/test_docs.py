@@ -57,6 +57,12 @@ def test_every_example_graph_is_in_the_readme(root):
     assert [path.stem for path in (root / "workflows").glob("*.json") if f"workflows/{path.stem}.jpg" not in text] == []
 
 
+def test_the_templates_that_the_tutorial_names_exist(root):
+    named = re.findall(r"template \*(?:duet / )?(\w+)\*", (root / "docs" / "tutorial.md").read_text())
+    assert len(named) >= 5
+    assert [name for name in named if not (root / "workflows" / f"{name}.json").is_file()] == []
+
+
 @pytest.mark.parametrize("name", [".pre-commit-config.yaml", "CITATION.cff"])
 def test_configuration_files_are_valid_yaml(root, name):
     assert yaml.safe_load((root / name).read_text())
