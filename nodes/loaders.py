@@ -28,8 +28,8 @@ class DuetLoadAV(io.ComfyNode):
             node_id="DuetLoadAV",
             display_name="Duet Load AV",
             category=CATEGORY,
-            description="Loads a joint audio-video model with its text encoder and both codecs: the pocket model, which ships with Duet; "
-            "pocket LTX-2, which 'duet train pocket-ltx2' makes; or JavisDiT v0.1 or v1.0 from their official files. 'Duet Doctor' "
+            description="Loads a joint audio-video model with its text encoder and both codecs: the pocket model or "
+            "pocket LTX-2, which ship with Duet; or JavisDiT v0.1 or v1.0 from their official files. 'Duet Doctor' "
             "lists which files are installed and where the others come from.",
             search_aliases=["joint audio video model", "pocket", "javisdit"],
             inputs=[

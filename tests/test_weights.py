@@ -12,7 +12,7 @@ from duet_av.pipelines.guidance.strategy import DEFAULT
 from duet_av.pipelines.models.pocket.load import ADD_ONS, FILES
 from duet_av.pipelines.training.card import card
 
-LIMIT_ALL, LIMIT_EACH = 40e6, 16e6
+LIMIT_ALL, LIMIT_EACH = 70e6, 18e6
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def shipped(root):
 
 def test_sizes_stay_within_the_limits(shipped):
     sizes = [path.stat().st_size for path in shipped]
-    assert len(sizes) == 13
+    assert len(sizes) == 14
     assert max(sizes) <= LIMIT_EACH
     assert sum(sizes) <= LIMIT_ALL
 
