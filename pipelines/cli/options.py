@@ -129,11 +129,14 @@ def _add_guidance(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--form",
         choices=GUIDANCE_FORMS,
-        default="U2'",
-        help="how the prompt and the other stream guide the result: plain cfg, or a form of UCG (default U2'; see docs/guidance.md)",
+        help="how the prompt and the other stream guide the result: plain cfg, or a form of UCG (default U2'; cfg for a model without a "
+        "trained null, such as pocket-ltx2; see docs/guidance.md)",
     )
     parser.add_argument(
-        "--cfg", type=float, default=2.0, metavar="S", help="guidance scale of the prompt; 1 is off (default 2)"
+        "--cfg",
+        type=float,
+        metavar="S",
+        help="guidance scale of the prompt; 1 is off (default 2, or 3 for a model without a trained null)",
     )
     parser.add_argument(
         "--context",

@@ -53,24 +53,27 @@ def _with_timed_events(arguments: argparse.Namespace, request: Request, seconds:
 
 
 def for_model(request: Request, arguments: argparse.Namespace, model: PocketModel) -> Request:
-    """``request`` with the null of guidance that ``model`` has: a model without a trained one adds nothing in a closed direction."""
-    return replace(request, strategy=_strategy(arguments, masked=not model.network.trained_null))
+    """``request`` with the guidance that ``model`` has: without a trained null a closed direction adds nothing, and the default is plain
+    CFG."""
+    return replace(request, strategy=_strategy(arguments, trained_null=model.network.trained_null))
 
 
-def _strategy(arguments: argparse.Namespace, *, masked: bool = False) -> Strategy:
+def _strategy(arguments: argparse.Namespace, *, trained_null: bool = True) -> Strategy:
     """The guidance that the options describe."""
     from ..guidance.modifiers import Window
-    from ..guidance.strategy import UCG, PerStreamCFG
+    from ..guidance.strategy import UCG, PerStreamCFG, default_strategy
 
-    text, context = arguments.cfg, arguments.context
+    default = default_strategy(trained_null=trained_null)
+    text = default.video if arguments.cfg is None else arguments.cfg
+    form = arguments.form or (default.form if isinstance(default, UCG) else "cfg")
+    context = arguments.context
     start, end = arguments.guide_from, arguments.guide_until
     if not 0 <= end < start <= 1:
         raise ValueError(
             f"--guide-from is {start:g} and --guide-until {end:g}; they must satisfy 1 >= from > until >= 0. To switch guidance off, "
             "use --form cfg --cfg 1."
         )
-    plain = arguments.form == "cfg"
-    strategy = PerStreamCFG(text, text) if plain else UCG(arguments.form, text, text, context, context, masked)
+    strategy = PerStreamCFG(text, text) if form == "cfg" else UCG(form, text, text, context, context, not trained_null)
     return strategy if (start, end) == (1, 0) else Window(strategy, start, end)
 
 

@@ -156,6 +156,13 @@ class UCG(Strategy):
 
 # Chosen on the development prompts; results in docs/results/guidance.md.
 DEFAULT = UCG("U2'", video=2.0, audio=2.0, a2v=5.0, v2a=5.0)
+# An untrained null ruins clips at the scales that suit a trained one.
+DEFAULT_UNTRAINED = PerStreamCFG(3.0, 3.0)
+
+
+def default_strategy(*, trained_null: bool) -> UCG | PerStreamCFG:
+    """The guidance of a network if none is chosen; ``trained_null``: whether it was trained without the other stream."""
+    return DEFAULT if trained_null else DEFAULT_UNTRAINED
 
 
 def guided(evaluate: Callable[[Sequence[Branch], Latents, float], Sequence[Latents]], strategy: Strategy) -> Denoise:

@@ -16,7 +16,7 @@ from ...core.sizes import ClipShape
 from ...core.streams import Clip, Latents, Streams
 from ...core.timed_events import TimedEvents
 from ...guidance.sampling import SAMPLERS, SHIFT, Progress, flow_sigmas, initial_noise, keep_clean
-from ...guidance.strategy import DEFAULT, Strategy, guided
+from ...guidance.strategy import Strategy, default_strategy, guided
 from ..backbone import Backbone, BackboneConfig
 from .denoiser import PocketDenoiser
 from .load import PocketModel
@@ -32,7 +32,7 @@ class Request:
     ``plan``, ``prior`` and ``adapter`` require a network with the layers for them (``with_add_on``). ``keep`` holds the latent frames that
     are kept unchanged. Prompts are read as captions of the world (see ``reading``) unless they are encoded ``as_written``, as negative
     prompts always are. ``timed``: the timed events of each prompt, with ``soft`` edges in seconds; an event names a subject of its prompt
-    (see ``timed``)."""
+    (see ``timed``). Without a ``strategy``, that of ``default_strategy`` is used."""
 
     prompts: Sequence[str]
     audio: Sequence[str] | None = None
@@ -41,7 +41,7 @@ class Request:
     steps: int = DEFAULT_STEPS
     sampler: str = "euler"
     shift: float = SHIFT
-    strategy: Strategy = DEFAULT
+    strategy: Strategy | None = None
     plan: PlanStreams | None = None
     prior: BatchPrior | None = None
     adapter: AdapterStreams | None = None
@@ -102,7 +102,7 @@ def sample(network: Backbone, text: TextEncoder, request: Request, *, progress: 
             regenerate=keep.regenerate if keep else Streams(),
             timed=timed,
         ),
-        request.strategy,
+        request.strategy or default_strategy(trained_null=network.trained_null),
     )
     denoise = keep_clean(denoise, keep) if keep else denoise
     return SAMPLERS[request.sampler](denoise, noise, sigmas, progress=progress)

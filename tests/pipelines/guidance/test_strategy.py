@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from duet_av.pipelines.core.streams import Streams
 from duet_av.pipelines.guidance.strategy import (
+    DEFAULT,
     FORMS,
     PLAIN,
     UCG,
@@ -14,6 +15,7 @@ from duet_av.pipelines.guidance.strategy import (
     PerStreamCFG,
     active_terms,
     combine_terms,
+    default_strategy,
     guided,
     passes_per_step,
 )
@@ -178,3 +180,8 @@ def test_each_direction_has_its_own_scale():
 def test_ucg_refuses_invalid_values(change, named):
     with pytest.raises(ValueError, match=named):
         UCG(**change)
+
+
+def test_a_network_without_a_trained_null_is_guided_by_plain_cfg_unless_told_otherwise():
+    assert default_strategy(trained_null=True) == DEFAULT
+    assert isinstance(default_strategy(trained_null=False), PerStreamCFG)
