@@ -25,7 +25,8 @@ from ...pipelines.guidance.timed import Edges
 from ...pipelines.models.javisdit.clock import AUDIO_CHANNELS, V01_CLOCK, V10_CLOCK, JavisClock
 from ...pipelines.models.javisdit.load import network_sizes
 from ...pipelines.models.javisdit.schedule import shift_ratio
-from ...pipelines.models.javisdit.v01 import MLP_RATIO, JavisDiT01, V01Config
+from ...pipelines.models.javisdit.v01 import JavisDiT01, V01Config
+from ...pipelines.models.javisdit.v01_blocks import MLP_RATIO
 from ...pipelines.models.javisdit.v10 import PATCH, JavisDiT10, V10Config
 from ..types import CLIP_SPEC, PRIOR, PRIOR_KEYS
 from .attention import host_attention

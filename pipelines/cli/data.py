@@ -9,7 +9,7 @@ from pathlib import Path
 from ..core.files import atomic_output, check_output_path
 
 SECONDS, SIZE = 2.0, "768x512"
-REAL_MODELS = ("ltx2", "javisdit-v1.0")  # listed here so that --help does not import torch
+REAL_MODELS = ("ltx2", "javisdit-v0.1", "javisdit-v1.0")  # listed here so that --help does not import torch
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -25,11 +25,19 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--model",
         nargs=2,
         metavar=("NAME", "DIR"),
-        help="encode with the encoders of your own model: ltx2 or javisdit-v1.0, and its folder (default: the pocket model)",
+        help="encode with the encoders of your own model: ltx2, javisdit-v0.1 or javisdit-v1.0, and its folder (default: the pocket model)",
     )
     option("--seconds", type=float, default=SECONDS, help=f"length of the segments (default {SECONDS:g})")
     option("--size", metavar="WxH", help=f"size of the frames with --model; portrait clips are turned (default {SIZE})")
-    option("--fps", type=float, help="frame rate with --model (default 24; JavisDiT v1.0 has 16)")
+    option("--fps", type=float, help="frame rate with --model (default 24; JavisDiT v0.1 has 24, v1.0 has 16)")
+    option(
+        "--changed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="with --model javisdit-v0.1: also store each clip N times with both streams changed in space and in time, which 'duet train "
+        "javis-prior' needs (default 0)",
+    )
     option("--shard-size", type=int, metavar="MIB", help="largest size of an output file with --model (default 512)")
     option(
         "-o",
@@ -48,8 +56,8 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.model:
         _encode_for_model(arguments)
         return
-    for name in ("size", "fps", "shard_size"):
-        if getattr(arguments, name) is not None:
+    for name in ("size", "fps", "shard_size", "changed"):
+        if getattr(arguments, name):
             raise ValueError(f"--{name.replace('_', '-')} needs --model; the pocket model's clips have one size.")
     _encode_for_pocket(arguments)
 
@@ -61,6 +69,10 @@ def _encode_for_model(arguments: argparse.Namespace) -> None:
     width, height = _pixels(arguments.size or SIZE)
     if arguments.shard_size is not None and arguments.shard_size < 1:
         raise ValueError(f"--shard-size is {arguments.shard_size}; it must be at least 1 MiB.")
+    if arguments.changed and (name != "javisdit-v0.1" or arguments.changed < 0):
+        raise ValueError(
+            f"--changed is {arguments.changed} with --model {name}; it is 0 or more, for javisdit-v0.1 only."
+        )
     from tqdm import tqdm
 
     from ..training.encode import MEBIBYTE, MODELS, encode_clips
@@ -71,7 +83,15 @@ def _encode_for_model(arguments: argparse.Namespace) -> None:
     print(f"segments of {shape.frames} frames, {width}x{height}, {shape.fps:g} fps, {shape.seconds:.3f} s")
     with tqdm(desc="encode", unit="file", total=len(find_sources(arguments.folder).found)) as bar:
         limit = (arguments.shard_size or 512) * MEBIBYTE
-        report = encode_clips(arguments.folder, arguments.output, model, shape, shard_bytes=limit, on_file=bar.update)
+        report = encode_clips(
+            arguments.folder,
+            arguments.output,
+            model,
+            shape,
+            shard_bytes=limit,
+            changed=arguments.changed,
+            on_file=bar.update,
+        )
     print(report)
 
 

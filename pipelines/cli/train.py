@@ -30,6 +30,9 @@ STAGES = (
         "pocket-ltx2",
         "pocket-ltx2-context",
         "lora",
+        "javis-audio",
+        "javis-prior",
+        "javis-joint",
     ),
 )  # in the order of training; listed here so that --help does not import torch
 
@@ -105,10 +108,11 @@ def _add_real(parser: argparse.ArgumentParser) -> None:
         "--model",
         nargs=2,
         metavar=("NAME", "DIR"),
-        help="lora: your model, ltx2 or javisdit-v1.0, and its folder (see docs/training.md)",
+        help="lora: your model, ltx2, javisdit-v0.1 or javisdit-v1.0, and its folder; javis-audio, javis-prior and javis-joint: "
+        "javisdit-v0.1 and its folder (see docs/training.md)",
     )
     option("--rank", type=int, default=32, help="lora: rank of the layers (default 32)")
-    option("--estimate", action="store_true", help="lora: print the memory that training needs, and stop")
+    option("--estimate", action="store_true", help="lora and javis-*: print the memory that training needs, and stop")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -136,7 +140,7 @@ def run(arguments: argparse.Namespace) -> None:
         rank=arguments.rank,
     )
     if arguments.estimate:
-        from ..training.stages.lora import estimate_of
+        from ..training.stages.estimates import estimate_of
 
         print(estimate_of(job))
         return
@@ -157,10 +161,10 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ValueError(
             "--tokens trains a prior that does not fit the shipped prior layers. Name another folder for it with --weights."
         )
-    if arguments.estimate and arguments.stage != "lora":
-        raise ValueError(f"--estimate is for the stage lora; {arguments.stage} fits into any memory.")
+    if arguments.estimate and not arguments.stage.startswith(("lora", "javis-")):
+        raise ValueError(f"--estimate is for lora and the stages of JavisDiT; {arguments.stage} fits into any memory.")
     if arguments.model and arguments.model[0] not in REAL_MODELS:
-        raise ValueError(f"--model is {arguments.model[0]}; a LoRA can be trained for {' or '.join(REAL_MODELS)}.")
+        raise ValueError(f"--model is {arguments.model[0]}; it must be one of {', '.join(REAL_MODELS)}.")
     if find_spec("accelerate") is None:
         raise ValueError(
             "Training needs the package accelerate, which the extra [train] installs. In the pack's folder, run: "

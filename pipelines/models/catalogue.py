@@ -39,6 +39,7 @@ PARTS = (
         7.44,
     ),
     Part("JavisDiT v0.1's text-to-audio stage", ("audio_temporal_blocks.0.scale_shift_table",)),
+    Part("Open-Sora's STDiT v3", ("temporal_blocks.0.scale_shift_table", "fps_embedder.mlp.0.weight")),
     Part(
         "JavisDiT v1.0",
         ("audio_patch_embedding.weight", "patch_embedding.weight"),

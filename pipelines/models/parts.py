@@ -9,6 +9,7 @@ from typing import Any
 
 from ..core.documents import read_object
 
+WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
 TAIL = 2**20  # bytes at the end of a weights file that, with its size, identify it
 
 
@@ -30,8 +31,9 @@ def fingerprint(parts: Iterable[Path]) -> str:
     """A hash of the configurations of ``parts``, and of the size and the last bytes of their weights."""
     digest = hashlib.sha256()
     for part in parts:
-        digest.update((part / "config.json").read_bytes())
-        for file in sorted(part.glob("*.safetensors")):
+        config = part / "config.json"
+        digest.update(config.read_bytes() if config.is_file() else b"")
+        for file in sorted(file for file in part.iterdir() if file.suffix in WEIGHTS):
             size = file.stat().st_size
             with file.open("rb") as stream:
                 stream.seek(max(0, size - TAIL))

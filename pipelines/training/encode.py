@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
@@ -17,9 +18,11 @@ from ..core.files import atomic_output
 from ..core.streams import Streams
 from ..media.segments import Segment, SegmentShape, read_segments
 from ..models.javisdit.folder import JavisFolder10
+from ..models.javisdit.folder01 import JavisFolder01
 from ..models.ltx2.folder import LTX2Folder
+from .negatives import negatives
 from .precision import bfloat16_is_fast
-from .shards import CLIPS, TEXT, ShardWriter, text_key
+from .shards import CLIPS, STREAMS, TEXT, ShardWriter, text_key
 from .sidecars import Source, Sources, find_sources
 
 MEBIBYTE = 2**20
@@ -47,7 +50,11 @@ class ModelFolder(Protocol):
     def codecs(self, device: torch.device, dtype: torch.dtype) -> Callable[[Segment], Streams[Tensor]]: ...
 
 
-MODELS: dict[str, Callable[[Path], ModelFolder]] = {"ltx2": LTX2Folder, "javisdit-v1.0": JavisFolder10}
+MODELS: dict[str, Callable[[Path], ModelFolder]] = {
+    "ltx2": LTX2Folder,
+    "javisdit-v1.0": JavisFolder10,
+    "javisdit-v0.1": JavisFolder01,
+}
 
 
 def processor() -> tuple[torch.device, torch.dtype]:
@@ -79,11 +86,13 @@ def encode_clips(
     shape: SegmentShape,
     *,
     shard_bytes: int = 512 * MEBIBYTE,
+    changed: int = 0,
     on_file: Callable[[], object] = lambda: None,
 ) -> EncodingReport:
     """Encode the captioned clips of ``folder`` into shards in ``target``, and write ``target/report.json``.
 
-    What an earlier run stored is not encoded again. The text encoder is released before the codecs are loaded.
+    ``changed``: how often each clip is also stored with both streams changed, which ``duet train javis-prior`` needs. What an earlier run
+    stored is not encoded again. The text encoder is released before the codecs are loaded.
 
     Raises:
         ValueError: ``folder`` holds no clip that can be used, or ``target`` holds clips encoded with other settings.
@@ -91,10 +100,11 @@ def encode_clips(
     sources, target = find_sources(folder), Path(target)
     target.mkdir(parents=True, exist_ok=True)
     config = {"model": model.name, "encoders": model.fingerprint(), **vars(shape)}
+    config |= {"changed": changed} if changed else {}
     clips = ShardWriter(target, CLIPS, config, shard_bytes)
     texts = ShardWriter(target, TEXT, config, shard_bytes)
     _encode_texts(sources, model, texts)
-    run = _Run(model, shape, clips, EncodingReport(rejected=sources.rejected))
+    run = _Run(model, shape, clips, EncodingReport(rejected=sources.rejected), changed)
     for source in sources.found:
         run.add(source)
         on_file()
@@ -123,8 +133,10 @@ def _encode_texts(sources: Sources, model: ModelFolder, texts: ShardWriter) -> N
 class _Run:
     """One pass over the sources."""
 
-    def __init__(self, model: ModelFolder, shape: SegmentShape, clips: ShardWriter, report: EncodingReport) -> None:
-        self.model, self.shape, self.clips, self.report = model, shape, clips, report
+    def __init__(
+        self, model: ModelFolder, shape: SegmentShape, clips: ShardWriter, report: EncodingReport, changed: int
+    ) -> None:
+        self.model, self.shape, self.clips, self.report, self.changed = model, shape, clips, report, changed
         self.codecs: Callable[[Segment], Streams[Tensor]] | None = None  # loaded for the first segment
         self.stored: dict[str, list[dict[str, Any]]] = {}
         for entry in clips.contents:
@@ -148,13 +160,10 @@ class _Run:
     def _encode(self, source: Source, digest: str) -> None:
         segments = read_segments(source.video, source.audio, self.shape)
         for segment in islice(segments, self.report.taken[source.name], None):
-            self.codecs = self.codecs or self.model.codecs(*processor())
-            latents = self.codecs(segment)
-            if not all(bool(z.isfinite().all()) for z in latents.both()):
-                raise ValueError(f"the codecs give values that are not finite at {segment.start:.2f} s")
-            sizes = {part: list(z.shape) for part, z in vars(latents).items()}
+            tensors = self._latents(segment, digest)
+            sizes = {part: list(tensors[part].shape) for part in STREAMS}
             entry = {"file": source.name, "digest": digest, "start": segment.start, "text": text_key(source.caption)}
-            self.clips.add({f"#/{part}": z for part, z in vars(latents).items()}, {**entry, **sizes})
+            self.clips.add({f"#/{part}": z for part, z in tensors.items()}, {**entry, **sizes})
             self.report.taken[source.name] += 1
             self.report.encoded += 1
         if not self.report.taken[source.name]:
@@ -162,6 +171,21 @@ class _Run:
                 f"no part of it without a cut lasts {self.shape.seconds:.3g} s, the length of a segment; choose shorter segments"
             )
         self.clips.add({}, {"file": source.name, "digest": digest, "text": ""})
+
+    def _latents(self, segment: Segment, digest: str) -> dict[str, Tensor]:
+        """Latents of both streams, and of the changed streams as 'KIND_video' and 'KIND_audio', [n, ...]."""
+        self.codecs = self.codecs or self.model.codecs(*processor())
+        found = dict(vars(self.codecs(segment)))
+        generator = torch.Generator().manual_seed(zlib.crc32(f"{digest} {segment.start:.3f}".encode()))
+        others: dict[str, list[Tensor]] = {}
+        for _ in range(self.changed):
+            for kind, other in negatives(segment, generator).items():
+                for stream, latent in vars(self.codecs(other)).items():
+                    others.setdefault(f"{kind}_{stream}", []).append(latent)
+        found |= {name: torch.stack(latents) for name, latents in others.items()}
+        if not all(bool(z.isfinite().all()) for z in found.values()):
+            raise ValueError(f"the codecs give values that are not finite at {segment.start:.2f} s")
+        return found
 
 
 def _digest(source: Source) -> str:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from ..core.conditions import PriorTokens
 from ..core.streams import Streams
 from ..models.javisdit.folder import JavisFolder10
+from ..models.javisdit.folder01 import JavisFolder01
 from ..models.javisdit.schedule import shift_ratio
+from ..models.javisdit.v01 import JavisDiT01
 from ..models.javisdit.v10 import JavisDiT10
 from ..models.ltx2.folder import LTX2Folder
 from ..models.ltx2.keys import to_official
 from ..models.ltx2.network import LTX2Network
+from ..models.prior.estimator import PriorEstimator
 
 UNIFORM = 0.1  # share of LTX-2's noise levels that are uniform
 LEAST = 1e-3  # smallest noise level
@@ -28,11 +32,22 @@ JAVIS_SCALE = 5.0  # of the shift in JavisDiT v1.0's training
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a network reads beside the latents: text states of each stream, their mask, and the configuration of the clips."""
+    """What a network reads beside the latents: text states of each stream, their mask, the configuration of the clips, and a prior."""
 
     text: Streams[Tensor]
     mask: Tensor
     clips: Mapping[str, Any]
+    prior: PriorTokens | None = None
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> Conditions:
+        """The same conditions on ``device``, in ``dtype``."""
+        prior = self.prior and PriorTokens(*(z.to(device, dtype) for z in (self.prior.spatial, self.prior.temporal)))
+        return Conditions(self.text.map(lambda z: z.to(device, dtype)), self.mask.to(device), self.clips, prior)
+
+
+def text_conditions(text: Mapping[str, Tensor], clips: Mapping[str, Any], _: torch.Generator) -> Conditions:
+    """The text states as they are stored."""
+    return Conditions(Streams(text["video"], text.get("audio", text["video"])), text["mask"], clips)
 
 
 @runtime_checkable
@@ -52,8 +67,14 @@ class OwnModel(Protocol):
         """LoRA layers under the names of the official checkpoint."""
         ...
 
+    def conditions(
+        self, text: Mapping[str, Tensor], clips: Mapping[str, Any], generator: torch.Generator, /
+    ) -> Conditions:
+        """What the network reads beside the latents, from what is stored with the clips."""
+        ...
+
     def velocity(self, x: Streams[Tensor], sigma: Streams[Tensor], read: Conditions) -> Streams[Tensor]:
-        """The estimate of noise - x0."""
+        """The estimate of noise - x0. ``sigma``: [b, t] for each stream (t may be 1), zero at clean frames."""
         ...
 
     def levels(self, size: int, video: Tensor, clips: Mapping[str, Any], generator: torch.Generator) -> Tensor:
@@ -69,6 +90,8 @@ class OwnLTX2:
         r"transformer_blocks\.\d+\.(attn1|attn2|audio_attn1|audio_attn2|audio_to_video_attn|video_to_audio_attn)"
         r"\.to_(q|k|v|out\.0)"
     )
+
+    conditions = staticmethod(text_conditions)
 
     def __init__(self, model: LTX2Network) -> None:
         self.model = model
@@ -106,6 +129,8 @@ class OwnJavisDiT10:
     kind, first_frame = "javisdit-v1.0-lora", 0.0
     targets = r"blocks\.\d+\.((self_attn|cross_attn)\.[qkvo]|(audio_)?ffn\.[02])"
 
+    conditions = staticmethod(text_conditions)
+
     def __init__(self, model: JavisDiT10) -> None:
         self.model = model
         model.checkpointed = True
@@ -123,11 +148,70 @@ class OwnJavisDiT10:
         return clean_minus_noise.map(torch.neg)
 
     def levels(self, size: int, video: Tensor, clips: Mapping[str, Any], generator: torch.Generator) -> Tensor:
-        """Logit-normal, shifted by the size of the clip (Open-Sora's rule), as in the official training."""
+        """As in the official training, whose scale is 5."""
         height, width = (8 * side for side in video.shape[3:])
-        ratio = JAVIS_SCALE * shift_ratio(height, width, clips["frames"], dtype=torch.float32)
-        level = torch.randn(size, generator=generator).sigmoid()
-        return ratio * level / (1 + (ratio - 1) * level)
+        return javis_levels(size, (height, width, clips["frames"]), generator, scale=JAVIS_SCALE)
+
+
+def javis_levels(size: int, clip: tuple[int, int, int], generator: torch.Generator, *, scale: float = 1.0) -> Tensor:
+    """Noise levels [size] of both versions' official training: logit-normal, shifted by the height, width and frames of the clip
+    (Open-Sora's rule)."""
+    ratio = scale * shift_ratio(*clip, dtype=torch.float32)
+    level = torch.randn(size, generator=generator).sigmoid()
+    return ratio * level / (1 + (ratio - 1) * level)
+
+
+class OwnJavisDiT01:
+    """JavisDiT v0.1: a LoRA learns in every attention layer. Every sample draws a prior from its caption's Gaussian."""
+
+    kind, first_frame = "javisdit-v0.1-lora", 0.05
+    targets = (
+        r"(audio_)?(spatial|temporal)_blocks\.\d+\.(attn\.(qkv|proj)|cross_attn\.(q_linear|kv_linear|proj))"
+        r"|(video|audio)_st_prior_blocks\.\d+\.(spatial|temporal)_cross_attn\.(q_linear|kv_linear|proj)"
+        r"|va_cross_blocks\.\d+\.cross_attn\.(values_|out_)?m[12]_proj"
+    )
+
+    def __init__(self, model: JavisDiT01, estimator: PriorEstimator) -> None:
+        """The estimator is small and stays on the CPU."""
+        self.model, self.estimator = model, estimator
+        model.checkpointed = True
+
+    @property
+    def network(self) -> nn.Module:
+        return self.model
+
+    def official(self, layers: dict[str, Tensor]) -> dict[str, Tensor]:
+        return layers
+
+    @torch.no_grad()
+    def conditions(
+        self, text: Mapping[str, Tensor], clips: Mapping[str, Any], generator: torch.Generator, /
+    ) -> Conditions:
+        mean, log_variance = self.estimator.moments_of(text["tower"])
+        drawn = mean + (0.5 * log_variance).exp() * torch.randn(mean.shape, generator=generator)
+        parts = drawn.split((self.estimator.config.spatial_token_num, self.estimator.config.temporal_token_num), dim=1)
+        return replace(text_conditions(text, clips, generator), prior=PriorTokens(*parts))
+
+    def velocity(self, x: Streams[Tensor], sigma: Streams[Tensor], read: Conditions) -> Streams[Tensor]:
+        """A batch attends to the priors of all its samples, as in the official training."""
+        assert read.prior is not None
+        level = torch.cat(list(sigma.both()), dim=1).amax(1)  # a clip has one noise level; its clean frames have none
+        video, audio = read.text.both()
+        clean_minus_noise = self.model(
+            x,
+            1000 * level,
+            video,
+            read.mask.bool(),
+            read.prior,
+            size=(float(read.clips["height"]), float(read.clips["width"])),
+            fps=read.clips["fps"],
+            noisy=sigma.map(lambda s, z: (s > 0).expand(-1, z.shape[2]), x),
+            audio_text=audio,
+        )
+        return clean_minus_noise.map(torch.neg)
+
+    def levels(self, size: int, video: Tensor, clips: Mapping[str, Any], generator: torch.Generator) -> Tensor:
+        return javis_levels(size, (clips["height"], clips["width"], clips["frames"]), generator)
 
 
 def load_own(name: str, folder: Path, device: torch.device, dtype: torch.dtype) -> OwnModel:
@@ -135,5 +219,8 @@ def load_own(name: str, folder: Path, device: torch.device, dtype: torch.dtype) 
     loaders: dict[str, Callable[[], OwnModel]] = {
         "ltx2": lambda: OwnLTX2(LTX2Folder(folder).network(device, dtype)),
         "javisdit-v1.0": lambda: OwnJavisDiT10(JavisFolder10(folder).network(device, dtype)),
+        "javisdit-v0.1": lambda: OwnJavisDiT01(
+            JavisFolder01(folder).network(device, dtype), JavisFolder01(folder).prior()[0]
+        ),
     }
     return loaders[name]()

@@ -26,6 +26,7 @@ from ..core.weights import KEY, save_weights
 
 KIND = "duet-clips"
 CLIPS, TEXT = "clips", "text"
+STREAMS = ("video", "audio")
 
 
 def text_key(caption: str) -> str:
@@ -183,17 +184,21 @@ class ClipShards:
         return self.load([alike[i] for i in torch.randint(len(alike), (size,), generator=generator).tolist()])
 
     def load(self, samples: list[Sample]) -> tuple[Streams[Tensor], dict[str, Tensor]]:
-        """Latents and text states of ``samples``, which have one shape."""
+        """Latents of ``samples``, which have one shape; and their text states, with whatever else is stored with the clips."""
         rows = [_tensors(s.shard, s.name) for s in samples]
         words = [_tensors(self.texts[s.text], s.text) for s in samples]
-        latents = Streams(*(torch.stack([row[name] for row in rows]) for name in ("video", "audio")))
-        return latents, {name: torch.stack([row[name] for row in words]) for name in words[0]}
+        latents = Streams(*(torch.stack([row[name] for row in rows]) for name in STREAMS))
+        more = [
+            word | {name: z for name, z in row.items() if name not in STREAMS}
+            for row, word in zip(rows, words, strict=True)
+        ]
+        return latents, {name: torch.stack([row[name] for row in more]) for name in more[0]}
 
 
 def _samples(path: Path, header: dict[str, Any]) -> Iterator[Sample]:
     for number, entry in enumerate(header["record"]["entries"]):
         if entry["text"]:
-            sizes = {name: tuple(entry[name]) for name in ("video", "audio")}
+            sizes = {name: tuple(entry[name]) for name in STREAMS}
             yield Sample(path, f"{number:05d}", entry["file"], entry["start"], entry["text"], **sizes)
 
 

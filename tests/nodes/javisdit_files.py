@@ -8,6 +8,7 @@ from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
 from duet_av.pipelines.models.javisdit.autoencoder import AutoencoderKL, KLConfig
 from duet_av.pipelines.models.javisdit.opensora_vae import OpenSoraVAE, TemporalConfig
+from duet_av.pipelines.models.javisdit.prior_heads import HeadsConfig, PriorHeads
 from duet_av.pipelines.models.javisdit.v01 import JavisDiT01, V01Config
 from duet_av.pipelines.models.javisdit.v10 import JavisDiT10, V10Config
 from duet_av.pipelines.models.prior.estimator import PriorConfig, PriorEstimator
@@ -24,6 +25,7 @@ V01 = V01Config(
 )
 V10 = V10Config(dim=128, ffn_dim=64, num_layers=2, num_heads=1, freq_dim=32, text_dim=TEXT)
 PRIOR = PriorConfig(4, 4, 8, hidden_size=128, heads=1, layers=1, text_width=64, text_heads=1, text_layers=1)
+HEADS = HeadsConfig(4, 4, channels=8, heads=2)
 VOCODER = {
     "model_in_dim": 64,
     "upsample_initial_channel": 32,
@@ -155,6 +157,24 @@ def write_models(models, scratch):
     write(vaes / "OpenSora-VAE-v1.2", weights(OpenSoraVAE(temporal, spatial), 7))
     save_file(wan_vae(), vaes / "wan_2.1_vae.safetensors")
     audioldm2(vaes / "audioldm2")
+
+
+def write_folder01(out):
+    """JavisDiT v0.1 with its encoders, as ``duet data --model javisdit-v0.1`` reads them; the prior has its training heads."""
+    from ltx2_release import byte_tokenizer
+    from transformers import T5Config, T5EncoderModel
+
+    write(out / "transformer", weights(JavisDiT01(V01), 1), shards=2)
+    write(out / "prior", weights(PriorEstimator(PRIOR), 2) | weights(PriorHeads(HEADS), 8))
+    spatial = KLConfig(3, 3, 4, (32, 32, 32, 32), 1)
+    temporal = TemporalConfig(filters=32, num_res_blocks=1, channel_multipliers=(1, 1, 1, 1))
+    write(out / "vae", weights(OpenSoraVAE(temporal, spatial), 7))
+    audioldm2(out / "audioldm2")
+    sizes = {"d_model": TEXT, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_heads": 4, "vocab_size": 264}
+    T5EncoderModel(T5Config(**sizes, feed_forward_proj="gated-gelu")).save_pretrained(out / "text_encoder")
+    for name, length in (("tokenizer", 300), ("prior_tokenizer", 77)):
+        byte_tokenizer(length).save_pretrained(out / name)
+    return out
 
 
 def write_folder10(out):

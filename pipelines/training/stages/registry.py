@@ -29,7 +29,8 @@ class Preset:
     bfloat16: bool = True
 
 
-REAL_STAGES = ("lora",)  # stages that train a model of the user's own
+JAVIS_STAGES = ("javis-audio", "javis-prior", "javis-joint")  # the official stages of JavisDiT v0.1
+REAL_STAGES = ("lora", *JAVIS_STAGES)  # stages that train a model of the user's own
 
 # Stages and ablations that cannot train on the clips of ``duet data``, with the reason.
 NO_OWN_CLIPS = {
@@ -64,7 +65,7 @@ class Job:
     audio_from_video: bool = False
     tokens: int | None = None  # spatial tokens of a new prior, and the same number of temporal tokens
     data: Path | None = None  # clips encoded by ``duet data``, used instead of the world
-    model: tuple[str, Path] | None = None  # name and folder of the model that a LoRA is trained for
+    model: tuple[str, Path] | None = None  # name and folder of the user's own model
     rank: int = 32  # of a LoRA
     on_step: OnStep | None = (
         None  # called after every step; what it raises ends the run, after a checkpoint was written
@@ -99,6 +100,8 @@ class Job:
             raise ValueError(
                 f"{self.data} is not a folder. Create it with 'duet data FOLDER --model NAME DIR -o {self.data}'."
             )
+        if self.stage in JAVIS_STAGES and self.model[0] != "javisdit-v0.1":
+            raise ValueError(f"--model is {self.model[0]}; {self.stage} trains javisdit-v0.1.")
         return *self.model, self.data
 
     @property
