@@ -91,12 +91,12 @@ class DuetTrainAddOn(io.ComfyNode):
         from_scratch: bool,
         seed: int,
     ) -> io.NodeOutput:
-        require_training()
+        require_training(kind)
         from ..pipelines.figures.canvas import pixels
         from ..pipelines.figures.loss import draw_loss
 
-        own = {"steps": steps, "batch": batch, "lr": learning_rate or None, "seed": seed, "from_scratch": from_scratch}
-        job = job_of(kind, clips, clips=world_clips, **own)
+        own = {"batch": batch, "lr": learning_rate or None, "seed": seed, "from_scratch": from_scratch}
+        job = job_of(kind, clips, steps=steps, clips=world_clips, **own)
         record, losses = train_add_on(job, preview_every=preview_every)
         (path,) = job.folder.glob("*.safetensors")
         report = f"{kind}: {record['steps']} steps of {batch} in {record['seconds']} s, score {record['scores']['score']:.3f}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
@@ -16,13 +17,15 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 
 from ...pipelines.core.files import ROOT
+from ...pipelines.media.provenance import file_hash
+from ...pipelines.models.ltx2.pocket_config import CONTEXT_KIND
 from .add_ons import FOLDER, add_on_path
 
 if TYPE_CHECKING:
     from ...pipelines.training.stages import Job
 
 WORLD = "rendered clips of the pocket world"
-STAGES = ("plan", "prior-layers", "adapter-v2a", "adapter-a2v", "pocket-ltx2-context")
+STAGES = ("plan", "prior-layers", "adapter-v2a", "adapter-a2v", CONTEXT_KIND)
 RUNS = ROOT / "runs" / "graph"  # checkpoints and results; 'Duet Load Add-On' lists them
 PICTURE = 640  # largest side of a preview in pixels
 
@@ -35,7 +38,10 @@ def clip_files() -> list[str]:
 
 
 def _holds_clips(path: Path) -> bool:
-    return path.suffix == ".safetensors" and path.is_file() and _holds_clips_at(path, path.stat().st_mtime_ns)
+    own = RUNS in path.parents  # rendered clips that a run keeps for itself
+    return (
+        not own and path.suffix == ".safetensors" and path.is_file() and _holds_clips_at(path, path.stat().st_mtime_ns)
+    )
 
 
 @cache
@@ -47,16 +53,17 @@ def _holds_clips_at(path: Path, _changed: int) -> bool:
         return False
 
 
-def require_training() -> None:
-    """Check that the package that training needs is installed.
+def require_training(stage: str) -> None:
+    """Check that the packages that training needs are installed.
 
     Raises:
-        ValueError: it is not.
+        ValueError: one is not.
     """
-    if find_spec("accelerate") is None:
-        raise ValueError(
-            "Training needs the package accelerate. In the pack's folder, with ComfyUI's Python, run: pip install accelerate"
-        )
+    for name in ("accelerate", *(("diffusers",) if stage == CONTEXT_KIND else ())):
+        if find_spec(name) is None:
+            raise ValueError(
+                f"Training {stage} needs the package {name}. With ComfyUI's Python, run: pip install {name}"
+            )
 
 
 def train_add_on(job: Job, *, preview_every: int) -> tuple[dict[str, Any], list[float]]:
@@ -87,8 +94,9 @@ def train_add_on(job: Job, *, preview_every: int) -> tuple[dict[str, Any], list[
         return run_stage(replace(job, on_step=on_step)), losses
 
 
-def job_of(stage: str, source: str, **options: Any) -> Job:
-    """The job of the node's inputs, on the clips of ``source``, in a folder of its own for each set of clips.
+def job_of(stage: str, source: str, *, steps: int, **options: Any) -> Job:
+    """The job of the node's inputs, on the clips of ``source``, in a folder of its own for these inputs; only the number of steps may grow
+    in a folder.
 
     Raises:
         ValueError: the clips do not exist, or the stage cannot use such a file.
@@ -96,4 +104,6 @@ def job_of(stage: str, source: str, **options: Any) -> Job:
     from ...pipelines.training.stages import Job
 
     data = None if source == WORLD else add_on_path(source)
-    return Job(stage, RUNS / ("world" if data is None else data.stem), data=data, **options)
+    inputs = repr((stage, None if data is None else file_hash(data), sorted(options.items())))
+    folder = f"{stage}-{'world' if data is None else data.stem}-{zlib.crc32(inputs.encode()):08x}"
+    return Job(stage, RUNS / folder, data=data, steps=steps, **options)

@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Annotated, Any
 
+import torch
 from torch import Tensor
 
 from ..core.documents import parse_json, read_text
@@ -129,7 +130,8 @@ def fingerprint(*parts: Any) -> str:
     for part in parts:
         if isinstance(part, Tensor):
             digest.update(repr((tuple(part.shape), str(part.dtype))).encode())
-            digest.update(part.detach().cpu().float().contiguous().numpy().tobytes())
+            whole = part.detach().cpu()
+            digest.update((whole if whole.dtype == torch.uint8 else whole.float()).contiguous().numpy())
         else:
             digest.update(json.dumps(part, sort_keys=True, default=str).encode())
     return digest.hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Joining pieces of a clip: what the next piece is told of the clip so far, and one continuous picture and waveform.
+"""Joining pieces of a clip: what the next piece receives of the clip so far, and one continuous picture and waveform.
 
 Frames of an overlap are those of the earlier piece. Its waveform, not its latents, is handed on: it would lose quality each time that it
 is decoded and encoded. Within the overlap the sound changes from the earlier piece to the later one in a crossfade of constant power.
@@ -182,6 +182,9 @@ class _Buffer:
             return self
         rest = self.part(self.start, self.extension.frames - len(head.frames))
         tail = self.part(self.extension.frames - len(head.frames), self.extension.frames)
-        sound = joined_sound(tail.waveform, head.waveform, shared=head.waveform.shape[1], rate=head.sample_rate)
+        # Both are cut from one clock in whole samples, so that either may have one sample more.
+        count = tail.waveform.shape[1]
+        known = torch.nn.functional.pad(head.waveform[:, :count], (0, max(0, count - head.waveform.shape[1])))
+        sound = joined_sound(tail.waveform, known, shared=count, rate=head.sample_rate)
         frames, waveform = torch.cat([rest.frames, head.frames]), torch.cat([rest.waveform, sound], dim=1)
         return _Buffer(self.extension, self.start, Clip(frames, rest.fps, waveform, rest.sample_rate))

@@ -9,7 +9,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 from urllib.parse import urlsplit
 
 from ..core.documents import MAX_TEXT, parse_json, printable
@@ -103,13 +103,25 @@ def download(url: str, target: Path, check: Callable[[Path], object]) -> None:
         expected, written = answer.headers.get("Content-Length"), 0
         with temporary.open("wb") as file:
             for piece in _pieces(answer, limit=MAX_CLIP, seconds=CLIP_SECONDS):
-                written += file.write(piece)
+                written += _write(file, piece, target)
         if expected is not None and expected != str(written):
             raise ConnectionError(f"the clip has {expected} bytes, and {written} arrived")
         try:
             check(temporary)
         except ValueError as error:
             raise ServerError(f"it sent a file that is not a clip ({printable(error)[:SHOWN]})") from error
+
+
+def _write(file: IO[bytes], piece: bytes, target: Path) -> int:
+    """Write ``piece``; a full disk here is not a failure of the server.
+
+    Raises:
+        ValueError: it cannot be written.
+    """
+    try:
+        return file.write(piece)
+    except OSError as error:
+        raise ValueError(f"{target} could not be written ({error.strerror or error}). Free disk space.") from error
 
 
 def _opened(request: urllib.request.Request) -> HTTPResponse:

@@ -129,11 +129,13 @@ class Checkpoints:
         return saved
 
     def _check(self, path: Path, run: dict[str, Any] | None, step: int) -> None:
-        if run is not None and run != self.run:  # checkpoints before version 0.3 do not say
-            name = next(name for name in self.run if run.get(name) != self.run[name])
-            raise ValueError(
-                f"{path} is of another run: its {name} is {run.get(name)}, and now {self.run[name]}. {self._remedy(path)}"
-            )
+        if run is not None:  # checkpoints before version 0.3 do not say
+            stored = {"start": "", **run}  # earlier ones do not say how the run began
+            if differing := [name for name in self.run if stored.get(name) != self.run[name]]:
+                name = differing[0]
+                raise ValueError(
+                    f"{path} is of another run: its {name} is {stored.get(name)!r}, and now {self.run[name]!r}. {self._remedy(path)}"
+                )
         if step > self.steps:
             raise ValueError(
                 f"{path} has already been trained for {step} steps, more than --steps {self.steps}. {self._remedy(path)}"

@@ -71,11 +71,12 @@ class Settings:
     compiled: bool = False  # through torch.compile, which needs a C++ compiler on a CPU
     lr_factors: dict[str, float] = field(default_factory=dict)  # fragment of a parameter's name -> factor on the rate
     data: str = ""  # which clips are trained on, so that a run does not resume with others
+    start: str = ""  # what the layers were when the run began: new, or those that ship
 
 
 def identity(settings: Settings) -> dict[str, Any]:
     """What may not change when a run resumes. The number of steps may grow."""
-    return {name: getattr(settings, name) for name in ("seed", "batch", "lr", "data")}
+    return {name: getattr(settings, name) for name in ("seed", "batch", "lr", "data", "start")}
 
 
 def learning_rate(step: int, settings: Settings) -> float:
@@ -200,6 +201,8 @@ def train(stage: Stage, settings: Settings, *, on_step: OnStep | None = None) ->
             checkpoints.write(state, objective, trainer.optimizer)
             saved_at = time.monotonic()
         trainer.accelerator.wait_for_everyone()
+    if main and not state.best_weights:  # a run that was ended at its last step, before it was scored
+        _judge(stage, state, bar)
     bar.close()
     return _finish(stage, settings, state) if main else {}
 

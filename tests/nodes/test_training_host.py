@@ -77,10 +77,11 @@ def test_a_cancelled_run_goes_on_from_its_checkpoint(comfy, run, runs, monkeypat
     assert len(losses) == STEPS - 2
 
 
-def test_other_clips_under_the_same_name_are_refused(run, runs):
-    train(run)
-    with pytest.raises(ValueError, match="its seed is 0, and now 1"):
-        train(run, seed=1, steps=STEPS + 1)
+def test_other_inputs_begin_a_run_of_their_own_and_more_steps_go_on(run, runs):
+    first = train(run)[0]
+    assert train(run, steps=STEPS + 1)[0] == first
+    others = [train(run, **change)[0] for change in ({"seed": 1}, {"learning_rate": 0.01}, {"from_scratch": True})]
+    assert len({first, *others}) == 4
 
 
 def test_only_encoded_clips_are_listed_as_clips(comfy, runs):

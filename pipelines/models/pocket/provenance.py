@@ -12,30 +12,24 @@ from .reading import read_prompt
 
 
 def weights_report(files: Iterable[Path]) -> list[str]:
-    """One line for each of the pack's weights ``files``, with its hash, or marked as missing. A model that does not ship yet is not
-    marked; its line says how to train it."""
-    rows, shipped = [], {part.path(kind) for kind, part in pocket.PARTS.items()}
+    """One line for each of the pack's weights ``files``, with its hash, or marked as missing."""
+    rows = []
     for path in files:
         if path.is_file():
             rows.append(
                 f"  found    {path.name}, {path.stat().st_size / 1e6:.1f} MB, {file_hash(path)}, {pocket.LICENCE}"
             )
-        elif path in shipped:
-            rows.append(f"  MISSING  {path.name}: restore the pack's 'weights' folder")
         else:
-            rows.append(f"  no file  {path.name}: 'duet train {path.stem} --weights weights' makes it")
+            rows.append(f"  MISSING  {path.name}: restore the pack's 'weights' folder")
     return rows
 
 
 def next_step(files: Sequence[Path], template: str) -> str:
     """What the user can do next with the model whose weights are ``files`` and whose example graph is ``template``."""
     missing = [path for path in files if not path.is_file()]
-    shipped = {part.path(kind) for kind, part in pocket.PARTS.items()}
     if not missing:
         return f"complete; open the template {template} in ComfyUI, or run 'duet generate --help'"
-    if shipped.issuperset(missing):
-        return f"{missing[0].name} is missing; run 'git checkout weights' in the pack's folder, or clone the pack again"
-    return f"{missing[0].name} does not ship yet; everything else works without it. See 'no file' above to train it"
+    return f"{missing[0].name} is missing; run 'git checkout weights' in the pack's folder, or clone the pack again"
 
 
 def pocket_provenance(

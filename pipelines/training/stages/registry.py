@@ -154,6 +154,7 @@ def settings_of(job: Job, preset: Preset) -> Settings:
         lr_factors=preset.lr_factors,
         bfloat16=preset.bfloat16,
         data=_data_of(job),
+        start="new" if job.from_scratch else "",
     )
 
 

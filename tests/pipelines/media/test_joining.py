@@ -81,6 +81,18 @@ def test_a_loop_continues_at_its_beginning(given):
     assert torch.allclose(twice, tone(0, twice.shape[1]), atol=1e-3)
 
 
+@pytest.mark.parametrize(("rate", "frames", "overlap"), [(16_000, 242, 13), (32_000, 241, 5)])
+def test_a_loop_closes_where_frames_are_no_whole_number_of_samples(rate, frames, overlap):
+    clock = PieceClock(Fraction(24), rate, CLOCK.video, CLOCK.audio)
+
+    def make(piece, _known):
+        count = clock.sample(piece.start + clock.frames) - clock.sample(piece.start)
+        return Clip(torch.zeros(clock.frames, 16, 16, 3), 24.0, 0.1 * torch.ones(1, count), rate)
+
+    _, waveform = together(extend(Extension(clock, frames, overlap, loop=True), make))
+    assert waveform.shape[1] == clock.sample(frames)
+
+
 @pytest.mark.parametrize("same", [True, False])
 def test_a_crossfade_keeps_the_power(same):
     generator = torch.Generator().manual_seed(0)
