@@ -14,15 +14,23 @@ from ltx2_release import TRANSFORMER
 
 from duet_av.pipelines.cli import main as cli
 from duet_av.pipelines.core.streams import Streams
+from duet_av.pipelines.models.javisdit.prior_heads import HeadsConfig, PriorHeads
+from duet_av.pipelines.models.javisdit.v01 import JavisDiT01
+from duet_av.pipelines.models.javisdit.v01_audio import JavisDiT01Audio
+from duet_av.pipelines.models.javisdit.v01_blocks import V01Config
 from duet_av.pipelines.models.javisdit.v10 import JavisDiT10, V10Config
 from duet_av.pipelines.models.lora import add_lora
 from duet_av.pipelines.models.ltx2.folder import LTX2Folder
 from duet_av.pipelines.models.ltx2.network import LTX2Network
 from duet_av.pipelines.models.ltx2.sizes import LTX2Sizes
+from duet_av.pipelines.models.prior.estimator import PriorConfig, PriorEstimator
 from duet_av.pipelines.training import memory
+from duet_av.pipelines.training.clip_stage import learn
+from duet_av.pipelines.training.javisdit import AudioObjective, JointObjective, PriorBatch, PriorObjective
+from duet_av.pipelines.training.javisdit_start import AUDIO, JOINT
 from duet_av.pipelines.training.lora import LoRAObjective
-from duet_av.pipelines.training.memory import Load, estimate
-from duet_av.pipelines.training.own_models import OwnJavisDiT10, OwnLTX2
+from duet_av.pipelines.training.memory import Load, estimate, javis01_activations, prior_estimate
+from duet_av.pipelines.training.own_models import OwnJavisDiT01, OwnJavisDiT10, OwnLTX2
 from duet_av.pipelines.training.shards import ClipShards
 
 WIDTH = {"attention_head_dim": 80, "cross_attention_dim": 160}
@@ -60,9 +68,11 @@ class Peak(TorchDispatchMode):
         self.live -= self.sizes.pop(key)
 
 
-def measured(objective, sample, dtype):
-    """Bytes at the peak of a step beside the parameters and the sample. It is in the last block, before most gradients exist."""
-    inputs = [z for part in (sample.x0, sample.noise, sample.sigma, sample.read.text) for z in part.both()]
+def measured(objective, sample, dtype, inputs=None):
+    """Bytes at the peak of a step beside the parameters and the sample. It is in the last block, before most gradients exist. ``inputs``:
+    the tensors of the sample, if it is none of a LoRA."""
+    if inputs is None:
+        inputs = [z for part in (sample.x0, sample.noise, sample.sigma, sample.read.text) for z in part.both()]
     with Peak(*objective.parameters(), *inputs) as peak:
         with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
             loss = objective(sample)["loss"]
@@ -104,6 +114,62 @@ def test_the_estimate_for_javisdit_is_within_15_percent_of_the_measured_peak(dty
     sample = objective.batch(clips, (latents, text), torch.Generator().manual_seed(0))
     found = estimate(config, Load(1, size, audio, words), rank=4, dtype=dtype)
     assert found.activations == pytest.approx(measured(objective, sample, dtype), rel=0.15)
+
+
+def drop_gradient(parameter):
+    """Gradients are counted with what learns, not with the activations."""
+    parameter.grad = None
+
+
+@pytest.mark.parametrize("stage", ["lora", "javis-audio", "javis-joint"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_estimate_for_the_stages_of_v01_is_within_15_percent_of_the_measured_peak(stage, dtype, tmp_path):
+    size, audio, words = (5, 14, 14), (80, 16), 30
+    config = V01Config(
+        96, 3, 12, caption_channels=32, model_max_length=words, spatial_prior_len=8, temporal_prior_len=8
+    )
+    latents = Streams(torch.randn(1, 4, *size), torch.randn(1, 8, *audio))
+    text = {"video": torch.randn(1, words, 32), "mask": torch.ones(1, words), "tower": torch.randn(1, 77, 64)}
+    tower = {"text_width": 64, "text_heads": 1, "text_layers": 0, "vocabulary": 4}
+    estimator = PriorEstimator(PriorConfig(8, 8, hidden_size=32, heads=1, layers=1, **tower))
+    network = (JavisDiT01Audio if stage == "javis-audio" else JavisDiT01)(config).requires_grad_(False)
+    for module in (network, estimator):
+        for value in module.parameters():
+            value.data.normal_(std=0.05)
+    network = network.to(dtype)
+    if stage == "lora":
+        model = OwnJavisDiT01(network, estimator)
+        add_lora(network, model.targets, rank=4)
+        objective = LoRAObjective(model)
+    else:
+        learn(network, AUDIO if stage == "javis-audio" else JOINT)
+        own = network if stage == "javis-audio" else OwnJavisDiT01(network, estimator)
+        objective = (AudioObjective if stage == "javis-audio" else JointObjective)(own)
+    for parameter in objective.parameters():
+        if parameter.requires_grad:
+            parameter.register_post_accumulate_grad_hook(drop_gradient)
+    clips = ClipShards(tmp_path, {"frames": 17, "height": 112, "width": 112, "fps": 24.0}, [], {})
+    sample = objective.batch(clips, (latents, text), torch.Generator().manual_seed(0))
+    given = [sample.x0, sample.noise, sample.text] if stage == "javis-audio" else None
+    found = javis01_activations(stage, config, Load(1, size, audio, words), dtype)
+    assert found == pytest.approx(measured(objective, sample, dtype, given), rel=0.15)
+
+
+def test_the_estimate_for_the_prior_of_v01_is_within_15_percent_of_the_measured_peak():
+    size, audio, counts = (5, 14, 16), (24, 16), (16, 16)
+    tower = {"text_width": 64, "text_heads": 1, "text_layers": 0, "vocabulary": 4}
+    estimator = PriorEstimator(PriorConfig(*counts, 32, hidden_size=64, heads=4, layers=2, **tower))
+    objective = PriorObjective(estimator, PriorHeads(HeadsConfig(*counts, 32, 4)))
+    for parameter in objective.parameters():
+        parameter.data.normal_(std=0.05)
+        if parameter.requires_grad:
+            parameter.register_post_accumulate_grad_hook(drop_gradient)
+    latents = Streams(torch.randn(1, 4, *size), torch.randn(1, 8, *audio))
+    changed = {kind: latents.map(lambda z: z[:, None]) for kind in ("spatial", "temporal")}
+    batch = PriorBatch(latents, changed, torch.randn(1, 77, 64), torch.randn(1, 32, 32), (112.0, 128.0))
+    found = prior_estimate(objective.estimator.state_dict(), Load(1, size, audio, 9), changed=1)
+    given = [*latents.both(), batch.tower, batch.noise]
+    assert found.activations == pytest.approx(measured(objective, batch, torch.float32, given), rel=0.15)
 
 
 def test_estimate_prints_the_parts_and_too_little_memory_is_refused(
