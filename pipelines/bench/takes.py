@@ -131,7 +131,7 @@ def fingerprint(*parts: Any) -> str:
         if isinstance(part, Tensor):
             digest.update(repr((tuple(part.shape), str(part.dtype))).encode())
             whole = part.detach().cpu()
-            digest.update(memoryview((whole if whole.dtype == torch.uint8 else whole.float()).contiguous().numpy()))
+            digest.update((whole if whole.dtype == torch.uint8 else whole.float()).contiguous().numpy().data)
         else:
             digest.update(json.dumps(part, sort_keys=True, default=str).encode())
     return digest.hexdigest()[:16]
