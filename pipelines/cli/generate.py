@@ -57,7 +57,9 @@ def run(arguments: argparse.Namespace) -> None:
     with tqdm(total=arguments.steps * -(-len(prompts) // BATCH), desc="sample", unit="step") as bar:
         for first in range(0, len(prompts), BATCH):
             audio = None if request.audio is None else request.audio[first : first + BATCH]
-            part = replace(request, prompts=prompts[first : first + BATCH], audio=audio, seed=request.seed + first)
+            timed = None if request.timed is None else request.timed[first : first + BATCH]
+            own = {"prompts": prompts[first : first + BATCH], "audio": audio, "timed": timed}
+            part = replace(request, **own, seed=request.seed + first)
             extended, part = _with_conditions(arguments, model, part, timeline, footage, first=first)
             for k, clip in enumerate(generate(extended, part, batch=BATCH, on_step=bar.update)):
                 plot = timelines[first + k] if timelines else None

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from duet_av.pipelines.cli import generate
 from duet_av.pipelines.cli import main as cli
 from duet_av.pipelines.media.provenance import read_provenance
 
@@ -26,6 +27,17 @@ def test_a_clip_with_timed_events_is_generated_and_reported(tmp_path, capsys):
     events.write_text("5: the ball")
     assert duet("measure", clip, "--plan", events) == 0
     assert "Line 1 of the timed events" in capsys.readouterr().out
+
+
+def test_timed_events_hold_in_every_batch(tmp_path, monkeypatch):
+    monkeypatch.setattr(generate, "BATCH", 1)
+    events, prompts = tmp_path / "events.txt", tmp_path / "prompts.txt"
+    events.write_text("0.6: the ball")
+    prompts.write_text(f"{PROMPT}\n{PROMPT}\n")
+    assert duet("generate", "--prompts", prompts, "--steps", 1, "--timed", events, "-o", tmp_path / "clip.mp4") == 0
+    clips = sorted(tmp_path.glob("clip-*.mp4"))
+    assert len(clips) == 2
+    assert all(read_provenance(clip)["duet"]["settings"]["timed"] == "0.6 both: the ball" for clip in clips)
 
 
 @pytest.mark.parametrize(
