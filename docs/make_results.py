@@ -33,7 +33,7 @@ def page(path: Path) -> str:
     if data["suite"] == "ablation":
         title, rest = context.page(data).split("\n", 1)
         return f"{title}\n\n![ablation](ablation.png)\n{rest}"
-    return markdown(Table.from_json(data))
+    return markdown(Table.from_json(data), path.stem)
 
 
 def figure(path: Path) -> Figure:

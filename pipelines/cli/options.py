@@ -136,7 +136,7 @@ def _add_guidance(parser: argparse.ArgumentParser) -> None:
         "--cfg",
         type=float,
         metavar="S",
-        help="guidance scale of the prompt; 1 is off (default 2, or 3 for a model without a trained null)",
+        help="guidance scale of the prompt; 1 is off (default 2)",
     )
     parser.add_argument(
         "--context",
