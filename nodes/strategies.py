@@ -105,7 +105,8 @@ class DuetStrategyCrossModal(io.ComfyNode):
             "Strengthens how each stream follows the prompt and the other stream on models without context tokens (LTX-2, MiniMax "
             "H3, JavisDiT). Cross-modal attention is switched off for comparison; the models were not trained for this. On pocket LTX-2, "
             "the only one we measured, no scale improved synchrony beyond doubt, and 2 or more into the audio harmed it. One pass per "
-            "step, plus one if a text scale is not 1, plus one if a cross-modal scale is not 1. For distilled models leave the text scales at 1.",
+            "step, plus one if a text scale is not 1, plus one if a cross-modal scale is not 1. For distilled models leave the text "
+            "scales at 1.",
             ["modality guidance", "ltx", "h3", "sync", "cross modal", "lip sync", "talking"],
             scales(3.0, 1.0, "1.5 to 3"),
         )
