@@ -14,7 +14,7 @@ from duet_av.pipelines.cli import main as cli
 from duet_av.pipelines.cli.options import GUIDANCE_FORMS
 from duet_av.pipelines.cli.request import request_of
 from duet_av.pipelines.guidance.modifiers import Window
-from duet_av.pipelines.guidance.strategy import DEFAULT, FORMS, UCG, PerStreamCFG
+from duet_av.pipelines.guidance.strategy import DEFAULT, FORMS, PerStreamCFG
 from duet_av.pipelines.media.mp4 import read_mp4
 from duet_av.pipelines.media.provenance import read_provenance
 from duet_av.pipelines.world import is_caption
@@ -200,4 +200,4 @@ def test_ctrl_c_leaves_no_partial_file(tmp_path):
 def test_the_form_options_are_plain_guidance_and_the_forms_that_use_the_other_stream():
     assert set(GUIDANCE_FORMS) == {"cfg", *FORMS} - {"U4"}  # U4 is plain guidance
     given = cli._parser().parse_args(["generate", PROMPT, "-o", "o.mp4"])
-    assert UCG(given.form, given.cfg, given.cfg, given.context, given.context) == DEFAULT
+    assert request_of(given, [PROMPT]).strategy == DEFAULT

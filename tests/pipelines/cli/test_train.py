@@ -147,7 +147,8 @@ def test_the_default_output_of_every_stage_is_inside_the_run_folder(stage, tmp_p
     monkeypatch.chdir(tmp_path)
     jobs = []
     monkeypatch.setitem(registry.STAGES, stage, lambda job: jobs.append(job) or {})
-    own = ("--model", "ltx2", tmp_path, "--data", tmp_path) if stage in registry.REAL_STAGES else ()
+    model = "javisdit-v0.1" if stage.startswith("javis-") else "ltx2"
+    own = ("--model", model, tmp_path, "--data", tmp_path) if stage in registry.REAL_STAGES else ()
     assert duet("train", stage, *own) == 0
     assert (tmp_path / "runs" / stage).is_dir()
     assert jobs[0].folder.resolve() == tmp_path / "runs" / stage
