@@ -247,6 +247,20 @@ def test_every_input_and_output_has_a_tooltip(comfy):
 INPUTS = {
     "DuetLoadAV": ["model", "text_encoder", "video_codec", "audio_codec"],
     "DuetLoadAddOn": ["model", "file"],
+    "DuetExtend": [
+        "guider",
+        "latent",
+        "video_vae",
+        "audio_vae",
+        "seconds",
+        "overlap",
+        "loop",
+        "seed",
+        "steps",
+        "sampler",
+        "sigmas",
+        "video",
+    ],
     "DuetTrainAddOn": [
         "kind",
         "clips",

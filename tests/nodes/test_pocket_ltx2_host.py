@@ -205,7 +205,9 @@ def context(comfy, pair, weights):
     folder_paths.filename_list_cache.clear()
     model = comfy.pack["DuetLoadAddOn"].execute(pair.loaded[0], path.name).args[0]
     own = load_pocket_ltx2_model(weights, context=path)
-    return SimpleNamespace(**{**vars(pair), "own": own, "loaded": (model, *pair.loaded[1:]), "file": path.name})
+    yield SimpleNamespace(**{**vars(pair), "own": own, "loaded": (model, *pair.loaded[1:]), "file": path.name})
+    folder_paths.folder_names_and_paths["duet"][0].remove(str(path.parent))
+    folder_paths.filename_list_cache.pop("duet", None)
 
 
 @pytest.mark.parametrize(
