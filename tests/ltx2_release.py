@@ -144,3 +144,10 @@ def write_clips(folder):
     rows = [{"media_path": f"{name}.mp4", "caption": "a square"} for name in ("portrait", "short", "damaged")]
     (folder / "dataset.json").write_text(json.dumps(rows))
     return folder
+
+
+def one_clip(folder, caption="a square"):
+    """A folder with one clip of 40 frames and its caption."""
+    write_clip(folder / "a.mkv", frames=40)
+    (folder / "a.txt").write_text(caption)
+    return folder

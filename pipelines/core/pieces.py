@@ -119,6 +119,11 @@ class Extension:
             raise ValueError(
                 f"The clip lasts {float(self.given / fps):.2f} s; at least {float(least / fps):g} s, one video latent, are needed."
             )
+        if self.loop and 0 < self.given < self.overlap:  # the loop ends in the frames before the overlap's end
+            raise ValueError(
+                f"The clip lasts {float(self.given / fps):.2f} s; in a loop it must last at least the overlap, "
+                f"{float(self.overlap / fps):g} s. Choose a shorter overlap or a longer clip."
+            )
         exists = self.given or whole
         shortest = max(exists, whole) - self.overlap if self.loop else exists
         if self.frames <= shortest:

@@ -157,7 +157,7 @@ class OfficialStage(ClipStage):
     def __init__(
         self, name: str, clips: ClipShards, objective: ClipObjective, folder: Path, base: JavisFolder01
     ) -> None:
-        super().__init__(name, clips, objective, folder, {"base": str(base.path)})
+        super().__init__(name, clips, objective, folder, {"base": base.path.name})
         self.base = base
 
     def tensors(self) -> dict[str, Tensor]:

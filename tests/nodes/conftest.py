@@ -90,6 +90,12 @@ def loaded(comfy):
     return comfy.pack["DuetLoadAV"].execute("auto", "auto", "auto", "auto").args[:4]
 
 
+@pytest.fixture
+def empty(run, loaded):
+    """An empty latent of the pocket model's own size."""
+    return run("DuetEmptyLatent", loaded[0], 64, 64, 2.0, 16, 1)[0]
+
+
 @pytest.fixture(scope="session")
 def javis_folder(comfy, tmp_path_factory):
     """A models folder with tiny JavisDiT files in the official layouts, registered with the host."""

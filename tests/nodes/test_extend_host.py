@@ -28,11 +28,6 @@ def guider(run, loaded):
     return run("DuetGuider", loaded[0], positive, PerStreamCFG(1.0, 1.0), negative)[0]
 
 
-@pytest.fixture
-def empty(run, loaded):
-    return run("DuetEmptyLatent", loaded[0], 64, 64, 2.0, 16, 1)[0]
-
-
 @pytest.fixture(scope="module")
 def tiny_ltx(comfy, tmp_path_factory):
     """MODEL, video VAE and audio VAE of a tiny LTX-2, through the host's own loaders."""

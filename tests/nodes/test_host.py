@@ -4,6 +4,7 @@ import logging
 
 import pytest
 import torch
+from node_inputs import INPUTS
 
 from duet_av.pipelines.core.sizes import ClipShape
 from duet_av.pipelines.guidance.modifiers import UnimodalStrategy
@@ -24,11 +25,6 @@ def conditioned(run, loaded):
 def guider(run, loaded, conditioned):
     positive, negative = conditioned
     return run("DuetGuider", loaded[0], positive, PerStreamCFG(3.0, 2.0), negative)[0]
-
-
-@pytest.fixture
-def empty(run, loaded):
-    return run("DuetEmptyLatent", loaded[0], 64, 64, 2.0, 16, 1)[0]
 
 
 @pytest.fixture
@@ -241,84 +237,6 @@ def test_every_input_and_output_has_a_tooltip(comfy):
         for field in (*node.GET_SCHEMA().inputs, *node.GET_SCHEMA().outputs)
     ]
     assert [f"{node_id}.{name}" for node_id, name, tooltip in fields if not (tooltip or "").strip()] == []
-
-
-# Saved workflows refer to these ids: new ones may be added, none may be renamed or removed.
-INPUTS = {
-    "DuetLoadAV": ["model", "text_encoder", "video_codec", "audio_codec"],
-    "DuetLoadAddOn": ["model", "file"],
-    "DuetExtend": [
-        "guider",
-        "latent",
-        "video_vae",
-        "audio_vae",
-        "seconds",
-        "overlap",
-        "loop",
-        "seed",
-        "steps",
-        "sampler",
-        "sigmas",
-        "video",
-    ],
-    "DuetTrainAddOn": [
-        "kind",
-        "clips",
-        "world_clips",
-        "steps",
-        "batch",
-        "learning_rate",
-        "preview_every",
-        "from_scratch",
-        "seed",
-    ],
-    "DuetEncodePrompt": ["clip", "video", "audio", "negative"],
-    "DuetLoadPlanner": ["model"],
-    "DuetPlanner": ["planner", "video", "audio", "seed", "temperature", "mode"],
-    "DuetEditPlan": ["planner", "plan", "timeline", "audio"],
-    "DuetSavePlan": ["plan", "filename_prefix"],
-    "DuetLoadPlan": ["planner", "file"],
-    "DuetLoadTimelineWriter": ["folder"],
-    "DuetTimelinePrompt": ["prompt", "style", "timeline", "seconds", "seed", "planner", "audio"],
-    "DuetTimedPrompt": "model clip video audio timeline seconds strength soft_edges repeat_prompt plan".split(),  # noqa: SIM905
-    "DuetPlanReport": ["plan", "images", "audio", "fps", "detector", "video"],
-    "DuetStrategyPlan": ["strategy", "video", "audio"],
-    "DuetLoadPrior": ["model", "prior", "text_tower"],
-    "DuetPriorSampler": ["prior_net", "prompt", "seed", "temperature"],
-    "DuetApplyConditions": ["positive", "negative", "plan", "prior", "adapter", "prior_keys"],
-    "DuetLoadAdapter": ["model", "lora_strength"],
-    "DuetMaskedAdapter": [
-        *("adapter_net", "latent", "make", "kind", "threshold", "strength"),
-        *("other", "painted", "images"),
-    ],
-    "DuetSchedule": ["model", "latent", "steps"],
-    "DuetDoctor": ["model"],
-    "DuetEmptyLatent": ["model", "width", "height", "seconds", "fps", "batch"],
-    "DuetEncodeAV": ["latent", "video_vae", "audio_vae", "video", "images", "audio", "fps", "anyway"],
-    "DuetFreezeStream": ["latent", "keep", "start", "end", "seconds", "mask"],
-    "DuetStrategyCFG": ["video", "audio"],
-    "DuetStrategyUCG": ["form", "video", "audio", "audio_to_video", "video_to_audio"],
-    "DuetStrategyCrossModal": ["video", "audio", "audio_to_video", "video_to_audio"],
-    "DuetStrategyWindow": ["strategy", "start", "end"],
-    "DuetStrategySchedule": ["strategy", "start", "end"],
-    "DuetStrategyRescale": ["strategy", "video", "audio"],
-    "DuetStrategyAPG": ["strategy", "parallel", "limit"],
-    "DuetStrategyCFGZero": ["strategy", "still"],
-    "DuetCrossModalGuidance": ["model", "audio_to_video", "video_to_audio", "start_percent", "end_percent"],
-    "DuetGuider": ["model", "positive", "strategy", "negative"],
-    "DuetSampler": ["guider", "latent", "seed", "steps", "sampler", "sigmas"],
-    "DuetDecode": ["latent", "video_vae", "audio_vae", "tiling", "fps"],
-    "DuetMux": ["images", "audio", "fps", "enlarge", "original", "watermark", "target_lufs"],
-    "DuetAudioGuard": ["audio", "target_lufs"],
-    "DuetSyncMeter": ["images", "audio", "fps", "video", "synchformer"],
-    "DuetShiftAudio": ["audio", "late_ms", "video"],
-    "DuetTimelinePlot": ["images", "audio", "fps", "title", "events", "plan", "video"],
-    "DuetSeedSweep": [
-        *("guider", "latent", "video_vae", "audio_vae", "seed", "takes", "keep", "score", "label", "steps"),
-        *("sampler", "sigmas", "plan"),
-    ],
-    "DuetCompareTakes": ["a", "b", "c", "d", "filename_prefix"],
-}
 
 
 def test_node_ids_and_inputs_do_not_change(comfy):

@@ -27,11 +27,6 @@ def guider(run, loaded):
     return run("DuetGuider", loaded[0], positive, PerStreamCFG(2.0, 2.0), negative)[0]
 
 
-@pytest.fixture
-def empty(run, loaded):
-    return run("DuetEmptyLatent", loaded[0], 64, 64, 2.0, 16, 1)[0]
-
-
 def sweep(run, loaded, guider, empty, **changes):
     settings = {"seed": 5, "takes": 3, "keep": 2, "score": EVENTS, "label": "mine", "steps": 4, **changes}
     return run("DuetSeedSweep", guider, empty, loaded[2], loaded[3], **settings)

@@ -16,13 +16,15 @@ from ...core.streams import Streams
 from ...core.weights import fill
 from ...media.segments import Segment, SegmentShape
 from ..parts import fingerprint, part_config
-from .audio import SAMPLE_RATE, AudioLDM2Codec
+from .audio import AudioLDM2Codec
+from .clips import SegmentRule
 from .clock import V10_CLOCK
 from .files import Tensors, checkpoint_shapes, read_checkpoint, require
 from .load import load_audioldm2_codec, require_keys, v10_config
 from .v10 import JavisDiT10, V10Config
 
 PIXELS = 16  # a patch of 2 x 2 latent cells
+SEGMENTS = SegmentRule("JavisDiT v1.0", V10_CLOCK, PIXELS, PIXELS, "832x480")
 TEXT_LENGTH = 512
 PARTS = {"vae": "AutoencoderKLWan", "text_encoder": "UMT5"}
 
@@ -41,13 +43,7 @@ class JavisFolder10:
         Raises:
             ValueError: a size or a rate that the model does not have.
         """
-        if width % PIXELS or height % PIXELS or min(width, height) < PIXELS:
-            raise ValueError(f"The size is {width}x{height}; both must be multiples of {PIXELS}, for example 832x480.")
-        if fps != V10_CLOCK.fps:
-            raise ValueError(
-                f"--fps is {fps:g}; JavisDiT v1.0 was trained at {V10_CLOCK.fps} fps. Use --fps {V10_CLOCK.fps}."
-            )
-        return SegmentShape(V10_CLOCK.frames(seconds, V10_CLOCK.fps), height, width, fps, SAMPLE_RATE)
+        return SEGMENTS.shape(seconds=seconds, fps=fps, width=width, height=height)
 
     def fingerprint(self) -> str:
         """A hash of the parts that encode clips."""

@@ -20,8 +20,9 @@ from ...core.weights import fill
 from ...media.segments import Segment, SegmentShape
 from ..parts import fingerprint, part_config
 from ..prior.estimator import PriorEstimator, token_ids
-from .audio import SAMPLE_RATE, AudioLDM2Codec
+from .audio import AudioLDM2Codec
 from .caption import v01_prompt
+from .clips import SegmentRule
 from .clock import V01_CLOCK
 from .files import checkpoint_shapes, read_checkpoint, require
 from .load import load_audioldm2_codec, load_video_autoencoder, require_keys, v01_config
@@ -34,6 +35,7 @@ from .v01_blocks import V01Config
 PIXELS = 8  # of a latent cell
 TEXT_LENGTH = 300
 TITLE = "JavisDiT v0.1"
+SEGMENTS = SegmentRule(TITLE, V01_CLOCK, PIXELS, 2 * PIXELS, "432x240")
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,7 @@ class JavisFolder01:
         Raises:
             ValueError: a size or a rate that the model does not have.
         """
-        if width % PIXELS or height % PIXELS or min(width, height) < 2 * PIXELS:
-            raise ValueError(f"The size is {width}x{height}; both must be multiples of {PIXELS}, for example 432x240.")
-        if fps != V01_CLOCK.fps:
-            raise ValueError(
-                f"--fps is {fps:g}; {TITLE} was trained at {V01_CLOCK.fps} fps. Use --fps {V01_CLOCK.fps}."
-            )
-        return SegmentShape(V01_CLOCK.frames(seconds, V01_CLOCK.fps), height, width, fps, SAMPLE_RATE)
+        return SEGMENTS.shape(seconds=seconds, fps=fps, width=width, height=height)
 
     def fingerprint(self) -> str:
         """A hash of the parts that encode clips. The prior is not one of them: training changes it, except for its text tower."""

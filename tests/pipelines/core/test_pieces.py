@@ -75,6 +75,7 @@ def test_the_last_latents_of_a_loop_are_kept():
         ({"overlap": 12, "loop": True}, "from 0.25 to 0.625 s in a loop"),
         ({"frames": 32}, "it must be more than 2 s, because one piece lasts 2 s"),
         ({"given": 3}, "The clip lasts 0.19 s; at least 0.25 s, one video latent, are needed"),
+        ({"given": 6, "loop": True}, "lasts 0.38 s; in a loop it must last at least the overlap, 0.5 s"),
         ({"given": 100}, "it must be more than 6.25 s, because the clip lasts 6.25 s"),
         ({"frames": 10**6}, "more than 10000 pieces"),
     ],

@@ -1,8 +1,6 @@
 """Kept streams, frames and ranges; footage from files; provenance and labels."""
 
-import json
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
@@ -28,15 +26,14 @@ from duet_av.pipelines.guidance.strategy import DEFAULT, PerStreamCFG
 from duet_av.pipelines.media.conform import read_streams
 from duet_av.pipelines.media.footage import Footage, read_footage
 from duet_av.pipelines.media.mp4 import read_mp4, write_mp4
-from duet_av.pipelines.media.provenance import describe, file_hash, read_provenance
+from duet_av.pipelines.media.provenance import describe, read_provenance
 from duet_av.pipelines.media.sound import read_sound, resample
 from duet_av.pipelines.media.watermark import add_label
-from duet_av.pipelines.models.ltx2 import pocket_config
 from duet_av.pipelines.models.pocket.domain import audio_domain_problem, video_domain_problem
 from duet_av.pipelines.models.pocket.footage import encode_footage
 from duet_av.pipelines.models.pocket.generate import Request, sample
-from duet_av.pipelines.models.pocket.load import ADD_ONS, FILES, PocketModel
-from duet_av.pipelines.models.pocket.provenance import next_step, pocket_provenance, weights_report
+from duet_av.pipelines.models.pocket.load import PocketModel
+from duet_av.pipelines.models.pocket.provenance import pocket_provenance
 from duet_av.pipelines.world import caption, make_scene, make_scenes
 from duet_av.pipelines.world.scene import MIX
 
@@ -230,44 +227,6 @@ def test_damaged_provenance_is_reported(tmp_path):
     (tmp_path / "b.png").write_bytes(b"no picture")
     with pytest.raises(ValueError, match="cannot be read as an image"):
         read_provenance(tmp_path / "b.png")
-
-
-def test_the_weights_report_lists_files_with_their_hashes(capsys):
-    assert main(["doctor"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    files = [*FILES.values(), *ADD_ONS.values(), pocket_config.FILE]
-    listed, advice = lines[: len(files)], lines[len(files) :]
-    assert listed == weights_report(files)
-    assert advice[:2] == ["", "What to do next"]
-    assert (
-        advice[2]
-        == "  the Duet pocket model: complete; open the template text_to_av in ComfyUI, or run 'duet generate --help'"
-    )
-    for path, line in zip(files, listed, strict=True):
-        assert ("found" in line and "sha256" in line) if path.is_file() else "duet train pocket-ltx2" in line
-
-
-def test_a_shipped_file_that_is_gone_is_marked_in_the_weights_report(monkeypatch):
-    monkeypatch.setattr(Path, "is_file", lambda _path: False)
-    assert weights_report([FILES["pocket-av"]]) == [
-        "  MISSING  pocket-av.safetensors: restore the pack's 'weights' folder"
-    ]
-    assert "pocket-av.safetensors is missing; run 'git checkout weights'" in next_step(
-        [FILES["pocket-av"]], "text_to_av"
-    )
-
-
-def test_a_large_file_is_hashed_by_its_header(tmp_path, monkeypatch):
-    from duet_av.pipelines.media import provenance
-
-    path = tmp_path / "large.safetensors"
-    header = json.dumps({"a": 1}).encode()
-    path.write_bytes(len(header).to_bytes(8, "little") + header + b"0" * 100)
-    assert file_hash(path).startswith("sha256 ")
-    monkeypatch.setattr(provenance, "LARGE", 64)
-    provenance._hashed.cache_clear()
-    assert file_hash(path).startswith("sha256 of the header ")
-    provenance._hashed.cache_clear()
 
 
 def test_a_label_is_optional():

@@ -12,7 +12,7 @@ pytest.importorskip("peft")
 sys.path.insert(0, str(Path(__file__).parents[2] / "nodes"))
 
 from javisdit_files import V10, write_folder10
-from ltx2_release import write_clip
+from ltx2_release import one_clip
 
 from duet_av.pipelines.cli import main as cli
 from duet_av.pipelines.models.javisdit.folder import JavisFolder10
@@ -29,9 +29,7 @@ def release(tmp_path_factory):
 @pytest.fixture(scope="module")
 def shards(release, tmp_path_factory):
     clips, out = (tmp_path_factory.mktemp(name) for name in ("clips", "shards"))
-    write_clip(clips / "a.mkv", frames=40)
-    (clips / "a.txt").write_text("a square")
-    data = ["data", clips, "--model", "javisdit-v1.0", release, "-o", out, "--size", "64x32", "--seconds", 1]
+    data = ["data", one_clip(clips), "--model", "javisdit-v1.0", release, "-o", out, "--size", "64x32", "--seconds", 1]
     assert cli.main([str(a) for a in data]) == 0
     return out
 

@@ -11,7 +11,7 @@ pytest.importorskip("peft")
 sys.path.insert(0, str(Path(__file__).parents[2] / "nodes"))
 
 from javisdit_files import PRIOR, TEXT, V01, write_folder01
-from ltx2_release import write_clip
+from ltx2_release import one_clip
 
 from duet_av.pipelines.cli import main as cli
 from duet_av.pipelines.core.streams import Streams
@@ -31,9 +31,19 @@ def release(tmp_path_factory):
 @pytest.fixture(scope="module")
 def shards(release, tmp_path_factory):
     clips, out = (tmp_path_factory.mktemp(name) for name in ("clips", "shards"))
-    write_clip(clips / "a.mkv", frames=40)
-    (clips / "a.txt").write_text("A square")
-    data = ["data", clips, "--model", "javisdit-v0.1", release, "-o", out, "--size", "72x32", "--seconds", 0.7]
+    data = [
+        "data",
+        one_clip(clips, "A square"),
+        "--model",
+        "javisdit-v0.1",
+        release,
+        "-o",
+        out,
+        "--size",
+        "72x32",
+        "--seconds",
+        0.7,
+    ]
     assert cli.main([str(a) for a in data]) == 0
     return out
 
