@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers.models.attention_dispatch import attention_backend
 from torch import Tensor, nn
 
 from ..core.streams import Latents, Streams
@@ -103,8 +104,10 @@ class LTX2Stage:
         self.cache, self.folder, self.judge, self.text_hash = cache, folder, judge, text_hash
         self.objective = self.create(network, encoder)
         if bfloat16_is_fast("cpu") and not torch.cuda.is_available():
-            # The kernel of ``attention_kernel``; under torch.compile, diffusers' own choice of a kernel would replace it.
-            network.network.transformer.set_attention_backend("_native_math")
+            # The kernel of ``attention_kernel``; under torch.compile, diffusers' own choice of a kernel would replace it. The context
+            # undoes what the call also sets: the kernel of every other model in this process.
+            with attention_backend():
+                network.network.transformer.set_attention_backend("_native_math")
         self.null = encoder.tokenizer.batch([""])[:, : cache.tokens.shape[-1]]
 
     def batch(self, generator: torch.Generator, size: int) -> FlowBatch:

@@ -84,3 +84,11 @@ def test_training_of_context_tokens_changes_them_alone(make_stage, settings, tmp
     assert not torch.equal(stage.objective.context.video, tokens)
     assert load_context(tmp_path / "pocket-ltx2-context.safetensors", "abc").config.depth == 1
     assert "Context tokens" in (tmp_path / "pocket-ltx2-context.md").read_text()
+
+
+def test_the_attention_kernel_of_training_is_no_other_models(make_stage):
+    from diffusers.models.attention_dispatch import _AttentionBackendRegistry
+
+    before = _AttentionBackendRegistry.get_active_backend()
+    make_stage()
+    assert _AttentionBackendRegistry.get_active_backend() == before
