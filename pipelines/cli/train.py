@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..training.stages import Job
 
 STAGES = (
-    *("codecs", "video-decoder", "audio-probe", "video-probe", "video", "audio", "joint"),
+    *("codecs", "video-decoder", "audio-decoder", "audio-probe", "video-probe", "video", "audio", "joint"),
     *(
         "planner",
         "plan",

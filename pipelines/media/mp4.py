@@ -11,6 +11,7 @@ from typing import Any
 
 import av
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..core.files import atomic_output

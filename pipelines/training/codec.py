@@ -1,4 +1,4 @@
-"""Training of the video decoder: what the linear inverse leaves out, learnt from true clips and slightly noisy latents."""
+"""Training of the video decoder: what the linear inverse leaves out, learnt from true latents and from the network's estimates."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..bench.fidelity import moving, psnr
+from ..bench.fidelity import blockiness, moving, psnr
 from ..core.sizes import ClipShape
 from ..core.weights import save_weights, to_half
 from ..models.pocket.video_codec import VideoCodec
 from ..world import make_scenes, render_picture
-from .data import RenderCache
+from .decoders import DecoderClips
 
 HELD_OUT = 64
 MOVING_WEIGHT = 4.0
-LATENT_NOISE = 0.2  # greatest standard deviation of the noise added to latents: a network's are never exact
+SQUARED = 4.0  # weight of the squared error against the absolute one
 
 
 class _DecoderObjective(nn.Module):
@@ -30,25 +30,22 @@ class _DecoderObjective(nn.Module):
         error = self.codec.pixels(latent).float() - frames
         weight = 1 + MOVING_WEIGHT * moving(frames)
         l1, mse = (weight * error.abs()).mean(), (weight * error.square()).mean()
-        return {"loss": l1 + 4 * mse, "l1": l1.detach(), "mse": mse.detach()}
+        return {"loss": l1 + SQUARED * mse, "l1": l1.detach(), "mse": mse.detach()}
 
 
 class VideoDecoderStage:
-    """Latents of true clips, a little noise on them -> the clips. The encoder is not changed."""
+    """Latents, true ones and the network's estimates -> the true clips. The encoder is not changed."""
 
     name = "video-decoder"
 
-    def __init__(self, codec: VideoCodec, path: Path, *, cache: RenderCache) -> None:
-        self.path, self.cache = path, cache
+    def __init__(self, codec: VideoCodec, path: Path, *, clips: DecoderClips) -> None:
+        self.path, self.clips = path, clips
         self.objective = _DecoderObjective(codec)
         self.shape = ClipShape()
 
-    @torch.no_grad()
     def batch(self, generator: torch.Generator, size: int) -> tuple[Tensor, Tensor]:
-        _, frames = self.cache.draw(size, generator)
-        latent = self.objective.codec.encode(frames)
-        level = LATENT_NOISE * torch.rand(size, generator=generator)[:, None, None, None, None]
-        return latent + level * torch.randn(latent.shape, generator=generator), frames
+        pick, latent = self.clips.draw("video", size, generator)
+        return latent, self.clips.frames[pick].float() / 255
 
     @torch.no_grad()
     def score(self) -> dict[str, float]:
@@ -60,6 +57,7 @@ class VideoDecoderStage:
         rows = {name: one.decode(codec.encode(frames)) for name, one in (("", codec), ("linear_", linear))}
         scores = {f"{name}psnr_moving": psnr(row, frames, where) for name, row in rows.items()}
         scores |= {f"{name}psnr": psnr(row, frames) for name, row in rows.items()}
+        scores |= {f"{name}blockiness": blockiness(row) / blockiness(frames) for name, row in rows.items()}
         return {"score": scores["psnr_moving"], **scores}
 
     def save(self, record: dict[str, Any]) -> list[Path]:

@@ -20,7 +20,7 @@ def measure(run: Run) -> Table:
     linear = VideoCodec(channels=frames.channels)
     linear.pca = frames.pca
     videos = {"as-rendered": None, "video-linear": linear, "video-learnt": frames}
-    audio_paths = {"as-rendered": "nothing", "griffin-lim": "griffin-lim", "audio-codec": "codec"}
+    audio_paths = {"as-rendered": "nothing", "vocoder": "vocoder", "audio-codec": "codec"}
     found: dict[str, list[Record]] = {name: [] for name in (*videos, *audio_paths)}
     for part in chunks(bench_prompts(run.prompts, run.seed)):
         scenes = [p.scene for p in part]

@@ -39,11 +39,13 @@ PARTS = {
         "A small T5 encoder over a closed vocabulary, trained together with the network.",
     ),
     "video-codec": Part(
-        "Pocket video codec", "Principal components of 4 x 8 x 8 pixel cells.", stem="pocket-video-codec"
+        "Pocket video codec",
+        "Principal components of 4 x 8 x 8 pixel cells; a learnt decoder adds what they leave out.",
+        stem="pocket-video-codec",
     ),
     "audio-codec": Part(
         "Pocket audio codec",
-        "Principal components of stereo log-mel blocks; Griffin-Lim reconstructs the waveform.",
+        "Principal components of stereo log-mel blocks; a learnt vocoder with Griffin-Lim reconstructs the waveform.",
         stem="pocket-audio-codec",
     ),
     "pocket-plan": Part(

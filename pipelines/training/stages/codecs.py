@@ -31,7 +31,7 @@ def fit(job: Job) -> dict[str, Any]:
     record = {"stage": "codecs", "clips": CLIPS, "seed": job.seed}
     parts = (
         ("video-codec", video, video.config),
-        ("audio-codec", audio, {"channels": audio.channels, "sample_rate": rate}),
+        ("audio-codec", audio, audio.config),
     )
     for kind, codec, config in parts:
         path = job.folder / FILES[kind].name

@@ -35,7 +35,8 @@ REAL_STAGES = ("lora", *JAVIS_STAGES)  # stages that train a model of the user's
 # Stages and ablations that cannot train on the clips of ``duet data``, with the reason.
 NO_OWN_CLIPS = {
     **dict.fromkeys(
-        ("codecs", "video-decoder", "audio-probe", "video-probe"), "frames and waveforms, and the file holds latents"
+        ("codecs", "video-decoder", "audio-decoder", "audio-probe", "video-probe"),
+        "frames and waveforms, and the file holds latents",
     ),
     **dict.fromkeys(("planner", "plan-adapted"), "the timeline of every clip, which the file does not hold"),
     "prior": "the time and place of every event, which the file does not hold",

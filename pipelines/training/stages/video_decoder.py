@@ -6,27 +6,28 @@ from typing import cast
 
 from torch import nn
 
-from ...core.sizes import ClipShape
 from ...models.pocket.load import FILES, load_video_codec
-from ...models.pocket.video_codec import VideoCodec
+from ...models.pocket.video_codec import Enlarge, VideoCodec
 from ..codec import VideoDecoderStage
-from ..data import RENDERED, RenderCache
+from ..decoders import DecoderClips
 from .registry import Job, Preset, register
 
-REFINER = {"width": 192, "depth": 4}
+REFINER = {"widths": (160, 96, 48), "depths": (4, 2, 2)}
 
 
-@register("video-decoder", Preset(steps=4000, batch=8, lr=1.5e-3, score_every=500))
+@register("video-decoder", Preset(steps=1000, batch=8, lr=1.5e-3, score_every=500))
 def build(job: Job) -> VideoDecoderStage:
-    # Held-out compositions are excluded: a decoder trained on them would make the measured ceiling too high.
-    cache = RenderCache.build(seed=job.seed + 2, count=RENDERED, shape=ClipShape(), split="train")
-    return VideoDecoderStage(_with_refiner(load_video_codec()), job.folder / FILES["video-codec"].name, cache=cache)
+    clips = DecoderClips.build(job.run, seed=job.seed)
+    codec = _with_refiner(load_video_codec(), new=job.from_scratch)
+    return VideoDecoderStage(codec, job.folder / FILES["video-codec"].name, clips=clips)
 
 
-def _with_refiner(codec: VideoCodec) -> VideoCodec:
-    """``codec`` with a trainable refiner, new if it has none; the PCA, which defines the latents, is kept."""
-    complete = codec if codec.refiner else VideoCodec(channels=codec.channels, **REFINER)
+def _with_refiner(codec: VideoCodec, *, new: bool) -> VideoCodec:
+    """``codec`` with a trainable refiner, a new one where asked for or missing; the PCA, which defines the latents, is kept."""
+    if codec.refiner and not new:
+        return codec.requires_grad_(True)
+    complete = VideoCodec(channels=codec.channels, **REFINER)
     complete.pca = codec.pca
-    if complete.refiner and not codec.refiner:
-        nn.init.zeros_(cast(nn.Conv3d, complete.refiner.net[-1]).weight)
+    if complete.refiner:
+        nn.init.zeros_(cast(Enlarge, complete.refiner.net[-1]).linear.weight)
     return complete.requires_grad_(True)

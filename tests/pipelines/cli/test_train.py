@@ -67,6 +67,7 @@ def test_unknown_words_of_captions_are_reported_with_counts_and_nearest_words(cl
 NEEDS = {
     "codecs": "the file holds latents",
     "video-decoder": "the file holds latents",
+    "audio-decoder": "the file holds latents",
     "audio-probe": "the file holds latents",
     "video-probe": "the file holds latents",
     "planner": "the timeline of every clip",

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from duet_av.pipelines.bench.fidelity import moving, psnr
+from duet_av.pipelines.bench.sound_audit import audit
 from duet_av.pipelines.core.sizes import ClipShape
-from duet_av.pipelines.models.pocket.audio_codec import AudioCodec, griffin_lim, log_mel
+from duet_av.pipelines.models.pocket.audio_codec import BIN, AudioCodec, envelope, follow, griffin_lim, log_mel, spectra
 from duet_av.pipelines.models.pocket.load import load_audio_codec, load_video_codec
 from duet_av.pipelines.models.pocket.pca import PatchPCA
 from duet_av.pipelines.models.pocket.video_codec import VideoCodec
@@ -55,7 +56,7 @@ def test_the_learnt_decoder_reconstructs_motion_better_than_the_linear_inverse()
 
 def test_decoding_in_chunks_equals_decoding_at_once():
     torch.manual_seed(0)
-    codec = VideoCodec(channels=4, width=8, depth=2)
+    codec = VideoCodec(channels=4, widths=(8, 6, 4), depths=(1, 1, 2))
     codec.pca.basis.normal_(std=0.1)
     codec.CHUNK = 3
     latent = torch.randn(1, 4, 11, 2, 3)
@@ -94,16 +95,48 @@ def test_mel_frames_cover_every_sample(samples, frames):
 
 
 def test_griffin_lim_is_deterministic_and_keeps_an_onset(waveforms):
-    codec = AudioCodec(channels=4, sample_rate=16_000)
     wave = torch.zeros(1, 2, 16_000)
     wave[..., 8_000:8_800] = waveforms[0].abs().max() * torch.sin(torch.arange(800) * 0.5)
     padded = torch.nn.functional.pad(wave[:, 0], (387, 387))
     magnitude = torch.stft(padded, 1024, 250, window=torch.hann_window(1024), center=False, return_complex=True).abs()
-    first, second = (griffin_lim(magnitude, samples=16_000) for _ in range(2))
+    first, second = (griffin_lim(magnitude[:, None], samples=16_000)[:, 0] for _ in range(2))
     assert torch.equal(first, second)
     heard = first[0].abs().gt(0.3 * first.abs().max()).nonzero()[0].item()
     assert abs(heard - 8_000) < 0.016 * 16_000
-    assert codec.decode(torch.zeros(1, 4, 8)).shape == (1, 2, 8_000)
+
+
+def test_channels_of_a_panned_sound_stay_in_phase():
+    tone = torch.sin(torch.arange(16_000) * 0.3) * torch.linspace(0, 1, 16_000)
+    left, right = griffin_lim(spectra(torch.stack([tone, 0.5 * tone]))[None], samples=16_000)[0]
+    assert torch.allclose(left, 2 * right, atol=1e-4)
+
+
+def test_what_is_louder_than_the_envelope_is_attenuated_and_silence_is_exact():
+    wave = torch.randn(1, 40 * BIN)
+    levels = envelope(wave)
+    levels[:, 10:20], levels[:, 30:] = levels[:, 10:20] / 4, 0
+    quiet = follow(wave, levels)
+    assert torch.allclose(quiet[:, : 6 * BIN], wave[:, : 6 * BIN], atol=1e-5)
+    assert envelope(quiet)[0, 13:17].div(levels[0, 13:17]).sub(1).abs().max() < 0.2
+    assert quiet[:, 30 * BIN :].abs().max() == 0
+
+
+def test_decoded_audio_has_one_lobe_an_event_and_nothing_before_it(waveforms):
+    codec = load_audio_codec()
+    singles = make_scenes(78, 12, split="test", mix={"single": 1.0})
+    true = render_sound(singles, samples=32_000, sample_rate=16_000)
+    assert audit(true, true, singles)["lobes_per_event"] == 1
+    found = audit(codec.decode(codec.encode(true), samples=32_000), true, singles)
+    assert found["lobes_per_event"] < 1.2
+    assert found["level_before_onset"] < -80
+    assert found["envelope_correlation"] > 0.97
+    assert found["clipped"] == 0
+
+
+def test_a_codec_without_a_vocoder_refuses_to_decode():
+    codec = AudioCodec(channels=4, sample_rate=16_000)
+    with pytest.raises(ValueError, match="no vocoder"):
+        codec.decode(torch.zeros(1, 4, 8))
 
 
 def test_a_latent_frame_covers_four_frames():
