@@ -9,13 +9,15 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from duet_av.pipelines.bench.suites import SUITES
-from duet_av.pipelines.bench.tables import PAGES, TABLES, Table, markdown, plot, write_page
+from duet_av.pipelines.bench.tables import PAGES, TABLES, Table, markdown, plot, replaced, write_page
 from duet_av.pipelines.training.ablations import context
 
 METRICS = {
     "plan-ablation": "plan_realised",
     "adapter-ablation": "auroc_video",
 }  # drawn for tables that no suite of `duet bench` writes
+EARLIER = """**Measured with earlier decoders.** The network and everything else are those that ship; the decoders from latents to pictures
+and sound have been replaced since then, so that the clips looked and sounded different."""
 INDEX = """# Results
 
 These pages are generated from the JSON tables in `weights/bench` by `python docs/make_results.py`. Every table records its
@@ -33,7 +35,8 @@ def page(path: Path) -> str:
     if data["suite"] == "ablation":
         title, rest = context.page(data).split("\n", 1)
         return f"{title}\n\n![ablation](ablation.png)\n{rest}"
-    return markdown(Table.from_json(data), path.stem)
+    text = markdown(Table.from_json(data), path.stem)
+    return text if not replaced(data) else text.replace("\n\n", f"\n\n{EARLIER}\n\n", 1)
 
 
 def figure(path: Path) -> Figure:
@@ -51,7 +54,10 @@ def index() -> str:
     rows = []
     for path in sorted(TABLES.glob("*.json")):
         data = json.loads(path.read_text(encoding="utf-8"))
-        rows.append(f"| [{path.stem}]({path.stem}.md) | {data.get('prompts', '')} | `{data['commit'][:10]}` |\n")
+        earlier = "" if data["suite"] == "ablation" or not replaced(data) else ", earlier decoders"
+        rows.append(
+            f"| [{path.stem}]({path.stem}.md) | {data.get('prompts', '')} | `{data['commit'][:10]}`{earlier} |\n"
+        )
     return INDEX + "".join(rows)
 
 

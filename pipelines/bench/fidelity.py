@@ -89,7 +89,9 @@ def audio_fidelity(
         truth = true_events(scene, stream="audio")
         row = {"onset_f1": f1(heard[k], truth, tolerance=ONSET_TOLERANCE)} if truth else {}
         if through != "nothing":
-            row |= measures(result[k], original[k], sorted(t for times in truth.values() for t in times)) if truth else {}
+            row |= (
+                measures(result[k], original[k], sorted(t for times in truth.values() for t in times)) if truth else {}
+            )
             row["spectral_distance_db"] = spectral_distance(
                 result[k : k + 1], original[k : k + 1], sample_rate=shape.sample_rate
             )

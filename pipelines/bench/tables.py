@@ -20,6 +20,7 @@ from .runner import Rows
 
 TABLES = WEIGHTS / "bench"
 PAGES = WEIGHTS.parent / "docs" / "results"  # pages of the tables of record
+DECODERS = ("video-codec", "audio-codec")  # a new encoder in these files means a new network, with a hash of its own
 PROBES = {"audio-probe": AUDIO_PROBE, "video-probe": VIDEO_PROBE}
 CONDITIONS = {
     "plan": ("plan",),
@@ -41,6 +42,12 @@ def measured_with(suite: str, model: str = POCKET) -> dict[str, Path]:
         return {name: PROBES[name] for name in WITHOUT_MODEL[suite]}
     kinds = (kind for condition in CONDITIONS.get(suite, ()) for kind in CONDITION_FILES[condition])
     return {**model_files(model), **PROBES, **{kind: ADD_ONS[kind] for kind in kinds}}
+
+
+def replaced(data: dict[str, Any]) -> set[str]:
+    """The kinds of weights of ``data``, a table as JSON, whose shipped files are not those that it was measured with."""
+    shipped = measured_with(data["suite"], data.get("model", POCKET))
+    return {kind for kind, path in shipped.items() if load_weights(path, kind).sha256 != data["weights"].get(kind)}
 
 
 @dataclass(frozen=True)

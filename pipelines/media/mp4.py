@@ -11,7 +11,6 @@ from typing import Any
 
 import av
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..core.files import atomic_output
