@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 
 from ..core.files import atomic_output, check_output_path
+from .options import add_workers
+from .workers import workers_of
 
 SECONDS, SIZE = 2.0, "768x512"
 REAL_MODELS = ("ltx2", "javisdit-v0.1", "javisdit-v1.0")  # listed here so that --help does not import torch
@@ -46,6 +48,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="output file of the encoded clips (.safetensors), with the report beside it as .json; with --model an output folder",
     )
+    add_workers(parser)
     parser.set_defaults(command=run)
 
 
@@ -81,8 +84,8 @@ def _encode_for_model(arguments: argparse.Namespace) -> None:
     model = MODELS[name](Path(folder))
     shape = model.shape(seconds=arguments.seconds, fps=arguments.fps or model.fps, width=width, height=height)
     print(f"segments of {shape.frames} frames, {width}x{height}, {shape.fps:g} fps, {shape.seconds:.3f} s")
-    with tqdm(desc="encode", unit="file", total=len(find_sources(arguments.folder).found)) as bar:
-        limit = (arguments.shard_size or 512) * MEBIBYTE
+    limit, count = (arguments.shard_size or 512) * MEBIBYTE, len(find_sources(arguments.folder).found)
+    with workers_of(arguments) as executor, tqdm(desc="encode", unit="file", total=count) as bar:
         report = encode_clips(
             arguments.folder,
             arguments.output,
@@ -90,6 +93,7 @@ def _encode_for_model(arguments: argparse.Namespace) -> None:
             shape,
             shard_bytes=limit,
             changed=arguments.changed,
+            executor=executor,
             on_file=bar.update,
         )
     print(report)
@@ -106,17 +110,13 @@ def _encode_for_pocket(arguments: argparse.Namespace) -> None:
     target = check_output_path(arguments.output, suffix=".safetensors")
     from tqdm import tqdm
 
-    from ..bench.readings import Probes
     from ..core.sizes import ClipShape
     from ..training.clips import encode_folder
-    from ..training.data import load_encoder
     from ..training.sidecars import find_sources
 
     shape, count = ClipShape(seconds=arguments.seconds), len(find_sources(arguments.folder).found)
-    with tqdm(desc="encode", unit="file", total=count) as bar:
-        report = encode_folder(
-            arguments.folder, target, shape=shape, encoder=load_encoder(), probes=Probes.load(), on_file=bar.update
-        )
+    with workers_of(arguments) as executor, tqdm(desc="encode", unit="file", total=count) as bar:
+        report = encode_folder(arguments.folder, target, shape=shape, executor=executor, on_file=bar.update)
     with atomic_output(target.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(report.to_json(), indent=1) + "\n", encoding="utf-8")
     print(report)

@@ -1,19 +1,23 @@
 """Pieces on a Ray cluster of two nodes on this computer."""
 
 import os
+import shutil
 import socket
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 pytest.importorskip("ray")
 
 from cluster_work import Work, visible_gpus
 
+from duet_av.pipelines.bench.prompts import TEST, bench_prompts
+from duet_av.pipelines.bench.runner import Run, run_true
 from duet_av.pipelines.cli.main import main
 from duet_av.pipelines.cluster import on_ray
-from duet_av.pipelines.cluster.executor import AHEAD, Processes
+from duet_av.pipelines.cluster.executor import AHEAD, Executor, Processes
 from duet_av.pipelines.cluster.on_ray import RETRIES, connected
 
 PIECES = 24
@@ -81,6 +85,59 @@ def test_workers_with_another_pack_are_refused(cluster, tmp_path, monkeypatch):
     monkeypatch.setattr(on_ray, "pack_digest", lambda: "another")
     with connected(cluster.address) as executor, pytest.raises(ValueError, match="has another version of Duet"):
         list(executor.map(Work(tmp_path), range(2)))
+
+
+@pytest.fixture
+def one_thread():
+    """Torch computes with one thread, as in a worker: the number of threads changes the last bits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.slow
+def test_commands_write_the_same_files_on_the_cluster_and_in_this_process(cluster, tmp_path, one_thread, capsys):
+    (tmp_path / "prompts.txt").write_text("a small red ball bounces\na bell rings\n")
+    (tmp_path / "clips").mkdir()
+    files = []
+    for name, where in (("here", []), ("there", ["--cluster", cluster.address])):
+        out = tmp_path / name
+        out.mkdir()
+        fast = ["--steps", "2", *where]
+        assert main(["generate", "--prompts", str(tmp_path / "prompts.txt"), *fast, "-o", str(out / "c.mp4")]) == 0
+        for k, path in enumerate(out.glob("c-*.mp4")) if name == "here" else ():
+            shutil.copy(path, tmp_path / "clips" / f"{k}.mp4")
+            (tmp_path / "clips" / f"{k}.txt").write_text("a bell rings")
+        assert main(["data", str(tmp_path / "clips"), "-o", str(out / "d.safetensors"), *where]) == 0
+        assert main(["sweep", "a drum", *fast, "-n", "3", "--keep", "2", "-o", str(out / "sweep")]) == 0
+        files.append({path.relative_to(out): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()})
+    assert (
+        len(files[0]) == 2 + 2 + 4 + 5
+    )  # clips; data and its report; the sweep's files; its three records and two latents
+    assert files[0] == files[1]
+    assert "Ray: 2 node(s)" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_bench_gives_the_same_on_the_cluster_and_resumes(cluster, tmp_path):
+    prompts = [prompt for stratum in ("single", "silent") for prompt in bench_prompts(20, TEST, strata=(stratum,))[:2]]
+    here = run_true(prompts, Run(20, TEST))
+    with connected(cluster.address) as executor:
+        assert run_true(prompts, Run(20, TEST, executor=executor, folder=tmp_path)) == here
+    assert len(list(tmp_path.glob("*.json"))) == 2
+    resumed = Run(20, TEST, executor=NoExecutor(), folder=tmp_path)
+    assert run_true(prompts, resumed) == here
+
+
+class NoExecutor(Executor):
+    """Computes nothing."""
+
+    here, workers = True, 0
+
+    def map(self, function, pieces, *, gpu=False):
+        assert not list(pieces)
+        return iter(())
 
 
 @pytest.mark.parametrize(

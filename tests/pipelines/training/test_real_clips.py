@@ -78,6 +78,19 @@ def test_a_second_run_encodes_nothing_and_changes_no_file(clips, shards, ltx2_re
     assert json.loads((shards / "report.json").read_text())["encoded"] == 0
 
 
+def test_two_processes_encode_the_same_segments_in_the_same_order(clips, shards, ltx2_release, tmp_path):
+    assert data(clips, ltx2_release, tmp_path / "two", "--jobs", 2) == 0
+    one, two = (json.loads((path / "report.json").read_text()) for path in (shards, tmp_path / "two"))
+    assert [one["taken"], one["rejected"]] == [two["taken"], two["rejected"]]
+    whole, other = (ClipShards.read(path) for path in (shards, tmp_path / "two"))
+    assert [(s.name, s.file, s.start, s.text) for s in other.samples] == [
+        (s.name, s.file, s.start, s.text) for s in whole.samples
+    ]
+    for a, b in zip(whole.samples, other.samples, strict=True):
+        for x, y in zip(whole.load([a])[0].both(), other.load([b])[0].both(), strict=True):
+            torch.testing.assert_close(x, y, atol=1e-3, rtol=0)
+
+
 class _KilledError(Exception):
     """Replaces the signal that ends a run."""
 
