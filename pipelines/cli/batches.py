@@ -30,7 +30,6 @@ from ..models.pocket.load import PocketModel
 from .generate import provenance_of
 from .request import for_model
 
-BATCH = 16  # clips generated at once, and then written
 REQUEST = "request"  # entry of the metadata: the hash of everything that decides a clip of a list of prompts
 # Options that say where clips are computed and written, or that are hashed by their contents.
 NO_MATTER = ("command", "name", "prompt", "prompts", "batch", "output", "timeline", "jobs", "cluster")
@@ -54,7 +53,8 @@ class Made:
 
 @dataclass(frozen=True, eq=False)
 class Batches:
-    """Generates the clips of a request, ``BATCH`` at a time, with the conditions of the options. ``plain``: the request without them."""
+    """Generates the clips of a request, a range of them at once, with the conditions of the options. ``plain``: the request without
+    them."""
 
     arguments: argparse.Namespace
     plain: Request
@@ -80,15 +80,15 @@ class Batches:
         """The request for the model."""
         return for_model(self.plain, self.arguments, self.model)
 
-    def __call__(self, first: int, *, on_step: Callable[[], object] | None = None) -> list[Made]:
-        """The batch that begins with clip ``first``."""
-        audio = None if self.request.audio is None else self.request.audio[first : first + BATCH]
-        timed = None if self.request.timed is None else self.request.timed[first : first + BATCH]
-        seed, prompts = self.request.seed + first, self.request.prompts[first : first + BATCH]
-        part = replace(self.request, prompts=prompts, audio=audio, timed=timed, seed=seed)
+    def __call__(self, clips: range, *, on_step: Callable[[], object] | None = None) -> list[Made]:
+        """The clips with these numbers."""
+        request, first, rows = self.request, clips.start, slice(clips.start, clips.stop)
+        audio = None if request.audio is None else request.audio[rows]
+        timed = None if request.timed is None else request.timed[rows]
+        part = replace(request, prompts=request.prompts[rows], audio=audio, timed=timed, seed=request.seed + first)
         model, part = self._with_conditions(part, first)
-        clips = generate(model, part, batch=BATCH, on_step=on_step)
-        return [self._made(model, part, first, k, clip) for k, clip in enumerate(clips)]
+        made = generate(model, part, batch=len(clips), on_step=on_step)
+        return [self._made(model, part, first, k, clip) for k, clip in enumerate(made)]
 
     def _made(self, model: PocketModel, request: Request, first: int, k: int, clip: Clip) -> Made:
         """The files of clip ``k`` of the batch that begins with clip ``first``."""
@@ -114,11 +114,10 @@ class Batches:
         tensors = [tensor for tensor in kept if tensor is not None]
         return fingerprint(pack_digest(), options, k, self.plain.prompts[k], repr(self.timeline), timed, *tensors)
 
-    def is_written(self, first: int, outputs: Sequence[Path], plots: Sequence[Path]) -> bool:
-        """Whether an earlier run with a file of prompts wrote every clip of the batch that begins with clip ``first``."""
-        batch = range(first, min(first + BATCH, len(outputs)))
+    def is_written(self, clips: range, outputs: Sequence[Path], plots: Sequence[Path]) -> bool:
+        """Whether an earlier run with a file of prompts wrote every clip of this batch."""
         return bool(self.arguments.prompts) and all(
-            _address_in(outputs[k]) == self.address(k) and (not plots or plots[k].is_file()) for k in batch
+            _address_in(outputs[k]) == self.address(k) and (not plots or plots[k].is_file()) for k in clips
         )
 
     def _with_conditions(self, request: Request, first: int) -> tuple[PocketModel, Request]:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from ..models.pocket.load import PocketModel
 
 
+BATCH = 16  # clips generated at once, and then written
+
+
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``duet generate``."""
     add_words(parser)
@@ -41,19 +44,20 @@ def run(arguments: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from ..core.saved_plan import read_timeline
-    from . import batches
+    from .batches import Batches
 
     timeline = None if arguments.plan is None else read_timeline(arguments.plan)
     request = request_of(arguments, prompts)
     with workers_of(arguments) as executor:
-        work = batches.Batches(arguments, request, timeline, _footage(arguments, request.shape))
+        work = Batches(arguments, request, timeline, _footage(arguments, request.shape))
         report_prompts(work.model.text.tokenizer, [*prompts, *(request.audio or ())], arguments.negative)
-        missing = [k for k in range(0, len(prompts), batches.BATCH) if not work.is_written(k, outputs, timelines)]
+        every = [range(k, min(k + BATCH, len(prompts))) for k in range(0, len(prompts), BATCH)]
+        missing = [clips for clips in every if not work.is_written(clips, outputs, timelines)]
         with tqdm(total=arguments.steps * len(missing), desc="sample", unit="step") as bar:
             each = partial(work, on_step=bar.update) if executor.here else work
-            for first, batch in zip(missing, executor.map(each, missing), strict=True):
+            for clips, batch in zip(missing, executor.map(each, missing), strict=True):
                 bar.update(0 if executor.here else arguments.steps)
-                for k, made in enumerate(batch, first):
+                for k, made in zip(clips, batch, strict=True):
                     bar.write(made.write(outputs[k], timelines[k] if timelines else None), file=sys.stdout)
 
 

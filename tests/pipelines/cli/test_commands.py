@@ -10,7 +10,7 @@ import time
 import pytest
 import torch
 
-from duet_av.pipelines.cli import batches
+from duet_av.pipelines.cli import generate
 from duet_av.pipelines.cli import main as cli
 from duet_av.pipelines.cli.options import GUIDANCE_FORMS
 from duet_av.pipelines.cli.request import request_of
@@ -67,7 +67,7 @@ def test_prompts_from_a_file_and_a_separate_audio_prompt(tmp_path):
 
 
 def test_a_file_of_prompts_resumes_and_other_settings_start_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(batches, "BATCH", 1)
+    monkeypatch.setattr(generate, "BATCH", 1)
     (tmp_path / "prompts.txt").write_text(f"{PROMPT}\na bell rings\n")
     command = ["generate", "--prompts", tmp_path / "prompts.txt", "--steps", 2, "-o", tmp_path / "c.mp4"]
     changed = lambda: [path.stat().st_mtime_ns for path in sorted(tmp_path.glob("*.mp4"))]  # noqa: E731 - one use

@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,11 @@ import torch
 
 pytest.importorskip("ray")
 
-from cluster_work import Work, visible_gpus
+from cluster_work import Watched, Work, visible_gpus
 
 from duet_av.pipelines.bench.prompts import TEST, bench_prompts
 from duet_av.pipelines.bench.runner import Run, run_true
+from duet_av.pipelines.cli import generate
 from duet_av.pipelines.cli.main import main
 from duet_av.pipelines.cluster import on_ray
 from duet_av.pipelines.cluster.executor import AHEAD, Executor, Processes
@@ -96,38 +98,46 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-@pytest.mark.slow
-def test_commands_write_the_same_files_on_the_cluster_and_in_this_process(cluster, tmp_path, one_thread, capsys):
-    (tmp_path / "prompts.txt").write_text("a small red ball bounces\na bell rings\n")
-    (tmp_path / "clips").mkdir()
-    files = []
-    for name, where in (("here", []), ("there", ["--cluster", cluster.address])):
-        out = tmp_path / name
-        out.mkdir()
-        fast = ["--steps", "2", *where]
-        assert main(["generate", "--prompts", str(tmp_path / "prompts.txt"), *fast, "-o", str(out / "c.mp4")]) == 0
-        for k, path in enumerate(out.glob("c-*.mp4")) if name == "here" else ():
-            shutil.copy(path, tmp_path / "clips" / f"{k}.mp4")
-            (tmp_path / "clips" / f"{k}.txt").write_text("a bell rings")
-        assert main(["data", str(tmp_path / "clips"), "-o", str(out / "d.safetensors"), *where]) == 0
-        assert main(["sweep", "a drum", *fast, "-n", "3", "--keep", "2", "-o", str(out / "sweep")]) == 0
-        files.append({path.relative_to(out): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()})
-    assert (
-        len(files[0]) == 2 + 2 + 4 + 5
-    )  # clips; data and its report; the sweep's files; its three records and two latents
-    assert files[0] == files[1]
-    assert "Ray: 2 node(s)" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_the_bench_gives_the_same_on_the_cluster_and_resumes(cluster, tmp_path):
-    prompts = [prompt for stratum in ("single", "silent") for prompt in bench_prompts(20, TEST, strata=(stratum,))[:2]]
-    here = run_true(prompts, Run(20, TEST))
+@pytest.fixture
+def watched(cluster, tmp_path, monkeypatch):
+    """One connection to the cluster for all commands, in which the worker of piece 1 of each map is killed."""
     with connected(cluster.address) as executor:
-        assert run_true(prompts, Run(20, TEST, executor=executor, folder=tmp_path)) == here
-    assert len(list(tmp_path.glob("*.json"))) == 2
-    resumed = Run(20, TEST, executor=NoExecutor(), folder=tmp_path)
-    assert run_true(prompts, resumed) == here
+        found = Watched(executor, tmp_path / "notes")
+        monkeypatch.setattr(on_ray, "connected", lambda _address, _jobs: nullcontext(found))
+        yield found
+
+
+def run_commands(work: Path, out: Path, *where: str) -> dict[Path, bytes]:
+    """The files that generate, data and sweep write to ``out``; data encodes the clips in ``work / "clips"``."""
+    out.mkdir()
+    fast = ["--steps", "2", *where]
+    assert main(["generate", "--prompts", str(work / "prompts.txt"), *fast, "-o", str(out / "c.mp4")]) == 0
+    if not (work / "clips").exists():
+        (work / "clips").mkdir()
+        for path in out.glob("c-*.mp4"):
+            shutil.copy(path, work / "clips")
+            (work / "clips" / f"{path.stem}.txt").write_text("a bell rings")
+    assert main(["data", str(work / "clips"), "-o", str(out / "d.safetensors"), *where]) == 0
+    assert main(["sweep", "a drum", *fast, "-n", "3", "--keep", "2", "-o", str(out / "sweep")]) == 0
+    return {path.relative_to(out): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.slow
+def test_commands_and_the_bench_lose_nothing_when_workers_are_killed(watched, tmp_path, one_thread, monkeypatch):
+    monkeypatch.setattr(generate, "BATCH", 1)
+    (tmp_path / "prompts.txt").write_text("a small red ball bounces\na bell rings\n")
+    here = run_commands(tmp_path, tmp_path / "here")
+    assert (
+        len(here) == 2 + 2 + 4 + 5
+    )  # clips; data and its report; the sweep's files; its three records and two latents
+    assert run_commands(tmp_path, tmp_path / "there", "--cluster", "watched") == here
+    prompts = [prompt for stratum in ("single", "silent") for prompt in bench_prompts(20, TEST, strata=(stratum,))[:2]]
+    scores = run_true(prompts, Run(20, TEST))
+    assert run_true(prompts, Run(20, TEST, executor=watched, folder=tmp_path / "kept")) == scores
+    assert run_true(prompts, Run(20, TEST, executor=NoExecutor(), folder=tmp_path / "kept")) == scores
+    for notes, pieces in zip(watched.maps, (2, 2, 3, 2), strict=True):
+        assert notes.counts("start", pieces) == [1 + (piece == 1) for piece in range(pieces)]
+        assert notes.counts("end", pieces) == [1] * pieces
 
 
 class NoExecutor(Executor):
