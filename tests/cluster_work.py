@@ -114,8 +114,13 @@ class Pickled(Executor):
 
     def map(self, function: Callable[[Any], Any], pieces: Iterable[Any], *, gpu: bool = False) -> Iterator[Any]:
         """The results, which could be sent."""
-        copy = pickle.loads(pickle.dumps(function))
-        return (pickle.loads(pickle.dumps(copy(piece))) for piece in pieces)
+        copy = sent(function)
+        return (sent(copy(piece)) for piece in pieces)
+
+
+def sent(value: Any) -> Any:
+    """A value as another process receives it."""
+    return pickle.loads(pickle.dumps(value))  # noqa: S301 - of this process
 
 
 def visible_gpus(_piece: int) -> str:

@@ -78,7 +78,7 @@ class Processes(Executor):
                 window += (pool.submit(_compute, piece) for piece in islice(rest, AHEAD * self.jobs - len(window)))
                 if not window:
                     return
-                yield pickle.loads(window.popleft().result())
+                yield pickle.loads(window.popleft().result())  # noqa: S301 - of our own process
         except BrokenProcessPool as error:
             raise ValueError(
                 "A process ended before it finished its work; perhaps the memory was not sufficient. Use fewer --jobs, and run again."
@@ -99,7 +99,7 @@ _function: Callable[[Any], Any] | None = None  # of this worker
 
 def _start(function: bytes) -> None:
     global _function
-    _function = pickle.loads(function)
+    _function = pickle.loads(function)  # noqa: S301 - of our own process
     one_thread()
 
 
