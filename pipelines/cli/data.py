@@ -26,8 +26,15 @@ def add(parser: argparse.ArgumentParser) -> None:
     option(
         "--model",
         nargs=2,
-        metavar=("NAME", "DIR"),
-        help="encode with the encoders of your own model: ltx2, javisdit-v0.1 or javisdit-v1.0, and its folder (default: the pocket model)",
+        metavar=("NAME", "PATH"),
+        help="encode with the encoders of your own model: ltx2, javisdit-v0.1 or javisdit-v1.0, and its folder; ltx2 also takes the file "
+        "that ComfyUI loads (default: the pocket model)",
+    )
+    option(
+        "--text-encoder",
+        type=Path,
+        metavar="PATH",
+        help="with a file of ltx2: Gemma, as a folder in transformers' layout or as the file that ComfyUI loads",
     )
     option("--seconds", type=float, default=SECONDS, help=f"length of the segments (default {SECONDS:g})")
     option("--size", metavar="WxH", help=f"size of the frames with --model; portrait clips are turned (default {SIZE})")
@@ -59,9 +66,11 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.model:
         _encode_for_model(arguments)
         return
-    for name in ("size", "fps", "shard_size", "changed"):
+    for name in ("text_encoder", "size", "fps", "shard_size", "changed"):
         if getattr(arguments, name):
-            raise ValueError(f"--{name.replace('_', '-')} needs --model; the pocket model's clips have one size.")
+            raise ValueError(
+                f"--{name.replace('_', '-')} needs --model; the pocket model has its own encoders and sizes."
+            )
     _encode_for_pocket(arguments)
 
 
@@ -78,10 +87,10 @@ def _encode_for_model(arguments: argparse.Namespace) -> None:
         )
     from tqdm import tqdm
 
-    from ..training.encode import MEBIBYTE, MODELS, encode_clips
+    from ..training.encode import MEBIBYTE, encode_clips, open_encoders
     from ..training.sidecars import find_sources
 
-    model = MODELS[name](Path(folder))
+    model = open_encoders(name, Path(folder), arguments.text_encoder)
     shape = model.shape(seconds=arguments.seconds, fps=arguments.fps or model.fps, width=width, height=height)
     print(f"segments of {shape.frames} frames, {width}x{height}, {shape.fps:g} fps, {shape.seconds:.3f} s")
     limit, count = (arguments.shard_size or 512) * MEBIBYTE, len(find_sources(arguments.folder).found)

@@ -22,7 +22,8 @@ from ..core.streams import Streams
 from ..media.segments import Segment, SegmentShape, read_segments
 from ..models.javisdit.folder import JavisFolder10
 from ..models.javisdit.folder01 import JavisFolder01
-from ..models.ltx2.folder import LTX2Folder
+from ..models.ltx2.file import open_ltx2
+from ..models.ltx2.release import LTX2Release
 from .negatives import negatives
 from .precision import bfloat16_is_fast
 from .shards import CLIPS, STREAMS, TEXT, ShardWriter, text_key
@@ -33,7 +34,7 @@ MEBIBYTE = 2**20
 
 @runtime_checkable
 class ModelFolder(Protocol):
-    """A folder with a model's own encoders."""
+    """A folder or file with a model's own encoders."""
 
     @property
     def name(self) -> str: ...
@@ -53,11 +54,31 @@ class ModelFolder(Protocol):
     def codecs(self, device: torch.device, dtype: torch.dtype) -> Callable[[Segment], Streams[Tensor]]: ...
 
 
-MODELS: dict[str, Callable[[Path], ModelFolder]] = {
-    "ltx2": LTX2Folder,
-    "javisdit-v1.0": JavisFolder10,
-    "javisdit-v0.1": JavisFolder01,
-}
+def open_model(name: str, path: Path, text_encoder: Path | None = None) -> ModelFolder:
+    """The model ``name`` in the folder or file ``path``. ``text_encoder``: that of a single file of LTX-2.
+
+    Raises:
+        ValueError: a text encoder for a model that has its own.
+    """
+    if name == "ltx2":
+        return open_ltx2(path, text_encoder)
+    if text_encoder is not None:
+        raise ValueError(
+            f"--text-encoder is for a single file of ltx2; the folder of {name} holds its own. Leave it out."
+        )
+    return JavisFolder10(path) if name == JavisFolder10.name else JavisFolder01(path)
+
+
+def open_encoders(name: str, path: Path, text_encoder: Path | None = None) -> ModelFolder:
+    """The model as ``open_model`` finds it, with a text encoder.
+
+    Raises:
+        ValueError: there is none, or see ``open_model``.
+    """
+    model = open_model(name, path, text_encoder)
+    if isinstance(model, LTX2Release):
+        model.gemma()
+    return model
 
 
 def processor() -> tuple[torch.device, torch.dtype]:

@@ -104,7 +104,7 @@ def test_a_run_learns_resumes_and_stores_the_lora_alone(ltx2_release, ltx2_shard
 
 def test_what_cannot_be_trained_is_refused_with_the_reason(ltx2_release, ltx2_shards, tmp_path, capsys):
     cases = [
-        (("lora", "--data", ltx2_shards), "lora needs --model NAME DIR"),
+        (("lora", "--data", ltx2_shards), "lora needs --model NAME PATH"),
         (("lora", "--model", "ltx2", ltx2_release, "--data", tmp_path / "none"), "is not a folder"),
         (("lora", "--model", "ltx2", ltx2_release, "--data", tmp_path), "holds no complete set of encoded clips"),
         (("lora", "--model", "wan", ltx2_release, "--data", ltx2_shards), "--model is wan"),
