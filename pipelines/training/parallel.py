@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch import distributed as dist
 
 
@@ -68,6 +68,32 @@ def _rows(value: Any, rows: slice, size: int) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return replace(value, **{f.name: _rows(getattr(value, f.name), rows, size) for f in fields(value)})
     return value
+
+
+def fsdp_launched() -> bool:
+    """Whether the launcher asks for sharded weights (``accelerate launch --use_fsdp``)."""
+    return os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("true", "1") and processes() > 1
+
+
+def shard(module: nn.Module, device: str) -> None:
+    """Distribute the weights of ``module`` over the processes (FSDP2): those of each block are collected when it is computed.
+
+    Sharded here and not by accelerate, whose FSDP needs GPUs and a list of class names: a block is an entry of a ``ModuleList``.
+    """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = init_device_mesh(device, (processes(),))
+    for part in list(module.modules()):
+        if isinstance(part, nn.ModuleList):
+            for block in part:
+                fully_shard(block, mesh=mesh)
+    fully_shard(module, mesh=mesh)
+
+
+def is_sharded(tensors: dict[str, Tensor]) -> bool:
+    """Whether a process holds only a part of some of ``tensors``."""
+    return any(hasattr(value, "full_tensor") for value in tensors.values())
 
 
 def denominator(count: Tensor) -> Tensor:

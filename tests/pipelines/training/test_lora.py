@@ -1,5 +1,6 @@
 """``duet train lora``: noise levels, a short run that resumes, what is saved, and what is refused."""
 
+import os
 import subprocess
 import sys
 
@@ -123,8 +124,9 @@ def test_clips_of_other_encoders_are_refused(ltx2_release, ltx2_shards, tmp_path
 
 
 @pytest.mark.slow
-def test_two_processes_train_one_lora(ltx2_release, ltx2_shards, tmp_path):
-    """accelerate over gloo: each process takes its part of the batch, the first one writes."""
+@pytest.mark.parametrize("fsdp", ["false", "true"])
+def test_two_processes_train_one_lora(ltx2_release, ltx2_shards, tmp_path, fsdp):
+    """accelerate over gloo: each process takes its part of the batch, the first one writes. With FSDP each holds a part of the weights."""
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     options = [
         "--model",
@@ -147,7 +149,8 @@ def test_two_processes_train_one_lora(ltx2_release, ltx2_shards, tmp_path):
     code = f"import sys; from duet_av.pipelines.cli.main import main; sys.exit(main({arguments!r}))"
     (tmp_path / "two.py").write_text(code)
     command = [sys.executable, *launch, str(tmp_path / "two.py")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    environment = os.environ | {"ACCELERATE_USE_FSDP": fsdp}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
     tensors = load_file(tmp_path / "lora" / "ltx2-lora.safetensors")
     assert any(value.abs().max() > 0 for name, value in tensors.items() if "lora_B" in name)

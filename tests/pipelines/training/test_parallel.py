@@ -44,16 +44,18 @@ def losses(folder, *stops):
 
 
 @pytest.mark.slow
-def test_two_then_four_then_one_process_give_the_loss_curve_of_one(elastic):
-    whole, parts = losses(elastic / "whole", 12), losses(elastic / "parts", 4, 8, 12)
+@pytest.mark.parametrize("kind", ["parts", "sharded"])
+def test_two_then_four_then_one_process_give_the_loss_curve_of_one(elastic, kind):
+    whole, parts = losses(elastic / "whole", 12), losses(elastic / kind, 4, 8, 12)
     assert [step for step, _ in parts] == [step for step, _ in whole] == list(range(12))
     for (_, a), (_, b) in zip(whole, parts, strict=True):
         assert b == pytest.approx(a, abs=1e-4)
 
 
 @pytest.mark.slow
-def test_the_weights_and_the_best_score_are_those_of_one_process(elastic):
-    saved = [torch.load(elastic / name / "elastic.ckpt", weights_only=True) for name in ("whole", "parts")]
+@pytest.mark.parametrize("kind", ["parts", "sharded"])
+def test_the_weights_and_the_best_score_are_those_of_one_process(elastic, kind):
+    saved = [torch.load(elastic / name / "elastic.ckpt", weights_only=True) for name in ("whole", kind)]
     for part in ("ema", "best_weights"):
         for name, value in saved[0]["state"][part].items():
             torch.testing.assert_close(saved[1]["state"][part][name], value, atol=1e-5, rtol=1e-4)
@@ -63,16 +65,17 @@ def test_the_weights_and_the_best_score_are_those_of_one_process(elastic):
 
 
 @pytest.mark.slow
-def test_several_processes_write_one_folder_of_safetensors_and_one_process_a_file(elastic):
+@pytest.mark.parametrize("kind", ["parts", "sharded"])
+def test_several_processes_write_one_folder_of_safetensors_and_one_process_a_file(elastic, kind):
     for stop, count in ((4, 2), (8, 4)):
-        files = (elastic / "parts" / f"files-{stop}").read_text().splitlines()
+        files = (elastic / kind / f"files-{stop}").read_text().splitlines()
         step = f"elastic.shards/step-{stop:09d}"
         shards = [name for name in files if name.startswith(f"{step}/") and name.endswith(".safetensors")]
         assert len(shards) == count
         assert f"{step}/checkpoint.json" in files
         assert sum(name.startswith("elastic.shards/step-") and name.count("/") == 1 for name in files) == 1
         assert "elastic.ckpt" not in files
-    assert "elastic.shards" not in (elastic / "parts" / "files-12").read_text()
+    assert "elastic.shards" not in (elastic / kind / "files-12").read_text()
 
 
 def test_a_share_is_the_rows_of_one_process():
