@@ -1,5 +1,5 @@
 """One training in 2, then 4, then 1 processes, without and with sharded weights, and the same one in a single process. Run as a script: the
-processes are forks of one that has imported everything and has computed nothing."""
+processes are forks of one that has imported everything and has computed nothing. Then two processes that cannot write."""
 
 import json
 import multiprocessing
@@ -89,12 +89,14 @@ def run(folder, stop, environment):
     )
     try:
         loop.train(stage, settings)
+    except OSError as error:
+        (folder / f"error-{environment['RANK']}").write_text(str(error))
     finally:
         if environment.get("RANK", "0") == "0":
             (folder / f"losses-{stop}.json").write_text(json.dumps(Recorder.losses))
 
 
-def together(folder, stop, count, sharded):
+def together(folder, stop, count, *, sharded):
     """Train in ``count`` processes until before step ``stop``."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -108,8 +110,9 @@ def together(folder, stop, count, sharded):
         process.start()
     for process in processes:
         process.join(120)
-    if any(process.exitcode for process in processes):
-        raise SystemExit(f"{count} processes ended with {[process.exitcode for process in processes]}")
+        process.kill()
+    if codes := [process.exitcode for process in processes if process.exitcode != 0]:
+        raise SystemExit(f"{len(codes)} of {count} processes ended with {codes}, or did not end")
 
 
 if __name__ == "__main__":
@@ -118,7 +121,11 @@ if __name__ == "__main__":
         target = Path(sys.argv[1]) / name
         target.mkdir()
         for stop, count in legs:
-            together(target, stop, count, name == "sharded")
+            together(target, stop, count, sharded=name == "sharded")
             (target / f"files-{stop}").write_text(
                 "\n".join(sorted(str(p.relative_to(target)) for p in target.rglob("*")))
             )
+    blocked = Path(sys.argv[1]) / "blocked"
+    blocked.mkdir()
+    (blocked / "elastic.shards").write_text("a file where the folder of the checkpoints should be")
+    together(blocked, STEPS, 2, sharded=False)

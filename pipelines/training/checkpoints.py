@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..core.files import atomic_output
 from ..core.schema import Between, checked
 from ..core.weights import DAMAGED
-from .parallel import is_sharded, process, processes
+from .parallel import in_first, is_sharded, process, processes
 from .sharded import NUMBERS, newest, read_shards, remove_shards, write_shards
 
 
@@ -79,8 +79,7 @@ class Checkpoints:
                 vars(_Numbers.of(state)) | {"run": self.run},
                 step=state.step,
             )
-            if process() == 0:
-                self.path.unlink(missing_ok=True)
+            in_first(lambda: self.path.unlink(missing_ok=True))
             return
         parts = {
             "state": vars(state),

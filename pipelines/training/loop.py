@@ -22,7 +22,7 @@ from tqdm import tqdm
 from ..bench.tables import commit
 from .card import write_card
 from .checkpoints import Checkpoints, State, learnt_state
-from .parallel import averaged, check_batch, fsdp_launched, shard, share
+from .parallel import averaged, check_batch, check_torch, fsdp_launched, shard, share
 from .precision import attention_kernel, training_precision
 
 
@@ -124,7 +124,7 @@ class Trainer:
     """One objective with its optimizer: ``step`` draws a batch and updates the weights.
 
     Raises:
-        ValueError: the batch cannot be split over the processes, or the stage cannot be trained with FSDP.
+        ValueError: the batch cannot be split over the processes, torch is too old for several, or the stage cannot be trained with FSDP.
     """
 
     def __init__(self, stage: Stage, settings: Settings) -> None:
@@ -134,6 +134,7 @@ class Trainer:
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
         self.stage, self.settings, self.module = stage, settings, stage.objective
         check_batch(settings.batch, self.accelerator.num_processes)
+        check_torch(self.accelerator.num_processes)
         self.sharded = fsdp_launched()
         if self.sharded:
             if not getattr(stage, "shardable", False):
@@ -212,7 +213,7 @@ def train(stage: Stage, settings: Settings, *, on_step: OnStep | None = None) ->
             checkpoints.write(state, objective, trainer.optimizer)
             saved_at = time.monotonic()
         trainer.accelerator.wait_for_everyone()
-    if main and not state.best_weights:  # a run that was ended at its last step, before it was scored
+    if judges and not state.best_weights:  # a run that was ended at its last step, before it was scored
         _judge(stage, state, bar)
     bar.close()
     record = _finish(stage, settings, state) if judges else {}
