@@ -172,7 +172,7 @@ class _Texts:
 
 Piece = tuple[Source, str, int]  # a file, its hash, and how many of its segments are stored already
 # The start and the latents of a segment, or why the rest of the file is left out.
-Found = tuple[float, dict[str, Tensor]] | str
+Found = tuple[float, dict[str, Tensor]] | ValueError
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,7 +196,7 @@ class _Clips:
             for segment in islice(read_segments(source.video, source.audio, self.shape), stored, None):
                 yield segment.start, self._latents(segment, digest)
         except ValueError as error:
-            yield str(error)
+            yield error
 
     def _latents(self, segment: Segment, digest: str) -> dict[str, Tensor]:
         """Latents of both streams, and of the changed streams as 'KIND_video' and 'KIND_audio', [n, ...]."""
@@ -236,7 +236,9 @@ class _Run:
             digest, before = _digest(source), self.stored.get(source.name, [])
             self.report.taken[source.name] = sum(bool(entry["text"]) for entry in before)
             if any(entry["digest"] != digest for entry in before):
-                self._finish(source, "it has changed since it was encoded; its old segments are still stored")
+                self._finish(
+                    source, ValueError("it has changed since it was encoded; its old segments are still stored")
+                )
             elif all(entry["text"] for entry in before):  # the entry that ends a file has none
                 self.pending.append((source, digest))
                 yield source, digest, self.report.taken[source.name]
@@ -248,7 +250,7 @@ class _Run:
         source, digest = self.pending.popleft()
         head = {"file": source.name, "digest": digest}
         for item in found:
-            if isinstance(item, str):
+            if isinstance(item, ValueError):
                 self._finish(source, item)
                 return
             start, tensors = item
@@ -261,17 +263,16 @@ class _Run:
             self.clips.add({}, {**head, "text": ""})
             self._finish(source)
         else:
-            seconds = f"{self.shape.seconds:.3g}"
-            self._finish(
-                source,
-                f"no part of it without a cut lasts {seconds} s, the length of a segment; choose shorter segments",
+            short = ValueError(
+                f"no part of it without a cut lasts {self.shape.seconds:.3g} s, the length of a segment; choose shorter segments"
             )
+            self._finish(source, short)
 
-    def _finish(self, source: Source, reason: str = "") -> None:
+    def _finish(self, source: Source, reason: ValueError | None = None) -> None:
         """Report a file, and the ``reason`` for which it, or the rest of it, is left out."""
         taken = self.report.taken[source.name]
         if reason:
-            self.report.rejected[source.name] = f"after {taken} segments: {reason}" if taken else reason
+            self.report.rejected[source.name] = f"after {taken} segments: {reason}" if taken else str(reason)
         if not taken:
             del self.report.taken[source.name]
         self.on_file()
