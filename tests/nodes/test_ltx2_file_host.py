@@ -106,6 +106,31 @@ def test_comfyui_finds_every_tensor_and_encodes_frames_as_we_do(ours, checkpoint
     torch.testing.assert_close(found, theirs, **CLOSE)
 
 
+def test_comfyui_reads_float8_weights_as_we_do(ours, files, tmp_path):
+    import comfy.quant_ops
+    import comfy.sd
+    from comfy.utils import load_torch_file
+
+    from duet_av.pipelines.models.ltx2.file import LTX2File
+
+    tensors, metadata = load_torch_file(str(files[0]), return_metadata=True)
+    layers = [f"model.diffusion_model.transformer_blocks.{k}.attn1.to_q" for k in (0, 1)]
+    for layer in layers:
+        weight = tensors[f"{layer}.weight"]
+        scale = weight.abs().max() / 448
+        tensors |= {f"{layer}.weight": (weight / scale).to(torch.float8_e4m3fn), f"{layer}.weight_scale": scale}
+    quantised = json.dumps({"layers": {layer: {"format": "float8_e4m3fn"} for layer in layers}})
+    save_file(tensors, tmp_path / "fp8.safetensors", metadata=metadata | {"_quantization_metadata": quantised})
+    model, *_ = comfy.sd.load_checkpoint_guess_config(
+        str(tmp_path / "fp8.safetensors"), output_vae=False, output_clip=False
+    )
+    network = LTX2File(tmp_path / "fp8.safetensors").network(*CPU).transformer
+    for theirs, found in zip(model.model.diffusion_model.transformer_blocks, network.transformer_blocks, strict=True):
+        weight = theirs.attn1.to_q.weight
+        assert isinstance(weight, comfy.quant_ops.QuantizedTensor)
+        torch.testing.assert_close(found.attn1.to_q.weight, weight.dequantize().float(), atol=1e-6, rtol=0)
+
+
 def test_comfyui_encodes_audio_as_we_do(ours, files):
     import comfy.sd
     import comfy.utils

@@ -155,14 +155,30 @@ def test_the_released_video_encoders_have_the_sizes_that_diffusers_gives_them(ve
 
 def test_quantised_tensors_are_refused_where_they_are_needed(release, tmp_path):
     name = f"{PREFIX}transformer_blocks.0.attn1.to_q.weight"
-    halves = {
-        name: official_tensors(release)[name].to(torch.float8_e4m3fn),
-        name.replace("weight", "weight_scale"): torch.ones(1),
-    }
-    file = LTX2File(write_official(tmp_path / "x.safetensors", release, more=halves))
-    file.codecs(*CPU)
-    with pytest.raises(ValueError, match=r"to_q\.weight is stored as F8_E4M3, which is quantised"):
-        file.network(*CPU)
+    weight = official_tensors(release)[name]
+    float8 = weight.to(torch.float8_e4m3fn)
+    for wrong in ({name: weight.to(torch.int8)}, {name: float8, scale_of(name): torch.ones(len(weight), 2)}):
+        file = LTX2File(write_official(tmp_path / "x.safetensors", release, more=wrong))
+        file.codecs(*CPU)
+        with pytest.raises(ValueError, match=r"to_q\.weight is stored as (I8|F8_E4M3), which is quantised"):
+            file.network(*CPU)
+
+
+def scale_of(name):
+    return name.replace("weight", "weight_scale")
+
+
+@pytest.mark.parametrize("end", ["weight_scale", "scale_weight"])
+def test_float8_is_read_with_its_scale(release, tmp_path, end):
+    name = f"{PREFIX}transformer_blocks.0.attn1.to_q.weight"
+    weight = official_tensors(release)[name]
+    scale = weight.abs().max() / 448
+    stored = {name: (weight / scale).to(torch.float8_e4m3fn), name.replace("weight", end): scale}
+    more = {name.replace("weight", other): torch.ones(()) for other in ("input_scale", "comfy_quant")}
+    file = LTX2File(write_official(tmp_path / "x.safetensors", release, more={**stored, **more}))
+    found = file.network(*CPU).transformer.transformer_blocks[0].attn1.to_q.weight
+    assert torch.equal(found, stored[name].float() * scale)
+    torch.testing.assert_close(found, weight, atol=scale.item() * 17, rtol=0)  # the largest step of float8 is 32 units
 
 
 def test_the_text_encoder_must_belong_to_the_model(both, tmp_path):
