@@ -47,6 +47,16 @@ def lint(session: nox.Session) -> None:
     session.run("pyright")
 
 
+@nox.session
+def registry(session: nox.Session) -> None:
+    """The check of ComfyUI's registry before a publication; it needs no network and publishes nothing. A warning is an error."""
+    session.install("comfy-cli>=1.23")
+    out = session.run("comfy", "--skip-prompt", "--no-enable-telemetry", "node", "validate", silent=True)
+    print(out)
+    if "All validation checks passed" not in out or "Warning" in out:
+        session.error("The registry's check reports the above.")
+
+
 @nox.session(venv_backend="none")
 def host(session: nox.Session) -> None:
     """The tests inside ComfyUI, in two processes: COMFYUI_PATH names the checkout, COMFYUI_PYTHON its Python (default python3)."""

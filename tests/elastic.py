@@ -1,5 +1,5 @@
-"""One training in 2, then 4, then 1 processes, and the same one in a single process. Run as a script: the processes are forks of one that
-has imported everything and has computed nothing."""
+"""One training in 2, then 4, then 1 processes, without and with sharded weights, and the same one in a single process. Run as a script: the
+processes are forks of one that has imported everything and has computed nothing. Then two processes that cannot write."""
 
 import json
 import multiprocessing
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 import duet_av.pipelines.training.loop as loop
 from duet_av.pipelines.training.parallel import denominator
@@ -17,29 +18,44 @@ from duet_av.pipelines.training.parallel import denominator
 STEPS, BATCH = 12, 8
 
 
-class Objective(nn.Module):
-    """A weighted mean, whose weights differ from sample to sample, and a frozen part."""
+class Block(nn.Module):
+    """A frozen layer in bfloat16 and a layer that learns, computed again in the backward pass."""
 
     def __init__(self):
         super().__init__()
-        self.frozen = nn.Linear(3, 6).requires_grad_(False)
-        self.layers = nn.Sequential(nn.Tanh(), nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 1))
+        self.frozen = nn.Linear(6, 6).bfloat16().requires_grad_(False)
+        self.learns = nn.Linear(6, 6)
+
+    def forward(self, x):
+        return x + torch.tanh(self.learns(x) + self.frozen(x.bfloat16()).float())
+
+
+class Objective(nn.Module):
+    """A weighted mean, whose weights differ from sample to sample."""
+
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.ModuleList(Block() for _ in range(2))
+        self.out = nn.Linear(6, 1)
         self.register_buffer("scale", torch.ones(()))
 
     def forward(self, batch):
-        error = (self.layers(self.frozen(batch["x"])) * self.scale - batch["x"].sum(1, keepdim=True)).square().mean(1)
+        x = batch["x"]
+        for block in self.blocks:
+            x = checkpoint(block, x, use_reentrant=False)
+        error = (self.out(x) * self.scale - batch["x"].sum(1, keepdim=True)).square().mean(1)
         return {"loss": (error * batch["weight"]).sum() / denominator(batch["weight"].sum())}
 
 
 class Stage:
-    name = "elastic"
+    name, shardable = "elastic", True
 
     def __init__(self):
         torch.manual_seed(0)
         self.objective = Objective()
 
     def batch(self, generator, size):
-        x = torch.randn(size, 3, generator=generator)
+        x = torch.randn(size, 6, generator=generator)
         return {"x": x, "weight": torch.randint(0, 3, (size,), generator=generator).float(), "rate": 16.0}
 
     @torch.no_grad()
@@ -73,18 +89,20 @@ def run(folder, stop, environment):
     )
     try:
         loop.train(stage, settings)
+    except OSError as error:
+        (folder / f"error-{environment['RANK']}").write_text(str(error))
     finally:
         if environment.get("RANK", "0") == "0":
             (folder / f"losses-{stop}.json").write_text(json.dumps(Recorder.losses))
-            torch.save(stage.objective.state_dict(), folder / f"weights-{stop}.pt")
 
 
-def together(folder, stop, count):
+def together(folder, stop, count, *, sharded):
     """Train in ``count`` processes until before step ``stop``."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     shared = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    shared["ACCELERATE_USE_FSDP"] = str(sharded)
     ranks = [{**shared, "RANK": str(k), "LOCAL_RANK": str(k)} if count > 1 else {} for k in range(count)]
     context = multiprocessing.get_context("fork")
     processes = [context.Process(target=run, args=(folder, stop, rank)) for rank in ranks]
@@ -92,16 +110,22 @@ def together(folder, stop, count):
         process.start()
     for process in processes:
         process.join(120)
-    if any(process.exitcode for process in processes):
-        raise SystemExit(f"{count} processes ended with {[process.exitcode for process in processes]}")
+        process.kill()
+    if codes := [process.exitcode for process in processes if process.exitcode != 0]:
+        raise SystemExit(f"{len(codes)} of {count} processes ended with {codes}, or did not end")
 
 
 if __name__ == "__main__":
-    for name, legs in {"whole": [(12, 1)], "parts": [(4, 2), (8, 4), (12, 1)]}.items():
+    parts = [(4, 2), (8, 4), (12, 1)]
+    for name, legs in {"whole": [(12, 1)], "parts": parts, "sharded": parts}.items():
         target = Path(sys.argv[1]) / name
         target.mkdir()
         for stop, count in legs:
-            together(target, stop, count)
+            together(target, stop, count, sharded=name == "sharded")
             (target / f"files-{stop}").write_text(
                 "\n".join(sorted(str(p.relative_to(target)) for p in target.rglob("*")))
             )
+    blocked = Path(sys.argv[1]) / "blocked"
+    blocked.mkdir()
+    (blocked / "elastic.shards").write_text("a file where the folder of the checkpoints should be")
+    together(blocked, STEPS, 2, sharded=False)

@@ -26,12 +26,15 @@ TRANSFORMER = {
 }
 VIDEO_VAE = {
     "latent_channels": 128,
-    "block_out_channels": (8, 8, 8, 8),
+    "block_out_channels": (128, 128, 128, 128),
     "layers_per_block": (0, 0, 0, 0, 1),
     "decoder_block_out_channels": (8, 16, 32),
     "decoder_layers_per_block": (1, 1, 1, 1),
 }
 AUDIO_VAE = {"base_channels": 128, "ch_mult": (1, 1, 1), "num_res_blocks": 1}
+SINCE_2_3 = {"use_prompt_embeddings": False} | dict.fromkeys(
+    ("gated_attn", "audio_gated_attn", "cross_attn_mod", "audio_cross_attn_mod"), True
+)
 
 
 def _shaken(module, scale=0.08):
@@ -43,25 +46,32 @@ def _shaken(module, scale=0.08):
     return module.eval()
 
 
-def write_release(out, *, transformer=None):
-    """Write the parts; ``transformer`` replaces the random one."""
+def write_release(out, *, transformer=None, version="2.0", registers=8, layers=TEXT_LAYERS, length=TEXT_LENGTH):
+    """Write the parts; ``transformer`` replaces the random one. ``layers``: of Gemma; ``length``: tokens of a caption."""
     from diffusers import AutoencoderKLLTX2Audio, AutoencoderKLLTX2Video
     from diffusers.models.transformers.transformer_ltx2 import LTX2VideoTransformer3DModel
     from diffusers.pipelines.ltx2.connectors import LTX2TextConnectors
     from transformers import Gemma3Config, Gemma3ForConditionalGeneration
 
     streams = ("video_connector", "audio_connector")
+    later = version >= "2.3"
+    widths = [TRANSFORMER[f"{stream}cross_attention_dim"] if later else TEXT_WIDTH for stream in ("", "audio_")]
     connectors = LTX2TextConnectors(
         caption_channels=TEXT_WIDTH,
-        text_proj_in_factor=TEXT_LAYERS + 1,
+        text_proj_in_factor=layers + 1,
         rope_type="split",
         **{f"{stream}_num_attention_heads": 2 for stream in streams},
-        **{f"{stream}_attention_head_dim": TEXT_WIDTH // 2 for stream in streams},
+        **{f"{stream}_attention_head_dim": width // 2 for stream, width in zip(streams, widths, strict=True)},
         **{f"{stream}_num_layers": 1 for stream in streams},
-        **{f"{stream}_num_learnable_registers": 8 for stream in streams},
+        **{f"{stream}_num_learnable_registers": registers for stream in streams},
+        **{f"{stream}_gated_attn": later for stream in ("video", "audio")},
+        per_modality_projections=later,
+        proj_bias=later,
+        video_hidden_dim=widths[0],
+        audio_hidden_dim=widths[1],
     )
-    text = {"hidden_size": TEXT_WIDTH, "intermediate_size": 32, "num_hidden_layers": TEXT_LAYERS, "head_dim": 8}
-    heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 264, "sliding_window": 64}
+    text = {"hidden_size": TEXT_WIDTH, "intermediate_size": 32, "num_hidden_layers": layers, "head_dim": 8}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 512, "sliding_window": 64}
     vision = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
     size = {"image_size": 28, "patch_size": 14}
     gemma = Gemma3Config(text_config={**text, **heads}, vision_config={**vision, **size}, mm_tokens_per_image=4)
@@ -74,9 +84,9 @@ def write_release(out, *, transformer=None):
     _shaken(AutoencoderKLLTX2Audio(**AUDIO_VAE)).save_pretrained(out / "audio_vae")
     _shaken(connectors, 0.3).save_pretrained(out / "connectors")
     _shaken(Gemma3ForConditionalGeneration(gemma), 0.2).save_pretrained(out / "text_encoder")
-    transformer = transformer or _shaken(LTX2VideoTransformer3DModel(**TRANSFORMER))
+    transformer = transformer or _shaken(LTX2VideoTransformer3DModel(**TRANSFORMER, **(SINCE_2_3 if later else {})))
     transformer.save_pretrained(out / "transformer")
-    byte_tokenizer(TEXT_LENGTH).save_pretrained(out / "tokenizer")
+    byte_tokenizer(length).save_pretrained(out / "tokenizer")
     return out
 
 

@@ -110,7 +110,8 @@ def _adjust(rows: list[dict[str, Any]]) -> None:
 
 def commit() -> str:
     """The git commit of the pack, or 'unknown' outside a checkout."""
-    answer = subprocess.run(["git", "rev-parse", "HEAD"], cwd=WEIGHTS, capture_output=True, text=True, check=False)
+    command = ["git", "rev-parse", "HEAD"]  # the git of the PATH, as any shell takes it
+    answer = subprocess.run(command, cwd=WEIGHTS, capture_output=True, text=True, check=False)  # noqa: S603
     return answer.stdout.strip() or "unknown"
 
 

@@ -7,7 +7,7 @@ import csv
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -46,6 +46,9 @@ class Take:
     seed: Annotated[int, Between(0, 2**64 - 1)]
     score: Annotated[float, Between(-1e9, 1e9)]
     numbers: Numbers
+
+
+Generate = Callable[[int], tuple[Take, Tensors]]  # makes and measures the take of a seed
 
 
 @dataclass(frozen=True)
@@ -140,13 +143,15 @@ def fingerprint(*parts: Any) -> str:
 def sweep(
     folder: Path,
     seeds: Sequence[int],
-    generate: Callable[[int], tuple[Take, Tensors]],
+    generate: Generate,
     *,
     keep: int,
     on_take: Callable[[Take], object] = lambda _: None,
+    each: Callable[[Generate, Iterable[int]], Iterator[tuple[Take, Tensors]]] = map,
 ) -> list[tuple[Take, Tensors]]:
     """The best ``keep`` takes of ``seeds`` with their tensors, best first. ``folder`` stores the measurements of every finished take
-    and the tensors of the best ones, so that an interrupted sweep resumes.
+    and the tensors of the best ones, so that an interrupted sweep resumes. ``each`` calls ``generate`` for seeds; an executor's ``map``
+    does so in other processes.
 
     Raises:
         ValueError: the number of seeds is not from 1 to ``MAX_SEEDS``, or ``keep`` is below 1.
@@ -157,14 +162,14 @@ def sweep(
         raise ValueError(f"keep is {keep}; it must be at least 1.")
     folder.mkdir(parents=True, exist_ok=True)
     done = [take for seed in seeds if (take := read_take(folder, seed)) is not None]
-    for seed in seeds:
-        finished = next((take for take in done if take.seed == seed), None)
-        if finished is None:
-            finished, tensors = generate(seed)
-            _store_take(folder, finished, tensors)
-            done.append(finished)
-            for dropped in rank(done)[keep:]:
-                _tensors_path(folder, dropped.seed).unlink(missing_ok=True)
+    for take in done:
+        on_take(take)
+    known = {take.seed for take in done}
+    for finished, tensors in each(generate, [seed for seed in seeds if seed not in known]):
+        _store_take(folder, finished, tensors)
+        done.append(finished)
+        for dropped in rank(done)[keep:]:
+            _tensors_path(folder, dropped.seed).unlink(missing_ok=True)
         on_take(finished)
     return [(take, _tensors_of_take(folder, take, generate)) for take in rank(done)[:keep]]
 
@@ -205,7 +210,7 @@ def read_take(folder: Path, seed: int) -> Take | None:
     return found if found is not None and found.seed == seed else None
 
 
-def _tensors_of_take(folder: Path, take: Take, generate: Callable[[int], tuple[Take, Tensors]]) -> Tensors:
+def _tensors_of_take(folder: Path, take: Take, generate: Generate) -> Tensors:
     """The tensors of a stored take; they are generated again if an earlier sweep kept fewer takes."""
     path = _tensors_path(folder, take.seed)
     try:

@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 
 from ..core.files import atomic_output, check_output_path
+from .options import add_workers
+from .workers import workers_of
 
 SECONDS, SIZE = 2.0, "768x512"
 REAL_MODELS = ("ltx2", "javisdit-v0.1", "javisdit-v1.0")  # listed here so that --help does not import torch
@@ -24,8 +26,15 @@ def add(parser: argparse.ArgumentParser) -> None:
     option(
         "--model",
         nargs=2,
-        metavar=("NAME", "DIR"),
-        help="encode with the encoders of your own model: ltx2, javisdit-v0.1 or javisdit-v1.0, and its folder (default: the pocket model)",
+        metavar=("NAME", "PATH"),
+        help="encode with the encoders of your own model: ltx2, javisdit-v0.1 or javisdit-v1.0, and its folder; ltx2 also takes the file "
+        "that ComfyUI loads (default: the pocket model)",
+    )
+    option(
+        "--text-encoder",
+        type=Path,
+        metavar="PATH",
+        help="with a file of ltx2: Gemma, as a folder in transformers' layout or as the file that ComfyUI loads",
     )
     option("--seconds", type=float, default=SECONDS, help=f"length of the segments (default {SECONDS:g})")
     option("--size", metavar="WxH", help=f"size of the frames with --model; portrait clips are turned (default {SIZE})")
@@ -46,6 +55,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="output file of the encoded clips (.safetensors), with the report beside it as .json; with --model an output folder",
     )
+    add_workers(parser)
     parser.set_defaults(command=run)
 
 
@@ -56,9 +66,11 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.model:
         _encode_for_model(arguments)
         return
-    for name in ("size", "fps", "shard_size", "changed"):
+    for name in ("text_encoder", "size", "fps", "shard_size", "changed"):
         if getattr(arguments, name):
-            raise ValueError(f"--{name.replace('_', '-')} needs --model; the pocket model's clips have one size.")
+            raise ValueError(
+                f"--{name.replace('_', '-')} needs --model; the pocket model has its own encoders and sizes."
+            )
     _encode_for_pocket(arguments)
 
 
@@ -75,14 +87,14 @@ def _encode_for_model(arguments: argparse.Namespace) -> None:
         )
     from tqdm import tqdm
 
-    from ..training.encode import MEBIBYTE, MODELS, encode_clips
+    from ..training.encode import MEBIBYTE, encode_clips, open_encoders
     from ..training.sidecars import find_sources
 
-    model = MODELS[name](Path(folder))
+    model = open_encoders(name, Path(folder), arguments.text_encoder)
     shape = model.shape(seconds=arguments.seconds, fps=arguments.fps or model.fps, width=width, height=height)
     print(f"segments of {shape.frames} frames, {width}x{height}, {shape.fps:g} fps, {shape.seconds:.3f} s")
-    with tqdm(desc="encode", unit="file", total=len(find_sources(arguments.folder).found)) as bar:
-        limit = (arguments.shard_size or 512) * MEBIBYTE
+    limit, count = (arguments.shard_size or 512) * MEBIBYTE, len(find_sources(arguments.folder).found)
+    with workers_of(arguments) as executor, tqdm(desc="encode", unit="file", total=count) as bar:
         report = encode_clips(
             arguments.folder,
             arguments.output,
@@ -90,6 +102,7 @@ def _encode_for_model(arguments: argparse.Namespace) -> None:
             shape,
             shard_bytes=limit,
             changed=arguments.changed,
+            executor=executor,
             on_file=bar.update,
         )
     print(report)
@@ -106,17 +119,13 @@ def _encode_for_pocket(arguments: argparse.Namespace) -> None:
     target = check_output_path(arguments.output, suffix=".safetensors")
     from tqdm import tqdm
 
-    from ..bench.readings import Probes
     from ..core.sizes import ClipShape
     from ..training.clips import encode_folder
-    from ..training.data import load_encoder
     from ..training.sidecars import find_sources
 
     shape, count = ClipShape(seconds=arguments.seconds), len(find_sources(arguments.folder).found)
-    with tqdm(desc="encode", unit="file", total=count) as bar:
-        report = encode_folder(
-            arguments.folder, target, shape=shape, encoder=load_encoder(), probes=Probes.load(), on_file=bar.update
-        )
+    with workers_of(arguments) as executor, tqdm(desc="encode", unit="file", total=count) as bar:
+        report = encode_folder(arguments.folder, target, shape=shape, executor=executor, on_file=bar.update)
     with atomic_output(target.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(report.to_json(), indent=1) + "\n", encoding="utf-8")
     print(report)

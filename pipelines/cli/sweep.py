@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from ..core.documents import printable
 from .generate import provenance_of
-from .options import add_sampling
-from .request import for_model, report_prompts, request_of
+from .options import add_sampling, add_workers
+from .request import report_prompts, request_of
+from .workers import workers_of
 
 if TYPE_CHECKING:
     from ..bench.takes import Takes
@@ -41,6 +42,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="output folder for best-1.mp4, ..., takes.csv and takes.png; an interrupted sweep resumes from it",
     )
+    add_workers(parser)
     _add_servers(parser)
     parser.set_defaults(command=run)
 
@@ -85,45 +87,31 @@ def run(arguments: argparse.Namespace) -> None:
 def _generate_here(arguments: argparse.Namespace) -> None:
     from tqdm import tqdm
 
-    from ..bench.readings import Probes
-    from ..bench.takes import SCORES, Take, Tensors, fingerprint, sweep, take_of, takes_of
-    from ..core.streams import Streams
+    from ..bench.takes import SCORES, fingerprint, sweep, takes_of
     from ..media.mp4 import write_mp4
-    from ..models.choose import load_model
-    from ..models.pocket.generate import decode, sample
     from ..models.pocket.provenance import weights_report
+    from .seeds import Seeds
 
     if arguments.workflow is not None:
         raise ValueError("--workflow is run by ComfyUI servers. Name them with --servers.")
     request = request_of(arguments, [arguments.prompt])
     if arguments.by == "plan" and request.timed is None:
         raise ValueError("--by plan compares the clips with timed events. Name them with --timed FILE.")
-    events = None if request.timed is None else request.timed[0]
-    model, probes, score = load_model(arguments.model), Probes.load(), SCORES[BY[arguments.by or "events"]]
-    request = for_model(request, arguments, model)
-    report_prompts(model.text.tokenizer, [arguments.prompt, *(request.audio or ())], arguments.negative)
-    seeds = range(arguments.seed, arguments.seed + arguments.takes)
-    arguments.output.mkdir(parents=True, exist_ok=True)
-
-    def clip_of(tensors: Tensors) -> Clip:
-        return decode(model, Streams(tensors["video"], tensors["audio"]), request.shape)[0]
-
-    def generate(seed: int) -> tuple[Take, Tensors]:
-        video, audio = sample(model.network, model.text, replace(request, seed=seed)).both()
-        tensors = {"video": video, "audio": audio}
-        return take_of(seed, clip_of(tensors), score, probes, events, True), tensors
-
-    name = fingerprint(repr(replace(request, seed=0)), score, weights_report(model.files.values()))
-    folder = arguments.output / f".duet-{name}"
-    with tqdm(total=len(seeds), desc="takes", unit="take") as bar:
-        best = sweep(folder, seeds, generate, keep=arguments.keep, on_take=lambda _: bar.update())
-    found, clips = takes_of(folder, seeds, arguments.prompt), [clip_of(tensors) for _, tensors in best]
+    seeds, output = range(arguments.seed, arguments.seed + arguments.takes), arguments.output
+    with workers_of(arguments) as executor, tqdm(total=len(seeds), desc="takes", unit="take") as bar:
+        work = Seeds(arguments, request, SCORES[BY[arguments.by or "events"]])
+        model, request = work.model, work.request
+        report_prompts(model.text.tokenizer, [arguments.prompt, *(request.audio or ())], arguments.negative)
+        name = fingerprint(repr(replace(request, seed=0)), work.score, weights_report(model.files.values()))
+        output.mkdir(parents=True, exist_ok=True)
+        folder = output / f".duet-{name}"
+        best = sweep(folder, seeds, work, keep=arguments.keep, on_take=lambda _: bar.update(), each=executor.map)
+    found, clips = takes_of(folder, seeds, arguments.prompt), [work.clip_of(tensors) for _, tensors in best]
     for rank, ((take, _), clip) in enumerate(zip(best, clips, strict=True), 1):
-        target = arguments.output / f"best-{rank}.mp4"
         metadata = provenance_of(model, replace(request, seed=take.seed), 0)
-        write_mp4(target, clip, metadata=metadata)
-        print(f"{printable(target)}: seed {take.seed}, score {take.score:.2f}")
-    write_report(arguments.output, found, clips)
+        write_mp4(output / f"best-{rank}.mp4", clip, metadata=metadata)
+        print(f"{printable(output / f'best-{rank}.mp4')}: seed {take.seed}, score {take.score:.2f}")
+    write_report(output, found, clips)
 
 
 def write_report(output: Path, found: Takes, clips: Sequence[Clip]) -> None:

@@ -28,7 +28,7 @@ from ..servers.client import CLIPS, Server
 from ..servers.spread import spread
 from ..servers.transport import ServerError, address_of
 from ..servers.workflow import Workflow
-from .options import add_sampling
+from .options import add_sampling, add_workers
 from .sweep import BY, write_report
 
 USED = ("seed", "timed")  # options of sampling that also concern clips from elsewhere
@@ -105,10 +105,13 @@ def _refuse_other_options(arguments: argparse.Namespace) -> None:
         )
     parser = argparse.ArgumentParser()
     add_sampling(parser)
+    add_workers(parser)
     for name, usual in vars(parser.parse_args([])).items():
         if name not in USED and getattr(arguments, name) != usual:
             option = "The prompt" if name == "prompt" else f"--{name.replace('_', '-')}"
-            raise ValueError(f"{option} has no effect with --servers. Set it in {arguments.workflow} and leave it out.")
+            raise ValueError(
+                f"{option} has no effect with --servers, which run {arguments.workflow}. Leave it out; what is generated is set there."
+            )
     if arguments.by == "plan" and arguments.timed is None:
         raise ValueError("--by plan compares the clips with timed events. Name them with --timed FILE.")
 

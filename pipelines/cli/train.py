@@ -107,9 +107,15 @@ def _add_real(parser: argparse.ArgumentParser) -> None:
     option(
         "--model",
         nargs=2,
-        metavar=("NAME", "DIR"),
-        help="lora: your model, ltx2, javisdit-v0.1 or javisdit-v1.0, and its folder; javis-audio, javis-prior and javis-joint: "
-        "javisdit-v0.1 and its folder (see docs/training.md)",
+        metavar=("NAME", "PATH"),
+        help="lora: your model, ltx2, javisdit-v0.1 or javisdit-v1.0, and its folder (ltx2: or its file); javis-audio, javis-prior and "
+        "javis-joint: javisdit-v0.1 and its folder (see docs/training.md)",
+    )
+    option(
+        "--text-encoder",
+        type=Path,
+        metavar="PATH",
+        help="lora on a file of ltx2: the text encoder with which the clips must have been encoded (default: any)",
     )
     option("--rank", type=int, default=32, help="lora: rank of the layers (default 32)")
     option("--estimate", action="store_true", help="lora and javis-*: print the memory that training needs, and stop")
@@ -137,6 +143,7 @@ def run(arguments: argparse.Namespace) -> None:
         tokens=arguments.tokens,
         data=arguments.data,
         model=arguments.model and (arguments.model[0], Path(arguments.model[1])),
+        text_encoder=arguments.text_encoder,
         rank=arguments.rank,
     )
     if arguments.estimate:

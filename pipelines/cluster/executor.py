@@ -8,6 +8,7 @@ calling process, which alone writes files, so that every result is written once.
 from __future__ import annotations
 
 import os
+import pickle
 import sys
 from abc import ABC, abstractmethod
 from collections import deque
@@ -68,14 +69,16 @@ class Processes(Executor):
         return map(function, pieces) if self.here else self._in_processes(function, pieces)
 
     def _in_processes(self, function: Callable[[P], R], pieces: Iterable[P]) -> Iterator[R]:
-        rest, window = iter(pieces), deque[Future[R]]()
-        pool = ProcessPoolExecutor(self.jobs, get_context("spawn"), initializer=_start, initargs=(function,))
+        rest, window = iter(pieces), deque[Future[bytes]]()
+        pool = ProcessPoolExecutor(
+            self.jobs, get_context("spawn"), initializer=_start, initargs=(pickle.dumps(function),)
+        )
         try:
             while True:
                 window += (pool.submit(_compute, piece) for piece in islice(rest, AHEAD * self.jobs - len(window)))
                 if not window:
                     return
-                yield window.popleft().result()
+                yield pickle.loads(window.popleft().result())  # noqa: S301 - of our own process
         except BrokenProcessPool as error:
             raise ValueError(
                 "A process ended before it finished its work; perhaps the memory was not sufficient. Use fewer --jobs, and run again."
@@ -94,12 +97,13 @@ def one_thread() -> None:
 _function: Callable[[Any], Any] | None = None  # of this worker
 
 
-def _start(function: Callable[[Any], Any]) -> None:
+def _start(function: bytes) -> None:
     global _function
+    _function = pickle.loads(function)  # noqa: S301 - of our own process
     one_thread()
-    _function = function
 
 
-def _compute(piece: Any) -> Any:
+def _compute(piece: Any) -> bytes:
+    """The pickled result: torch would pass its tensors on as shared files, which end with this process."""
     assert _function is not None
-    return _function(piece)
+    return pickle.dumps(_function(piece))

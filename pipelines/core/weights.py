@@ -234,6 +234,20 @@ def build(create: Callable[[], M], tensors: Mapping[str, Tensor], *, source: Pat
     return fill(create(), dict(tensors), source=source)
 
 
+def assemble(create: Callable[[], M], tensors: Mapping[str, Tensor], *, source: Path) -> M:
+    """The module that ``create`` returns, frozen, with ``tensors`` themselves as its parameters and buffers: nothing is copied, and they
+    keep their type and device. All buffers of the module must be persistent.
+
+    Raises:
+        ValueError: missing or unexpected tensors, or wrong shapes; ``source`` is named.
+    """
+    check_sizes(create, tensors, source=source)
+    with torch.device("meta"):
+        module = create()
+    module.load_state_dict(tensors, strict=True, assign=True)
+    return module.eval().requires_grad_(False)
+
+
 def load_module(path: Path, kind: str, create: Callable[..., M], config: type[Any] | None = None) -> M:
     """The module in a weights file of ``kind``. ``config`` is the class of its configuration; None if ``create`` takes the entries
     themselves as arguments.

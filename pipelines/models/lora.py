@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 HOST_PREFIX = "diffusion_model."
 
@@ -22,10 +23,15 @@ def add_lora(network: nn.Module, targets: str, *, rank: int, seed: int = 0) -> N
 
 
 def lora_tensors(network: nn.Module) -> dict[str, Tensor]:
-    """The LoRA layers of ``network`` under its own names, in peft's form: ``NAME.lora_A.weight`` and ``NAME.lora_B.weight``."""
+    """The LoRA layers of ``network`` under its own names, in peft's form: ``NAME.lora_A.weight`` and ``NAME.lora_B.weight``. If the weights
+    are sharded, all processes call this together."""
     from peft import get_peft_model_state_dict
 
-    return {name: value.detach().cpu().contiguous() for name, value in get_peft_model_state_dict(network).items()}
+    def whole(value: Tensor) -> Tensor:
+        value = value.full_tensor() if isinstance(value, DTensor) else value
+        return value.detach().cpu().contiguous()
+
+    return {name: whole(value) for name, value in get_peft_model_state_dict(network).items()}
 
 
 def for_host(layers: dict[str, Tensor]) -> dict[str, Tensor]:

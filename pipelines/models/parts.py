@@ -13,8 +13,8 @@ WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
 TAIL = 2**20  # bytes at the end of a weights file that, with its size, identify it
 
 
-def part_config(part: Path, kind: str) -> dict[str, Any]:
-    """The configuration of ``part``, whose class name begins with ``kind``.
+def part_config(part: Path, kind: str, *entries: str) -> dict[str, Any]:
+    """The configuration of ``part``, whose class name begins with ``kind`` and which has ``entries``.
 
     Raises:
         ValueError: the part is missing or damaged, or belongs to another model.
@@ -24,6 +24,8 @@ def part_config(part: Path, kind: str) -> dict[str, Any]:
     own = config.get("_class_name") or (config.get("architectures") or ["unknown class"])[0]
     if not str(own).startswith(kind):
         raise ValueError(f"{file} describes a {own}; {kind} is required. Name the folder of the right model.")
+    if missing := [name for name in entries if name not in config]:
+        raise ValueError(f"{file} has no entry {missing[0]!r}. Download it again.")
     return config
 
 

@@ -81,7 +81,8 @@ def exchange(url: str, body: Any = None) -> Any:
         OSError, HTTPException: see ``LOST``.
     """
     data = None if body is None else json.dumps(body).encode()
-    with _opened(urllib.request.Request(url, data=data, headers={"Content-Type": "application/json"})) as answer:
+    head = {"Content-Type": "application/json"}
+    with _opened(urllib.request.Request(url, data=data, headers=head)) as answer:  # noqa: S310 - http(s): `address_of`
         content = b"".join(_pieces(answer, limit=MAX_TEXT, seconds=ANSWER_SECONDS))
     try:
         found = parse_json(content.decode() if content else "{}", f"the answer to {urlsplit(url).path}")
@@ -99,7 +100,8 @@ def download(url: str, target: Path, check: Callable[[Path], object]) -> None:
         ServerError: the server refuses, the file is larger than ``MAX_CLIP``, or ``check`` raises a ValueError.
         OSError, HTTPException: see ``LOST``.
     """
-    with _opened(urllib.request.Request(url)) as answer, atomic_output(target) as temporary:
+    request = urllib.request.Request(url)  # noqa: S310 - http or https: `address_of`
+    with _opened(request) as answer, atomic_output(target) as temporary:
         expected, written = answer.headers.get("Content-Length"), 0
         with temporary.open("wb") as file:
             for piece in _pieces(answer, limit=MAX_CLIP, seconds=CLIP_SECONDS):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..core.files import atomic_output
 from ..core.schema import Between, checked
 from ..core.weights import DAMAGED
-from .parallel import process, processes
+from .parallel import in_first, is_sharded, process, processes
 from .sharded import NUMBERS, newest, read_shards, remove_shards, write_shards
 
 
@@ -79,8 +79,7 @@ class Checkpoints:
                 vars(_Numbers.of(state)) | {"run": self.run},
                 step=state.step,
             )
-            if process() == 0:
-                self.path.unlink(missing_ok=True)
+            in_first(lambda: self.path.unlink(missing_ok=True))
             return
         parts = {
             "state": vars(state),
@@ -106,6 +105,10 @@ class Checkpoints:
         state = State(ema={name: value.clone() for name, value in learnt_state(module).items()})
         shards = newest(self.shards)
         if self.path.is_file():
+            if is_sharded(state.ema):
+                raise ValueError(
+                    f"{self.path} was written by one process and does not resume with FSDP. {self._remedy(self.path)}"
+                )
             saved = self._saved()
             if shards is None or saved["state"]["step"] >= shards[1]["step"]:
                 return self._from_file(saved, module, optimizer)
@@ -163,7 +166,7 @@ class Checkpoints:
         best = found.best if found.scored else state.best
         state = State(found.step, found.seconds, best, found.best_step, state.ema)
         self._check(self.shards, run if isinstance(run, dict) else {}, state.step)
-        if found.scored and process() == 0:
+        if found.scored and (process() == 0 or is_sharded(state.ema)):
             state.best_weights = {name: torch.empty_like(value) for name, value in state.ema.items()}
 
         def load() -> State:

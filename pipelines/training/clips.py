@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ from torch import Tensor
 
 from ..bench.fidelity import psnr
 from ..bench.readings import Probes
+from ..cluster.executor import Executor, Processes
 from ..core.sizes import ClipShape
 from ..core.streams import Clip
 from ..core.weights import save_tensors
 from ..media.conform import read_conformed
 from ..models.pocket.text import UnknownWord
-from .data import ClipEncoder
+from .data import ClipEncoder, load_encoder
 from .plan import plan_features
 from .sidecars import Source, find_sources
 
@@ -34,6 +36,13 @@ class Report:
     rejected: dict[str, str] = field(default_factory=dict)
     outside: dict[str, float] = field(default_factory=dict)
     unknown: Counter[UnknownWord] = field(default_factory=Counter)
+
+    def add(self, other: Report) -> None:
+        """Include the report of another file."""
+        self.taken |= other.taken
+        self.rejected |= other.rejected
+        self.outside |= other.outside
+        self.unknown.update(other.unknown)
 
     def to_json(self) -> dict[str, Any]:
         unknown = {w.word: {"captions": n, "nearest": list(w.nearest)} for w, n in self.unknown.most_common()}
@@ -63,14 +72,40 @@ def segments(clip: Clip, shape: ClipShape) -> list[tuple[Tensor, Tensor]]:
     return out
 
 
-@torch.inference_mode()
+@dataclass(frozen=True, eq=False)
+class _Files:
+    """Encodes files. A worker loads the codecs and the probes itself."""
+
+    shape: ClipShape
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Files, (self.shape,)
+
+    @cached_property
+    def encoder(self) -> ClipEncoder:
+        return load_encoder()
+
+    @cached_property
+    def probes(self) -> Probes:
+        return Probes.load()
+
+    @torch.inference_mode()
+    def __call__(self, source: Source) -> tuple[list[dict[str, Tensor]], Report]:
+        """A row for each segment of a file, and the report of this file."""
+        report = Report()
+        try:
+            return _encode_file(source, self.shape, self.encoder, self.probes, report), report
+        except ValueError as error:
+            report.rejected[source.name] = str(error)
+            return [], report
+
+
 def encode_folder(
     folder: Path,
     target: Path,
     *,
     shape: ClipShape,
-    encoder: ClipEncoder,
-    probes: Probes,
+    executor: Executor = Processes(),  # noqa: B008 - it is frozen
     on_file: Callable[[], object] = lambda: None,
 ) -> Report:
     """Encode every clip of ``folder`` into ``target``, which ``duet train --data`` reads: latents, token ids, plan features.
@@ -81,11 +116,9 @@ def encode_folder(
     sources = find_sources(folder)
     report = Report(rejected=sources.rejected)
     rows: list[dict[str, Tensor]] = []
-    for source in sources.found:
-        try:
-            rows += _encode_file(source, shape, encoder, probes, report)
-        except ValueError as error:
-            report.rejected[source.name] = str(error)
+    for found, of_file in executor.map(_Files(shape), sources.found):
+        rows += found
+        report.add(of_file)
         on_file()
     if not rows:
         first = next(iter(report.rejected.items()))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -14,12 +16,14 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from ..cluster.executor import Executor, Processes
 from ..core.files import atomic_output
 from ..core.streams import Streams
 from ..media.segments import Segment, SegmentShape, read_segments
 from ..models.javisdit.folder import JavisFolder10
 from ..models.javisdit.folder01 import JavisFolder01
-from ..models.ltx2.folder import LTX2Folder
+from ..models.ltx2.file import open_ltx2
+from ..models.ltx2.release import LTX2Release
 from .negatives import negatives
 from .precision import bfloat16_is_fast
 from .shards import CLIPS, STREAMS, TEXT, ShardWriter, text_key
@@ -30,7 +34,7 @@ MEBIBYTE = 2**20
 
 @runtime_checkable
 class ModelFolder(Protocol):
-    """A folder with a model's own encoders."""
+    """A folder or file with a model's own encoders."""
 
     @property
     def name(self) -> str: ...
@@ -50,11 +54,31 @@ class ModelFolder(Protocol):
     def codecs(self, device: torch.device, dtype: torch.dtype) -> Callable[[Segment], Streams[Tensor]]: ...
 
 
-MODELS: dict[str, Callable[[Path], ModelFolder]] = {
-    "ltx2": LTX2Folder,
-    "javisdit-v1.0": JavisFolder10,
-    "javisdit-v0.1": JavisFolder01,
-}
+def open_model(name: str, path: Path, text_encoder: Path | None = None) -> ModelFolder:
+    """The model ``name`` in the folder or file ``path``. ``text_encoder``: that of a single file of LTX-2.
+
+    Raises:
+        ValueError: a text encoder for a model that has its own.
+    """
+    if name == "ltx2":
+        return open_ltx2(path, text_encoder)
+    if text_encoder is not None:
+        raise ValueError(
+            f"--text-encoder is for a single file of ltx2; the folder of {name} holds its own. Leave it out."
+        )
+    return JavisFolder10(path) if name == JavisFolder10.name else JavisFolder01(path)
+
+
+def open_encoders(name: str, path: Path, text_encoder: Path | None = None) -> ModelFolder:
+    """The model as ``open_model`` finds it, with a text encoder.
+
+    Raises:
+        ValueError: there is none, or see ``open_model``.
+    """
+    model = open_model(name, path, text_encoder)
+    if isinstance(model, LTX2Release):
+        model.gemma()
+    return model
 
 
 def processor() -> tuple[torch.device, torch.dtype]:
@@ -87,12 +111,14 @@ def encode_clips(
     *,
     shard_bytes: int = 512 * MEBIBYTE,
     changed: int = 0,
+    executor: Executor = Processes(),  # noqa: B008 - it is frozen
     on_file: Callable[[], object] = lambda: None,
 ) -> EncodingReport:
     """Encode the captioned clips of ``folder`` into shards in ``target``, and write ``target/report.json``.
 
     ``changed``: how often each clip is also stored with both streams changed, which ``duet train javis-prior`` needs. What an earlier run
-    stored is not encoded again. The text encoder is released before the codecs are loaded.
+    stored is not encoded again. The text encoder is released before the codecs are loaded. In this process one segment is in memory;
+    other processes hold the segments of a file.
 
     Raises:
         ValueError: ``folder`` holds no clip that can be used, or ``target`` holds clips encoded with other settings.
@@ -103,11 +129,12 @@ def encode_clips(
     config |= {"changed": changed} if changed else {}
     clips = ShardWriter(target, CLIPS, config, shard_bytes)
     texts = ShardWriter(target, TEXT, config, shard_bytes)
-    _encode_texts(sources, model, texts)
-    run = _Run(model, shape, clips, EncodingReport(rejected=sources.rejected), changed)
-    for source in sources.found:
-        run.add(source)
-        on_file()
+    _encode_texts(sources, model, texts, executor)
+    run = _Run(clips, shape, EncodingReport(rejected=sources.rejected), on_file)
+    work = _Clips(model, shape, changed)
+    each = work if executor.here else partial(_listed, work)
+    for found in executor.map(each, run.pieces(sources.found), gpu=True):
+        run.store(found)
     clips.flush()
     with atomic_output(target / "report.json") as temporary:
         temporary.write_text(json.dumps(vars(run.report), indent=1) + "\n", encoding="utf-8")
@@ -116,65 +143,63 @@ def encode_clips(
     return run.report
 
 
-def _encode_texts(sources: Sources, model: ModelFolder, texts: ShardWriter) -> None:
+def _encode_texts(sources: Sources, model: ModelFolder, texts: ShardWriter, executor: Executor) -> None:
     """Store the states of every caption that is not stored yet."""
     stored = {entry["key"] for entry in texts.contents}
     wanted = {key: s.caption for s in sources.found if (key := text_key(s.caption)) not in stored}
-    if not wanted:
-        return
-    encoder = model.text(*processor())
-    for key, caption in wanted.items():
-        texts.add(
-            {f"{key}/{name}": value for name, value in encoder(caption).items()}, {"key": key, "caption": caption}
-        )
+    found = executor.map(_Texts(model), wanted.values(), gpu=True)
+    for (key, caption), states in zip(wanted.items(), found, strict=True):
+        texts.add({f"{key}/{name}": value for name, value in states.items()}, {"key": key, "caption": caption})
     texts.flush()
 
 
-class _Run:
-    """One pass over the sources."""
+@dataclass(frozen=True, eq=False)
+class _Texts:
+    """Encodes captions. A worker loads the encoder itself."""
 
-    def __init__(
-        self, model: ModelFolder, shape: SegmentShape, clips: ShardWriter, report: EncodingReport, changed: int
-    ) -> None:
-        self.model, self.shape, self.clips, self.report, self.changed = model, shape, clips, report, changed
-        self.codecs: Callable[[Segment], Streams[Tensor]] | None = None  # loaded for the first segment
-        self.stored: dict[str, list[dict[str, Any]]] = {}
-        for entry in clips.contents:
-            self.stored.setdefault(entry["file"], []).append(entry)
+    model: ModelFolder
 
-    def add(self, source: Source) -> None:
-        """Encode what is not stored of ``source``, or report why it cannot be used."""
-        name, taken, digest = source.name, self.report.taken, _digest(source)
-        before = self.stored.get(name, [])
-        taken[name] = sum(bool(entry["text"]) for entry in before)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Texts, (self.model,)
+
+    @cached_property
+    def encoder(self) -> Callable[[str], dict[str, Tensor]]:
+        return self.model.text(*processor())
+
+    def __call__(self, caption: str) -> dict[str, Tensor]:
+        return {name: value.cpu() for name, value in self.encoder(caption).items()}
+
+
+Piece = tuple[Source, str, int]  # a file, its hash, and how many of its segments are stored already
+# The start and the latents of a segment, or why the rest of the file is left out.
+Found = tuple[float, dict[str, Tensor]] | ValueError
+
+
+@dataclass(frozen=True, eq=False)
+class _Clips:
+    """Encodes the segments of a file, one at a time. A worker loads the codecs itself."""
+
+    model: ModelFolder
+    shape: SegmentShape
+    changed: int
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Clips, (self.model, self.shape, self.changed)
+
+    @cached_property
+    def codecs(self) -> Callable[[Segment], Streams[Tensor]]:
+        return self.model.codecs(*processor())
+
+    def __call__(self, piece: Piece) -> Iterator[Found]:
+        source, digest, stored = piece
         try:
-            if any(entry["digest"] != digest for entry in before):
-                raise ValueError("it has changed since it was encoded; its old segments are still stored")
-            if all(entry["text"] for entry in before):  # the entry that ends a file has none
-                self._encode(source, digest)
+            for segment in islice(read_segments(source.video, source.audio, self.shape), stored, None):
+                yield segment.start, self._latents(segment, digest)
         except ValueError as error:
-            self.report.rejected[name] = f"after {taken[name]} segments: {error}" if taken[name] else str(error)
-        if not taken[name]:
-            del taken[name]
-
-    def _encode(self, source: Source, digest: str) -> None:
-        segments = read_segments(source.video, source.audio, self.shape)
-        for segment in islice(segments, self.report.taken[source.name], None):
-            tensors = self._latents(segment, digest)
-            sizes = {part: list(tensors[part].shape) for part in STREAMS}
-            entry = {"file": source.name, "digest": digest, "start": segment.start, "text": text_key(source.caption)}
-            self.clips.add({f"#/{part}": z for part, z in tensors.items()}, {**entry, **sizes})
-            self.report.taken[source.name] += 1
-            self.report.encoded += 1
-        if not self.report.taken[source.name]:
-            raise ValueError(
-                f"no part of it without a cut lasts {self.shape.seconds:.3g} s, the length of a segment; choose shorter segments"
-            )
-        self.clips.add({}, {"file": source.name, "digest": digest, "text": ""})
+            yield error
 
     def _latents(self, segment: Segment, digest: str) -> dict[str, Tensor]:
         """Latents of both streams, and of the changed streams as 'KIND_video' and 'KIND_audio', [n, ...]."""
-        self.codecs = self.codecs or self.model.codecs(*processor())
         found = dict(vars(self.codecs(segment)))
         generator = torch.Generator().manual_seed(zlib.crc32(f"{digest} {segment.start:.3f}".encode()))
         others: dict[str, list[Tensor]] = {}
@@ -185,7 +210,72 @@ class _Run:
         found |= {name: torch.stack(latents) for name, latents in others.items()}
         if not all(bool(z.isfinite().all()) for z in found.values()):
             raise ValueError(f"the codecs give values that are not finite at {segment.start:.2f} s")
-        return found
+        return {name: z.cpu() for name, z in found.items()}
+
+
+def _listed(work: _Clips, piece: Piece) -> list[Found]:
+    """All segments of a file at once, to send them to another process."""
+    return list(work(piece))
+
+
+class _Run:
+    """One pass over the sources."""
+
+    def __init__(
+        self, clips: ShardWriter, shape: SegmentShape, report: EncodingReport, on_file: Callable[[], object]
+    ) -> None:
+        self.clips, self.shape, self.report, self.on_file = clips, shape, report, on_file
+        self.pending: deque[tuple[Source, str]] = deque()  # files that are being encoded, and their hashes
+        self.stored: dict[str, list[dict[str, Any]]] = {}
+        for entry in clips.contents:
+            self.stored.setdefault(entry["file"], []).append(entry)
+
+    def pieces(self, sources: Iterable[Source]) -> Iterator[Piece]:
+        """What is not stored of ``sources``; what cannot be used of the others is reported."""
+        for source in sources:
+            digest, before = _digest(source), self.stored.get(source.name, [])
+            self.report.taken[source.name] = sum(bool(entry["text"]) for entry in before)
+            if any(entry["digest"] != digest for entry in before):
+                self._finish(
+                    source, ValueError("it has changed since it was encoded; its old segments are still stored")
+                )
+            elif all(entry["text"] for entry in before):  # the entry that ends a file has none
+                self.pending.append((source, digest))
+                yield source, digest, self.report.taken[source.name]
+            else:
+                self._finish(source)
+
+    def store(self, found: Iterable[Found]) -> None:
+        """Store the segments of the oldest pending file."""
+        source, digest = self.pending.popleft()
+        head = {"file": source.name, "digest": digest}
+        for item in found:
+            if isinstance(item, ValueError):
+                self._finish(source, item)
+                return
+            start, tensors = item
+            sizes = {part: list(tensors[part].shape) for part in STREAMS}
+            entry = {**head, "start": start, "text": text_key(source.caption)}
+            self.clips.add({f"#/{part}": z for part, z in tensors.items()}, {**entry, **sizes})
+            self.report.taken[source.name] += 1
+            self.report.encoded += 1
+        if self.report.taken[source.name]:
+            self.clips.add({}, {**head, "text": ""})
+            self._finish(source)
+        else:
+            short = ValueError(
+                f"no part of it without a cut lasts {self.shape.seconds:.3g} s, the length of a segment; choose shorter segments"
+            )
+            self._finish(source, short)
+
+    def _finish(self, source: Source, reason: ValueError | None = None) -> None:
+        """Report a file, and the ``reason`` for which it, or the rest of it, is left out."""
+        taken = self.report.taken[source.name]
+        if reason:
+            self.report.rejected[source.name] = f"after {taken} segments: {reason}" if taken else str(reason)
+        if not taken:
+            del self.report.taken[source.name]
+        self.on_file()
 
 
 def _digest(source: Source) -> str:

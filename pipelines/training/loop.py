@@ -22,7 +22,7 @@ from tqdm import tqdm
 from ..bench.tables import commit
 from .card import write_card
 from .checkpoints import Checkpoints, State, learnt_state
-from .parallel import averaged, check_batch, share
+from .parallel import averaged, check_batch, check_torch, fsdp_launched, shard, share
 from .precision import attention_kernel, training_precision
 
 
@@ -124,7 +124,7 @@ class Trainer:
     """One objective with its optimizer: ``step`` draws a batch and updates the weights.
 
     Raises:
-        ValueError: the batch cannot be split over the processes.
+        ValueError: the batch cannot be split over the processes, torch is too old for several, or the stage cannot be trained with FSDP.
     """
 
     def __init__(self, stage: Stage, settings: Settings) -> None:
@@ -134,12 +134,23 @@ class Trainer:
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
         self.stage, self.settings, self.module = stage, settings, stage.objective
         check_batch(settings.batch, self.accelerator.num_processes)
+        check_torch(self.accelerator.num_processes)
+        self.sharded = fsdp_launched()
+        if self.sharded:
+            if not getattr(stage, "shardable", False):
+                raise ValueError(
+                    f"Stage {stage.name} cannot be trained with FSDP; only lora can. Launch it without --use_fsdp."
+                )
+            shard(self.module, self.accelerator.device.type)
         groups = parameter_groups(self.module, settings)
         self.optimizer: Any = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.01)
 
     def prepare(self) -> None:
         """Hand module and optimizer to accelerate; call after a checkpoint has been read."""
-        self.wrapped, self.optimizer = self.accelerator.prepare(self.module, self.optimizer)
+        if self.sharded:  # in its own layers already
+            self.wrapped = self.module
+        else:
+            self.wrapped, self.optimizer = self.accelerator.prepare(self.module, self.optimizer)
         self.wrapped = torch.compile(self.wrapped) if self.settings.compiled else self.wrapped
 
     def step(self, step: int) -> dict[str, Tensor]:
@@ -155,7 +166,7 @@ class Trainer:
             with training_precision(device, bfloat16=bfloat16):
                 losses = self.wrapped(batch)
             self.accelerator.backward(losses["loss"])
-        self.accelerator.clip_grad_norm_(self.module.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return averaged(losses)
@@ -173,6 +184,7 @@ def train(stage: Stage, settings: Settings, *, on_step: OnStep | None = None) ->
     """
     trainer = Trainer(stage, settings)
     main, objective = trainer.accelerator.is_main_process, stage.objective
+    judges = main or trainer.sharded  # a process that holds a part of the weights cannot score them alone
     settings.run.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(settings.run, stage.name, identity(settings), settings.steps)
     state = checkpoints.read(objective, trainer.optimizer)
@@ -195,16 +207,17 @@ def train(stage: Stage, settings: Settings, *, on_step: OnStep | None = None) ->
             except BaseException:
                 checkpoints.write(state, objective, trainer.optimizer)
                 raise
-        if main and (state.step % settings.score_every == 0 or state.step == settings.steps):
+        if judges and (state.step % settings.score_every == 0 or state.step == settings.steps):
             _judge(stage, state, bar)
         if trainer.agree(time.monotonic() - saved_at > settings.checkpoint_seconds or state.step == settings.steps):
             checkpoints.write(state, objective, trainer.optimizer)
             saved_at = time.monotonic()
         trainer.accelerator.wait_for_everyone()
-    if main and not state.best_weights:  # a run that was ended at its last step, before it was scored
+    if judges and not state.best_weights:  # a run that was ended at its last step, before it was scored
         _judge(stage, state, bar)
     bar.close()
-    return _finish(stage, settings, state) if main else {}
+    record = _finish(stage, settings, state) if judges else {}
+    return record if main else {}
 
 
 def _judge(stage: Stage, state: State, bar: tqdm[Any]) -> None:
@@ -212,10 +225,9 @@ def _judge(stage: Stage, state: State, bar: tqdm[Any]) -> None:
     this choice."""
     with weights_of(stage.objective, state.ema):
         scores = stage.score()
-    bar.write(
-        f"{stage.name} step {state.step} ({state.seconds:.0f} s): {json.dumps({k: round(v, 4) for k, v in scores.items()})}",
-        file=sys.stderr,
-    )
+    if not bar.disable:
+        shown = json.dumps({k: round(v, 4) for k, v in scores.items()})
+        bar.write(f"{stage.name} step {state.step} ({state.seconds:.0f} s): {shown}", file=sys.stderr)
     if scores["score"] >= state.best:
         state.best, state.best_step = scores["score"], state.step
         state.best_weights = {name: value.clone() for name, value in state.ema.items()}

@@ -16,6 +16,7 @@ from ..models.ltx2.pocket import spread
 from .clip_stage import ClipObjective, ClipStage, Drawn
 from .ltx2 import velocity_loss
 from .own_models import Conditions, OwnModel
+from .parallel import process
 from .shards import ClipShards
 
 
@@ -62,14 +63,18 @@ class LoRAObjective(ClipObjective):
 class LoRAStage(ClipStage):
     """Training of a LoRA."""
 
+    shardable = True
+
     def __init__(self, clips: ClipShards, model: OwnModel, folder: Path, *, record: dict[str, Any]) -> None:
         super().__init__("lora", clips, LoRAObjective(model), folder, record)
         self.model = model
 
     def save(self, record: dict[str, Any]) -> list[Path]:
-        """The LoRA in ComfyUI's format."""
+        """The LoRA in ComfyUI's format, which the first process writes."""
         path = self.folder / f"{self.model.kind}.safetensors"
         tensors = for_host(self.model.official(lora_tensors(self.model.network)))
+        if process():
+            return []
         save_weights(
             path, tensors, kind=self.model.kind, config={"targets": self.model.targets}, record=self.record(record)
         )

@@ -17,7 +17,7 @@ from ..models.javisdit.folder01 import JavisFolder01
 from ..models.javisdit.schedule import shift_ratio
 from ..models.javisdit.v01 import JavisDiT01
 from ..models.javisdit.v10 import JavisDiT10
-from ..models.ltx2.folder import LTX2Folder
+from ..models.ltx2.file import open_ltx2
 from ..models.ltx2.keys import to_official
 from ..models.ltx2.network import LTX2Network
 from ..models.prior.estimator import PriorEstimator
@@ -215,9 +215,9 @@ class OwnJavisDiT01:
 
 
 def load_own(name: str, folder: Path, device: torch.device, dtype: torch.dtype) -> OwnModel:
-    """The network of the model ``name`` in ``folder``, frozen."""
+    """The network of the model ``name`` in ``folder`` (LTX-2: or in this file), frozen."""
     loaders: dict[str, Callable[[], OwnModel]] = {
-        "ltx2": lambda: OwnLTX2(LTX2Folder(folder).network(device, dtype)),
+        "ltx2": lambda: OwnLTX2(open_ltx2(folder).network(device, dtype)),
         "javisdit-v1.0": lambda: OwnJavisDiT10(JavisFolder10(folder).network(device, dtype)),
         "javisdit-v0.1": lambda: OwnJavisDiT01(
             JavisFolder01(folder).network(device, dtype), JavisFolder01(folder).prior()[0]

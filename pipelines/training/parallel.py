@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch import distributed as dist
+
+OLDEST = "2.9"  # torch for several processes
 
 
 def processes() -> int:
@@ -37,6 +39,36 @@ def check_batch(size: int, count: int) -> None:
         raise ValueError(
             f"The batch is {size} and {count} processes train. --batch is that of all processes together; choose a multiple of {count}."
         )
+
+
+def check_torch(count: int) -> None:
+    """Check that this torch can write the checkpoints of ``count`` processes, whose arguments version 2.9 introduced.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if count > 1 and torch.__version__ < OLDEST:
+        raise ValueError(
+            f"{count} processes train, and this torch is {torch.__version__}. Training in several processes needs torch {OLDEST} or newer; "
+            "install it, or train in one process."
+        )
+
+
+def in_first(action: Callable[[], object]) -> None:
+    """Run ``action`` in the first process while the others wait; all processes call this together.
+
+    Raises:
+        OSError: of the first process, in every process, so that none waits for one that has ended.
+    """
+    failure: list[str | None] = [None]
+    if process() == 0:
+        try:
+            action()
+        except OSError as error:
+            failure = [str(error)]
+    dist.broadcast_object_list(failure)
+    if failure[0] is not None:
+        raise OSError(failure[0])
 
 
 def share(batch: Any, size: int, *, index: int, count: int) -> Any:
@@ -68,6 +100,37 @@ def _rows(value: Any, rows: slice, size: int) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return replace(value, **{f.name: _rows(getattr(value, f.name), rows, size) for f in fields(value)})
     return value
+
+
+def fsdp_launched() -> bool:
+    """Whether the launcher asks for sharded weights (``accelerate launch --use_fsdp``)."""
+    return os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("true", "1") and processes() > 1
+
+
+def shard(module: nn.Module, device: str) -> None:
+    """Distribute the weights of ``module`` over the processes (FSDP2): those of each block are collected when it is computed.
+
+    Sharded here and not by accelerate, whose FSDP needs GPUs and a list of class names.
+    """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = init_device_mesh(device, (processes(),))
+    for block in blocks_of(module):
+        fully_shard(block, mesh=mesh)
+    fully_shard(module, mesh=mesh)
+
+
+def blocks_of(module: nn.Module) -> Iterator[nn.Module]:
+    """The entries of the outermost ``ModuleList``s of ``module``. A list inside a block, of its linear layers for example, is a part of
+    the block."""
+    for part in module.children():
+        yield from part if isinstance(part, nn.ModuleList) else blocks_of(part)
+
+
+def is_sharded(tensors: dict[str, Tensor]) -> bool:
+    """Whether a process holds only a part of some of ``tensors``."""
+    return any(hasattr(value, "full_tensor") for value in tensors.values())
 
 
 def denominator(count: Tensor) -> Tensor:

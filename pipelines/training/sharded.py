@@ -10,10 +10,9 @@ from typing import Any
 
 from safetensors import SafetensorError
 from torch import Tensor
-from torch import distributed as dist
 
 from ..core.documents import parse_json, read_text
-from .parallel import process, processes
+from .parallel import in_first, process, processes
 
 NUMBERS = "checkpoint.json"  # written last: a folder without it is not complete
 STEP, PART = "step-", ".part"
@@ -48,24 +47,27 @@ def write_shards(folder: Path, tensors: dict[str, Tensor], numbers: dict[str, An
 
     target = folder / f"{STEP}{step:09d}"
     part = target.with_name(target.name + PART)
-    if process() == 0:
+
+    def begin() -> None:
         for abandoned in folder.glob(f"{STEP}*{PART}"):
             shutil.rmtree(abandoned)
         part.mkdir(parents=True)
-    dist.barrier()
-    try:
-        save(tensors, storage_writer=HuggingFaceStorageWriter(str(part), save_distributed=True))
-    except CheckpointException as error:
-        reason = next(iter(error.failures.values()))
-        raise OSError(f"{part} could not be written ({reason}). Free disk space.") from error
-    if process() == 0:
+
+    def complete() -> None:
         (part / NUMBERS).write_text(json.dumps(numbers) + "\n", encoding="utf-8")
         shutil.rmtree(target, ignore_errors=True)
         part.rename(target)
         for old in folder.glob(f"{STEP}*"):
             if old != target:
                 shutil.rmtree(old)
-    dist.barrier()
+
+    in_first(begin)
+    try:
+        save(tensors, storage_writer=HuggingFaceStorageWriter(str(part), save_distributed=True))
+    except CheckpointException as error:
+        reason = next(iter(error.failures.values()))
+        raise OSError(f"{part} could not be written ({reason}). Free disk space.") from error
+    in_first(complete)
 
 
 def read_shards(path: Path, tensors: dict[str, Tensor]) -> None:

@@ -156,12 +156,13 @@ class ClipShards:
             return file.get_slice(f"{key}/mask").get_shape()[0]
 
     def check(self, model: str, encoders: str) -> None:
-        """Check that the clips were encoded for ``model`` with the encoders of fingerprint ``encoders``.
+        """Check that the clips were encoded for ``model`` with the encoders of fingerprint ``encoders``, or of one that begins so: that of
+        a model in a file ends with its text encoder's, which training does not need.
 
         Raises:
             ValueError: they were not.
         """
-        if (self.config["model"], self.config["encoders"]) != (model, encoders):
+        if self.config["model"] != model or not self.config["encoders"].startswith(encoders):
             raise ValueError(
                 f"The clips in {self.folder} were encoded by {self.config['model']} with other VAEs or another text encoder than those in "
                 "--model. Encode them again with 'duet data --model'."

@@ -1,4 +1,4 @@
-"""Tensor names of an LTX-2 transformer: official (also ComfyUI's) and diffusers'."""
+"""Tensor names of LTX-2's transformer and text connectors: official (also ComfyUI's) and diffusers'."""
 
 from __future__ import annotations
 
@@ -28,6 +28,21 @@ MODULES = {
     "k_norm": "norm_k",
 }
 OFFICIAL = {theirs: ours for ours, theirs in MODULES.items()}
+PROJECTION = "text_embedding_projection."  # of the text encoder's states; LTX-2.0 has one for both streams
+PROJECTIONS = {
+    "aggregate_embed": "text_proj_in",
+    "video_aggregate_embed": "video_text_proj_in",
+    "audio_aggregate_embed": "audio_text_proj_in",
+}
+CONNECTORS = {
+    "video_embeddings_connector": "video_connector",
+    "audio_embeddings_connector": "audio_connector",
+    "transformer_1d_blocks": "transformer_blocks",
+    "q_norm": "norm_q",
+    "k_norm": "norm_k",
+    **PROJECTIONS,
+}
+OFFICIAL_CONNECTORS = {theirs: ours for ours, theirs in CONNECTORS.items()}
 
 
 def _renamed(name: str, table: dict[str, str]) -> str:
@@ -43,3 +58,16 @@ def to_diffusers(tensors: Mapping[str, V]) -> dict[str, V]:
 def to_official(tensors: Mapping[str, V]) -> dict[str, V]:
     """Tensors under diffusers' names, under the names of official files, without a prefix."""
     return {_renamed(name, OFFICIAL): value for name, value in tensors.items()}
+
+
+def connectors_to_diffusers(tensors: Mapping[str, V]) -> dict[str, V]:
+    """Tensors of the text connectors of an official file, under diffusers' names. Other parts of the file are left out."""
+    plain = {name.removeprefix(PREFIX): value for name, value in tensors.items()}
+    own = {name: value for name, value in plain.items() if name.startswith((*TEXT_PARTS, PROJECTION))}
+    return {_renamed(name.removeprefix(PROJECTION), CONNECTORS): value for name, value in own.items()}
+
+
+def connectors_to_official(tensors: Mapping[str, V]) -> dict[str, V]:
+    """Tensors of diffusers' text connectors under the names of official files."""
+    named = {_renamed(name, OFFICIAL_CONNECTORS): value for name, value in tensors.items()}
+    return {f"{PROJECTION if name.startswith(tuple(PROJECTIONS)) else PREFIX}{name}": z for name, z in named.items()}

@@ -1,4 +1,4 @@
-"""Reading and writing LTX-2 transformers in the official layout."""
+"""Reading and writing pocket LTX-2, whose files are in the official layout."""
 
 from __future__ import annotations
 
@@ -7,16 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from ...core.documents import parse_json
-from ...core.schema import checked
-from ...core.weights import check_sizes, configured, fill, read_tensors, save_weights
+from ...core.weights import check_sizes, configured, fill, save_weights
 from ..choose import POCKET_LTX2, model_files
 from ..pocket.load import PocketModel, load_audio_codec, load_text_encoder, load_video_codec
 from .context import load_context
 from .keys import PREFIX, to_diffusers, to_official
-from .network import LTX2Network
 from .pocket import PocketLTX2
 from .pocket_config import (
     CONTEXT_KIND,
@@ -28,47 +24,6 @@ from .pocket_config import (
     ScaledAudioCodec,
     read_file,
 )
-from .sizes import LTX2Sizes, OfficialSizes
-
-AUDIO_STREAM = f"{PREFIX}audio_adaln_single.linear.weight"
-LATER_PARTS = {  # entry of the configuration that tensors decide, as in ComfyUI -> the tensor
-    "use_keyframes_abs_pos_embedding": f"{PREFIX}keyframes_abs_pos_embedding",
-}
-
-
-def load_ltx2(path: Path) -> LTX2Network:
-    """The transformer of an LTX-2 file whose metadata hold its sizes.
-
-    Raises:
-        ValueError: not safetensors, no such metadata, another kind of model, or tensors that do not fit the sizes.
-    """
-    tensors, metadata = read_tensors(path)
-    if AUDIO_STREAM not in tensors:
-        raise ValueError(
-            f"{path} has no tensor {AUDIO_STREAM}: it is not an LTX-2 transformer. Choose a checkpoint of LTX-2, 2.3 or 2.5."
-        )
-    official = _configuration(path, metadata) | {name: key in tensors for name, key in LATER_PARTS.items()}
-    sizes, own = LTX2Sizes(official), to_diffusers(_transformer(tensors))
-    check_sizes(lambda: LTX2Network(sizes).transformer, own, source=path)
-    network = LTX2Network(sizes)
-    fill(network.transformer, own, source=path)
-    return network
-
-
-def _configuration(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
-    stored = parse_json(metadata.get("config", "null"), f"{path}, metadata entry 'config'")
-    official = stored.get("transformer") if isinstance(stored, dict) else None
-    if not isinstance(official, dict):
-        raise ValueError(
-            f"{path}: its metadata have no entry 'config' with the sizes of the transformer. Use the file as it was released; "
-            "conversion tools drop this entry."
-        )
-    checked(OfficialSizes, official, source=path, ignore_unknown=True)
-    return official
-
-
-def _transformer(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.float() for name, value in tensors.items() if name.startswith(PREFIX)}
 
 
 def save_pocket_ltx2(path: Path, model: PocketLTX2, *, record: dict[str, Any]) -> None:

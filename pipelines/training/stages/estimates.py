@@ -16,7 +16,8 @@ from ...models.javisdit.v01 import JavisDiT01
 from ...models.javisdit.v01_audio import JavisDiT01Audio
 from ...models.javisdit.v01_blocks import V01Config
 from ...models.javisdit.v10 import V10Config
-from ...models.ltx2.folder import LTX2Folder
+from ...models.ltx2.file import open_ltx2
+from ...models.ltx2.release import LTX2Release
 from ...models.ltx2.sizes import LTX2Sizes
 from ..clip_stage import learn
 from ..encode import processor
@@ -47,7 +48,7 @@ def estimate_of(job: Job) -> MemoryEstimate:
     load, dtype = largest_load(clips, batch), processor()[1]
     if job.stage == "lora":
         sizes: dict[str, Callable[[], LTX2Sizes | V10Config | V01Config]] = {
-            LTX2Folder.name: lambda: LTX2Folder(path).sizes(),
+            LTX2Release.name: lambda: open_ltx2(path).sizes(),
             JavisFolder10.name: lambda: JavisFolder10(path).config(),
             JavisFolder01.name: lambda: JavisFolder01(path).config(),
         }

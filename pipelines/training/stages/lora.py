@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...models.lora import add_lora
-from ..encode import MODELS, processor
+from ..encode import open_model, processor
 from ..lora import LoRAStage
 from ..memory import check_memory
 from ..own_models import load_own
@@ -16,8 +16,8 @@ from .registry import Job, register
 def build(job: Job) -> LoRAStage:
     """'score' is the negative loss on clips that are held out."""
     name, path, data = job.real()
-    folder, clips = MODELS[name](path), ClipShards.read(data)
-    clips.check(name, folder.fingerprint())
+    clips = ClipShards.read(data)
+    clips.check(name, open_model(name, path, job.text_encoder).fingerprint())
     check_memory(estimate_of(job), processor()[0])
     model = load_own(name, path, *processor())
     add_lora(model.network, model.targets, rank=job.rank, seed=job.seed)

@@ -66,7 +66,8 @@ class Job:
     audio_from_video: bool = False
     tokens: int | None = None  # spatial tokens of a new prior, and the same number of temporal tokens
     data: Path | None = None  # clips encoded by ``duet data``, used instead of the world
-    model: tuple[str, Path] | None = None  # name and folder of the user's own model
+    model: tuple[str, Path] | None = None  # name of the user's own model, and its folder or file
+    text_encoder: Path | None = None  # of a model in a file; its clips must have been encoded with it
     rank: int = 32  # of a LoRA
     on_step: OnStep | None = (
         None  # called after every step; what it raises ends the run, after a checkpoint was written
@@ -88,18 +89,18 @@ class Job:
             raise ValueError(f"{self.data} does not exist. Create it with 'duet data FOLDER -o {self.data}'.")
 
     def real(self) -> tuple[str, Path, Path]:
-        """Name and folder of the model, and folder of its encoded clips, of a stage that trains your own model.
+        """Name and path of the model, and folder of its encoded clips, of a stage that trains your own model.
 
         Raises:
             ValueError: one of them is missing.
         """
         if self.model is None or self.data is None:
             raise ValueError(
-                f"{self.stage} needs --model NAME DIR, your model, and --data DIR, clips that 'duet data --model' encoded."
+                f"{self.stage} needs --model NAME PATH, your model, and --data DIR, clips that 'duet data --model' encoded."
             )
         if not self.data.is_dir():
             raise ValueError(
-                f"{self.data} is not a folder. Create it with 'duet data FOLDER --model NAME DIR -o {self.data}'."
+                f"{self.data} is not a folder. Create it with 'duet data FOLDER --model NAME PATH -o {self.data}'."
             )
         if self.stage in JAVIS_STAGES and self.model[0] != "javisdit-v0.1":
             raise ValueError(f"--model is {self.model[0]}; {self.stage} trains javisdit-v0.1.")

@@ -10,6 +10,7 @@ import time
 import pytest
 import torch
 
+from duet_av.pipelines.cli import generate
 from duet_av.pipelines.cli import main as cli
 from duet_av.pipelines.cli.options import GUIDANCE_FORMS
 from duet_av.pipelines.cli.request import request_of
@@ -63,6 +64,21 @@ def test_prompts_from_a_file_and_a_separate_audio_prompt(tmp_path):
     ]
     assert duet("generate", *arguments, *FAST, "--form", "cfg", "--cfg", "1.5", "-o", tmp_path / "c.mp4") == 0
     assert sorted(p.name for p in tmp_path.glob("*.mp4")) == ["c-0.mp4", "c-1.mp4"]
+
+
+def test_a_file_of_prompts_resumes_and_other_settings_start_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(generate, "BATCH", 1)
+    (tmp_path / "prompts.txt").write_text(f"{PROMPT}\na bell rings\n")
+    command = ["generate", "--prompts", tmp_path / "prompts.txt", "--steps", 2, "-o", tmp_path / "c.mp4"]
+    changed = lambda: [path.stat().st_mtime_ns for path in sorted(tmp_path.glob("*.mp4"))]  # noqa: E731 - one use
+    assert duet(*command) == 0
+    first = changed()
+    (tmp_path / "c-1.mp4").write_bytes(b"damaged")
+    assert duet(*command, "--jobs", 2) == 0
+    assert changed()[0] == first[0], "its request is the same"
+    assert read_mp4(tmp_path / "c-1.mp4").frames.shape[0] == 32
+    assert duet(*command, "--cfg", 1.5) == 0
+    assert changed()[0] != first[0]
 
 
 def test_seconds_sets_the_length(tmp_path):

@@ -1,19 +1,25 @@
 """Pieces on a Ray cluster of two nodes on this computer."""
 
 import os
+import shutil
 import socket
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+import torch
 
 pytest.importorskip("ray")
 
-from cluster_work import Work, visible_gpus
+from cluster_work import Watched, Work, visible_gpus
 
+from duet_av.pipelines.bench.prompts import TEST, bench_prompts
+from duet_av.pipelines.bench.runner import Run, run_true
+from duet_av.pipelines.cli import generate
 from duet_av.pipelines.cli.main import main
 from duet_av.pipelines.cluster import on_ray
-from duet_av.pipelines.cluster.executor import AHEAD, Processes
+from duet_av.pipelines.cluster.executor import AHEAD, Executor, Processes
 from duet_av.pipelines.cluster.on_ray import RETRIES, connected
 
 PIECES = 24
@@ -81,6 +87,67 @@ def test_workers_with_another_pack_are_refused(cluster, tmp_path, monkeypatch):
     monkeypatch.setattr(on_ray, "pack_digest", lambda: "another")
     with connected(cluster.address) as executor, pytest.raises(ValueError, match="has another version of Duet"):
         list(executor.map(Work(tmp_path), range(2)))
+
+
+@pytest.fixture
+def one_thread():
+    """Torch computes with one thread, as in a worker: the number of threads changes the last bits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def watched(cluster, tmp_path, monkeypatch):
+    """One connection to the cluster for all commands, in which the worker of piece 1 of each map is killed."""
+    with connected(cluster.address) as executor:
+        found = Watched(executor, tmp_path / "notes")
+        monkeypatch.setattr(on_ray, "connected", lambda _address, _jobs: nullcontext(found))
+        yield found
+
+
+def run_commands(work: Path, out: Path, *where: str) -> dict[Path, bytes]:
+    """The files that generate, data and sweep write to ``out``; data encodes the clips in ``work / "clips"``."""
+    out.mkdir()
+    fast = ["--steps", "2", *where]
+    assert main(["generate", "--prompts", str(work / "prompts.txt"), *fast, "-o", str(out / "c.mp4")]) == 0
+    if not (work / "clips").exists():
+        (work / "clips").mkdir()
+        for path in out.glob("c-*.mp4"):
+            shutil.copy(path, work / "clips")
+            (work / "clips" / f"{path.stem}.txt").write_text("a bell rings")
+    assert main(["data", str(work / "clips"), "-o", str(out / "d.safetensors"), *where]) == 0
+    assert main(["sweep", "a drum", *fast, "-n", "3", "--keep", "2", "-o", str(out / "sweep")]) == 0
+    return {path.relative_to(out): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.slow
+def test_commands_and_the_bench_lose_nothing_when_workers_are_killed(watched, tmp_path, one_thread, monkeypatch):
+    monkeypatch.setattr(generate, "BATCH", 1)
+    (tmp_path / "prompts.txt").write_text("a small red ball bounces\na bell rings\n")
+    here = run_commands(tmp_path, tmp_path / "here")
+    assert (
+        len(here) == 2 + 2 + 4 + 5
+    )  # clips; data and its report; the sweep's files; its three records and two latents
+    assert run_commands(tmp_path, tmp_path / "there", "--cluster", "watched") == here
+    prompts = [prompt for stratum in ("single", "silent") for prompt in bench_prompts(20, TEST, strata=(stratum,))[:2]]
+    scores = run_true(prompts, Run(20, TEST))
+    assert run_true(prompts, Run(20, TEST, executor=watched, folder=tmp_path / "kept")) == scores
+    assert run_true(prompts, Run(20, TEST, executor=NoExecutor(), folder=tmp_path / "kept")) == scores
+    for notes, pieces in zip(watched.maps, (2, 2, 3, 2), strict=True):
+        assert notes.counts("start", pieces) == [1 + (piece == 1) for piece in range(pieces)]
+        assert notes.counts("end", pieces) == [1] * pieces
+
+
+class NoExecutor(Executor):
+    """Computes nothing."""
+
+    here, workers = True, 0
+
+    def map(self, function, pieces, *, gpu=False):
+        assert not list(pieces)
+        return iter(())
 
 
 @pytest.mark.parametrize(

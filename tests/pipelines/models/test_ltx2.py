@@ -18,8 +18,9 @@ from duet_av.pipelines.core.sizes import ClipShape
 from duet_av.pipelines.core.streams import Streams
 from duet_av.pipelines.guidance.timed import HIDDEN
 from duet_av.pipelines.models.backbone import Backbone
+from duet_av.pipelines.models.ltx2.file import LTX2File
 from duet_av.pipelines.models.ltx2.keys import PREFIX, to_diffusers, to_official
-from duet_av.pipelines.models.ltx2.load import load_ltx2, load_pocket_ltx2, save_pocket_ltx2
+from duet_av.pipelines.models.ltx2.load import load_pocket_ltx2, save_pocket_ltx2
 from duet_av.pipelines.models.ltx2.network import LTX2Network
 from duet_av.pipelines.models.ltx2.pocket import PocketLTX2
 from duet_av.pipelines.models.ltx2.pocket_config import (
@@ -82,6 +83,10 @@ def test_names_map_both_ways(networks, version):
     assert list(to_diffusers(to_official(named))) == list(named)
 
 
+def network_in(path):
+    return LTX2File(path).network(torch.device("cpu"), torch.float32)
+
+
 def write(path, network, **changes):
     tensors = {f"{PREFIX}{name}": value for name, value in random_weights(network).items()}
     config = {"transformer": {**network.sizes.official, **changes}}
@@ -92,9 +97,9 @@ def write(path, network, **changes):
 def test_an_official_file_is_loaded_with_the_sizes_in_its_metadata(networks, version, tmp_path):
     path = tmp_path / "ltx2.safetensors"
     write(path, networks[version])
-    loaded = to_official(load_ltx2(path).transformer.state_dict())
+    found = to_official(network_in(path).transformer.state_dict())
     for name, value in random_weights(networks[version]).items():
-        assert torch.equal(loaded[name], value)
+        assert torch.equal(found[name], value)
 
 
 @pytest.mark.parametrize(
@@ -109,17 +114,17 @@ def test_sizes_that_do_not_fit_are_refused(networks, tmp_path, changes, message)
     path = tmp_path / "ltx2.safetensors"
     write(path, networks["2.0"], **changes)
     with pytest.raises(ValueError, match=message):
-        load_ltx2(path)
+        network_in(path)
 
 
 def test_files_without_the_transformer_or_the_metadata_are_refused(networks, tmp_path):
     path = tmp_path / "other.safetensors"
     save_file({"weight": torch.zeros(1)}, path)
     with pytest.raises(ValueError, match="not an LTX-2 transformer"):
-        load_ltx2(path)
+        network_in(path)
     save_file({f"{PREFIX}{n}": z for n, z in random_weights(networks["2.0"]).items()}, path)
     with pytest.raises(ValueError, match="no entry 'config'"):
-        load_ltx2(path)
+        network_in(path)
 
 
 def test_sizes_that_are_missing_are_named():
@@ -179,7 +184,7 @@ def test_a_saved_pocket_ltx2_loads_by_its_own_configuration_and_as_an_official_f
     assert loaded.config == replace(TINY, audio_scale=())
     for found, expected in zip(call(loaded), call(tiny), strict=True):
         torch.testing.assert_close(found, expected, atol=2e-3, rtol=0)
-    assert load_ltx2(path).sizes.official == {**TINY.sizes().official, "use_keyframes_abs_pos_embedding": False}
+    assert LTX2File(path).sizes().official == {**TINY.sizes().official, "use_keyframes_abs_pos_embedding": False}
 
 
 def test_both_networks_state_the_sizes_of_their_latents(tiny, make_network):

@@ -104,7 +104,7 @@ def test_a_run_learns_resumes_and_stores_the_lora_alone(ltx2_release, ltx2_shard
 
 def test_what_cannot_be_trained_is_refused_with_the_reason(ltx2_release, ltx2_shards, tmp_path, capsys):
     cases = [
-        (("lora", "--data", ltx2_shards), "lora needs --model NAME DIR"),
+        (("lora", "--data", ltx2_shards), "lora needs --model NAME PATH"),
         (("lora", "--model", "ltx2", ltx2_release, "--data", tmp_path / "none"), "is not a folder"),
         (("lora", "--model", "ltx2", ltx2_release, "--data", tmp_path), "holds no complete set of encoded clips"),
         (("lora", "--model", "wan", ltx2_release, "--data", ltx2_shards), "--model is wan"),
@@ -122,33 +122,38 @@ def test_clips_of_other_encoders_are_refused(ltx2_release, ltx2_shards, tmp_path
     assert "with other VAEs or another text encoder" in capsys.readouterr().err
 
 
+@pytest.fixture(params=["ddp", "fsdp"])
+def launcher(request, root, tmp_path):
+    """Arguments of Python that start a script in two processes on the CPU: torch's launcher, and accelerate's with the configuration of the
+    documentation."""
+    if request.param == "ddp":
+        return ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    lines = (root / "docs" / "training.md").read_text().partition("```yaml\n")[2].partition("```")[0].splitlines()
+    here = {"num_machines": 1, "num_processes": 2, "main_process_ip": "127.0.0.1", "main_process_port": 0}
+    assert here.keys() <= {line.partition(":")[0] for line in lines}
+    lines = [line for line in lines if line.partition(":")[0] not in here]
+    lines += [f"{name}: {value}" for name, value in {**here, "use_cpu": "true"}.items()]
+    (tmp_path / "fsdp.yaml").write_text("\n".join(lines))
+    return ["-m", "accelerate.commands.launch", "--config_file", str(tmp_path / "fsdp.yaml")]
+
+
 @pytest.mark.slow
-def test_two_processes_train_one_lora(ltx2_release, ltx2_shards, tmp_path):
-    """accelerate over gloo: each process takes its part of the batch, the first one writes."""
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    options = [
-        "--model",
-        "ltx2",
-        ltx2_release,
-        "--data",
-        ltx2_shards,
-        "--run",
-        tmp_path,
-        "--rank",
-        2,
-        "--steps",
-        3,
-        "--batch",
-        2,
-    ]
-    arguments = [
-        str(a) for a in ("train", "lora", *options)
-    ]  # in the script: the launcher abbreviates --run-path to --run
+def test_two_processes_train_the_lora_of_one(ltx2_release, ltx2_shards, tmp_path, launcher):
+    """Over gloo: each process takes its part of the batch, the first one writes. With FSDP each holds a part of the weights."""
+    options = ["--model", "ltx2", ltx2_release, "--data", ltx2_shards, "--run", tmp_path / "two", "--rank", 2]
+    # In the script, because the launcher abbreviates --run-path to --run.
+    arguments = [str(a) for a in ("train", "lora", *options, "--steps", 3, "--batch", 2)]
     code = f"import sys; from duet_av.pipelines.cli.main import main; sys.exit(main({arguments!r}))"
     (tmp_path / "two.py").write_text(code)
-    command = [sys.executable, *launch, str(tmp_path / "two.py")]
+    command = [sys.executable, *launcher, str(tmp_path / "two.py")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    tensors = load_file(tmp_path / "lora" / "ltx2-lora.safetensors")
-    assert any(value.abs().max() > 0 for name, value in tensors.items() if "lora_B" in name)
-    assert "| batch | 2 |" in (tmp_path / "lora" / "ltx2-lora.md").read_text()
+    assert train(ltx2_release, ltx2_shards, tmp_path / "one", "--steps", 3, "--batch", 2) == 0
+    two, one = (load_file(tmp_path / name / "lora" / "ltx2-lora.safetensors") for name in ("two", "one"))
+    learnt = [name for name in one if "lora_B" in name]  # zero before training
+    a, b = (torch.cat([tensors[name].flatten() for name in learnt]) for tensors in (two, one))
+    assert (a - b).norm() < 0.02 * b.norm()
+    torch.testing.assert_close(two, one, atol=1e-5, rtol=0)
+    shards = list((tmp_path / "two" / "lora.shards").glob("step-*/*.safetensors"))
+    assert len(shards) == 2
+    assert "| batch | 2 |" in (tmp_path / "two" / "lora" / "ltx2-lora.md").read_text()

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
+from torch.torch_version import TorchVersion
 
 from duet_av.pipelines.core.conditions import PlacedTokens
 from duet_av.pipelines.core.streams import Streams
 from duet_av.pipelines.training.checkpoints import Checkpoints
 from duet_av.pipelines.training.loop import Settings, identity
-from duet_av.pipelines.training.parallel import check_batch, share
+from duet_av.pipelines.training.parallel import blocks_of, check_batch, check_torch, share
 from duet_av.pipelines.training.prior import PriorBatch
 
 
@@ -34,7 +36,7 @@ def elastic(tmp_path_factory):
         f"runpy.run_path({str(tests / 'elastic.py')!r}, run_name='__main__')"
     )
     command = [sys.executable, "-c", code, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder
 
@@ -44,16 +46,18 @@ def losses(folder, *stops):
 
 
 @pytest.mark.slow
-def test_two_then_four_then_one_process_give_the_loss_curve_of_one(elastic):
-    whole, parts = losses(elastic / "whole", 12), losses(elastic / "parts", 4, 8, 12)
+@pytest.mark.parametrize("kind", ["parts", "sharded"])
+def test_two_then_four_then_one_process_give_the_loss_curve_of_one(elastic, kind):
+    whole, parts = losses(elastic / "whole", 12), losses(elastic / kind, 4, 8, 12)
     assert [step for step, _ in parts] == [step for step, _ in whole] == list(range(12))
     for (_, a), (_, b) in zip(whole, parts, strict=True):
         assert b == pytest.approx(a, abs=1e-4)
 
 
 @pytest.mark.slow
-def test_the_weights_and_the_best_score_are_those_of_one_process(elastic):
-    saved = [torch.load(elastic / name / "elastic.ckpt", weights_only=True) for name in ("whole", "parts")]
+@pytest.mark.parametrize("kind", ["parts", "sharded"])
+def test_the_weights_and_the_best_score_are_those_of_one_process(elastic, kind):
+    saved = [torch.load(elastic / name / "elastic.ckpt", weights_only=True) for name in ("whole", kind)]
     for part in ("ema", "best_weights"):
         for name, value in saved[0]["state"][part].items():
             torch.testing.assert_close(saved[1]["state"][part][name], value, atol=1e-5, rtol=1e-4)
@@ -63,16 +67,39 @@ def test_the_weights_and_the_best_score_are_those_of_one_process(elastic):
 
 
 @pytest.mark.slow
-def test_several_processes_write_one_folder_of_safetensors_and_one_process_a_file(elastic):
+@pytest.mark.parametrize("kind", ["parts", "sharded"])
+def test_several_processes_write_one_folder_of_safetensors_and_one_process_a_file(elastic, kind):
     for stop, count in ((4, 2), (8, 4)):
-        files = (elastic / "parts" / f"files-{stop}").read_text().splitlines()
+        files = (elastic / kind / f"files-{stop}").read_text().splitlines()
         step = f"elastic.shards/step-{stop:09d}"
         shards = [name for name in files if name.startswith(f"{step}/") and name.endswith(".safetensors")]
         assert len(shards) == count
         assert f"{step}/checkpoint.json" in files
         assert sum(name.startswith("elastic.shards/step-") and name.count("/") == 1 for name in files) == 1
         assert "elastic.ckpt" not in files
-    assert "elastic.shards" not in (elastic / "parts" / "files-12").read_text()
+    assert "elastic.shards" not in (elastic / kind / "files-12").read_text()
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_cannot_be_written_ends_every_process(elastic):
+    errors = [(elastic / "blocked" / f"error-{rank}").read_text() for rank in range(2)]
+    assert "elastic.shards" in errors[0]
+    assert errors[0] == errors[1]
+
+
+def test_a_torch_without_sharded_checkpoints_is_refused_for_several_processes(monkeypatch):
+    monkeypatch.setattr(torch, "__version__", TorchVersion("2.8.0+cpu"))
+    check_torch(1)
+    with pytest.raises(ValueError, match=r"needs torch 2\.9 or newer"):
+        check_torch(2)
+    monkeypatch.setattr(torch, "__version__", TorchVersion("2.10.0"))
+    check_torch(2)
+
+
+def test_blocks_are_the_entries_of_outermost_lists():
+    block = nn.ModuleDict({"projections": nn.ModuleList([nn.Linear(1, 1), nn.Identity()])})
+    network = nn.Sequential(nn.Linear(1, 1), nn.ModuleDict({"blocks": nn.ModuleList([block])}))
+    assert list(blocks_of(network)) == [block], "the list in a block is a part of it"
 
 
 def test_a_share_is_the_rows_of_one_process():

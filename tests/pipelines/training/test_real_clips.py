@@ -8,6 +8,7 @@ import torch
 
 pytest.importorskip("diffusers")
 
+from cluster_work import Pickled
 from ltx2_release import write_clip, write_clips
 
 from duet_av.pipelines.cli import main as cli
@@ -76,6 +77,16 @@ def test_a_second_run_encodes_nothing_and_changes_no_file(clips, shards, ltx2_re
     assert data(clips, ltx2_release, shards) == 0
     assert {path: path.read_bytes() for path in shards.glob("*.safetensors")} == before
     assert json.loads((shards / "report.json").read_text())["encoded"] == 0
+
+
+def test_another_process_encodes_the_same(clips, shards, ltx2_release, tmp_path):
+    folder = LTX2Folder(ltx2_release)
+    report = encode.encode_clips(clips, tmp_path, folder, folder.shape(**SHAPE), executor=Pickled())
+    expected = json.loads((shards / "report.json").read_text())
+    assert (report.taken, report.rejected) == (expected["taken"], expected["rejected"])
+    assert report.encoded == 6
+    here, there = ([path.read_bytes() for path in sorted(out.glob("*.safetensors"))] for out in (shards, tmp_path))
+    assert here == there
 
 
 class _KilledError(Exception):
