@@ -25,7 +25,7 @@ def test_result_pages_match_the_tables(root, make_results):
         assert written == make_results.page(path), f"{path.stem}: run python docs/make_results.py"
         assert (pages / f"{path.stem}.png").is_file()
     assert (pages / "index.md").read_text() == make_results.index()
-    assert {page.stem for page in pages.glob("*.md")} == {"index", *(path.stem for path in tables)}
+    assert {page.stem for page in pages.glob("*.md")} == {"index", "gallery", *(path.stem for path in tables)}
 
 
 def test_the_readme_is_at_most_eight_thousand_bytes(root):
