@@ -23,6 +23,13 @@ def test(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "-q", "-rs", *session.posargs)
 
 
+@nox.session(python=["3.10", "3.11", "3.12", "3.13"])
+def pythons(session: nox.Session) -> None:
+    """The tests in every supported Python that this computer has."""
+    session.install("-c", PINS, "-e", ".[torch,test]")
+    session.run("python", "-m", "pytest", "-q", "-rs", *session.posargs)
+
+
 @nox.session
 def newest(session: nox.Session) -> None:
     """The tests at the newest versions of the day; torch alone stays the pinned CPU build."""
