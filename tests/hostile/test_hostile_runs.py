@@ -13,6 +13,7 @@ import torch
 
 from duet_av.pipelines.bench.takes import Take, sweep
 from duet_av.pipelines.cli import generate as command
+from duet_av.pipelines.cli import world
 from duet_av.pipelines.cli.main import main
 from duet_av.pipelines.core.files import atomic_output, check_output_path
 from duet_av.pipelines.core.weights import save_tensors
@@ -79,6 +80,22 @@ def test_sigterm_ends_a_command_like_ctrl_c(tmp_path, root):
     assert process.returncode == 130
     assert b"interrupted" in error
     assert not list((tmp_path / "w").glob(".*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_interrupt_that_code_in_c_turns_into_an_error_is_an_interrupt(tmp_path, monkeypatch, capsys, number):
+    def swallowing(_arguments):
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(5)
+        except KeyboardInterrupt:
+            raise TypeError("could not determine the shape") from None
+
+    monkeypatch.setattr(world, "run", swallowing)
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    assert main(["world", "-o", str(tmp_path / "w")]) == 130
+    assert "interrupted" in capsys.readouterr().err
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
 
 
 def test_links_stay_links_and_inputs_are_not_overwritten(tmp_path):
