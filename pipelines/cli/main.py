@@ -55,24 +55,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if stopped.is_set():
             return _interrupted()
-        if (message := _message_of(error)) is None:
+        if isinstance(error, (ValueError, OSError)):
+            return _failed(error)
+        if not (isinstance(error, MemoryError) or any(text in str(error) for text in NO_MEMORY)):
             raise
-        print(f"duet: error: {printable(message)}", file=sys.stderr)
-        return 2
+        return _failed("there is not enough memory. Use a smaller batch, shorter clips or smaller files.")
     return 0
+
+
+def _failed(error: object) -> int:
+    print(f"duet: error: {printable(error)}", file=sys.stderr)
+    return 2
 
 
 def _interrupted() -> int:
     print("\nduet: interrupted; no partial files were left.", file=sys.stderr)
     return INTERRUPTED
-
-
-def _message_of(error: Exception) -> object | None:
-    """The message of an error that a command may raise; ``None`` for any other one, which is a fault of ours."""
-    full = isinstance(error, RuntimeError) and any(text in str(error) for text in NO_MEMORY)
-    if full or isinstance(error, MemoryError):
-        return "there is not enough memory. Use a smaller batch, shorter clips or smaller files."
-    return error if isinstance(error, (ValueError, OSError)) else None
 
 
 @contextmanager

@@ -14,9 +14,9 @@ PROMPT = "a large red ball bounces once on the left in a meadow"
 FAST = ("--steps", "1", "--form", "cfg", "--cfg", "1", "--anyway")
 COMMANDS = {
     "measure": ("measure", "{clip}"),
-    "data": ("data", "{folder}", "-o", "{folder}/d.safetensors"),
     "generate --video": ("generate", PROMPT, *FAST, "--video", "{clip}", "-o", "{folder}/o.mp4"),
     "generate --audio": ("generate", PROMPT, *FAST, "--audio", "{clip}", "-o", "{folder}/o.mp4"),
+    "data": ("data", "{folder}", "-o", "{folder}/d.safetensors"),
 }
 MEASURED = """
 import sys; sys.path.insert(0, sys.argv[1]); import tests.conftest
