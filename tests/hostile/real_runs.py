@@ -92,6 +92,8 @@ class Reference:
             scene.unlink()
             scene.with_suffix(".txt").write_text(PROMPT)
         write_release(self.folder / "LTX2")
+        for path in (self.folder / "LTX2").rglob("*.safetensors"):
+            path.chmod(0o644)  # diffusers writes them for their owner alone
         sizes = ("--seconds", "0.7", "--size", "64x32", "--fps", "24")
         self._run(("data", "CLIPS", "--model", "ltx2", "LTX2", *sizes, "-o", "SHARDS"))
 
@@ -235,13 +237,9 @@ def without_root(corpus: targets.Corpus, rng: random.Random, folder: Path):
         secret.chmod(0o600)
         folder.chmod(0o755)
         folder.parent.chmod(0o755)
-        corpus.reference.folder.chmod(0o755)
-        corpus.reference.folder.parent.chmod(0o755)
         os.chown(own, NOBODY, NOBODY)
-        # This process imports what it needs while it still may read everything.
-        wait_status = targets.command([*(w.replace(str(out), str(folder / "first")) for w in words)])
-        (folder / "first").mkdir()
-        wait_status()
+        (folder / "first").mkdir()  # a first run as root imports what the second one could not read
+        targets.command([word.replace(str(out), str(folder / "first")) for word in words])()
         os.setgroups([])
         os.setgid(NOBODY)
         os.setuid(NOBODY)

@@ -129,6 +129,13 @@ def test_a_full_disk_is_reported_and_leaves_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no permissions of this kind")
+def test_other_users_can_read_weights_as_they_can_read_any_new_file(tmp_path):
+    save_tensors(tmp_path / "x.safetensors", {"x": torch.zeros(1)})
+    (tmp_path / "any").write_text("")
+    assert (tmp_path / "x.safetensors").stat().st_mode == (tmp_path / "any").stat().st_mode
+
+
 def made(seed):
     return Take(seed, seed / 10, {"in_step": seed / 10}), {"video": torch.full((2,), float(seed))}
 
