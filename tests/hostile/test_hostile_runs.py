@@ -14,6 +14,7 @@ import torch
 from duet_av.pipelines.bench.takes import Take, sweep
 from duet_av.pipelines.cli import generate as command
 from duet_av.pipelines.cli import world
+from duet_av.pipelines.cli.batches import Batches
 from duet_av.pipelines.cli.main import main
 from duet_av.pipelines.core.files import atomic_output, check_output_path
 from duet_av.pipelines.core.weights import save_tensors
@@ -162,15 +163,15 @@ def test_clips_are_written_batch_by_batch(tmp_path, monkeypatch, capsys):
     """The second batch fails; the clip of the first one is there, as is that of a call without a failure."""
     (tmp_path / "prompts.txt").write_text(f"{PROMPT}\n{PROMPT}\n")
     monkeypatch.setattr(command, "BATCH", 1)
-    real, seen = command._with_conditions, []
+    real, seen = Batches._with_conditions, []
 
-    def failing(*arguments, first):
+    def failing(work, request, first):
         seen.append(first)
         if first == 1:
             raise ValueError("stopped")
-        return real(*arguments, first=first)
+        return real(work, request, first)
 
-    monkeypatch.setattr(command, "_with_conditions", failing)
+    monkeypatch.setattr(Batches, "_with_conditions", failing)
     options = ["generate", "--prompts", str(tmp_path / "prompts.txt"), "--steps", "1", "-o", str(tmp_path / "o.mp4")]
     assert main(options) == 2
     assert seen == [0, 1]
