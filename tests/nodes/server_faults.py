@@ -1,12 +1,11 @@
-"""What a real ComfyUI must survive: cancels, lost clients, hostile workflow JSON and long queues. ``test_faults_server.py`` tries a few of
+"""What a real ComfyUI must survive: cancels, lost clients and long queues. ``test_faults_server.py`` tries a few of
 each; as a program this is the campaign:
 
-    COMFYUI_PATH=/path/to/ComfyUI python tests/nodes/server_faults.py --cancels 100 --hostile 500 --graphs 200 --seed 0
+    COMFYUI_PATH=/path/to/ComfyUI python tests/nodes/server_faults.py --cancels 100 --graphs 200 --seed 0
 """
 
 import argparse
 import asyncio
-import copy
 import json
 import random
 import shutil
@@ -21,11 +20,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 from comfy_server import DONE, PACK, fetch, run_graph, server_process, wait
 
 ANSWERED = ("success", "error")
-PLAIN = {"ValueError", "OSError", "FileNotFoundError", "PermissionError", "IsADirectoryError"}  # of refusals
-VALUES = (
-    *("nan", "x", "", "../../../etc/passwd", "/etc/passwd", "a\0b", "\x1b[31m", "CON", "%year%" * 200, "\ud800"),
-    *(-1, 10**400, 1e308, -0.0, True, None, [], {}, [[]], {"a": 1}, ["1"], ["99", 0], ["1", 99], ["1", -1], ["1", "0"]),
-)
 
 
 def example(name, **smaller):
@@ -95,53 +89,6 @@ def disconnect(address, seed):
     assert ended(address, asyncio.run(gone()))[0] == "success"
 
 
-def hostile(rng):
-    """A small graph of plans and clips with one input of one of our nodes replaced, and what was replaced."""
-    graph = quick(rng.randrange(10**6))
-    graph |= {
-        "20": {"class_type": "DuetLoadPlanner", "inputs": {"model": ["1", 0]}},
-        "21": {
-            "class_type": "DuetPlanner",
-            "inputs": {
-                "planner": ["20", 1],
-                "video": "a red ball",
-                "audio": "",
-                "seed": 1,
-                "temperature": 0.0,
-                "mode": "timeline",
-            },
-        },
-        "22": {"class_type": "DuetSavePlan", "inputs": {"plan": ["21", 0], "filename_prefix": "duet/plan"}},
-    }
-    graph = copy.deepcopy(graph)
-    name = rng.choice([key for key, node in graph.items() if node["class_type"].startswith("Duet")])
-    inputs = graph[name]["inputs"]
-    key, value = rng.choice(list(inputs)), rng.choice(VALUES)
-    if rng.random() < 0.15:
-        damaged = (
-            {"class_type": graph[name]["class_type"]},
-            {"inputs": inputs},
-            {"class_type": "DuetNone", "inputs": {}},
-        )
-        graph[name] = rng.choice([*damaged, [], None])
-        return graph, f"node {name}: {json.dumps(graph[name])[:80]}"
-    inputs[key] = value
-    return graph, f"{graph[name]['class_type']}.{key} = {value!r}"[:120]
-
-
-def hostile_graph(address, rng, outside):
-    """Queue a hostile graph: 'refused', 'success' or 'error'. An error must be a plain refusal, and nothing may be written outside."""
-    graph, what = hostile(rng)
-    before = set(outside.iterdir())
-    prompt = queued(address, graph)
-    if prompt is None:
-        return "refused"
-    status, kind, found = ended(address, prompt)
-    assert kind in PLAIN | {""}, f"{what}: {found}"
-    assert set(outside.iterdir()) == before, f"{what} wrote outside the output folder"
-    return status
-
-
 def rss(process):
     """Resident memory of a process in MiB."""
     line = next(x for x in Path(f"/proc/{process.pid}/status").read_text().splitlines() if x.startswith("VmRSS"))
@@ -161,7 +108,7 @@ def long_queue(address, process, count):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, count in (("cancels", 100), ("hostile", 500), ("graphs", 200), ("clients", 10), ("seed", 0)):
+    for name, count in (("cancels", 100), ("graphs", 200), ("clients", 10), ("seed", 0)):
         parser.add_argument(f"--{name}", type=int, default=count)
     arguments = parser.parse_args()
     rng, faults, outcomes = random.Random(arguments.seed), [], Counter()
@@ -170,7 +117,6 @@ def main():
         run_graph(address, quick(0))
         jobs = {
             "cancel": (arguments.cancels, lambda k: cancel_at_random(address, rng, k)),
-            "hostile": (arguments.hostile, lambda _: hostile_graph(address, rng, base)),
             "client": (arguments.clients, lambda k: disconnect(address, k) or "finished"),
         }
         for kind, (count, attempt) in jobs.items():
