@@ -11,7 +11,7 @@ import nox
 PINS = "constraints-cpu.txt"
 OLDEST_TRANSFORMERS = re.search(r"transformers>=(\S+)", Path("requirements.txt").read_text())[1]
 TORCH = re.search(r"^torch==\S+", Path(PINS).read_text(), re.MULTILINE)[0]
-# Two processes share the files of tests, because each file starts its own server.
+# Two processes share the files of tests; a file's fixtures (a server, a model) are made once.
 PROCESSES = ("-n", "2", "--dist", "loadfile")
 nox.options.sessions = ["test"]
 
@@ -19,6 +19,13 @@ nox.options.sessions = ["test"]
 @nox.session
 def test(session: nox.Session) -> None:
     """The tests at the pinned versions, as the README runs them."""
+    session.install("-c", PINS, "-e", ".[torch,test]")
+    session.run("python", "-m", "pytest", "-q", "-rs", *PROCESSES, *session.posargs)
+
+
+@nox.session(python=["3.10", "3.11", "3.12", "3.13"])
+def pythons(session: nox.Session) -> None:
+    """The tests in every supported Python that this computer has."""
     session.install("-c", PINS, "-e", ".[torch,test]")
     session.run("python", "-m", "pytest", "-q", "-rs", *session.posargs)
 
@@ -28,7 +35,7 @@ def newest(session: nox.Session) -> None:
     """The tests at the newest versions of the day; torch alone stays the pinned CPU build."""
     session.install(TORCH)
     session.install("-e", ".[torch,test]")
-    session.run("python", "-m", "pytest", "-q", "-rs", *session.posargs)
+    session.run("python", "-m", "pytest", "-q", "-rs", *PROCESSES, *session.posargs)
 
 
 @nox.session

@@ -11,18 +11,17 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "benchmarks")]
+from counting import allocated  # noqa: E402
+
 SIZES = {"240p": (240, 426), "480p": (480, 854)}  # height and width in pixels
 LIMIT = 0.2  # largest relative error of the estimate
 
@@ -41,36 +40,6 @@ def host() -> tuple[dict[str, Any], Callable[..., float]]:
     from duet_av.nodes.host.javisdit import KINDS, sampling_bytes
 
     return KINDS, sampling_bytes
-
-
-class Live(TorchDispatchMode):
-    """Counts the largest number of bytes that are allocated at the same time inside the context."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = self.peak = 0
-        self.seen: set[int] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        for value in torch.utils._pytree.tree_leaves(out):
-            if isinstance(value, Tensor):
-                self._count(value.untyped_storage())
-        return out
-
-    def _count(self, storage: torch.UntypedStorage) -> None:
-        key, size = storage._cdata, storage.nbytes()
-        if key in self.seen:
-            return
-        self.seen.add(key)
-        self.now += size
-        self.peak = max(self.peak, self.now)
-
-        def freed() -> None:
-            self.seen.discard(key)
-            self.now -= size
-
-        weakref.finalize(storage, freed)
 
 
 def network_pass(name: str, video: tuple[int, ...], audio: tuple[int, ...], branches: int) -> Callable[[], Any]:
@@ -107,13 +76,12 @@ def main() -> None:
                 model.clock.audio_latent(frames, model.clock.fps),
             )
             run = network_pass(name, video, audio, branches)
-            with torch.inference_mode(), Live() as live:
-                run()
+            peak, _ = allocated(run)
             estimate = sampling_bytes(name, height=height, width=width, seconds=4.0) * branches / 2
-            worst = max(worst, abs(estimate / live.peak - 1))
+            worst = max(worst, abs(estimate / peak - 1))
             print(
-                f"{name} {label} 4 s, {branches} branches: counted {live.peak / 1e9:.2f} GB, estimate {estimate / 1e9:.2f} GB "
-                f"({estimate / live.peak:.2f})"
+                f"{name} {label} 4 s, {branches} branches: counted {peak / 1e9:.2f} GB, estimate {estimate / 1e9:.2f} GB "
+                f"({estimate / peak:.2f})"
             )
     sys.exit(worst > LIMIT)
 

@@ -1,7 +1,7 @@
 """List the error messages of the pack: ``python docs/messages.py`` prints those that ``docs/troubleshooting.md`` does not explain.
 
-A message is the text of a ``raise ValueError``, ``raise OSError``, ``_failed`` or ``_finish`` in ``nodes`` or ``pipelines``. Of a formatted
-text only the fixed words count. The page explains a message if the first column of one of its tables quotes some of these words.
+A message is the text of a ``raise ValueError``, ``raise OSError`` or ``_failed`` in ``nodes`` or ``pipelines``. Of a formatted text
+only the fixed words count. The page explains a message if the first column of one of its tables quotes some of these words.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "troubleshooting.md"
 SHORTEST = 12  # characters of a quotation: fewer would fit unrelated messages
 HOST = "## Messages of ComfyUI itself"
-ERRORS = ("ValueError", "OSError", "_failed", "_finish")
+ERRORS = ("ValueError", "OSError", "_failed")
 
 
 class Message(NamedTuple):
@@ -47,9 +47,8 @@ def messages(root: Path = ROOT) -> list[Message]:
     found = []
     for path in sorted(path for layer in ("nodes", "pipelines") for path in (root / layer).rglob("*.py")):
         for call in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)):
-            name = getattr(call.func, "id", getattr(call.func, "attr", ""))
-            if name in ERRORS and call.args:
-                fixed = tuple(" ".join(text.split()) for text in fixed_words(call.args[-1]))
+            if getattr(call.func, "id", "") in ERRORS and call.args:
+                fixed = tuple(" ".join(text.split()) for text in fixed_words(call.args[0]))
                 if any(len(text) > SHORTEST for text in fixed):
                     found.append(Message(f"{path.relative_to(root)}:{call.lineno}", fixed))
     return found

@@ -1,8 +1,12 @@
 """Imports the pack as ``duet_av`` in the way ComfyUI loads it, whatever the name of its folder."""
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # processes with a thread for every core would wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -11,8 +13,9 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
 from ...pipelines.core.streams import Clip
+from ...pipelines.media.aac import QUIET, peak_level, safe_ceiling
 from ...pipelines.media.limiter import limit_peaks
-from ...pipelines.media.sound import shift_sound
+from ...pipelines.media.sound import read_sound, shift_sound
 
 EITHER = "Connect either a video, or images and audio"
 
@@ -67,7 +70,36 @@ def shifted_video(video: io.Video.Type, late_ms: float) -> tuple[dict[str, Any],
     rate = audio["sample_rate"]
     audio = {**audio, "waveform": torch.stack([limit_peaks(w, sample_rate=rate) for w in audio["waveform"]])}
     parts = Types.VideoComponents(images=parts.images, audio=audio, frame_rate=parts.frame_rate)
-    return audio, InputImpl.VideoFromComponents(parts)
+    return audio, LimitedVideo(parts)
+
+
+class LimitedVideo(InputImpl.VideoFromComponents):
+    """A video whose audio has a true peak of at most -1 dB also after the host has encoded it, in whichever format."""
+
+    def save_to(self, path: Any, *positional: Any, **named: Any) -> None:
+        parts = self.get_components()
+        if parts.audio is not None and peak_level(parts.audio["waveform"][0].float().cpu()) >= QUIET:
+            suffix = Path(path).suffix if isinstance(path, (str, Path)) else ".mp4"
+            ceiling = safe_ceiling(lambda tried: _encoded_peak(_limited(parts, tried), suffix, positional, named))
+            parts = _limited(parts, ceiling)
+        InputImpl.VideoFromComponents(parts).save_to(path, *positional, **named)
+
+
+def _limited(parts: Any, ceiling: float) -> Any:
+    """The components of a video with the true peak of its audio limited to ``ceiling`` dB."""
+    waveform = limit_peaks(
+        parts.audio["waveform"][0].float().cpu(), sample_rate=parts.audio["sample_rate"], ceiling=ceiling
+    )
+    return replace(parts, audio={**parts.audio, "waveform": waveform[None]})
+
+
+def _encoded_peak(parts: Any, suffix: str, positional: tuple[Any, ...], named: dict[str, Any]) -> float:
+    """The true peak, in dB, of the audio of ``parts`` as the host writes it, whose encoder depends on its version and on the format."""
+    black = replace(parts, images=parts.images.new_zeros(len(parts.images), 64, 64, 3))
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"audio{suffix}"
+        InputImpl.VideoFromComponents(black).save_to(str(path), *positional, **named)
+        return peak_level(read_sound(path)[0])
 
 
 def no_video() -> ExecutionBlocker:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from comfy.cli_args import args
-from comfy_api.latest import InputImpl
 
 from ...pipelines.core.weights import KEY
 from ...pipelines.media.provenance import ASSEMBLED, GENERATED, Provenance, file_hash, version
 from ...pipelines.models.pocket import load as pocket
 from ...pipelines.models.pocket.reading import captions_of
 from .add_ons import add_on_path
+from .clips import LimitedVideo
 from .families import FOLDERS, licences, resolve
 from .text import plain_text
 
@@ -84,7 +84,7 @@ def file_metadata(graph: Graph, node: str) -> dict[str, Any]:
     return {} if args.disable_metadata else {KEY: of_graph(graph, node)}
 
 
-class TracedVideo(InputImpl.VideoFromComponents):
+class TracedVideo(LimitedVideo):
     """A video that is saved with provenance metadata, unless the host runs with --disable-metadata."""
 
     def __init__(self, components: Any, provenance: Provenance) -> None:

@@ -13,7 +13,6 @@ from functools import cache
 from importlib.util import find_spec
 from itertools import chain, islice, repeat
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +27,8 @@ from ..media.sound import read_sound
 from ..sync.desync import FPS, RATE, DesyncMeter, frames_of_file, mono
 from ..sync.distances import MIN_SAMPLES, divergence, frechet, inception_score, kernel_distance
 from ..sync.encoders import AGGREGATORS, Encoder, aggregated
-from ..sync.measure import Signals, measure, read_signals
+from ..sync.measure import measure, read_signals, read_waveform
+from ..sync.sound import sound_of
 from ..sync.synchformer import SIDE
 from .categories import categories_of, members_of
 from .tables import Table
@@ -121,16 +121,19 @@ def check_clips(samples: Sequence[Sample]) -> None:
         )
 
 
-T = TypeVar("T", Signals, Clip)
-
-
-def with_wav(media: T, path: Path) -> T:
-    """``media`` of the video at ``path``, with the audio of the WAV file beside the video if there is one (JavisBench's layout)."""
+def wav_beside(path: Path) -> Path | None:
+    """The WAV file beside the video at ``path``, whose audio counts instead of the video's own (JavisBench's layout)."""
     beside = path.with_suffix(".wav")
-    if not beside.is_file():
-        return media
+    return beside if beside.is_file() else None
+
+
+def clip_of(path: Path) -> Clip:
+    """The clip at ``path``, with the audio of ``wav_beside``."""
+    clip, beside = read_mp4(path), wav_beside(path)
+    if beside is None:
+        return clip
     waveform, rate = read_sound(beside)
-    return replace(media, waveform=waveform, sample_rate=rate)
+    return replace(clip, waveform=waveform, sample_rate=rate)
 
 
 def measure_list(
@@ -150,9 +153,9 @@ def measure_list(
     """
     found_distances = distances_by_category(samples, features or {})
     scores: list[dict[str, float]] = []
-    for sample, numbers in zip(samples, executor.map(_numbers_of, [s.path for s in samples]), strict=True):
+    for sample, numbers in zip(samples, executor.map(file_numbers, [s.path for s in samples]), strict=True):
         found = dict(numbers)
-        load = cache(lambda path=sample.path: with_wav(read_mp4(path), path))
+        load = cache(lambda path=sample.path: clip_of(path))
         for encoder in encoders:
             found |= aggregated(encoder.name, encoder.embed(sample.name, load, sample.text))
         if desync is not None:
@@ -171,15 +174,21 @@ def measure_list(
 
 def desync_of(meter: DesyncMeter, path: Path) -> float:
     """JavisBench's DeSync in seconds: of the first 4 s. Shorter clips are padded with black frames and silence."""
-    signals = with_wav(read_signals(path), path)
-    waveform = torch.zeros(1, 1) if signals.waveform is None else mono(signals.waveform, signals.sample_rate)[None]
+    beside = wav_beside(path)
+    heard, rate = read_waveform(path) if beside is None else read_sound(beside)
+    waveform = torch.zeros(1, 1) if heard is None else mono(heard, rate)[None]
     padded = F.pad(waveform, (0, DESYNC_SECONDS * RATE))[:, : DESYNC_SECONDS * RATE]
     frames = islice(chain(frames_of_file(path), repeat(torch.zeros(3, SIDE, SIDE))), DESYNC_SECONDS * FPS)
     return meter.measure(frames, padded, RATE).desync
 
 
-def _numbers_of(path: Path) -> Numbers:
-    return numbers_of(measure(with_wav(read_signals(path), path)))
+def file_numbers(path: Path) -> Numbers:
+    """The sync meter's measurements of a clip with the audio that counts (see ``wav_beside``)."""
+    signals, beside = read_signals(path), wav_beside(path)
+    if beside is not None:
+        waveform, rate = read_sound(beside)
+        signals = replace(signals, sound=sound_of(waveform, sample_rate=rate))
+    return numbers_of(measure(signals))
 
 
 def _means(scores: Sequence[dict[str, float]], names: Sequence[str]) -> dict[str, Interval]:

@@ -8,7 +8,7 @@ from ..models.pocket.timed import named_kinds
 from ..sync.avalign import peaks
 from ..sync.events import Events
 from ..sync.measure import signals_of
-from ..sync.onsets import CELLS, sound_onsets, video_onsets
+from ..sync.onsets import CELLS, video_onsets
 from ..sync.plan_report import ANY, PlanReport, plan_report
 from ..world.scene import SOUNDING
 from .readings import Probes, as_rendered, read, unlike_the_world
@@ -41,7 +41,7 @@ def _by_kind(clip: Clip, probes: Probes | None) -> dict[str, Events]:
 def onsets_of(clip: Clip) -> dict[str, Events]:
     """Onset times of the motion and of the audio of any clip."""
     signals = signals_of(clip)
-    heard = () if signals.waveform is None else peaks(sound_onsets(signals.waveform, sample_rate=signals.sample_rate))
+    heard = () if signals.sound is None else peaks(signals.sound.onsets)
     seen: tuple[float, ...] = ()
     if signals.changes is not None and signals.times is not None:
         onsets = video_onsets(signals.changes, signals.times, seconds=signals.video_seconds)

@@ -187,11 +187,11 @@ def _measure(
     clip: Clip, timeline: Path | None, request: Request, k: int, probes: Probes, metadata: dict[str, Any]
 ) -> str:
     """The synchrony of clip ``k`` as a text; also writes the timeline plot if it has a path."""
-    from ..figures.canvas import write_png
-    from ..figures.timeline import draw_timeline
-
     heard, seen, score = read_events(clip, probes)
     if timeline:
+        from ..figures.canvas import write_png
+        from ..figures.timeline import draw_timeline
+
         title = f"{request.prompts[k]}  (seed {request.seed + k})"
         write_png(timeline, draw_timeline(clip, heard, seen, title=title, score=score), metadata=metadata)
     return score

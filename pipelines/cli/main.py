@@ -45,19 +45,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names may contain bytes that are no text
     arguments = _parse(list(sys.argv[1:] if argv is None else argv))
+    stopped = threading.Event()
     try:
         check_numbers(arguments.name, arguments)
-        with _interrupted_by_sigterm():
+        with _stopped_by_signals(stopped):
             arguments.command(arguments)
-    except (ValueError, OSError) as error:
-        return _failed(error)
-    except (MemoryError, RuntimeError) as error:
+    except KeyboardInterrupt:
+        return _interrupted()
+    except Exception as error:
+        if stopped.is_set():
+            return _interrupted()
+        if isinstance(error, (ValueError, OSError)):
+            return _failed(error)
         if not (isinstance(error, MemoryError) or any(text in str(error) for text in NO_MEMORY)):
             raise
         return _failed("there is not enough memory. Use a smaller batch, shorter clips or smaller files.")
-    except KeyboardInterrupt:
-        print("\nduet: interrupted; no partial files were left.", file=sys.stderr)
-        return INTERRUPTED
     return 0
 
 
@@ -66,21 +68,31 @@ def _failed(error: object) -> int:
     return 2
 
 
+def _interrupted() -> int:
+    print("\nduet: interrupted; no partial files were left.", file=sys.stderr)
+    return INTERRUPTED
+
+
 @contextmanager
-def _interrupted_by_sigterm() -> Iterator[None]:
-    """Within the block, SIGTERM ends a command in the same way as Ctrl-C."""
+def _stopped_by_signals(stopped: threading.Event) -> Iterator[None]:
+    """Within the block, SIGTERM ends a command in the same way as Ctrl-C. ``stopped`` is set then: code in C that is interrupted may
+    raise an error of its own instead of the interrupt."""
+
+    def stop(_signal: int, _frame: object) -> NoReturn:
+        stopped.set()
+        raise KeyboardInterrupt
+
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set a handler
         yield
         return
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, stop)}
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell may have started us with Ctrl-C ignored
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _interrupt(_signal: int, _frame: object) -> NoReturn:
-    raise KeyboardInterrupt
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _parse(words: list[str]) -> argparse.Namespace:

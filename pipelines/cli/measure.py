@@ -14,7 +14,6 @@ from ..core.files import atomic_output, check_output_path
 if TYPE_CHECKING:
     from ..core.timed_events import TimedEvents
     from ..sync.desync import DesyncMeter
-    from ..sync.measure import Signals
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -65,7 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
         if events is not None:
             found[str(path)]["plan"] = _plan(path, events)
         if meter is not None:
-            found[str(path)]["synchformer"] = _synchformer(meter, path, signals)
+            found[str(path)]["synchformer"] = _synchformer(meter, path)
     if target:
         with atomic_output(target) as temporary:
             temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
@@ -98,12 +97,13 @@ def _plan(path: Path, events: TimedEvents) -> dict[str, object]:
     return report.to_json()
 
 
-def _synchformer(meter: DesyncMeter, path: Path, signals: Signals) -> dict[str, object]:
+def _synchformer(meter: DesyncMeter, path: Path) -> dict[str, object]:
     """Print Synchformer's estimate, or the reason why there is none; both also as plain data."""
     from ..sync.desync import frames_of_file
+    from ..sync.measure import read_waveform
 
     try:
-        measured = meter.measure(frames_of_file(path), signals.waveform, signals.sample_rate)
+        measured = meter.measure(frames_of_file(path), *read_waveform(path))
     except ValueError as error:
         print(f"  {printable(error)}")
         return {"not measured": str(error)}

@@ -162,7 +162,9 @@ def connected(address: str, jobs: int | None = None) -> Iterator[OnRay]:
         else:
             _check_address(address)
             ray.init(address, **quiet)
-    except (RuntimeError, ConnectionError) as error:
+    except ValueError:
+        raise
+    except Exception as error:  # Ray has no class for its own, for example if a node does not start in time
         raise ValueError(f"--cluster is {address}: {str(error).splitlines()[0]}") from error
     try:
         yield OnRay(jobs)

@@ -54,6 +54,13 @@ def atomic_output(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def share(path: Path) -> None:
+    """Give a file the permissions of any new file; safetensors creates files that only their owner can read."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    path.chmod(0o666 & ~mask)
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a whole file atomically.
 

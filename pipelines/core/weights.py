@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .documents import parse_json
-from .files import ROOT, atomic_output
+from .files import ROOT, atomic_output, share
 from .schema import arguments, checked
 
 WEIGHTS = ROOT / "weights"
@@ -62,6 +62,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: dict[st
     try:
         with atomic_output(path) as temporary:
             save_file({name: value.contiguous() for name, value in tensors.items()}, temporary, metadata=metadata)
+            share(temporary)
     except SafetensorError as error:
         raise OSError(f"{path} could not be written ({error}). Free disk space or choose another folder.") from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import av
 import torch
@@ -66,13 +66,21 @@ def encode_limited(
     """Encode ``samples`` of ``sound``, with silence after its end, limited so far that its true peak is at most -1 dB after encoding and
     decoding."""
     rate, ceiling = stream.rate, CEILING
-    if samples and max(map(_peak, _limited(sound, samples, rate, ceiling))) >= QUIET:
-        for _ in range(TRIES):
-            excess = _decoded_peak(_limited(sound, samples, rate, ceiling), rate, sound.channels) - CEILING
-            if excess <= 0:
-                break
-            ceiling -= excess + STEP
+    if samples and max(map(peak_level, _limited(sound, samples, rate, ceiling))) >= QUIET:
+        ceiling = safe_ceiling(lambda tried: _decoded_peak(_limited(sound, samples, rate, tried), rate, sound.channels))
     _encode(container, stream, _limited(sound, samples, rate, ceiling))
+
+
+def safe_ceiling(decoded: Callable[[float], float]) -> float:
+    """The true peak, in dB, to which audio is limited so that it is at most -1 dB after encoding and decoding; ``decoded`` gives the
+    true peak after that of audio limited to a ceiling."""
+    ceiling = CEILING
+    for _ in range(TRIES):
+        excess = decoded(ceiling) - CEILING
+        if excess <= 0:
+            break
+        ceiling -= excess + STEP
+    return ceiling
 
 
 def _limited(sound: StoredSound, samples: int, rate: int, ceiling: float) -> Iterator[Float[Tensor, "channels n"]]:
@@ -96,7 +104,8 @@ def _encode(
     container.mux(stream.encode(None))
 
 
-def _peak(sound: Tensor) -> float:
+def peak_level(sound: Float[Tensor, "channels n"]) -> float:
+    """True peak in dB relative to full scale."""
     return 20 * math.log10(max(1e-9, float(true_peaks(sound).amax())))
 
 
@@ -110,5 +119,5 @@ def _decoded_peak(parts: Iterable[Tensor], rate: int, channels: int) -> float:
         with av.open(file, "r", format="mp4") as container:
             for frame in container.decode(audio=0):
                 heard = torch.cat([tail, *(samples_of(part) for part in resampler.resample(frame))], dim=1)
-                highest, tail = max(highest, _peak(heard)), heard[:, -2 * REACH :]
+                highest, tail = max(highest, peak_level(heard)), heard[:, -2 * REACH :]
     return highest

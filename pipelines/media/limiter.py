@@ -21,12 +21,13 @@ ROUNDING = 1 + 1e-5  # relative tolerance, so that limited audio is not limited 
 def true_peaks(waveform: Float[Tensor, "channels samples"]) -> Float[Tensor, " samples"]:
     """Largest magnitude of any channel at each sample and at the interpolated points up to the next one; 1 is full scale."""
     padded = F.pad(waveform.float(), (REACH - 1, REACH))
-    parts = []
-    for start in range(0, waveform.shape[1], CHUNK):
-        part = padded[:, start : start + CHUNK + 2 * REACH - 1]
-        points = F.conv1d(part[:, None], _interpolation().to(part.device)[:, None])
-        parts.append(points.abs().amax(dim=(0, 1)))
-    return torch.cat(parts)
+    starts = range(0, waveform.shape[1], CHUNK)
+    return torch.cat([true_peaks_inside(padded[:, start : start + CHUNK + 2 * REACH - 1]) for start in starts])
+
+
+def true_peaks_inside(padded: Float[Tensor, "channels padded"]) -> Float[Tensor, " samples"]:
+    """``true_peaks`` of the samples that have ``REACH - 1`` samples before them and ``REACH`` behind them."""
+    return F.conv1d(padded[:, None], _interpolation().to(padded.device)[:, None]).abs().amax(dim=(0, 1))
 
 
 def limit_peaks(

@@ -4,7 +4,7 @@ follows the motion in the frame."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..core.streams import Clip
-from ..media.containers import AudioClock, check_rate, check_times, open_media, samples_of
+from ..media.containers import AudioClock, check_gap, check_rate, check_times, open_media, samples_of
 from .avalign import av_align_code, av_align_paper, peaks
-from .loudness import Loudness, loudness
+from .loudness import Loudness
 from .meter import Agreement, agreement, curve, in_step
-from .onsets import CELLS, TICKS, CellChanges, cell_changes, sound_onsets, video_onsets
+from .onsets import CELLS, TICKS, CellChanges, cell_changes, video_onsets
+from .sound import Sound, SoundMeter, sound_of
 
 SMALL = 96  # pixels of the longer side, to which frames are scaled before changes are measured
 MAX_ONSETS, MIN_ONSETS = 20, 4  # onsets used for the stereo position, strongest first, and the least number of them
@@ -37,13 +38,12 @@ class Signals:
     changes: Float[Tensor, "f d c"] | None  # see ``onsets.CellChanges``
     times: Float[Tensor, " f"] | None  # seconds from which each frame is shown
     video_seconds: float
-    waveform: Float[Tensor, "channels s"] | None
-    sample_rate: int
+    sound: Sound | None
 
     @property
     def audio_seconds(self) -> float:
         """Duration of the audio in seconds."""
-        return 0.0 if self.waveform is None else self.waveform.shape[1] / self.sample_rate
+        return 0.0 if self.sound is None else self.sound.seconds
 
 
 @dataclass(frozen=True)
@@ -89,12 +89,12 @@ class Measured:
 
 def measure(signals: Signals) -> Measured:
     """All measurements of ``signals``."""
-    heard = None if signals.waveform is None else sound_onsets(signals.waveform, sample_rate=signals.sample_rate)
-    level = None if signals.waveform is None else loudness(signals.waveform.float(), sample_rate=signals.sample_rate)
-    if heard is None or signals.changes is None or signals.times is None:
-        missing = "audio" if heard is None else "video"
+    sound = signals.sound
+    if sound is None or signals.changes is None or signals.times is None:
+        missing, level = ("audio", None) if sound is None else ("video", sound.loudness)
         nothing = Agreement(None, 0.0, 1.0, f"the clip has no {missing}")
         return Measured(signals.video_seconds, signals.audio_seconds, nothing, [], None, None, level, None, None)
+    heard = sound.onsets
     seen = video_onsets(signals.changes, signals.times, seconds=signals.video_seconds)
     both = peaks(heard), peaks(seen[:, : CELLS**2].sum(1))
     frame = signals.video_seconds / max(1, len(signals.times))
@@ -105,9 +105,9 @@ def measure(signals: Signals) -> Measured:
         curve(heard, seen),
         av_align_code(*both, frame_seconds=frame),
         av_align_paper(*both, frame_seconds=frame),
-        level,
+        sound.loudness,
         in_step(heard, seen),
-        _side(signals, heard, seen),
+        _side(sound, seen),
     )
 
 
@@ -118,18 +118,21 @@ def signals_of(clip: Clip) -> Signals:
     small = F.avg_pool2d(frames.permute(0, 3, 1, 2), factor, ceil_mode=True).permute(0, 2, 3, 1)
     times = torch.arange(len(frames)) / clip.fps
     seconds = len(frames) / clip.fps
-    sound = clip.waveform if clip.waveform.shape[1] else None
-    return Signals(cell_changes(small, times), times, seconds, sound, clip.sample_rate)
+    sound = sound_of(clip.waveform, sample_rate=clip.sample_rate)
+    return Signals(cell_changes(small, times), times, seconds, sound)
 
 
 def read_signals(path: Path, *, on_seconds: Callable[[float], object] = lambda _: None) -> Signals:
-    """The signals of a media file of any container, rate, size and length. Frames are not kept; the audio is, as 16-bit numbers.
+    """The signals of a media file of any container, rate, size and length. Neither frames nor samples are kept, so that memory does not
+    grow with the length.
 
     Raises:
         ValueError: not a readable media file, one with neither video nor audio, or one whose
             sample rate or timestamps are out of range.
     """
-    video, audio = _VideoChanges(on_seconds), _AudioSamples(path)
+    begin = _first_frame(path)
+    video, audio = _VideoChanges(on_seconds), AlignedSamples(path, begin)
+    meter: SoundMeter | None = None
     with open_media(path) as container:
         streams = [s[0] for s in (container.streams.video, container.streams.audio) if s]
         if not streams:
@@ -140,24 +143,41 @@ def read_signals(path: Path, *, on_seconds: Callable[[float], object] = lambda _
             if isinstance(frame, av.VideoFrame):
                 video.add(frame)
             elif isinstance(frame, av.AudioFrame):
-                audio.add(frame)
-    if not video.times and not audio.parts:
+                meter = meter or SoundMeter(frame.sample_rate)
+                for part in audio.samples(frame):
+                    meter.add(part)
+    if not video.times and meter is None:
         raise ValueError(f"{path}: its streams contain no frames and no audio samples.")
-    check_times(path, video.times, audio_start=audio.begin if video.times else None)
+    check_times(path, video.times)
     times = torch.tensor(video.times, dtype=torch.float64)
     each = float(times.diff().median()) if len(times) > 1 else 0.0
-    begin = video.times[0] if video.times else 0.0
-    waveform = audio.waveform()
-    late = round(((audio.begin or 0.0) - begin) * audio.rate) if video.times else 0
-    if waveform is not None and late:  # times are relative to the first video frame
-        waveform = F.pad(waveform, (max(0, late), 0))[:, max(0, -late) :]
     return Signals(
         video.stacked(),
-        (times - begin).float() if video.times else None,
-        float(times[-1] - begin) + each if video.times else 0.0,
-        waveform,
-        audio.rate,
+        (times - times[0]).float() if video.times else None,
+        float(times[-1] - times[0]) + each if video.times else 0.0,
+        None if meter is None else meter.result(),
     )
+
+
+def read_waveform(path: Path) -> tuple[Float[Tensor, "channels s"] | None, int]:
+    """The samples of a media file that ``read_signals`` measures, from the first video frame on, and their rate; None without audio.
+
+    Raises:
+        ValueError: as ``read_signals``.
+    """
+    audio, parts, rate = AlignedSamples(path, _first_frame(path)), list[Tensor](), 0
+    with open_media(path) as container:
+        if container.streams.audio:
+            rate = check_rate(path, container.streams.audio[0].rate)
+            parts = [part for frame in container.decode(audio=0) for part in audio.samples(frame)]
+    return (torch.cat(parts, dim=1) if parts else None), rate
+
+
+def _first_frame(path: Path) -> float | None:
+    """The time in seconds of the first video frame."""
+    with open_media(path) as container:
+        first = next(container.decode(video=0), None) if container.streams.video else None
+    return None if first is None else first.time or 0.0
 
 
 class _VideoChanges:
@@ -182,32 +202,32 @@ class _VideoChanges:
         return torch.stack(self.changes) if self.changes else None
 
 
-class _AudioSamples:
-    """The samples of an audio stream, with the time at which it begins; silence where the file has a gap."""
+class AlignedSamples:
+    """The samples of an audio stream from the first video frame on: silence where the stream begins later or the file has a gap."""
 
-    def __init__(self, path: Path) -> None:
-        self.clock = AudioClock(path)
-        self.parts: list[Tensor] = []
+    def __init__(self, path: Path, begin: float | None) -> None:
+        self.path, self.begin, self.clock = path, begin, AudioClock(path)
         self.resampler: av.AudioResampler | None = None
-        self.rate = 0
-        self.begin: float | None = None
+        self.early = 0  # samples before the first video frame that are still to be left out
 
-    def add(self, frame: av.AudioFrame) -> None:
+    def samples(self, frame: av.AudioFrame) -> Iterator[Float[Tensor, "channels s"]]:
+        """The samples of ``frame`` in -1..1, after silence where there is any."""
+        silent = self.clock.missing(frame)
         if self.resampler is None:
             self.resampler = av.AudioResampler(format="s16", layout=frame.layout.name, rate=frame.sample_rate)
-            self.begin = frame.time or 0.0
-        self.rate = frame.sample_rate
-        silent = round(self.clock.missing(frame) * frame.sample_rate)
-        self.parts += [torch.zeros(frame.layout.nb_channels, silent, dtype=torch.int16)] if silent else []
-        self.parts += [samples_of(part) for part in self.resampler.resample(frame)]
-
-    def waveform(self) -> Tensor | None:
-        """All samples in -1..1; the parts are released, because a long stream is large."""
-        if not self.parts:
-            return None
-        whole = torch.cat(self.parts, dim=1)
-        self.parts.clear()
-        return whole.float().div_(32768)
+            begin = frame.time or 0.0
+            late = 0.0 if self.begin is None else begin - self.begin
+            check_gap(self.path, abs(late))
+            silent, self.early = max(0.0, late), max(0, round(-late * frame.sample_rate))
+        missing = round(silent * frame.sample_rate)
+        while missing > 0:  # a long silence, too, in pieces
+            yield torch.zeros(frame.layout.nb_channels, min(missing, frame.sample_rate))
+            missing -= frame.sample_rate
+        for part in self.resampler.resample(frame):
+            found = samples_of(part)[:, self.early :].float().div_(32768)
+            self.early = max(0, self.early - part.samples)
+            if found.shape[1]:
+                yield found
 
 
 def _small(frame: av.VideoFrame) -> Float[Tensor, "h w 3"]:
@@ -217,20 +237,20 @@ def _small(frame: av.VideoFrame) -> Float[Tensor, "h w 3"]:
     return torch.from_numpy(frame.reformat(**size, format="rgb24", interpolation="AREA").to_ndarray()).float() / 255
 
 
-def _side(signals: Signals, heard: Float[Tensor, " n"], seen: Float[Tensor, "m c"]) -> float | None:
+def _side(sound: Sound, seen: Float[Tensor, "m c"]) -> float | None:
     """Correlation, over the strongest onsets, of the level difference right minus left with the horizontal position of changes."""
-    waveform, rate = signals.waveform, signals.sample_rate
-    if waveform is None or len(waveform) < 2:
+    heard = sound.onsets
+    if len(sound.energy) < 2:
         return None
     columns = seen[:, : CELLS**2].unflatten(1, (CELLS, CELLS)).sum(1)
     found = []
     for time in sorted(peaks(heard), key=lambda t: -float(heard[min(len(heard) - 1, int(t * TICKS))]))[:MAX_ONSETS]:
-        tick, start = int(time * TICKS), round(time * rate)
+        tick = int(time * TICKS)
         near = columns[max(0, tick - TICKS // 10) : tick + TICKS // 10].sum(0)
-        piece = waveform[:2, start : start + round(SIDE_SECONDS * rate)].square().sum(1) + 1e-9
+        left, right = (sound.energy[:2, tick : tick + round(SIDE_SECONDS * TICKS)].sum(1) + 1e-9).tolist()
         if float(near.sum()) > 0:
             place = float((near * torch.arange(CELLS)).sum() / near.sum())
-            found.append((place, 10 * math.log10(float(piece[1] / piece[0]))))
+            found.append((place, 10 * math.log10(right / left)))
     if len(found) < MIN_ONSETS:
         return None
     places, levels = torch.tensor(found).T

@@ -20,7 +20,7 @@ from .onsets import TICKS
 from .peaks import local_maxima, parabola_peak
 
 MAX_OFFSET = 0.6  # seconds, either way
-SURROGATES, SURROGATES_AT_ONCE = 100, 10
+SURROGATES = 100
 MIN_SECONDS = 1.5  # shorter clips cannot be compared with chance
 MIN_EVENTS = 3  # that coincide; fewer fit some delay by chance
 CURVE_WINDOW, CURVE_STEP, CURVE_POINTS = 4.0, 1.0, 60  # seconds, seconds, and the largest number of windows
@@ -216,19 +216,17 @@ def _correlation(audio: Float[Tensor, "r n"], video: Float[Tensor, "n t"], reach
     size = 1 << (min(PART, audio.shape[1]) + 2 * reach - 1).bit_length()
     for start in range(0, audio.shape[1], PART):
         part = audio[:, start : start + PART]
-        spectra = torch.fft.rfft(padded[:, start : start + part.shape[1] + 2 * reach], size)[None]
-        products = torch.fft.irfft(spectra * torch.fft.rfft(part, size).conj()[:, None], size)
-        total += products[..., : 2 * reach + 1].flip(-1)
+        spectra = torch.fft.rfft(padded[:, start : start + part.shape[1] + 2 * reach], size)
+        for row, spectrum in zip(total, torch.fft.rfft(part, size), strict=True):
+            row += torch.fft.irfft(spectra * spectrum.conj(), size)[:, : 2 * reach + 1].flip(-1)
     return total
 
 
 def _chance(audio: Float[Tensor, " n"], video: Float[Tensor, "n t"], reach: int) -> Float[Tensor, " r"]:
     """The highest correlations of the audio with its segments shuffled."""
-    generator, found = torch.Generator().manual_seed(0), []
-    for _ in range(SURROGATES // SURROGATES_AT_ONCE):
-        rows = torch.stack([_shuffled(audio, generator) for _ in range(SURROGATES_AT_ONCE)])
-        found.append(_correlation(rows, video, reach).amax((1, 2)))
-    return torch.cat(found)
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.stack([_shuffled(audio, generator) for _ in range(SURROGATES)])
+    return _correlation(rows, video, reach).amax((1, 2))
 
 
 def _shuffled(trace: Float[Tensor, " n"], generator: torch.Generator) -> Float[Tensor, " n"]:

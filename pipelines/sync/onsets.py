@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from ..media.blocks import Blocks
+
 TICKS = 100  # values per second of the common clock
 KNOWN_SECONDS = (0.15, 0.25, 0.45)  # a picture seen within this time before a frame is not new
 MOTION_SECONDS = 0.045  # between the pictures from which the reversal of a motion is measured, at least one frame
@@ -21,26 +23,58 @@ PLACES = CELLS**2 + 1  # the cells and the whole frame
 NOVELTIES = 1 + len(KNOWN_SECONDS)  # differences to the previous frame, and to what is known
 BANDS = 40  # of the spectrogram
 WINDOW_SECONDS = 0.032  # of the spectrogram
+BLOCK_SECONDS = 2.0  # of audio whose spectra are computed at once
 SILENCE = 1e-6  # power relative to the loudest band; below it counts as silence
 
 
 def sound_onsets(waveform: Float[Tensor, "channels s"], *, sample_rate: int) -> Float[Tensor, " n"]:
     """Increase of the log spectrum at each tick (spectral flux)."""
-    hop, size = sample_rate / TICKS, max(32, round(WINDOW_SECONDS * sample_rate))
-    count = max(1, round(waveform.shape[1] / hop))
-    mono = F.pad(waveform.float().mean(0), (size // 2, size + round(hop)))
-    # The hop need not be an integer, so each frame's start is rounded on its own and no drift accumulates.
-    starts = (torch.arange(count, device=mono.device) * hop).round().long()
-    spectrum = torch.zeros(count, BANDS)
-    bands = (torch.linspace(0, 1, size // 2 + 1).sqrt() * BANDS).long().clamp(max=BANDS - 1)
-    window = torch.hann_window(size)
-    for part in torch.arange(count).split(6000):
-        frames = torch.stack([mono[s : s + size] for s in starts[part].tolist()]) * window
-        spectrum[part] = torch.zeros(len(part), BANDS).index_add_(1, bands, torch.fft.rfft(frames).abs().square())
-    level = torch.log(spectrum + SILENCE * spectrum.max() + 1e-10)
-    rise = F.pad((level[1:] - level[:-1]).clamp_min(0).mean(1), (1, 0))
-    rise[: round(WINDOW_SECONDS * TICKS)] = 0  # the start of the clip is not an event
-    return rise
+    onsets = SoundOnsets(sample_rate)
+    onsets.add(waveform)
+    return onsets.trace()
+
+
+class SoundOnsets:
+    """``sound_onsets`` of a stream of samples; memory grows by ``BANDS`` values a tick."""
+
+    def __init__(self, sample_rate: int) -> None:
+        self.hop, self.size = sample_rate / TICKS, max(32, round(WINDOW_SECONDS * sample_rate))
+        self.bands = (torch.linspace(0, 1, self.size // 2 + 1).sqrt() * BANDS).long().clamp(max=BANDS - 1)
+        self.window = torch.hann_window(self.size)
+        self.blocks = Blocks(max(1, round(BLOCK_SECONDS * sample_rate)), before=self.size, after=self.size)
+        self.spectrum: list[Float[Tensor, "n bands"]] = []
+        self.samples = self.measured = self.ticks = 0
+
+    def add(self, samples: Float[Tensor, "channels s"]) -> None:
+        """The next samples."""
+        self.samples += samples.shape[1]
+        for part in self.blocks.add(samples.float().mean(0, keepdim=True)):
+            self._measure(part[0])
+
+    def trace(self) -> Float[Tensor, " n"]:
+        """The onsets of all samples."""
+        for part in self.blocks.end():
+            self._measure(part[0])
+        count = max(1, round(self.samples / self.hop))
+        spectrum = torch.cat([torch.zeros(0, BANDS), *self.spectrum])[:count]
+        spectrum = F.pad(spectrum, (0, 0, 0, count - len(spectrum))) if len(spectrum) < count else spectrum
+        level = spectrum.add_(SILENCE * spectrum.max() + 1e-10).log_()
+        rise = F.pad((level[1:] - level[:-1]).clamp_min_(0).mean(1), (1, 0))
+        rise[: round(WINDOW_SECONDS * TICKS)] = 0  # the start of the clip is not an event
+        return rise
+
+    def _measure(self, part: Float[Tensor, " block"]) -> None:
+        """The spectra of the ticks in a block. The hop need not be an integer, so each tick is rounded on its own and no drift
+        accumulates."""
+        end, starts = self.measured + len(part) - 2 * self.size, []
+        while (tick := round(self.ticks * self.hop)) < end:
+            starts.append(tick - self.measured + self.size - self.size // 2)
+            self.ticks += 1
+        if starts:
+            frames = torch.stack([part[s : s + self.size] for s in starts]) * self.window
+            power = torch.fft.rfft(frames).abs().square()
+            self.spectrum.append(torch.zeros(len(starts), BANDS).index_add_(1, self.bands, power))
+        self.measured = end
 
 
 class CellChanges:

@@ -3,7 +3,9 @@
     python tests/hostile/campaign.py --minutes 5 --seed 0 --json report.json
 
 Each try runs in a forked process with limits on memory and time. A fault is an exception that is not a plain refusal, a signal, a
-hang, control characters in a message, a refusal that does not name the file, or a file left half written.
+hang, control characters in a message, a refusal that does not name the file, or a file left half written. ``--kills 50`` first
+kills that many runs of ``duet generate``, and fewer of the other commands, at random moments and runs them again; ``--memory``
+measures the commands on clips of up to an hour.
 """
 
 from __future__ import annotations
@@ -28,27 +30,30 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
+import memory  # noqa: E402
+import real_runs  # noqa: E402
 import targets  # noqa: E402
 
-SECONDS, MEMORY = 60, 12 * 2**30  # of one try
+SECONDS, RUN_SECONDS, MEMORY = 60, 300, 12 * 2**30  # of one try; a kind of ``real_runs`` runs whole commands
 
 
-def in_process(work, folder: Path) -> tuple[str, str]:
+def in_process(work, folder: Path, *, seconds: float = SECONDS) -> tuple[str, str]:
     """Run ``work`` in a forked process: its outcome ('accepted', 'refused' or a class of fault) and what it reported."""
     report = folder / "report.json"
     begun = time.monotonic()
     child = os.fork()
     if child == 0:
+        os.setsid()
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-        outcome = _outcome(work)
-        report.write_text(json.dumps(outcome))
+        with report.open("w") as file:  # opened before ``work`` may give up its rights
+            json.dump(_outcome(work), file)
         os._exit(0)
     while True:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             break
-        if time.monotonic() - begun > SECONDS:
-            os.kill(child, signal.SIGKILL)
+        if time.monotonic() - begun > seconds:
+            os.killpg(child, signal.SIGKILL)
             os.waitpid(child, 0)
             return "hang", ""
         time.sleep(0.002)
@@ -100,41 +105,63 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kills", type=int, default=0)
+    parser.add_argument("--memory", action="store_true")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    counts, faults = campaign(arguments.minutes, random.Random(arguments.seed))
-    tries = sum(sum(outcomes.values()) for outcomes in counts.values())
-    total = {"tries": tries, "faults": len(faults), "seed": arguments.seed, "minutes": arguments.minutes}
-    report = {**total, "outcomes": {kind: dict(sorted(counts[kind].items())) for kind in sorted(counts)}}
-    print(json.dumps(report, indent=1))
-    if arguments.json:
-        arguments.json.write_text(json.dumps({**report, "details": faults}, indent=1) + "\n")
-    return int(bool(faults))
-
-
-def campaign(minutes: float, rng: random.Random) -> tuple[dict[str, Counter[str]], list[dict[str, object]]]:
-    """The outcomes of each kind of try, and the faults."""
-    counts: dict[str, Counter[str]] = {}
-    faults: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as name:
-        corpus = targets.Corpus(Path(name) / "corpus")
-        end, number = time.monotonic() + 60 * minutes, 0
+        campaign = Campaign(Path(name), random.Random(arguments.seed))
+        for kind, count in real_runs.quotas(arguments.kills).items():
+            for _ in range(count):
+                campaign.attempt(kind)
+        end = time.monotonic() + 60 * arguments.minutes
         while time.monotonic() < end:
-            kind, folder = rng.choice([*targets.KINDS, "kill"]), Path(name) / "try"
-            folder.mkdir()
-            if kind == "kill":
-                outcome, text = kill_a_writer(rng, folder)
-            else:
-                outcome, text = in_process(targets.KINDS[kind](corpus, rng, folder), folder)
-                half = [path.name for path in folder.rglob("*.part*")]
-                outcome, text = ("litter", ", ".join(half)) if half else (outcome, text)
-            counts.setdefault(kind, Counter())[outcome] += 1
-            if outcome not in ("accepted", "refused"):
-                faults.append({"try": number, "kind": kind, "fault": outcome, "text": text})
-                print(f"try {number}, {kind}: {outcome}: {text.strip().rpartition(chr(10))[2]}", file=sys.stderr)
-            shutil.rmtree(folder)
-            number += 1
-    return counts, faults
+            campaign.attempt(campaign.rng.choice([*targets.KINDS, "kill"]))
+        report = {"seed": arguments.seed, "minutes": arguments.minutes, **campaign.report()}
+        if arguments.memory:
+            report["memory"], grown = memory.memory(Path(name), HERE.parents[1])
+            report["faults"] += len(grown)
+            report["details"] += [{"kind": "memory", "fault": "memory", "text": text} for text in grown]
+    print(json.dumps({key: value for key, value in report.items() if key != "details"}, indent=1))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+    return int(bool(report["faults"]))
+
+
+class Campaign:
+    """Tries in ``folder``, their outcomes by kind, and the faults."""
+
+    def __init__(self, folder: Path, rng: random.Random) -> None:
+        self.folder, self.rng = folder, rng
+        self.corpus = targets.Corpus(folder / "corpus")
+        self.corpus.reference = real_runs.Reference(folder / "reference")
+        self.counts: dict[str, Counter[str]] = {}
+        self.faults: list[dict[str, object]] = []
+
+    def attempt(self, kind: str) -> None:
+        """One try of ``kind``."""
+        folder, number = self.folder / "try", sum(sum(outcomes.values()) for outcomes in self.counts.values())
+        folder.mkdir()
+        if kind == "kill":
+            outcome, text = kill_a_writer(self.rng, folder)
+        elif kind in real_runs.KINDS:
+            work = real_runs.KINDS[kind](self.corpus, self.rng, folder)
+            outcome, text = in_process(work, folder, seconds=RUN_SECONDS)
+        else:
+            outcome, text = in_process(targets.KINDS[kind](self.corpus, self.rng, folder), folder)
+        if outcome in ("accepted", "refused") and (half := [path.name for path in folder.rglob("*.part*")]):
+            outcome, text = "litter", ", ".join(half)
+        self.counts.setdefault(kind, Counter())[outcome] += 1
+        if outcome not in ("accepted", "refused"):
+            self.faults.append({"try": number, "kind": kind, "fault": outcome, "text": text})
+            print(f"try {number}, {kind}: {outcome}: {text.strip().rpartition(chr(10))[2]}", file=sys.stderr)
+        shutil.rmtree(folder)
+
+    def report(self) -> dict[str, object]:
+        """The numbers of tries and faults, and the outcomes of each kind."""
+        tries = sum(sum(outcomes.values()) for outcomes in self.counts.values())
+        outcomes = {kind: dict(sorted(self.counts[kind].items())) for kind in sorted(self.counts)}
+        return {"tries": tries, "faults": len(self.faults), "outcomes": outcomes, "details": self.faults}
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@ writes the input and returns the work to do in the forked process."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
 import shutil
@@ -17,7 +18,7 @@ from duet_av.pipelines.bench import takes
 from duet_av.pipelines.bench.javisbench import read_features, samples_of
 from duet_av.pipelines.bench.probes import AudioProbe, VideoProbe
 from duet_av.pipelines.bench.readings import AUDIO_PROBE, VIDEO_PROBE
-from duet_av.pipelines.cli.main import main
+from duet_av.pipelines.cli import main as cli
 from duet_av.pipelines.core.documents import printable
 from duet_av.pipelines.core.saved_plan import read_plan, read_timeline
 from duet_av.pipelines.core.sizes import ClipShape
@@ -59,21 +60,28 @@ OPTIONS = (
     *("nan", "inf", "-inf", "-1", "1e308", "9" * 400, "", "--", "0x10", "\x1b[31m", "\u0661\u0662", "1,5", "0", "5"),
     "\udcff",
 )
-SAMPLING = ("seed", "steps", "seconds", "cfg", "context", "guide-from", "guide-until")
-COMMANDS = {
-    "generate": ((*SAMPLING, "batch", "prior-seed", "prior-temperature", "start"), ("a red ball", "-o", "none/o.mp4")),
-    "sweep": ((*SAMPLING, "takes", "keep"), ("a red ball", "-o", "/dev/null/x")),
-    "plan": (("seed", "temperature"), ("a red ball", "-o", "none/o.txt")),
-    "world": (("count", "seed", "seconds"), ("-o", "/dev/null/x")),
-    "data": (("seconds", "fps", "shard-size"), ("none", "-o", "none/o.safetensors")),
-    "bench": (("prompts", "seed", "jobs"), ("core", "--json", "none/x.json")),
-    "train": (
-        ("steps", "batch", "lr", "seed", "clips", "tokens", "seeds"),
-        ("joint", "--data", "none.safetensors"),
-    ),
-    "measure": (("json",), ("none.mp4",)),
-    "doctor": (("json",), ("none.mp4",)),
+ARGUMENTS = {  # of each command, with files that do not exist, so that nothing is computed
+    "generate": ("a red ball", "-o", "none/o.mp4"),
+    "extend": ("a red ball", "-o", "none/o.mp4"),
+    "sweep": ("a red ball", "-o", "/dev/null/x"),
+    "plan": ("a red ball", "-o", "none/o.txt"),
+    "world": ("-o", "/dev/null/x"),
+    "data": ("none", "-o", "none/o.safetensors"),
+    "bench": ("core", "--json", "none/x.json"),
+    "train": ("joint", "--data", "none.safetensors"),
+    "measure": ("none.mp4",),
+    "doctor": ("none.mp4",),
 }
+
+
+def numeric_options() -> dict[str, list[str]]:
+    """The options of each command that take a number; for commands without any, the file for their report."""
+    (commands,) = (action for action in cli._parser()._actions if isinstance(action, argparse._SubParsersAction))
+    found = {
+        name: [action.option_strings[-1] for action in parser._actions if action.type in (int, float)]
+        for name, parser in commands.choices.items()
+    }
+    return {name: options or ["--json"] for name, options in found.items()}
 
 
 class Corpus:
@@ -144,7 +152,7 @@ def command(arguments: list[str]):
 
     def work():
         try:
-            status = main(arguments)
+            status = cli.main(arguments)
         except SystemExit as stopped:
             status = stopped.code
         outcome = {0: "accepted", 2: "refused"}.get(status, "status")
@@ -212,10 +220,10 @@ def plans(corpus: Corpus, rng: random.Random, folder: Path):
 
 def options(corpus: Corpus, rng: random.Random, folder: Path):
     """A command with hostile numbers; its files do not exist, so that nothing is generated."""
-    name = rng.choice(list(COMMANDS))
-    names, rest = COMMANDS[name]
-    chosen = [f"--{rng.choice(names)}={rng.choice(OPTIONS)}" for _ in range(rng.choice([1, 1, 2, 3]))]
-    return command([name, *rest, *chosen])
+    names = numeric_options()
+    name = rng.choice(list(names))
+    chosen = [f"{rng.choice(names[name])}={rng.choice(OPTIONS)}" for _ in range(rng.choice([1, 1, 2, 3]))]
+    return command([name, *ARGUMENTS[name], *chosen])
 
 
 def pickles(corpus: Corpus, rng: random.Random, folder: Path):

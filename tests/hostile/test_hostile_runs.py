@@ -13,6 +13,8 @@ import torch
 
 from duet_av.pipelines.bench.takes import Take, sweep
 from duet_av.pipelines.cli import generate as command
+from duet_av.pipelines.cli import world
+from duet_av.pipelines.cli.batches import Batches
 from duet_av.pipelines.cli.main import main
 from duet_av.pipelines.core.files import atomic_output, check_output_path
 from duet_av.pipelines.core.weights import save_tensors
@@ -81,6 +83,22 @@ def test_sigterm_ends_a_command_like_ctrl_c(tmp_path, root):
     assert not list((tmp_path / "w").glob(".*"))
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_interrupt_that_code_in_c_turns_into_an_error_is_an_interrupt(tmp_path, monkeypatch, capsys, number):
+    def swallowing(_arguments):
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(5)
+        except KeyboardInterrupt:
+            raise TypeError("could not determine the shape") from None
+
+    monkeypatch.setattr(world, "run", swallowing)
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    assert main(["world", "-o", str(tmp_path / "w")]) == 130
+    assert "interrupted" in capsys.readouterr().err
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+
+
 def test_links_stay_links_and_inputs_are_not_overwritten(tmp_path):
     real, link = tmp_path / "real.txt", tmp_path / "link.txt"
     real.write_text("old")
@@ -112,6 +130,13 @@ def test_a_full_disk_is_reported_and_leaves_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no permissions of this kind")
+def test_other_users_can_read_weights_as_they_can_read_any_new_file(tmp_path):
+    save_tensors(tmp_path / "x.safetensors", {"x": torch.zeros(1)})
+    (tmp_path / "any").write_text("")
+    assert (tmp_path / "x.safetensors").stat().st_mode == (tmp_path / "any").stat().st_mode
+
+
 def made(seed):
     return Take(seed, seed / 10, {"in_step": seed / 10}), {"video": torch.full((2,), float(seed))}
 
@@ -138,15 +163,15 @@ def test_clips_are_written_batch_by_batch(tmp_path, monkeypatch, capsys):
     """The second batch fails; the clip of the first one is there, as is that of a call without a failure."""
     (tmp_path / "prompts.txt").write_text(f"{PROMPT}\n{PROMPT}\n")
     monkeypatch.setattr(command, "BATCH", 1)
-    real, seen = command._with_conditions, []
+    real, seen = Batches._with_conditions, []
 
-    def failing(*arguments, first):
+    def failing(work, request, first):
         seen.append(first)
         if first == 1:
             raise ValueError("stopped")
-        return real(*arguments, first=first)
+        return real(work, request, first)
 
-    monkeypatch.setattr(command, "_with_conditions", failing)
+    monkeypatch.setattr(Batches, "_with_conditions", failing)
     options = ["generate", "--prompts", str(tmp_path / "prompts.txt"), "--steps", "1", "-o", str(tmp_path / "o.mp4")]
     assert main(options) == 2
     assert seen == [0, 1]

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from ...core.statistics import mean_interval
 from ...sync.meter import WEIGHTS, Agreement, agreement
-from ...sync.onsets import sound_onsets, video_onsets
+from ...sync.onsets import video_onsets
 from ..meter_clips import Labelled, clips, signals
 from ..meter_scenes import has_speech
 from ..runner import Rows, Run
@@ -54,11 +54,10 @@ class Outcome:
 def outcome(labelled: Labelled) -> Outcome:
     """What the meter reports of a clip."""
     read = signals(labelled)
-    assert read.waveform is not None
+    assert read.sound is not None
     assert read.changes is not None
     assert read.times is not None
-    heard = sound_onsets(read.waveform, sample_rate=read.sample_rate)
-    found = agreement(heard, video_onsets(read.changes, read.times, seconds=read.video_seconds))
+    found = agreement(read.sound.onsets, video_onsets(read.changes, read.times, seconds=read.video_seconds))
     right, covered, error = False, False, 0.0
     if labelled.late is not None and found.interval is not None and found.best is not None:
         error = abs(found.best - labelled.late)

@@ -9,7 +9,7 @@ import pytest
 from duet_av.pipelines.media.containers import AudioClock, open_media
 from duet_av.pipelines.media.segments import _SoundReader
 from duet_av.pipelines.media.sound import read_sound
-from duet_av.pipelines.sync.measure import read_signals
+from duet_av.pipelines.sync.measure import read_signals, read_waveform
 
 RATE = 16_000
 CLICK = 2.5  # seconds
@@ -34,8 +34,9 @@ def gap(tmp_path):
 
 def test_a_click_after_the_gap_keeps_its_time(gap):
     waveform, rate = read_sound(gap)
-    signals = read_signals(gap)
-    for sound in (waveform.float(), signals.waveform):
+    measured, _ = read_waveform(gap)
+    assert read_signals(gap).audio_seconds == pytest.approx(3, abs=20 / RATE)
+    for sound in (waveform.float(), measured):
         assert sound.shape[1] == pytest.approx(3 * RATE, abs=20)
         assert float(sound.abs()[0].argmax()) / rate == pytest.approx(CLICK, abs=0.002)
 

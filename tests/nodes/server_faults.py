@@ -1,0 +1,140 @@
+"""What a real ComfyUI must survive: cancels, lost clients and long queues. ``test_faults_server.py`` tries a few of
+each; as a program this is the campaign:
+
+    COMFYUI_PATH=/path/to/ComfyUI python tests/nodes/server_faults.py --cancels 100 --graphs 200 --seed 0
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import shutil
+import sys
+import tempfile
+import time
+import urllib.error
+from collections import Counter
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from comfy_server import DONE, PACK, fetch, run_graph, server_process, wait
+
+ANSWERED = ("success", "error")
+
+
+def example(name, **smaller):
+    """The API form of an example; ``smaller`` replaces inputs of the nodes of a class."""
+    graph = json.loads((PACK / "workflows" / "api" / f"{name}.json").read_text())
+    for node in graph.values():
+        node["inputs"] |= smaller.get(node["class_type"], {})
+    return graph
+
+
+def quick(seed):
+    """A graph of one step."""
+    return example("text_to_av", DuetSampler={"steps": 1, "seed": seed}, DuetMux={"enlarge": 1})
+
+
+def queued(address, graph, **more):
+    """The id of a queued graph, or None if the server refuses it as it should: with status 400 and JSON."""
+    try:
+        return fetch(f"{address}/prompt", {"prompt": graph, **more})["prompt_id"]
+    except urllib.error.HTTPError as answer:
+        refusal, text = answer.code, answer.read().decode()
+    assert refusal == 400, f"status {refusal}: {text[:500]}"
+    assert "error" in json.loads(text)
+    return None
+
+
+def ended(address, prompt):
+    """The status of a graph once it has ended, and the type of the exception that ended it."""
+    status = wait(lambda: fetch(f"{address}/history/{prompt}").get(prompt), DONE)["status"]
+    assert status["status_str"] in ANSWERED
+    found = [message for kind, message in status["messages"] if kind == "execution_error"]
+    return status["status_str"], found[0]["exception_type"].rpartition(".")[2] if found else "", found
+
+
+def cancel_at_random(address, rng, seed):
+    """A graph that is cancelled at a random moment: how it ended."""
+    prompt = queued(address, example("text_to_av", DuetSampler={"steps": 12, "seed": seed}))
+    time.sleep(rng.uniform(0, 8))
+    fetch_nothing(f"{address}/interrupt")
+    status, kind, _ = ended(address, prompt)
+    assert kind == "", kind
+    return "finished" if status == "success" else "cancelled"
+
+
+def fetch_nothing(url):
+    """POST an empty request whose answer is empty."""
+    try:
+        fetch(url, {})
+    except json.JSONDecodeError:
+        return
+
+
+def disconnect(address, seed):
+    """A client that queues a graph over its websocket and is gone after the first message; the graph runs to its end."""
+    import aiohttp
+
+    async def gone():
+        async with aiohttp.ClientSession() as session:
+            async with session.ws_connect(f"{address}/ws?clientId=lost{seed}") as socket:
+                answer = await session.post(
+                    f"{address}/prompt", json={"prompt": quick(seed), "client_id": f"lost{seed}"}
+                )
+                await socket.receive()
+                socket._response.connection.transport.abort()
+            return (await answer.json())["prompt_id"]
+
+    assert ended(address, asyncio.run(gone()))[0] == "success"
+
+
+def rss(process):
+    """Resident memory of a process in MiB."""
+    line = next(x for x in Path(f"/proc/{process.pid}/status").read_text().splitlines() if x.startswith("VmRSS"))
+    return int(line.split()[1]) // 1024
+
+
+def long_queue(address, process, count):
+    """``count`` graphs, queued at once: resident memory in MiB after a fifth of them, and after all."""
+    prompts = [queued(address, quick(10_000 + k)) for k in range(count)]
+    found = []
+    for prompt in (prompts[count // 5], prompts[-1]):
+        wait(lambda prompt=prompt: fetch(f"{address}/history/{prompt}").get(prompt), 60 * DONE)
+        found.append(rss(process))
+    assert all(ended(address, prompt)[0] == "success" for prompt in prompts)
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, count in (("cancels", 100), ("graphs", 200), ("clients", 10), ("seed", 0)):
+        parser.add_argument(f"--{name}", type=int, default=count)
+    arguments = parser.parse_args()
+    rng, faults, outcomes = random.Random(arguments.seed), [], Counter()
+    base = Path(tempfile.mkdtemp())
+    with server_process(base) as (address, process):
+        run_graph(address, quick(0))
+        jobs = {
+            "cancel": (arguments.cancels, lambda k: cancel_at_random(address, rng, k)),
+            "client": (arguments.clients, lambda k: disconnect(address, k) or "finished"),
+        }
+        for kind, (count, attempt) in jobs.items():
+            for k in range(count):
+                try:
+                    outcomes[f"{kind} {attempt(k)}"] += 1
+                except (AssertionError, OSError) as error:
+                    faults.append(f"{kind} {k}: {error!r}"[:2000])
+                    print(faults[-1], file=sys.stderr)
+            run_graph(address, quick(1_000_000 + count))
+        begun = time.monotonic()
+        memory = long_queue(address, process, arguments.graphs) if arguments.graphs else []
+        seconds = round(time.monotonic() - begun)
+    shutil.rmtree(base)
+    report = {**vars(arguments), "outcomes": outcomes, "faults": faults, "rss_mib": memory, "queue_seconds": seconds}
+    print(json.dumps(report, indent=1))
+    return int(bool(faults))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
