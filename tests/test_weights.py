@@ -59,7 +59,9 @@ def test_every_table_of_record_is_about_the_weights_that_ship(root):
 
 
 def test_the_readme_marks_what_was_measured_with_earlier_decoders(root):
-    rows = [line for line in (root / "README.md").read_text().splitlines() if "(docs/results/" in line and line[0] == "|"]
+    rows = [
+        line for line in (root / "README.md").read_text().splitlines() if "(docs/results/" in line and line[0] == "|"
+    ]
     assert len(rows) >= 6
     for row in rows:
         for name in set(re.findall(r"docs/results/([a-z0-9-]+)\.md", row)):
