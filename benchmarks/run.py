@@ -1,11 +1,11 @@
 """Every speed and memory figure of the documentation, each beside its peer or floor, as a ratio from one run.
 
-    python benchmarks/run.py [--runs 5] [--javisdit FOLDER]
+    python benchmarks/run.py [--runs 5] [--javisdit FOLDER] [--compile]
 
 Both sides of a ratio run alternately in one process (or as alternating processes), so that a figure says the same on another machine.
 Writes benchmarks/results.json and docs/benchmarks.md. ``--javisdit``: a checkout of JavisDiT's reference implementation. With
-COMFYUI_PATH set (and run by ComfyUI's Python) the host's figures are measured too. Figures that this run does not measure keep their
-last values.
+COMFYUI_PATH set (and run by ComfyUI's Python) the host's figures are measured too, with ``--compile`` a compiled training step, which takes
+minutes to compile. Figures that a run does not measure keep their last values.
 """
 
 from __future__ import annotations
@@ -89,13 +89,14 @@ def javisdit_v10(folder: Path, runs: int) -> Iterator[Figure]:
     yield Figure("JavisDiT v1.0, a block in float32, largest difference of the output", found["difference"], peer, 1e-5)
 
 
-def training(runs: int) -> Iterator[Figure]:
+def training(runs: int, *, compiled: bool) -> Iterator[Figure]:
     """How well a training step uses the processor."""
     from training import share_of_peak
 
     peer = "a matrix product of 2048 x 2048 in the same precision"
-    for compiled, how in ((False, ""), (True, " with `--compile`")):
-        share = share_of_peak(runs, compiled=compiled)
+    for arm in (False, True) if compiled else (False,):
+        how = " with `--compile`" if arm else ""
+        share = share_of_peak(runs, compiled=arm)
         yield Figure(f"training step of the pocket network{how}, operations a second", share, peer, 0.4, at_least=True)
 
 
@@ -110,14 +111,14 @@ def host(runs: int) -> Iterator[Figure]:
     yield Figure("*Duet Guider* with CFG, extra time", guidance.host(runs), "ComfyUI's CFG guider", 0.03)
 
 
-def measure(runs: int, javisdit: Path | None) -> Iterator[Figure]:
+def measure(runs: int, javisdit: Path | None, *, compiled: bool) -> Iterator[Figure]:
     """All figures that can be measured here."""
     yield from command_line(runs)
     yield from sampling(runs)
     yield from javisdit_v01(runs)
     if javisdit is not None:
         yield from javisdit_v10(javisdit, runs)
-    yield from training(runs)
+    yield from training(runs, compiled=compiled)
     if "COMFYUI_PATH" in os.environ:
         yield from host(runs)
 
@@ -142,17 +143,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--javisdit", type=Path, metavar="FOLDER")
+    parser.add_argument("--compile", action="store_true")
     arguments = parser.parse_args()
     torch.manual_seed(0)
-    measured = f"{date.today()}, {platform.machine()}, {torch.get_num_threads()} threads"
+    measured = f"{date.today()}, {platform.machine()}, {torch.get_num_threads()} thread(s)"
     kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else []
     figures = {row["what"]: Figure(**row) for row in kept}
-    for figure in measure(arguments.runs, arguments.javisdit):
+    for figure in measure(arguments.runs, arguments.javisdit, compiled=arguments.compile):
         figures[figure.what] = Figure(**{**asdict(figure), "measured": measured})
         print(f"{figure.what}: {figure.value:.3g} (goal {figure.goal:g})", flush=True)
-    rows = list(figures.values())
-    RESULTS.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", encoding="utf-8")
-    PAGE.write_text(page(rows), encoding="utf-8")
+        write(list(figures.values()))
+
+
+def write(figures: list[Figure]) -> None:
+    """Write the results and the page."""
+    rows = [asdict(figure) for figure in figures]
+    RESULTS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    PAGE.write_text(page(figures), encoding="utf-8")
 
 
 if __name__ == "__main__":
