@@ -1,7 +1,6 @@
 """Costs of record: a change must not raise operations, bytes or passes, or import packages that a command does not need."""
 
 import json
-import sys
 
 import pytest
 
@@ -9,13 +8,10 @@ HEAVY = {"accelerate", "diffusers", "matplotlib", "pandas", "peft", "ray", "scip
 WITHIN = 1.01  # of the count of record; library updates change a count by less
 
 
-@pytest.fixture(scope="module")
-def counting_folder():
-    from conftest import ROOT
-
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    yield ROOT / "benchmarks"
-    sys.path.remove(str(ROOT / "benchmarks"))
+@pytest.fixture
+def counting_folder(root, monkeypatch):
+    monkeypatch.syspath_prepend(root / "benchmarks")
+    return root / "benchmarks"
 
 
 def test_operations_bytes_and_passes_are_those_of_record(counting_folder):

@@ -84,7 +84,9 @@ def test_sigterm_ends_a_command_like_ctrl_c(tmp_path, root):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_an_interrupt_that_code_in_c_turns_into_an_error_is_an_interrupt(tmp_path, monkeypatch, capsys, number):
+def test_an_interrupt_that_code_in_c_turns_into_an_error_is_an_interrupt(
+    tmp_path, monkeypatch, capsys, request, number
+):
     def swallowing(_arguments):
         try:
             os.kill(os.getpid(), number)
@@ -93,6 +95,8 @@ def test_an_interrupt_that_code_in_c_turns_into_an_error_is_an_interrupt(tmp_pat
             raise TypeError("could not determine the shape") from None
 
     monkeypatch.setattr(world, "run", swallowing)
+    started_with = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores SIGINT
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, started_with))
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     assert main(["world", "-o", str(tmp_path / "w")]) == 130
     assert "interrupted" in capsys.readouterr().err
