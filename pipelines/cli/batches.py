@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,13 +20,12 @@ from ..core.weights import KEY
 from ..media.footage import Footage
 from ..media.mp4 import check_finite, write_mp4
 from ..media.provenance import read_provenance
-from ..models.choose import load_model
 from ..models.pocket.add_ons import with_add_on
 from ..models.pocket.footage import encode_footage
 from ..models.pocket.generate import Request, generate
 from ..models.pocket.load import PocketModel
 from .generate import provenance_of
-from .request import for_model
+from .worker import Worker
 
 REQUEST = "request"  # entry of the metadata: the hash of everything that decides a clip of a list of prompts
 # Options that say where clips are computed and written, or that are hashed by their contents.
@@ -52,33 +49,11 @@ class Made:
 
 
 @dataclass(frozen=True, eq=False)
-class Batches:
-    """Generates the clips of a request, a range of them at once, with the conditions of the options. ``plain``: the request without
-    them."""
+class Batches(Worker):
+    """Generates the clips of a request, a range of them at once, with the conditions of the options."""
 
-    arguments: argparse.Namespace
-    plain: Request
     timeline: Timeline | None
     footage: Footage | None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """What is loaded stays behind: a worker loads it itself."""
-        return Batches, (self.arguments, self.plain, self.timeline, self.footage)
-
-    @cached_property
-    def model(self) -> PocketModel:
-        """The model without layers for conditions."""
-        return load_model(self.arguments.model)
-
-    @cached_property
-    def probes(self) -> Probes:
-        """The instruments that score the clips."""
-        return Probes.load()
-
-    @cached_property
-    def request(self) -> Request:
-        """The request for the model."""
-        return for_model(self.plain, self.arguments, self.model)
 
     def __call__(self, clips: range, *, on_step: Callable[[], object] | None = None) -> list[Made]:
         """The clips with these numbers."""

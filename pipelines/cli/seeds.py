@@ -2,46 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any
 
-from ..bench.readings import Probes
 from ..bench.takes import Take, Tensors, take_of
 from ..core.streams import Clip, Streams
-from ..models.choose import load_model
-from ..models.pocket.generate import Request, decode, sample
-from ..models.pocket.load import PocketModel
-from .request import for_model
+from ..models.pocket.generate import decode, sample
+from .worker import Worker
 
 
 @dataclass(frozen=True, eq=False)
-class Seeds:
-    """Generates and measures the take of a seed. ``plain``: the request without what depends on the model."""
+class Seeds(Worker):
+    """Generates and measures the take of a seed."""
 
-    arguments: argparse.Namespace
-    plain: Request
     score: str
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """What is loaded stays behind: a worker loads it itself."""
-        return Seeds, (self.arguments, self.plain, self.score)
-
-    @cached_property
-    def model(self) -> PocketModel:
-        """The model that generates."""
-        return load_model(self.arguments.model)
-
-    @cached_property
-    def probes(self) -> Probes:
-        """The instruments that measure events."""
-        return Probes.load()
-
-    @cached_property
-    def request(self) -> Request:
-        """The request for the model."""
-        return for_model(self.plain, self.arguments, self.model)
 
     def __call__(self, seed: int) -> tuple[Take, Tensors]:
         """The take and its latents, by the names of the streams."""
