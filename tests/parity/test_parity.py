@@ -12,7 +12,7 @@ HERE = Path(__file__).parent
 
 
 def run(folder, *more):
-    command = [sys.executable, str(HERE / "run.py"), str(folder), *more]
+    command = [sys.executable, str(HERE / "compare.py"), str(folder), *more]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from run import weights
+from compare import weights
 from test_parity import expanded
 
 from duet_av.pipelines.core.streams import Streams

@@ -1,6 +1,6 @@
 """Compare our JavisDiT with outputs of the reference at tiny size, with weights generated from their names.
 
-    python tests/parity/run.py DIR [--salt SALT]
+    python tests/parity/compare.py DIR [--salt SALT]
 
 DIR contains meta.json and one safetensors file for each part, with entries in.* and out.*. Prints the largest error of each part; the
 exit code is 1 if one exceeds its tolerance.
