@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from ..core.documents import parse_json, read_text
+from ..core.documents import parse_json, printable, read_text
 from ..core.files import atomic_output
 from ..core.schema import Between, checked
 from ..core.statistics import mean_interval
@@ -205,7 +205,7 @@ def read_take(folder: Path, seed: int) -> Take | None:
     try:
         found = checked(Take, parse_json(read_text(path), path), source=path) if path.is_file() else None
     except ValueError as error:  # a foreign or truncated file
-        log.warning("Take %d is generated again: %s", seed, error)
+        log.warning("Take %d is generated again: %s", seed, printable(error))
         return None
     return found if found is not None and found.seed == seed else None
 
@@ -217,7 +217,7 @@ def _tensors_of_take(folder: Path, take: Take, generate: Generate) -> Tensors:
         return read_tensors(path)[0]
     except ValueError as error:
         if path.is_file():
-            log.warning("Take %d is generated again: %s", take.seed, error)
+            log.warning("Take %d is generated again: %s", take.seed, printable(error))
         _store_take(folder, *generate(take.seed))
     return read_tensors(path)[0]
 

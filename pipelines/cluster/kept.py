@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..core.documents import parse_json, read_text
+from ..core.documents import parse_json, printable, read_text
 from ..core.files import atomic_output
 from .executor import Executor
 from .identity import pack_digest
@@ -51,5 +51,5 @@ def _read(path: Path) -> Any:
     try:
         return parse_json(read_text(path), path) if path.is_file() else None
     except ValueError as error:
-        log.warning("A piece is computed again: %s", error)
+        log.warning("A piece is computed again: %s", printable(error))
         return None

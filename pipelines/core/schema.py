@@ -103,8 +103,8 @@ def arguments(
             try:
                 values[name] = _checked(entries[name], hints[name])
             except _WrongError as rule:
-                value = printable(repr(entries[name]))
-                shown = value if len(value) <= SHOWN else f"{value[:SHOWN]} (cut)"
+                value = repr(entries[name])
+                shown = printable(value[:SHOWN]) + (" (cut)" if len(value) > SHOWN else "")
                 raise ValueError(
                     f"{source}: {name} is {shown}; it must be {rule}. Restore the file or choose another one."
                 ) from rule

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..core.documents import printable
 from ..core.pieces import Extension, Piece
 from ..core.streams import Clip
 from ..core.weights import read_tensors, save_tensors
@@ -132,7 +133,7 @@ def stored(folder: Path, make: Make) -> Make:
                 found, facts = read_tensors(path)
                 return Clip(found["frames"], float(facts["fps"]), found["waveform"], int(facts["rate"]))
             except (ValueError, KeyError) as error:  # a foreign or truncated file
-                log.warning("Piece %d is generated again: %s", piece.index, error)
+                log.warning("Piece %d is generated again: %s", piece.index, printable(error))
         made = as_bytes(make(piece, known))
         folder.mkdir(parents=True, exist_ok=True)
         facts = {"fps": repr(made.fps), "rate": str(made.sample_rate)}

@@ -15,6 +15,7 @@ from ..media.blocks import Blocks
 TICKS = 100  # values per second of the common clock
 KNOWN_SECONDS = (0.15, 0.25, 0.45)  # a picture seen within this time before a frame is not new
 MOTION_SECONDS = 0.045  # between the pictures from which the reversal of a motion is measured, at least one frame
+LEAST_GAP = 1e-3  # seconds between frames; those of a damaged file may have one time
 NEARBY_SECONDS = (
     0.08  # a motion must last as long before its stop counts; reversals are compared with this time before and after
 )
@@ -127,7 +128,7 @@ def video_onsets(
     count, places = max(1, round(seconds * TICKS)), changes.shape[2]
     if len(times) < 2:
         return torch.zeros(count, (NOVELTIES + 1) * places)
-    gap = float(times.diff().median())
+    gap = max(LEAST_GAP, float(times.diff().median()))
     new = F.pad((changes[1:, :NOVELTIES] - changes[:-1, :NOVELTIES]).clamp_min(0), (0, 0, 0, 0, 1, 0))
     traces = torch.cat([new.flatten(1), _reversals(changes[:, -2], changes[:, -1], gap)], 1)
     return _on_clock(traces, times, count)
@@ -152,7 +153,8 @@ def _on_clock(values: Float[Tensor, "f t"], times: Float[Tensor, " f"], count: i
     before, after = torch.cat([gaps[:1], gaps])[: len(times)], torch.cat([gaps, gaps[-1:]])[: len(times)]
     for i in range(len(values)):
         first, last = (int((times[i] + d) * TICKS) for d in (-before[i], after[i]))
-        here = torch.arange(max(0, first), min(count, last + 1))
+        start = min(count, max(0, first))  # a damaged file may show frames after its end
+        here = torch.arange(start, max(start, min(count, last + 1)))
         away = (here + 0.5) / TICKS - times[i]
         weight = torch.where(away < 0, 1 + away / before[i], 1 - away / after[i]).clamp_min(0)
         out[here] += weight[:, None] * values[i]

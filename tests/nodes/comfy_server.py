@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+ANSWERED = ("success", "error")
 STARTED, DONE = 300, 300  # seconds; on a busy machine a server needs two minutes to start
 PACK = Path(__file__).resolve().parents[2]
 
@@ -77,3 +78,30 @@ def run_graph(address, graph):
     history = wait(lambda: fetch(f"{address}/history/{prompt}").get(prompt), DONE)
     assert history["status"]["status_str"] == "success", history["status"]["messages"][-1]
     return history
+
+
+def example(name, **smaller):
+    """The API form of an example; ``smaller`` replaces inputs of the nodes of a class."""
+    graph = json.loads((PACK / "workflows" / "api" / f"{name}.json").read_text())
+    for node in graph.values():
+        node["inputs"] |= smaller.get(node["class_type"], {})
+    return graph
+
+
+def queued(address, graph, **more):
+    """The id of a queued graph, or None if the server refuses it as it should: with status 400 and JSON."""
+    try:
+        return fetch(f"{address}/prompt", {"prompt": graph, **more})["prompt_id"]
+    except urllib.error.HTTPError as answer:
+        refusal, text = answer.code, answer.read().decode()
+    assert refusal == 400, f"status {refusal}: {text[:500]}"
+    assert "error" in json.loads(text)
+    return None
+
+
+def ended(address, prompt):
+    """The status of a graph once it has ended, and the type of the exception that ended it."""
+    status = wait(lambda: fetch(f"{address}/history/{prompt}").get(prompt), DONE)["status"]
+    assert status["status_str"] in ANSWERED
+    found = [message for kind, message in status["messages"] if kind == "execution_error"]
+    return status["status_str"], found[0]["exception_type"].rpartition(".")[2] if found else "", found

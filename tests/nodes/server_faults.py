@@ -1,7 +1,7 @@
-"""What a real ComfyUI must survive: cancels, lost clients and long queues. ``test_faults_server.py`` tries a few of
+"""What a real ComfyUI must survive: cancels, hostile graphs, lost clients and long queues. ``test_faults_server.py`` tries a few of
 each; as a program this is the campaign:
 
-    COMFYUI_PATH=/path/to/ComfyUI python tests/nodes/server_faults.py --cancels 100 --graphs 200 --seed 0
+    COMFYUI_PATH=/path/to/ComfyUI python tests/nodes/server_faults.py --cancels 100 --hostile 300 --graphs 200 --seed 0
 """
 
 import argparse
@@ -12,47 +12,18 @@ import shutil
 import sys
 import tempfile
 import time
-import urllib.error
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from comfy_server import DONE, PACK, fetch, run_graph, server_process, wait
-
-ANSWERED = ("success", "error")
-
-
-def example(name, **smaller):
-    """The API form of an example; ``smaller`` replaces inputs of the nodes of a class."""
-    graph = json.loads((PACK / "workflows" / "api" / f"{name}.json").read_text())
-    for node in graph.values():
-        node["inputs"] |= smaller.get(node["class_type"], {})
-    return graph
+from comfy_server import DONE, ended, example, fetch, queued, run_graph, server_process, wait
+from hostile_graphs import hostile, try_hostile
 
 
 def quick(seed):
     """A graph of one step."""
     return example("text_to_av", DuetSampler={"steps": 1, "seed": seed}, DuetMux={"enlarge": 1})
-
-
-def queued(address, graph, **more):
-    """The id of a queued graph, or None if the server refuses it as it should: with status 400 and JSON."""
-    try:
-        return fetch(f"{address}/prompt", {"prompt": graph, **more})["prompt_id"]
-    except urllib.error.HTTPError as answer:
-        refusal, text = answer.code, answer.read().decode()
-    assert refusal == 400, f"status {refusal}: {text[:500]}"
-    assert "error" in json.loads(text)
-    return None
-
-
-def ended(address, prompt):
-    """The status of a graph once it has ended, and the type of the exception that ended it."""
-    status = wait(lambda: fetch(f"{address}/history/{prompt}").get(prompt), DONE)["status"]
-    assert status["status_str"] in ANSWERED
-    found = [message for kind, message in status["messages"] if kind == "execution_error"]
-    return status["status_str"], found[0]["exception_type"].rpartition(".")[2] if found else "", found
 
 
 def cancel_at_random(address, rng, seed):
@@ -92,6 +63,15 @@ def disconnect(address, seed):
     assert ended(address, graph)[0] == "success"
 
 
+def hostile_graph(address, rng):
+    """A graph with hostile inputs: how it ended. A failure names what was replaced."""
+    graph, done, settings = hostile(rng)
+    try:
+        return try_hostile(address, graph, settings=settings)
+    except AssertionError as error:
+        raise AssertionError(f"{done}: {error}") from error
+
+
 def rss(process):
     """Resident memory of a process in MiB."""
     line = next(x for x in Path(f"/proc/{process.pid}/status").read_text().splitlines() if x.startswith("VmRSS"))
@@ -111,7 +91,7 @@ def long_queue(address, process, count):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, count in (("cancels", 100), ("graphs", 200), ("clients", 10), ("seed", 0)):
+    for name, count in (("cancels", 100), ("hostile", 300), ("graphs", 200), ("clients", 10), ("seed", 0)):
         parser.add_argument(f"--{name}", type=int, default=count)
     arguments = parser.parse_args()
     rng, faults, outcomes = random.Random(arguments.seed), [], Counter()
@@ -120,6 +100,7 @@ def main():
         run_graph(address, quick(0))
         jobs = {
             "cancel": (arguments.cancels, lambda k: cancel_at_random(address, rng, k)),
+            "hostile": (arguments.hostile, lambda _: hostile_graph(address, rng)),
             "client": (arguments.clients, lambda k: disconnect(address, k) or "finished"),
         }
         for kind, (count, attempt) in jobs.items():

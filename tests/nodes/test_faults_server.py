@@ -7,8 +7,9 @@ import random
 import shutil
 
 import pytest
-from comfy_server import PACK, fetch, run_graph, server_process
-from server_faults import cancel_at_random, disconnect, ended, example, long_queue, queued, quick
+from comfy_server import PACK, ended, example, fetch, queued, run_graph, server_process
+from hostile_graphs import ESCAPES, hostile, try_hostile, with_plan_files
+from server_faults import cancel_at_random, disconnect, long_queue, quick
 
 pytestmark = [
     pytest.mark.slow,
@@ -83,6 +84,20 @@ def test_two_graphs_at_once_and_a_lost_client(running):
     both = [queued(address, quick(seed)) for seed in (20, 21)]
     assert [ended(address, prompt)[0] for prompt in both] == ["success", "success"]
     disconnect(address, 22)
+
+
+def test_hostile_workflow_json_is_refused_or_ends_and_nothing_leaves_the_folders(running):
+    """With random inputs replaced, and with the paths of saved plans outside the server's folders."""
+    address, _, base = running
+    rng = random.Random(6)
+    for _ in range(25):
+        graph, _, settings = hostile(rng)
+        try_hostile(address, graph, settings=settings)
+    for path in ESCAPES:
+        try_hostile(address, with_plan_files(path), settings=False)
+    written = {folder.relative_to(base).parts[0] for folder in base.rglob("*escaped*")}
+    assert written <= {"output", "temp"}
+    assert not any(base.parent.glob("*escaped*"))
 
 
 def test_a_queue_of_graphs_does_not_grow(running):

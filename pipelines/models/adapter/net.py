@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...core.conditions import unit_grid
-from ...core.schema import Heads, Seconds, Width, check_heads
+from ...core.schema import Heads, Seconds, Text, Width, check_heads
 from ...core.sizes import ClipShape
 from ...core.streams import Streams
 from ..perceiver import PerceiverBlock, PerceiverSize, QueryPerceiver, StreamPerceiver
@@ -36,8 +36,8 @@ class AdapterConfig:
 
     video: Width
     audio: Width
-    gate: str = NOISE
-    sees: str = BOTH
+    gate: Text = NOISE
+    sees: Text = BOTH
     dim: Width = 64
     hidden: Width = 64
     heads: Heads = 4

@@ -37,7 +37,7 @@ BIAS = {V2A: -4.0, A2V: -1.0}
 class AdapterLayersConfig:
     """The direction, the channels of the adapter's tokens, the rank of the LoRA, and the hash of the adapter."""
 
-    way: str
+    way: Text
     channels: Width
     rank: Annotated[int, Between(1, 4096)]
     adapter: Text

@@ -7,6 +7,7 @@ Letters: b batch, l tokens, v vocabulary.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import chain
 
@@ -22,6 +23,18 @@ SPECIAL = 8
 TICKS = 32  # per second; times are rounded to the nearest tick
 MAX_EVENTS = 16
 FIELDS = ("when", "what", "where", "mark")
+
+
+def check_temperature(temperature: float) -> None:
+    """Refuse a temperature with which nothing can be drawn.
+
+    Raises:
+        ValueError: it is negative or not a finite number.
+    """
+    if not 0 <= temperature < math.inf:
+        raise ValueError(
+            f"The temperature is {temperature:g}; it must be a finite number of at least 0. The default is 1."
+        )
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from ...core.streams import Streams
 from ...core.timeline import Timeline
 from ..attention import ROTARY_POSITIONS_PER_SECOND, Attention
 from .grid import CELLS, PlanGrid
-from .language import END, HEAR, PAD, SEE, TIMELINE, PlanLanguage
+from .language import END, HEAR, PAD, SEE, TIMELINE, PlanLanguage, check_temperature
 
 
 @dataclass(frozen=True)
@@ -181,8 +181,9 @@ class VAPlanner(nn.Module):
         """A timeline for the prompts, sampled with ``seed`` under the grammar; temperature 0 takes the most likely token each time.
 
         Raises:
-            ValueError: ``seconds`` is not the length that this planner was trained on.
+            ValueError: ``seconds`` is not the length that this planner was trained on; see ``check_temperature``.
         """
+        check_temperature(temperature)
         if seconds not in (None, self.config.seconds):
             raise ValueError(
                 f"The planner was trained on clips of {self.config.seconds:g} s; the clip has {seconds:g} s. Load a Qwen3 with "

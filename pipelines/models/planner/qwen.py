@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ...core.conditions import Plan
 from ...core.timeline import MARKS, PLACES, Timeline
-from .language import MAX_EVENTS
+from .language import MAX_EVENTS, check_temperature
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, Qwen3ForCausalLM
@@ -115,7 +115,11 @@ class QwenPlanner:
 
         Adding Gumbel noise and taking the best token that the grammar allows samples from the model's distribution restricted to allowed
         tokens, and tests no more tokens than necessary.
+
+        Raises:
+            ValueError: see ``check_temperature``.
         """
+        check_temperature(temperature)
         grammar, generator = LineGrammar(seconds), torch.Generator().manual_seed(seed)
         tokens, cache, text = self._prompt(video, audio, seconds), None, ""
         while True:

@@ -79,6 +79,17 @@ def test_an_interrupted_sweep_resumes_and_a_longer_one_only_generates_new_takes(
     assert broken.seeds == [4], "a record that is cut short is generated again"
 
 
+def test_a_damaged_take_is_reported_without_its_control_characters(tmp_path, caplog):
+    sweep(tmp_path, range(2), Maker(), keep=1)
+    path = tmp_path / "take-1.safetensors"
+    path.write_bytes(path.read_bytes().replace(b'"F32"', b'"F3\x7f"'))
+    again = Maker()
+    sweep(tmp_path, range(2), again, keep=1)
+    assert again.seeds == [1]
+    assert "Take 1 is generated again" in caplog.messages[0]
+    assert caplog.messages[0].isprintable()
+
+
 @pytest.mark.parametrize(
     ("seeds", "keep", "message"), [(range(0), 1, "number of seeds is 0"), (range(2), 0, "keep is 0")]
 )

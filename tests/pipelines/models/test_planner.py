@@ -84,6 +84,12 @@ def test_random_weights_write_only_valid_timelines(seed, temperature):
     assert [e.when for e in timeline.events] == sorted(e.when for e in timeline.events)
 
 
+@pytest.mark.parametrize("temperature", [-1.0, float("nan"), float("inf")])
+def test_a_temperature_with_which_nothing_can_be_drawn_is_refused(temperature):
+    with pytest.raises(ValueError, match="The temperature is"):
+        VAPlanner(PLANNER).write("a bell rings", "", seed=0, temperature=temperature)
+
+
 def test_equal_seeds_give_equal_timelines():
     planner = randomised(VAPlanner(PLANNER))
     texts = [str(planner.write("a bell rings", "", seed=seed)) for seed in (1, 1, 2, 3)]

@@ -22,7 +22,7 @@ from duet_av.pipelines.sync.events import against_plan
 from duet_av.pipelines.sync.loudness import loudness
 from duet_av.pipelines.sync.measure import measure, read_signals, signals_of
 from duet_av.pipelines.sync.meter import agreement
-from duet_av.pipelines.sync.onsets import CELLS, cell_changes, sound_onsets, video_onsets
+from duet_av.pipelines.sync.onsets import CELLS, NOVELTIES, TICKS, cell_changes, sound_onsets, video_onsets
 from duet_av.pipelines.world import irregular, make_scene, render_picture, render_sound
 
 SHAPE = ClipShape(seconds=8.0)
@@ -261,3 +261,11 @@ def test_only_the_start_of_a_flash_is_new():
     assert known.nonzero().flatten().tolist() == [20]
     shorter = changes[:, 1].sum(1)  # 0.15 s do not know the picture from before a flash of 0.24 s
     assert shorter.nonzero().flatten().tolist() == [20, 26]
+
+
+@pytest.mark.parametrize("times", [[0.0] * 40, [k / 20 + 50 * (k > 20) for k in range(40)]])
+def test_frames_with_one_time_or_after_the_end_of_a_damaged_file_are_measured(times):
+    changes = torch.rand(40, NOVELTIES + 2, 4, generator=torch.Generator().manual_seed(0))
+    traces = video_onsets(changes, torch.tensor(times), seconds=2.0)
+    assert traces.shape == (round(2.0 * TICKS), (NOVELTIES + 1) * 4)
+    assert traces.isfinite().all()
