@@ -102,10 +102,10 @@ def timeline(tooltip: str) -> io.String.Input:
     return io.String.Input("timeline", multiline=True, default="", tooltip=tooltip)
 
 
-def song() -> io.Audio.Input:
+def song(name: str = "audio") -> io.Audio.Input:
     """An optional AUDIO that the timeline editor shows."""
     return io.Audio.Input(
-        "audio",
+        name,
         optional=True,
         tooltip="Audio to place events against, e.g. a song. After a run the editor shows its waveform, and its onsets or beats become "
         "events in one click. It does not change the output.",

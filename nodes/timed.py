@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from comfy_api.latest import io
 
 from ..pipelines.core.conditions import Plan
 from ..pipelines.core.streams import Streams
 from ..pipelines.core.timed_events import TimedEvents
 from . import inputs
+from .host.editor import editor_state
 from .host.notice import show
 from .host.timed_node import encode_prompts, encode_timed, timed_of, with_timed_text
 from .types import CATEGORY
@@ -76,6 +79,7 @@ class DuetTimedPrompt(io.ComfyNode):
                 PlanSocket.Input(
                     "plan", optional=True, tooltip="A plan whose events are used if the timeline is empty. Optional."
                 ),
+                inputs.song("song"),
             ],
             outputs=[
                 io.Model.Output(
@@ -115,6 +119,7 @@ class DuetTimedPrompt(io.ComfyNode):
         soft_edges: float,
         repeat_prompt: bool,
         plan: Plan | None = None,
+        song: dict[str, Any] | None = None,
     ) -> io.NodeOutput:
         events = TimedEvents.read(timeline)
         if not timeline.strip() and plan is not None:
@@ -122,11 +127,12 @@ class DuetTimedPrompt(io.ComfyNode):
         events.require_within(seconds)
         prompts = Streams(video, audio if audio.strip() else video)
         asked = Plan(Streams(), video, audio, None, 0, seconds, timed=events)
+        positive, texts = None, "no events: the prompt holds for the whole clip"
         if not (events.events and strength):
             positive = encode_prompts(clip, prompts)
-            if positive is not None:
-                texts = "no events: the prompt holds for the whole clip"
-                return io.NodeOutput(model, positive, asked, texts, ui=show(cls, texts))
-        timed = timed_of(clip, prompts, events, repeat_prompt, soft=soft_edges, strength=strength)
-        texts = timed.listed()
-        return io.NodeOutput(with_timed_text(model), encode_timed(clip, timed), asked, texts, ui=show(cls, texts))
+        if positive is None:
+            timed = timed_of(clip, prompts, events, repeat_prompt, soft=soft_edges, strength=strength)
+            model, positive, texts = with_timed_text(model), encode_timed(clip, timed), timed.listed()
+        show(cls, texts)
+        state = editor_state(events, seconds=seconds, audio=song, shown=texts)
+        return io.NodeOutput(model, positive, asked, texts, ui=state)

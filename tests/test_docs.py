@@ -52,9 +52,17 @@ def test_every_help_page_has_the_same_sections(root):
         assert [line for line in lines if line in sections] == sections, page.name
 
 
-def test_every_example_graph_is_in_the_readme(root):
-    text = (root / "README.md").read_text()
-    assert [path.stem for path in (root / "workflows").glob("*.json") if f"workflows/{path.stem}.jpg" not in text] == []
+def test_every_example_graph_is_listed_and_the_readme_counts_them(root):
+    names = {path.stem for path in (root / "workflows").glob("*.json")}
+    listed = (
+        (root / "docs" / "index.md").read_text().partition("## Which graph for which task")[2].partition("\n## ")[0]
+    )
+    assert names - {"text_to_av"} <= set(
+        re.findall(r"\*(\w+)\*", listed)
+    )  # text_to_av is the first step above the list
+    readme = (root / "README.md").read_text()
+    assert f"lists all {len(names)}" in readme
+    assert set(re.findall(r"workflows/(\w+)\.jpg", readme)) <= names
 
 
 def test_the_templates_that_the_tutorial_names_exist(root):

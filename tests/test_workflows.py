@@ -12,16 +12,21 @@ from duet_av.pipelines.world import vocabulary
 NOTE = "MarkdownNote"
 WORKFLOWS = [
     "audio_to_video",
+    "beats_to_events",
     "cascade_bidirectional",
+    "extend_any_clip",
     "guidance_compare",
     "h3_crossmodal",
+    "h3_ia2v",
     "h3_t2v",
+    "h3_v2a",
     "image_audio_to_video",
     "image_to_av",
     "javisdit_v01_prior",
     "javisdit_v10",
     "ltx23_ia2v",
     "ltx23_t2v",
+    "ltx23_v2a",
     "ltx25_t2v",
     "ltx2_crossmodal",
     "measure_any_clip",
@@ -30,6 +35,7 @@ WORKFLOWS = [
     "prior_variations",
     "sync_lab",
     "text_to_av",
+    "timed_events_h3",
     "timed_events_ltx2",
     "video_to_audio",
 ]
@@ -115,14 +121,18 @@ def test_the_picture_is_at_most_800_pixels_wide(root, name):
 PROMPTS = ("PrimitiveStringMultiline", "DuetEncodePrompt", "CLIPTextEncode")
 OTHER_MODELS = (
     "h3_crossmodal",
+    "h3_ia2v",
     "h3_t2v",
+    "h3_v2a",
     "javisdit_v01_prior",
     "javisdit_v10",
     "ltx23_ia2v",
     "ltx23_t2v",
+    "ltx23_v2a",
     "ltx25_t2v",
     "ltx2_crossmodal",
     "measure_any_clip",
+    "timed_events_h3",
     "timed_events_ltx2",
 )  # graphs that use other models
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from comfy_api.latest import ui
 
+from ...pipelines.core.timed_events import TimedEvents
 from ...pipelines.core.timeline import Timeline
 from ...pipelines.sync.beats import envelope, rhythm
 
@@ -14,10 +15,15 @@ BINS = 2000  # of the waveform
 
 
 def editor_state(
-    timeline: Timeline | None, *, seconds: float, words: Sequence[str] = (), audio: dict[str, Any] | None = None
+    timeline: Timeline | TimedEvents | None,
+    *,
+    seconds: float,
+    words: Sequence[str] = (),
+    audio: dict[str, Any] | None = None,
+    shown: str | None = None,
 ) -> dict[str, Any]:
     """The ``ui`` of a node with a timeline: the events as text, the length of the clip in seconds, the names that the model knows (none:
-    any), and the waveform, onsets and beats of an AUDIO."""
+    any), the waveform, onsets and beats of an AUDIO, and the text ``shown`` on the node (default: the events)."""
     text = str(timeline or "")
     state: dict[str, Any] = {"timeline": text, "seconds": seconds, "words": list(words)}
     if audio is not None:
@@ -26,4 +32,4 @@ def editor_state(
         peaks = envelope(waveform, bins=BINS)
         state["wave"] = {"peaks": peaks, "seconds": waveform.shape[1] / rate}
         state |= {"onsets": list(found.onsets), "beats": list(found.beats)}
-    return {**ui.PreviewText(text).as_dict(), "duet_timeline": [state]}
+    return {**ui.PreviewText(text if shown is None else shown).as_dict(), "duet_timeline": [state]}

@@ -37,7 +37,7 @@ INPUTS = {
     "DuetLoadPlan": ["planner", "file"],
     "DuetLoadTimelineWriter": ["folder"],
     "DuetTimelinePrompt": ["prompt", "style", "timeline", "seconds", "seed", "planner", "audio"],
-    "DuetTimedPrompt": "model clip video audio timeline seconds strength soft_edges repeat_prompt plan".split(),  # noqa: SIM905
+    "DuetTimedPrompt": "model clip video audio timeline seconds strength soft_edges repeat_prompt plan song".split(),  # noqa: SIM905
     "DuetPlanReport": ["plan", "images", "audio", "fps", "detector", "video"],
     "DuetStrategyPlan": ["strategy", "video", "audio"],
     "DuetLoadPrior": ["model", "prior", "text_tower"],

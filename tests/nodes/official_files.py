@@ -5,12 +5,15 @@ H3 network from its tensors. It fixes those of the H3 VAEs in code, so ``shrink_
 
 import functools
 import json
+import shutil
 import wave
+from pathlib import Path
 
 import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+SAMPLES = Path(__file__).parents[2] / "web" / "samples"
 FPS, SAMPLE_RATE, TEXT_WIDTH = 24.0, 24_000, 96  # text width: twice the caption channels
 TRANSFORMER = {
     "in_channels": 128,
@@ -215,6 +218,9 @@ def write_files(graph, family, base):
             path = base / "input" / node["inputs"]["image"]
             path.parent.mkdir(exist_ok=True)
             Image.effect_noise((128, 64), 60).convert("RGB").save(path)
+        if node["class_type"] == "LoadVideo":
+            (base / "input").mkdir(exist_ok=True)
+            shutil.copy(SAMPLES / node["inputs"]["file"], base / "input")
         if node["class_type"] == "LoadAudio":
             (base / "input").mkdir(exist_ok=True)
             with wave.open(str(base / "input" / node["inputs"]["audio"]), "wb") as file:

@@ -34,6 +34,7 @@ def example(root, name, **smaller):
         ("text_to_av", 1),
         ("guidance_compare", 4),
         ("plan_then_generate", 1),
+        ("beats_to_events", 1),
         ("video_to_audio", 1),
         ("audio_to_video", 1),
         ("image_to_av", 1),
@@ -69,6 +70,16 @@ def test_the_sample_video_keeps_its_frames_and_receives_audio(server, root):
     clip, sample = read_mp4(file), read_mp4(root / "web" / "samples" / "duet_drum.mp4")
     assert (clip.frames - sample.frames).abs().mean() < 0.02
     assert clip.waveform.abs().max() > 0.05
+
+
+def test_the_sample_is_continued_in_both_streams(server, root):
+    address, output = server
+    run_graph(address, example(root, "extend_any_clip", DuetExtend={"steps": 4, "seconds": 3.0}))
+    (file,) = output.rglob("duet_extended*.mp4")
+    clip, sample = read_mp4(file), read_mp4(root / "web" / "samples" / "duet_drum.mp4")
+    assert clip.frames.shape[0] / clip.fps == 3
+    assert abs(clip.waveform.shape[1] / clip.sample_rate - 3) <= 1024 / 16_000
+    assert (clip.frames[: len(sample.frames)] - sample.frames).abs().mean() < 0.05
 
 
 def test_the_prior_example_stacks_four_timelines(server, root):
@@ -113,7 +124,11 @@ def test_a_javisdit_example_runs_from_official_layouts_to_a_complete_clip(server
 
 
 @pytest.mark.parametrize(
-    "name", ["ltx2_crossmodal", "ltx23_t2v", "ltx23_ia2v", "ltx25_t2v", "h3_crossmodal", "h3_t2v", "timed_events_ltx2"]
+    "name",
+    [
+        *("ltx2_crossmodal", "ltx23_t2v", "ltx23_ia2v", "ltx23_v2a", "ltx25_t2v", "timed_events_ltx2"),
+        *("h3_crossmodal", "h3_t2v", "h3_ia2v", "h3_v2a", "timed_events_h3"),
+    ],
 )
 def test_an_example_for_a_host_model_lacks_only_its_files(server, root, name):
     address, _ = server

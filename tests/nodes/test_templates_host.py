@@ -180,6 +180,8 @@ OWN = {
     "ltx23_t2v": (LTX, 2, 24.0, 25, 24_000),
     "ltx23_ia2v": (LTX, 2, 24.0, 25, 44_100),  # the audio file's own sample rate
     "timed_events_ltx2": (LTX, 2, 24.0, 121, 24_000),
+    "timed_events_h3": (H3, 1, 24.0, 124, 32_000),
+    "h3_ia2v": (H3, 1, 24.0, 39, 44_100),
     "ltx25_t2v": (LTX, 2, 24.0, 25, 24_000),
     "ltx2_crossmodal": (LTX, 1, 25.0, 25, 24_000),
     "h3_t2v": (H3, 1, 24.0, 39, 32_000),
@@ -187,17 +189,31 @@ OWN = {
 }
 
 
-@pytest.mark.parametrize("name", OWN)
-def test_an_example_graph_of_this_pack_runs_to_a_complete_clip(server, graphs, root, name):
+def run_own(server, root, name, family, frames):
+    """The clip of an example graph of this pack with random weights in the official files, at a small size."""
     from official_files import write_files
 
-    family, enlarged, fps, frames, sample_rate = OWN[name]
     graph = reduced(json.loads((root / "workflows" / "api" / f"{name}.json").read_text()), family)
     smaller = {"width": WIDTH, "height": HEIGHT, "length": frames, "frames_number": frames, "steps": 2}
     for node in graph.values():
         node["inputs"] |= {slot: value for slot, value in smaller.items() if isinstance(node["inputs"].get(slot), int)}
     write_files(graph, family, server[1])
-    clip, _ = run_and_read(server, graph)
+    return run_and_read(server, graph)[0]
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_an_example_graph_of_this_pack_runs_to_a_complete_clip(server, graphs, root, name):
+    family, enlarged, fps, frames, sample_rate = OWN[name]
+    clip = run_own(server, root, name, family, frames)
     assert (clip.fps, len(clip.frames), clip.sample_rate) == (fps, frames, sample_rate)
     assert clip.frames.shape[1:3] == (enlarged * HEIGHT, enlarged * WIDTH)
     assert abs(clip.waveform.shape[1] / sample_rate - frames / fps) <= 0.15
+
+
+@pytest.mark.parametrize(("name", "family", "rate"), [("ltx23_v2a", LTX, 24_000), ("h3_v2a", H3, 32_000)])
+def test_a_video_keeps_its_frames_and_receives_sound(server, graphs, root, name, family, rate):
+    clip = run_own(server, root, name, family, 39 if family == H3 else 25)
+    sample = read_mp4(root / "web" / "samples" / "duet_late.mp4")
+    assert (clip.fps, clip.sample_rate, clip.frames.shape) == (sample.fps, rate, sample.frames.shape)
+    assert (clip.frames - sample.frames).abs().mean() < 0.02
+    assert clip.waveform.abs().max() > 0

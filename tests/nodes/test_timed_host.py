@@ -5,6 +5,7 @@ import json
 from types import SimpleNamespace
 
 import pytest
+import torch
 from test_guidance_host import cross, gap, guider, parts, sample, stock  # noqa: F401 - sample is a fixture
 
 from duet_av.pipelines.core.streams import Streams
@@ -157,6 +158,21 @@ def test_the_node_on_javisdit(run, javis_folder, name):
     assert gap(sampled(*timed[:2]), expected) < 1e-5
     timed = run_timed(run, network, clip, "a room", "0.1-0.4 audio: a bell")
     assert gap(sampled(*timed[:2]), expected) > 1e-3
+
+
+def test_the_editor_gets_the_events_of_a_connected_plan_and_the_beats_of_a_song(comfy, run, loaded):
+    model, clip = loaded[:2]
+    _, _, plan, _ = run_timed(run, model, clip, "a clock ticks", "0.5 audio: the clock\n1-1.4: the clock")
+    clicks = torch.zeros(1, 2, 32_000)
+    clicks[..., 4000::8000] = 0.9
+    song = {"waveform": clicks, "sample_rate": 16_000}
+    node = comfy.pack["DuetTimedPrompt"]
+    output = node.execute(model, clip, "a clock ticks", "", "", 2.0, 1.0, 0.0, True, plan, song)
+    (state,) = output.ui["duet_timeline"]
+    assert state["timeline"] == "0.5 audio: the clock\n1-1.4 both: the clock"
+    assert state["onsets"] == pytest.approx([0.25, 0.75, 1.25, 1.75], abs=0.03)
+    assert state["wave"]["seconds"] == 2.0
+    assert output.ui["text"] == (output.args[3],)
 
 
 def test_bad_timelines_are_refused_before_anything_is_encoded(comfy, run, loaded):
