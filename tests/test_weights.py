@@ -141,7 +141,9 @@ def test_the_readme_states_what_ucg_gains_and_what_it_loses(root):
         assert quoted.replace("+-", "-") in (root / "docs" / "guidance.md").read_text(), metric
 
 
-@pytest.mark.parametrize("kind", ["pocket-plan", "pocket-prior-layers", "pocket-adapter-v2a", "pocket-adapter-a2v"])
+@pytest.mark.parametrize(
+    "kind", ["pocket-plan", "pocket-prior-layers", "pocket-adapter-v2a", "pocket-adapter-a2v", "pocket-timed"]
+)
 def test_the_layers_that_ship_are_of_the_base_that_ships(kind):
     base = hashlib.sha256(FILES["pocket-av"].read_bytes()).hexdigest()
     assert load_weights(ADD_ONS[kind], kind).config["base"] == base

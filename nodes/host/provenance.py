@@ -22,6 +22,7 @@ CONDITIONS = {  # loaders that use files of the pocket model without a file inpu
     "DuetLoadPlanner": "plan",
     "DuetLoadPrior": "prior",
     "DuetLoadAdapter": "adapter",
+    "DuetTimedPrompt": "timed",
 }
 Graph = dict[str, dict[str, Any]]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import comfy.lora
 import comfy.model_base
 import comfy.model_patcher
 import comfy.sd
@@ -11,10 +12,15 @@ from comfy.patcher_extension import WrappersMP
 
 from ...pipelines.core.streams import Streams
 from ...pipelines.core.timed_events import TimedEvents
+from ...pipelines.core.weights import load_weights
 from ...pipelines.guidance.timed import TimedText, joined
+from ...pipelines.models.pocket.add_ons import TIMED as TIMED_LORA
+from ...pipelines.models.pocket.add_ons import load_timed_lora
+from ...pipelines.models.pocket.load import ADD_ONS
 from ...pipelines.models.pocket.timed import timed_text
 from ..types import AUDIO_TEXT, TIMED
 from .joint import OwnModel
+from .model import PocketBaseModel
 from .text import plain_text
 from .timed import TimedPrompt
 from .timed_h3 import patch_h3
@@ -29,11 +35,14 @@ def reads_timed_text(model: comfy.model_patcher.ModelPatcher) -> bool:
 
 
 def with_timed_text(model: comfy.model_patcher.ModelPatcher) -> comfy.model_patcher.ModelPatcher:
-    """A MODEL that reads timed text. Its results without timed text are bit-identical.
+    """A MODEL that reads timed text. Its results without timed text are bit-identical; but the pocket model gets the LoRA that was trained
+    for timed text, once.
 
     Raises:
         ValueError: a model of another family.
     """
+    if isinstance(model.model, PocketBaseModel):
+        return _with_lora(model)
     if reads_timed_text(model):
         return model
     patch = next((p for family, p in PATCHES.items() if family is not None and isinstance(model.model, family)), None)
@@ -44,6 +53,21 @@ def with_timed_text(model: comfy.model_patcher.ModelPatcher) -> comfy.model_patc
         )
     patched: Any = model.clone()
     patch(patched)
+    return patched
+
+
+def _with_lora(model: comfy.model_patcher.ModelPatcher) -> comfy.model_patcher.ModelPatcher:
+    """The pocket MODEL with the LoRA for timed text as host patches, unless it has them; a base of the user's own stays as it is."""
+    own: Any = model
+    if (
+        own.get_attachment(TIMED_LORA)
+        or own.model.file.sha256 != load_weights(ADD_ONS[TIMED_LORA], TIMED_LORA).config["base"]
+    ):
+        return model
+    lora = load_timed_lora(own.model.diffusion_model, own.model.file.sha256)
+    patched = own.clone()
+    patched.add_patches(comfy.lora.load_lora(lora, comfy.lora.model_lora_keys_unet(own.model, {})), 1.0)
+    patched.set_attachments(TIMED_LORA, True)
     return patched
 
 

@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ..bench.takes import fingerprint
     from ..media.joining import extend, stored
     from ..media.mp4 import write_parts
-    from ..models.choose import load_model
+    from ..models.choose import load_model, with_timed_text
     from ..models.pocket.extend import making
     from ..models.pocket.provenance import weights_report
 
@@ -78,6 +78,7 @@ def run(arguments: argparse.Namespace) -> None:
     extension = extension_of(arguments, model, request, 0 if given is None else len(given.frames))
     request = for_model(request, arguments, model)
     report_prompts(model.text.tokenizer, [arguments.prompt, *(request.audio or ())], arguments.negative)
+    model = model if request.timed is None else with_timed_text(model)
     model, plan_for = _planned(arguments, model, request, extension)
     begin = () if given is None else (given.frames, given.waveform)
     plan = None if arguments.plan is None else arguments.plan.read_bytes().hex()

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from ..bench.readings import Probes
-from ..models.choose import load_model
+from ..models.choose import load_model, with_timed_text
 from ..models.pocket.generate import Request
 from ..models.pocket.load import PocketModel
 from .request import for_model
@@ -27,8 +27,9 @@ class Worker:
 
     @cached_property
     def model(self) -> PocketModel:
-        """The model that generates, without layers for conditions."""
-        return load_model(self.arguments.model)
+        """The model that generates, without layers for conditions; with timed events, the model that reads them."""
+        model = load_model(self.arguments.model)
+        return model if self.plain.timed is None else with_timed_text(model)
 
     @cached_property
     def probes(self) -> Probes:

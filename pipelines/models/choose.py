@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -44,3 +45,20 @@ def model_files(name: str) -> dict[str, Path]:
         return FILES
     own = {KIND: FILE, **({CONTEXT_KIND: CONTEXT_FILE} if name == POCKET_LTX2_CONTEXT else {})}
     return {**own, **{kind: path for kind, path in FILES.items() if kind != "pocket-av"}}
+
+
+def with_timed_text(model: PocketModel) -> PocketModel:
+    """``model`` with the LoRA that was trained to read timed text; if none ships for it, it reads timed text as it is."""
+    from ..core.weights import load_weights
+    from .ltx2.pocket_config import KIND, TIMED_FILE, TIMED_KIND
+    from .pocket.add_ons import with_add_on
+
+    if KIND not in model.files:
+        return replace(model, network=with_add_on(model.network, "timed"))
+    if not TIMED_FILE.is_file():
+        return model
+    from .ltx2.load import PocketLTX2, with_timed_lora
+
+    assert isinstance(model.network, PocketLTX2)
+    network = with_timed_lora(model.network, load_weights(model.files[KIND], KIND).sha256)
+    return replace(model, network=network, files={**model.files, TIMED_KIND: TIMED_FILE})

@@ -39,3 +39,16 @@ def for_host(layers: dict[str, Tensor]) -> dict[str, Tensor]:
     tensors = {f"{HOST_PREFIX}{name}": value for name, value in layers.items()}
     ranks = {n.removesuffix("lora_A.weight"): len(z) for n, z in tensors.items() if n.endswith("lora_A.weight")}
     return tensors | {f"{name}alpha": torch.tensor(float(rank)) for name, rank in ranks.items()}
+
+
+def lora_changes(tensors: dict[str, Tensor], rank: int) -> dict[str, Tensor]:
+    """What each layer of a LoRA of ``for_host`` adds to a weight, alpha / rank * B A, by the layer's name in the network; other tensors
+    are ignored."""
+    changes = {}
+    for key, down in tensors.items():
+        name = key.removesuffix(".lora_A.weight")
+        up, alpha = tensors.get(f"{name}.lora_B.weight"), tensors.get(f"{name}.alpha")
+        if name == key or up is None or alpha is None or len(down) != rank or up.shape[-1] != rank:
+            continue
+        changes[name.removeprefix(HOST_PREFIX)] = float(alpha) / rank * (up @ down)
+    return changes

@@ -195,7 +195,7 @@ class AdapterLayersStage(AddOnStage):
         super().__init__(
             f"adapter-{way}", cache, layers, *parts, recipe=Recipe({way: 1.0}), make_objective=distilled, **settings
         )
-        add_lora(self.objective.flow.network, layers.config)
+        add_lora(self.objective.flow.network, (WAYS[way],), rank=layers.config.rank)
         self.way = way
         self.adapter_tokens = self._tokens(net.eval())
 
@@ -213,4 +213,4 @@ class AdapterLayersStage(AddOnStage):
 
     def tensors(self) -> dict[str, Tensor]:
         network = self.objective.flow.network
-        return super().tensors() | {k: v.half() for k, v in lora_tensors(network, self.way).items()}
+        return super().tensors() | {k: v.half() for k, v in lora_tensors(network, (WAYS[self.way],)).items()}

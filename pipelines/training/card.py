@@ -28,6 +28,10 @@ OTHERS = {
         "Context tokens of pocket LTX-2",
         "Learnt tokens in the cross-modal attentions of pocket LTX-2 (CCL), which give its guidance a trained null.",
     ),
+    "pocket-ltx2-timed": Part(
+        "Timed text of pocket LTX-2",
+        "LoRA on the text attention of both streams, trained with texts that hold at certain times (ours), for models/loras of ComfyUI.",
+    ),
     "audio-probe": Part("Audio probe", "Detects audible events: onset maps of six kinds from log-mel frames."),
     "video-probe": Part("Video probe", "Detects visible events: onset maps and kinds in view from frames."),
 }

@@ -164,12 +164,20 @@ class FlowObjective(nn.Module):
     def forward(self, batch: FlowBatch, conditions: dict[str, Any] | None = None) -> dict[str, Tensor]:
         return self.losses(self.clean(batch, conditions), batch.x0, batch)
 
-    def clean(self, batch: FlowBatch, conditions: dict[str, Any] | None = None) -> Streams[Tensor]:
-        """The network's estimate of x0 from the batch's noisy latents."""
+    def clean(
+        self,
+        batch: FlowBatch,
+        conditions: dict[str, Any] | None = None,
+        timed: tuple[Streams[Tensor], Streams[Tensor]] | None = None,
+    ) -> Streams[Tensor]:
+        """The network's estimate of x0 from the batch's noisy latents; ``timed``: text states and their log-shares, in place of the batch's
+        tokens."""
         x = batch.x0.map(lambda z, n, s: torch.lerp(z, n, _spread(s, z)), batch.noise, batch.sigma)
         detached = batch.sigma.map(lambda s: s.amax(1) == 0) if self.stop_gradient else None
-        text = batch.tokens.map(self.encoder)
-        return self.network(x, batch.sigma, text, route=batch.route, detached=detached, conditions=conditions)
+        text, shares = timed or (batch.tokens.map(self.encoder), None)
+        return self.network(
+            x, batch.sigma, text, route=batch.route, detached=detached, conditions=conditions, timed=shares
+        )
 
     def losses(self, clean: Streams[Tensor], target: Streams[Tensor], batch: FlowBatch) -> dict[str, Tensor]:
         """'loss', and the contribution of each stream: errors of the estimates ``clean`` against ``target``."""

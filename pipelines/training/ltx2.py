@@ -14,18 +14,22 @@ from torch import Tensor, nn
 from ..core.streams import Latents, Streams
 from ..core.weights import save_weights, to_half
 from ..models.addons.context import ContextTokens
+from ..models.lora import add_lora, for_host, lora_tensors
+from ..models.ltx2.keys import to_official
 from ..models.ltx2.load import save_pocket_ltx2
 from ..models.ltx2.pocket import PocketLTX2, spread
-from ..models.ltx2.pocket_config import CONTEXT_FILE, CONTEXT_KIND, FILE, fold
+from ..models.ltx2.pocket_config import CONTEXT_FILE, CONTEXT_KIND, FILE, TIMED_KIND, fold
 from ..models.pocket.text import TextEncoder
 from .data import LatentCache
 from .flow import RECIPES, FlowBatch, Recipe, make_batch
 from .parallel import denominator
 from .precision import bfloat16_is_fast
+from .timed import TimedBatch, TimedStage
 
 # Both directions of cross-modal attention are always open, so that the null of cross-modal guidance stays untrained, as in the official
 # models; tasks differ in what is clean. One noise level for both streams, as LTX samples.
 RECIPE = Recipe({"t2av": 0.6, "ti2av": 0.1, "a2v": 0.15, "v2a": 0.15}, shared_level=1.0, by_task=False)
+TEXT_ATTENTION = r"transformer_blocks\.\d+\.(audio_)?attn2\.to_(q|k|v|out\.0)"
 SHIFT = 3.0  # half of the way from logit-normal levels to levels shifted as in sampling
 
 
@@ -55,14 +59,20 @@ class LTX2Objective(nn.Module):
         self.network, self.encoder = network, encoder.requires_grad_(False)
 
     def forward(self, batch: FlowBatch) -> dict[str, Tensor]:
+        with torch.no_grad():
+            text = batch.tokens.map(self.encoder)
+        return self.losses(batch, text)
+
+    def losses(
+        self, batch: FlowBatch, text: Streams[Tensor], timed: Streams[Tensor] | None = None
+    ) -> dict[str, Tensor]:
+        """'loss', and the contribution of each stream, for text states and, if it is timed, their log-shares."""
         scale = Streams(self.network.config.video_scale, self.network.config.audio_scale)
         x0 = _folded(batch.x0.map(lambda z, s: z / torch.tensor(s).view(-1, *[1] * (z.ndim - 2)).to(z), scale))
         noise = _folded(batch.noise)
         x = x0.map(lambda z, n, s: torch.lerp(z, n, spread(s, z).expand_as(z)), noise, batch.sigma)
-        with torch.no_grad():
-            text = batch.tokens.map(self.encoder)
         route = batch.route if self.network.trained_null else None
-        velocity = self.network.velocity(x, batch.sigma, text, route=route)
+        velocity = self.network.velocity(x, batch.sigma, text, route=route, timed=timed)
         losses = velocity.map(velocity_loss, x0, noise, batch.sigma)
         video, audio = losses.both()
         return {"loss": video + audio, "video": video.detach(), "audio": audio.detach()}
@@ -82,6 +92,17 @@ class LTX2ContextObjective(LTX2Objective):
         self.context = ContextTokens(network.context_config())
         self.context.init_weights()
         network.network.install_context(self.context)
+
+
+class LTX2TimedObjective(LTX2Objective):
+    """The same loss of the frozen network with LoRA on its text attention, which alone is trained, for timed text."""
+
+    def __init__(self, network: PocketLTX2, encoder: TextEncoder, *, rank: int) -> None:
+        super().__init__(network.requires_grad_(False), encoder)
+        add_lora(network.network.transformer, TEXT_ATTENTION, rank=rank)
+
+    def forward(self, batch: TimedBatch) -> dict[str, Tensor]:
+        return self.losses(batch.flow, batch.states, batch.shares)
 
 
 class LTX2Stage:
@@ -140,3 +161,19 @@ class LTX2ContextStage(LTX2Stage):
         config = {**vars(context.config), "base": self.base}
         save_weights(path, to_half(context), kind=CONTEXT_KIND, config=config, record={**record, **own})
         return [path]
+
+
+class LTX2TimedStage(TimedStage[PocketLTX2]):
+    """Training of timed text on the frozen pocket LTX-2."""
+
+    name = TIMED_KIND
+
+    def make_objective(self) -> LTX2TimedObjective:
+        return LTX2TimedObjective(self.network, self.encoder, rank=self.rank)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return for_host(to_official(lora_tensors(self.network.network.transformer)))
+
+    def batch(self, generator: torch.Generator, size: int) -> TimedBatch:
+        batch = super().batch(generator, size)
+        return replace(batch, flow=replace(batch.flow, sigma=batch.flow.sigma.map(shifted)))

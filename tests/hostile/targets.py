@@ -33,7 +33,7 @@ from duet_av.pipelines.models.adapter.load import load_adapter
 from duet_av.pipelines.models.javisdit.files import read_checkpoint
 from duet_av.pipelines.models.planner.load import load_planner
 from duet_av.pipelines.models.pocket import load as pocket
-from duet_av.pipelines.models.pocket.add_ons import LAYERS, load_layers
+from duet_av.pipelines.models.pocket.add_ons import LAYERS, load_layers, load_timed_lora
 from duet_av.pipelines.models.pocket.config import POCKET
 from duet_av.pipelines.models.prior.load import load_prior_net
 from duet_av.pipelines.sync.encoders import EmbeddingFile
@@ -47,6 +47,7 @@ LOADERS = {
     pocket.ADD_ONS["pocket-planner"]: load_planner,
     pocket.ADD_ONS["pocket-prior"]: load_prior_net,
     pocket.ADD_ONS["pocket-adapter"]: load_adapter,
+    pocket.ADD_ONS["pocket-timed"]: lambda path: load_timed_lora(pocket.load_network(), "base", path),
     AUDIO_PROBE: lambda path: load_module(path, "audio-probe", AudioProbe),
     VIDEO_PROBE: lambda path: load_module(path, "video-probe", VideoProbe),
     **{pocket.ADD_ONS[kind]: lambda path, kind=kind: load_layers(kind, POCKET, "base", path) for kind in LAYERS},

@@ -14,7 +14,7 @@ from duet_av.pipelines.core.weights import KEY, load_module, save_weights
 from duet_av.pipelines.models.adapter.load import load_adapter
 from duet_av.pipelines.models.planner.load import load_planner
 from duet_av.pipelines.models.pocket import load as pocket
-from duet_av.pipelines.models.pocket.add_ons import LAYERS, load_layers
+from duet_av.pipelines.models.pocket.add_ons import LAYERS, load_layers, load_timed_lora
 from duet_av.pipelines.models.pocket.config import POCKET
 from duet_av.pipelines.models.prior.load import load_prior_net
 
@@ -26,6 +26,7 @@ LOADERS = {
     "pocket-planner": load_planner,
     "pocket-prior": load_prior_net,
     "pocket-adapter": load_adapter,
+    "pocket-timed": lambda path: load_timed_lora(pocket.load_network(), "base", path),
     "audio-probe": lambda path: load_module(path, "audio-probe", AudioProbe),
     "video-probe": lambda path: load_module(path, "video-probe", VideoProbe),
     **{kind: lambda path, kind=kind: load_layers(kind, POCKET, "base", path) for kind in LAYERS},

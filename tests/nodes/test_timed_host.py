@@ -121,8 +121,12 @@ def test_the_node_on_the_pocket_model(run, loaded, pocket):
     assert same is model
     assert text.startswith("no events")
     assert gap(pocket_sample(run, pocket, same, positive), expected) == 0
-    model, positive, plan, text = run_timed(run, model, clip, BALL, "0-2: the ball")
-    assert gap(pocket_sample(run, pocket, model, positive), expected) < 1e-5
+    timed, positive, plan, text = run_timed(run, model, clip, BALL, "0-2: the ball")
+    whole = pocket_sample(run, pocket, timed, plain)
+    assert gap(whole, expected) > 1e-3, "the LoRA for timed text is on"
+    assert gap(pocket_sample(run, pocket, timed, positive), whole) < 1e-5
+    again = run_timed(run, timed, clip, BALL, "0-2: the ball")[0]
+    assert gap(pocket_sample(run, pocket, again, plain), whole) == 0, "and only once"
     assert plan.timed == TimedEvents.read("0-2: the ball")
     assert text == f"whole clip: a large red ball on the left in a meadow\n0-2 both: {BALL}"
     _, positive, _, _ = run_timed(run, model, clip, BALL, "0.5 audio: the ball")
@@ -130,17 +134,16 @@ def test_the_node_on_the_pocket_model(run, loaded, pocket):
 
 
 def test_the_node_equals_the_command_line_on_the_pocket_model(run, loaded, pocket):
+    from duet_av.pipelines.models.choose import with_timed_text
     from duet_av.pipelines.models.pocket.generate import Request
     from duet_av.pipelines.models.pocket.generate import sample as sample_alone
     from duet_av.pipelines.models.pocket.load import PocketModel
 
-    own = PocketModel.load()
+    own = with_timed_text(PocketModel.load())
     events = "0.5: the ball\n1.1-1.4 audio 0.7: the ball"
     request = Request([BALL], seed=3, steps=2, strategy=PerStreamCFG(3.0, 3.0), timed=[TimedEvents.read(events)])
-    _, positive, _, _ = run_timed(run, loaded[0], loaded[1], BALL, events)
-    assert (
-        gap(pocket_sample(run, pocket, loaded[0], positive), list(sample_alone(own.network, own.text, request))) < 1e-4
-    )
+    model, positive, _, _ = run_timed(run, loaded[0], loaded[1], BALL, events)
+    assert gap(pocket_sample(run, pocket, model, positive), list(sample_alone(own.network, own.text, request))) < 1e-4
 
 
 @pytest.mark.parametrize("name", ["JavisDiT-v0.1-jav-240p4s/", "JavisDiT-v1.0-jav/"])

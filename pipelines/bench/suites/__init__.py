@@ -8,7 +8,7 @@ from functools import partial
 
 from matplotlib.figure import Figure
 
-from ...models.choose import MODELS, POCKET
+from ...models.choose import MODELS, POCKET, POCKET_LTX2
 from ..runner import Run
 from ..tables import Table, plot
 from . import (
@@ -77,5 +77,5 @@ SUITES = {
     "meter": Suite(meter.measure, meter.draw, pieces=False),
     "meter-validation": Suite(meter_validation.measure, meter_validation.draw, pieces=False),
     "people": Suite(people.measure, partial(plot, metric="kinds_right"), pieces=False),
-    "timed": Suite(timed.measure, partial(plot, metric="hit_asked"), pieces=False),
+    "timed": Suite(timed.measure, partial(plot, metric="hit_asked"), (POCKET, POCKET_LTX2), pieces=False),
 }

@@ -1,9 +1,9 @@
 """Timed text: whether events happen when they are asked for. One object with one to four events, at regular or irregular times.
 
 Variants: 'none' states no times; 'words' writes them after the caption ('at 1.2 seconds'); 'segments' is the known formula, texts
-restricted to whole video latent frames; 'timed' is ``guidance.timed``; 'sound' asks for the sound of the events only; 'plan' uses the
-trained plan layers. ``picture_change`` repeats a clip with every event moved, with the same noise: the mean absolute difference of the
-frames.
+restricted to whole video latent frames; 'timed' is ``guidance.timed`` without training, 'timed-trained' with the LoRA that was
+trained to read it; 'sound' and 'sound-trained' ask for the sound of the events only; 'plan' uses the trained plan layers.
+``picture_change`` repeats a clip with every event moved, with the same noise: the mean absolute difference of the frames.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from ...core.sizes import ClipShape, video_latent_seconds
 from ...core.statistics import mean_interval
 from ...core.streams import Clip
 from ...core.timed_events import BOTH, TimedEvent, TimedEvents
-from ...guidance.strategy import DEFAULT
+from ...guidance.strategy import default_strategy
+from ...models.choose import POCKET, load_model, with_timed_text
 from ...models.planner.load import load_planner
 from ...models.planner.request import join_plans
 from ...models.pocket.add_ons import with_add_on
@@ -37,6 +38,7 @@ SHARE = 160  # of 1,000 prompts have a single object
 FIRST, LAST, LEAST_GAP = 0.2, 1.8, 0.3  # seconds between which events are asked for, and between two events
 MOVED = 0.13  # seconds by which moved events are earlier or later
 BATCH = 20
+TRAINED = "-trained"  # suffix of the variants with the LoRA of timed text
 
 
 @dataclass(frozen=True)
@@ -107,12 +109,11 @@ def request_of(variant: str, cases: Sequence[Case], shape: ClipShape) -> Request
         "timed": lambda case: case.events(),
         "sound": lambda case: case.events(("audio",)),
         "segments": lambda case: case.events(of=lambda t: on_the_grid(t, each)),
-    }.get(variant)
+    }.get(variant.removesuffix(TRAINED))
     return Request(
         texts,
         seed=cases[0].prompt.seed,
         steps=STEPS,
-        strategy=DEFAULT,
         shape=shape,
         as_written=variant == "words",
         timed=None if timed is None else [timed(case) for case in cases],
@@ -142,57 +143,66 @@ def difference(before: Clip, after: Clip) -> float:
 
 @dataclass(frozen=True)
 class Bench:
-    """The model with and without plan layers, and the probes."""
+    """The model without add-ons and with the LoRA of timed text, with plan layers if there are any, and the probes."""
 
     model: PocketModel
-    planned: PocketModel
+    trained: PocketModel
+    planned: PocketModel | None
     probes: Probes
 
     @classmethod
-    def load(cls) -> Bench:
-        model = PocketModel.load()
-        return cls(model, replace(model, network=with_add_on(model.network, "plan")), Probes.load())
+    def load(cls, name: str) -> Bench:
+        model = load_model(name)
+        planned = replace(model, network=with_add_on(model.network, "plan")) if name == POCKET else None
+        return cls(model, with_timed_text(model), planned, Probes.load())
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Those that the model has."""
+        return VARIANTS if self.planned else tuple(name for name in VARIANTS if name != "plan")
 
     def clips(self, variant: str, cases: Sequence[Case]) -> list[Clip]:
         """The clips of a variant; cases of one batch have consecutive seeds."""
         request = request_of(variant, cases, ClipShape())
-        if variant != "plan":
-            return generate(self.model, request, batch=BATCH)
+        if variant != "plan" or self.planned is None:
+            return generate(self.trained if variant.endswith(TRAINED) else self.model, request, batch=BATCH)
         planner = load_planner()
         plans = [planner.plan(c.prompt.text, "", timeline_of(c.scene)).streams for c in cases]
         return generate(self.planned, replace(request, plan=join_plans(plans)), batch=BATCH)
 
 
-VARIANTS = ("none", "words", "segments", "timed", "sound", "plan")
-WITH_MOVES = ("timed", "sound")
+TIMED = ("timed", "sound", f"timed{TRAINED}", f"sound{TRAINED}")  # also repeated with moved events
+VARIANTS = ("none", "words", "segments", *TIMED, "plan")
+COMPARED = (("timed", "none"), ("timed", "segments"), (f"timed{TRAINED}", "timed"), (f"timed{TRAINED}", "plan"))
 
 
 def measure(run: Run) -> Table:
     """Every variant on the same cases and noise."""
-    bench, cases = Bench.load(), timed_cases(run.prompts, run.seed)
-    records: dict[str, list[tuple[Case, Scores]]] = {name: [] for name in VARIANTS}
+    bench, cases = Bench.load(run.model), timed_cases(run.prompts, run.seed)
+    records: dict[str, list[tuple[Case, Scores]]] = {name: [] for name in bench.variants}
     for start in range(0, len(cases), BATCH):
         part = cases[start : start + BATCH]
-        for name in VARIANTS:
-            streams = ("audio",) if name == "sound" else BOTH
+        for name in bench.variants:
+            streams = ("audio",) if name.startswith("sound") else BOTH
             clips = bench.clips(name, part)
             found = [timed_scores(c, r, streams) for c, r in zip(part, read(bench.probes, clips), strict=True)]
-            if name in WITH_MOVES:
+            if name in TIMED:
                 again = bench.clips(name, [case.moved() for case in part])
                 for scores, a, b in zip(found, clips, again, strict=True):
                     scores["picture_change"] = difference(a, b)
             records[name] += zip(part, found, strict=True)
         run.on_chunk(len(part))
     rows = {name: _rows(part) for name, part in records.items()}
-    for name in ("none", "segments", "plan"):
-        rows[f"timed-minus-{name}"] = _rows(
+    for a, b in COMPARED[: 4 if bench.planned else 3]:
+        rows[f"{a}-minus-{b}"] = _rows(
             [
-                (case, {metric: x - b[metric] for metric, x in a.items() if metric in b})
-                for (case, a), (_, b) in zip(records["timed"], records[name], strict=True)
+                (case, {metric: x - other[metric] for metric, x in own.items() if metric in other})
+                for (case, own), (_, other) in zip(records[a], records[b], strict=True)
             ],
             difference=True,
         )
-    return Table("timed", len(cases), run.seed, rows, {"steps": STEPS, "guidance": repr(DEFAULT)})
+    strategy = default_strategy(trained_null=bench.model.network.trained_null)
+    return Table("timed", len(cases), run.seed, rows, {"steps": STEPS, "guidance": repr(strategy)}, run.model)
 
 
 def _rows(records: Sequence[tuple[Case, Scores]], *, difference: bool = False) -> Rows:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 
+from ...core.schema import Between, checked
 from ...core.weights import check_sizes, configured, fill, save_weights
+from ..addons.add_on import add_on_config
 from ..choose import POCKET_LTX2, model_files
+from ..lora import lora_changes
 from ..pocket.load import PocketModel, load_audio_codec, load_text_encoder, load_video_codec
 from .context import load_context
 from .keys import PREFIX, to_diffusers, to_official
@@ -19,6 +23,8 @@ from .pocket_config import (
     FILE,
     KIND,
     NAME,
+    TIMED_FILE,
+    TIMED_KIND,
     FoldedVideoCodec,
     PocketLTX2Config,
     ScaledAudioCodec,
@@ -59,3 +65,32 @@ def load_pocket_ltx2_model(path: Path = FILE, *, context: Path | None = None) ->
     sound = ScaledAudioCodec(load_audio_codec(), network.config.audio_scale)
     files = {**model_files(POCKET_LTX2), KIND: path, **({} if context is None else {CONTEXT_KIND: context})}
     return PocketModel(network, load_text_encoder(), frames, sound, name=NAME, files=files)
+
+
+@dataclass(frozen=True)
+class TimedConfig:
+    """The rank of a LoRA on the text attention."""
+
+    rank: Annotated[int, Between(1, 4096)]
+
+
+def with_timed_lora(network: PocketLTX2, base: str, path: Path = TIMED_FILE) -> PocketLTX2:
+    """A copy of ``network``, whose file has the hash ``base``, with the LoRA for timed text that ``duet train pocket-ltx2-timed`` wrote.
+
+    Raises:
+        ValueError: the file is of another kind, was trained on another base, or does not fit its own configuration.
+    """
+    file, out = (
+        read_file(path, TIMED_KIND),
+        PocketLTX2(network.config),
+    )  # deepcopy would share the hooks of the original
+    out.network.transformer.load_state_dict(network.network.transformer.state_dict())
+    rank = checked(TimedConfig, add_on_config(file, base, stage=TIMED_KIND), source=file.path).rank
+    weights = dict(out.network.transformer.named_parameters())
+    changes = to_diffusers({f"{name}.weight": z for name, z in lora_changes(file.tensors, rank).items()})
+    fits = all(name in weights and weights[name].shape == change.shape for name, change in changes.items())
+    if not fits or len(file.tensors) != 3 * len(changes):  # A, B and alpha of each layer
+        raise ValueError(f"{path} does not fit its own configuration. Restore the file or train it again.")
+    for name, change in changes.items():
+        weights[name].data += change
+    return out.eval().requires_grad_(False)

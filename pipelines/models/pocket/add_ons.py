@@ -5,12 +5,12 @@ from __future__ import annotations
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from torch import Tensor, nn
 
 from ...core.conditions import A2V, V2A
-from ...core.schema import checked
+from ...core.schema import Between, checked
 from ...core.weights import build, load_weights
 from ..addons.adapter import AdapterLayers, AdapterLayersConfig
 from ..addons.add_on import AddOn, Sizes, add_on_config
@@ -18,8 +18,10 @@ from ..addons.plan import PlanConfig, PlanLayers
 from ..addons.prior import PriorLayers, PriorLayersConfig
 from ..backbone import Backbone
 from .load import ADD_ONS, CONDITION_FILES, FILES
-from .lora import LORA, merge_lora
-from .network import TwinStreamDiT
+from .lora import LORA, lora_shapes, merge_lora
+from .network import STREAMS, TwinStreamDiT
+
+TIMED = "pocket-timed"
 
 LAYERS: dict[str, tuple[type[Any], type[AddOn]]] = {
     "pocket-plan": (PlanConfig, PlanLayers),
@@ -54,11 +56,32 @@ def load_layers(
     return LoadedLayers(layers, lora)
 
 
-def with_add_on(network: Backbone, condition: str) -> TwinStreamDiT:
-    """A copy of the shipped base ``network`` that reads ``condition`` ('plan', 'prior' or 'adapter').
+@dataclass(frozen=True)
+class LoRAConfig:
+    """The rank of a LoRA on the text attention of both streams."""
 
-    Without a plan or a prior the copy's output is bit-identical to the base's. The adapter's LoRA is merged into the text attention, so
-    that its copy reads prompts slightly differently, too.
+    rank: Annotated[int, Between(1, 4096)]
+
+
+def load_timed_lora(network: TwinStreamDiT, base: str, path: Path | None = None) -> dict[str, Tensor]:
+    """The LoRA that reads timed text, under the host's names, for ``network`` with hash ``base``, from ``path`` (``None``: the file that
+    ships with the pack).
+
+    Raises:
+        ValueError: the file is of another kind, was trained on another base, or does not fit its own configuration.
+    """
+    file = load_weights(path or ADD_ONS[TIMED], TIMED)
+    config = checked(LoRAConfig, add_on_config(file, base, stage=TIMED), source=file.path)
+    if {name: z.shape for name, z in file.tensors.items()} != lora_shapes(network, STREAMS, rank=config.rank):
+        raise ValueError(f"{file.path} does not fit its own configuration. Restore the file or train it again.")
+    return file.tensors
+
+
+def with_add_on(network: Backbone, condition: str) -> TwinStreamDiT:
+    """A copy of the shipped base ``network`` that reads ``condition`` ('plan', 'prior', 'adapter' or 'timed').
+
+    Without a plan or a prior the copy's output is bit-identical to the base's. The LoRA of the adapter and of timed text is merged into
+    the text attention, so that such a copy reads prompts slightly differently, too.
 
     Raises:
         ValueError: the layers are for the pocket network, and this is another one.
@@ -73,4 +96,6 @@ def with_add_on(network: Backbone, condition: str) -> TwinStreamDiT:
         if kind in LAYERS:
             loaded = load_layers(kind, out.config, base)
             merge_lora(loaded.layers.install(out), loaded.lora)
+        elif kind == TIMED:
+            merge_lora(out, load_timed_lora(out, base))
     return out

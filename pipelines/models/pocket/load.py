@@ -21,7 +21,7 @@ class Part:
 
     title: str
     contents: str
-    condition: str = ""  # 'plan', 'prior' or 'adapter'; empty for the base
+    condition: str = ""  # 'plan', 'prior', 'adapter' or 'timed'; empty for the base
     stem: str = ""  # stem of the file name, if it differs from the kind
 
     def path(self, kind: str) -> Path:
@@ -85,12 +85,18 @@ PARTS = {
         "The same layers for the video stream.",
         "adapter",
     ),
+    "pocket-timed": Part(
+        "Timed text of the pocket network",
+        "LoRA on the text attention of both streams, trained with texts that hold at certain times (ours), under the names of ComfyUI's "
+        "LoRA files; fits the base whose hash it names.",
+        "timed",
+    ),
 }  # kind -> file; all lists of the pocket model's files are derived from this table
 FILES = {kind: part.path(kind) for kind, part in PARTS.items() if not part.condition}  # the base
 ADD_ONS = {kind: part.path(kind) for kind, part in PARTS.items() if part.condition}
 CONDITION_FILES = {
     condition: tuple(kind for kind, part in PARTS.items() if part.condition == condition)
-    for condition in ("plan", "prior", "adapter")
+    for condition in ("plan", "prior", "adapter", "timed")
 }  # condition -> the kinds of file that it needs in addition to the base
 # Input of the loader node -> kind of file.
 KINDS = {

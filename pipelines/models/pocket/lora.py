@@ -1,8 +1,8 @@
-"""LoRA on the pocket network's text attention (the layers that SAVA's second stage trains)."""
+"""LoRA on the pocket network's text attention: the layers that SAVA's second stage trains, and those that learn to read timed text."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -10,8 +10,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from ...core.conditions import WAYS
-from ..addons.adapter import AdapterLayersConfig
 from .blocks import StreamBlock
 from .network import TwinStreamDiT
 
@@ -35,26 +33,36 @@ class LowRank(nn.Module):
         return weight + self.up @ self.down
 
 
-def _linear(network: TwinStreamDiT, stream: str) -> Iterator[tuple[str, nn.Linear]]:
-    """The conditioning layers of one stream with their names in the network."""
-    for i, pair in enumerate(network.pairs()):
-        half: StreamBlock = getattr(pair, stream)
-        for name in LINEAR:
-            yield f"blocks.{stream}.{i}.text_attention.{name}", getattr(half.text_attention, name)
+def _linear(network: TwinStreamDiT, streams: Iterable[str]) -> Iterator[tuple[str, nn.Linear]]:
+    """The conditioning layers of ``streams`` with their names in the network."""
+    for stream in streams:
+        for i, pair in enumerate(network.pairs()):
+            half: StreamBlock = getattr(pair, stream)
+            for name in LINEAR:
+                yield f"blocks.{stream}.{i}.text_attention.{name}", getattr(half.text_attention, name)
 
 
-def add_lora(network: TwinStreamDiT, config: AdapterLayersConfig) -> None:
-    """Add trainable LoRA to the conditioning layers of the stream that is generated."""
-    for _, layer in _linear(network, WAYS[config.way]):
-        parametrize.register_parametrization(layer, "weight", LowRank(layer.weight, config.rank))
+def add_lora(network: TwinStreamDiT, streams: Iterable[str], *, rank: int) -> None:
+    """Add trainable LoRA to the conditioning layers of ``streams``."""
+    for _, layer in _linear(network, streams):
+        parametrize.register_parametrization(layer, "weight", LowRank(layer.weight, rank))
 
 
-def lora_tensors(network: TwinStreamDiT, way: str) -> dict[str, Tensor]:
+def lora_tensors(network: TwinStreamDiT, streams: Iterable[str]) -> dict[str, Tensor]:
     """The LoRA's tensors, with the names of the host's LoRA files."""
     found = {}
-    for name, layer in _linear(network, WAYS[way]):
+    for name, layer in _linear(network, streams):
         low: Any = layer.get_submodule("parametrizations.weight.0")
         found |= {f"{LORA}{name}{UP}": low.up.detach(), f"{LORA}{name}{DOWN}": low.down.detach()}
+    return found
+
+
+def lora_shapes(network: TwinStreamDiT, streams: Iterable[str], *, rank: int) -> dict[str, torch.Size]:
+    """The shapes of ``lora_tensors`` of a network with such a LoRA."""
+    found = {}
+    for name, layer in _linear(network, streams):
+        rows, columns = layer.weight.shape
+        found |= {f"{LORA}{name}{UP}": torch.Size((rows, rank)), f"{LORA}{name}{DOWN}": torch.Size((rank, columns))}
     return found
 
 

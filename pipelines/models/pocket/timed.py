@@ -8,7 +8,7 @@ Letters: b batch, n latent frames of a stream, m text tokens.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from torch import Tensor
@@ -89,21 +89,29 @@ def timed_inputs(
     *,
     soft: float = 0.0,
 ) -> tuple[Streams[Tensor], Streams[Tensor]]:
-    """Text states [b, m, width] of each stream, and their log-shares [b, n, m]. Clips with fewer texts are padded.
+    """Text states [b, m, width] of each stream, and their log-shares [b, n, m].
 
     Raises:
         ValueError: a prompt cannot be read, an event names no subject of it, or is later than the clip.
     """
     pairs = zip(*prompts.both(), strict=True)
     windows = [timed_text(Streams(*p), own, soft=soft).windows(edges) for p, own in zip(pairs, events, strict=True)]
-    rows = [row.map(lambda w: _tokens(encoder, w)) for row in windows]
+    return read_windows(windows, lambda texts: encoder.embed(texts, as_written=True))
+
+
+def read_windows(
+    windows: Sequence[Streams[StreamWindows]], embed: Callable[[list[str]], Tensor]
+) -> tuple[Streams[Tensor], Streams[Tensor]]:
+    """Text states [b, m, width] of the clips whose ``windows`` are given, and their log-shares [b, n, m]; ``embed`` returns the states of
+    texts, [g, words, width]. Clips with fewer texts are padded."""
+    rows = [row.map(lambda w: _tokens(w, embed)) for row in windows]
     columns = Streams(*(list(column) for column in zip(*(row.both() for row in rows), strict=True)))
     states = columns.map(lambda found: pad_sequence([z for z, _ in found], batch_first=True))
     shares = columns.map(lambda found: pad_sequence([s for _, s in found], batch_first=True, padding_value=HIDDEN))
     return states, shares.map(lambda z: z.transpose(1, 2))
 
 
-def _tokens(encoder: TextEncoder, windows: StreamWindows) -> tuple[Tensor, Tensor]:
+def _tokens(windows: StreamWindows, embed: Callable[[list[str]], Tensor]) -> tuple[Tensor, Tensor]:
     """Text states [m, width] of all texts of a stream, and their log-shares [m, n]."""
-    states = encoder.embed(list(windows.texts), as_written=True)
+    states = embed(list(windows.texts))
     return states.flatten(0, 1), windows.log_shares[:-1].repeat_interleave(states.shape[1], dim=1).T

@@ -39,6 +39,7 @@ NO_OWN_CLIPS = {
         "frames and waveforms, and the file holds latents",
     ),
     **dict.fromkeys(("planner", "plan-adapted"), "the timeline of every clip, which the file does not hold"),
+    **dict.fromkeys(("timed", "pocket-ltx2-timed"), "the times of every clip's events, which the file does not hold"),
     "prior": "the time and place of every event, which the file does not hold",
     "ablation": "rendered clips with a single subject",
 }

@@ -73,6 +73,7 @@ NEEDS = {
     "planner": "the timeline of every clip",
     "plan-adapted": "the timeline of every clip",
     "prior": "the time and place of every event",
+    "timed": "the times of every clip's events",
     "ablation": "rendered clips with a single subject",
 }
 

@@ -21,13 +21,13 @@ def test_each_file_belongs_to_the_base_or_to_one_condition():
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("condition", ["plan", "prior", "adapter"])
+@pytest.mark.parametrize("condition", ["plan", "prior", "adapter", "timed"])
 def test_an_add_on_is_installed_in_a_copy(base, condition):
     before = {name: value.clone() for name, value in base.state_dict().items()}
     copy = with_add_on(base, condition)
     assert base.state_dict().keys() == before.keys()
     assert all(torch.equal(value, before[name]) for name, value in base.state_dict().items())
-    assert set(copy.add_ons) == ({condition} - {"adapter"})
+    assert set(copy.add_ons) == ({condition} - {"adapter", "timed"})
     assert set(copy.adapters) == ({"v2a", "a2v"} if condition == "adapter" else set())
     generator = torch.Generator().manual_seed(0)
     draw = lambda *shape: torch.randn(shape, generator=generator)  # noqa: E731 - three uses
@@ -35,4 +35,4 @@ def test_an_add_on_is_installed_in_a_copy(base, condition):
     text = draw(1, 4, 128)
     a, b = (network(x, sigma, Streams(text, text)) for network in (base, copy))
     same = torch.equal(a.video, b.video) and torch.equal(a.audio, b.audio)
-    assert same is (condition != "adapter"), "only the adapter's LoRA changes the base"
+    assert same is (condition in ("plan", "prior")), "only a LoRA changes the base"

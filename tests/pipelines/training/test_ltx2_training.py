@@ -5,14 +5,26 @@ import torch
 
 pytest.importorskip("diffusers")
 
+from duet_av.pipelines.core.sizes import ClipShape
+from duet_av.pipelines.core.streams import Streams
 from duet_av.pipelines.models.ltx2.context import load_context
-from duet_av.pipelines.models.ltx2.load import load_pocket_ltx2
+from duet_av.pipelines.models.ltx2.load import load_pocket_ltx2, with_timed_lora
 from duet_av.pipelines.models.ltx2.pocket import PocketLTX2
 from duet_av.pipelines.models.ltx2.pocket_config import PocketLTX2Config
+from duet_av.pipelines.models.pocket.load import load_text_encoder
 from duet_av.pipelines.models.pocket.text import TextEncoder
 from duet_av.pipelines.training.data import LatentCache
 from duet_av.pipelines.training.loop import train
-from duet_av.pipelines.training.ltx2 import LTX2ContextStage, LTX2Stage, deviations, shifted, velocity_loss
+from duet_av.pipelines.training.ltx2 import (
+    RECIPE,
+    LTX2ContextStage,
+    LTX2Stage,
+    LTX2TimedStage,
+    deviations,
+    shifted,
+    velocity_loss,
+)
+from duet_av.pipelines.world import caption, make_scene
 
 
 @pytest.fixture
@@ -84,6 +96,34 @@ def test_training_of_context_tokens_changes_them_alone(make_stage, settings, tmp
     assert not torch.equal(stage.objective.context.video, tokens)
     assert load_context(tmp_path / "pocket-ltx2-context.safetensors", "abc").config.depth == 1
     assert "Context tokens" in (tmp_path / "pocket-ltx2-context.md").read_text()
+
+
+def test_timed_text_trains_lora_on_text_attention_whose_file_gives_the_trained_network(settings, tmp_path):
+    scenes, encoder = [make_scene(5, k, stratum="single") for k in range(4)], load_text_encoder()
+    words = encoder.tokenizer.batch([caption(scene) for scene in scenes], as_written=True)[:, None]
+    cache = LatentCache(torch.randn(4, 16, 8, 8, 8), torch.randn(4, 24, 32), words)
+    scales = {"video_scale": deviations(cache.video), "audio_scale": deviations(cache.audio)}
+    trained, base = (PocketLTX2(PocketLTX2Config(dim=24, depth=1, heads=2, **scales)) for _ in range(2))
+    base.load_state_dict(trained.state_dict())
+    path = tmp_path / "pocket-ltx2-timed.safetensors"
+    parts = {"rank": 4, "recipe": RECIPE, "base": "abc", "judge": lambda *_: {"score": 1.0}}
+    stage = LTX2TimedStage(scenes, cache, trained, encoder, path, **parts)
+    learning = [name for name, p in stage.objective.named_parameters() if p.requires_grad]
+    assert len(learning) == 2 * 4 * 2
+    assert all("attn2" in name and "lora_" in name for name in learning)
+    train(stage, settings(tmp_path, steps=4))
+    merged = with_timed_lora(base, "abc", path)
+    changed = {n for n, p in merged.named_parameters() if not torch.equal(p, base.get_parameter(n))}
+    assert len(changed) == 2 * 4
+    batch = stage.batch(torch.Generator().manual_seed(0), 4)
+    x, sigma = (
+        base.latent_sizes(ClipShape()).map(lambda size: torch.randn(4, *size)),
+        Streams(*[torch.ones(4, 1)] * 2),
+    )
+    found, expected = (n(x, sigma, batch.states, timed=batch.shares) for n in (merged, trained))
+    assert (found.video - expected.video).abs().max() < 1e-2 * expected.video.abs().max()
+    with pytest.raises(ValueError, match="trained on the base abc"):
+        with_timed_lora(base, "other", path)
 
 
 def test_the_attention_kernel_of_training_is_no_other_models(make_stage):

@@ -1,0 +1,96 @@
+"""Stages ``timed`` and ``pocket-ltx2-timed``: LoRA with which a frozen network reads timed text."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from ...bench.prompts import DEVELOPMENT
+from ...bench.readings import Probes, read
+from ...bench.suites.timed import BATCH, request_of, timed_cases, timed_scores
+from ...core.sizes import ClipShape
+from ...core.timed_events import BOTH
+from ...core.weights import load_weights
+from ...models.backbone import Backbone
+from ...models.ltx2.pocket_config import (
+    TIMED_FILE,
+    TIMED_KIND,
+    FoldedVideoCodec,
+    ScaledAudioCodec,
+    read_file,
+    require_diffusers,
+)
+from ...models.pocket.codecs import FrameCodec, SoundCodec
+from ...models.pocket.generate import generate
+from ...models.pocket.load import ADD_ONS, FILES, PocketModel, load_network, load_text_encoder
+from ...models.pocket.text import TextEncoder
+from ...world import Scene
+from ...world.edit import irregular
+from ..data import CacheSpec, LatentCache, encoded, load_codecs, load_encoder
+from ..flow import RECIPES
+from ..timed import TimedStage
+from .registry import Job, Preset, register
+
+if TYPE_CHECKING:
+    from ..ltx2 import LTX2TimedStage
+
+RANK, CASES, STEPS = 32, 40, 12  # of LoRA; development cases; steps with which they are generated
+
+
+@register("timed", Preset(steps=800, batch=48, lr=2e-3, score_every=300))
+def build(job: Job) -> TimedStage:
+    """See ``TimedJudge`` for the score."""
+    file, encoder, network = load_weights(FILES["pocket-av"], "pocket-av"), load_text_encoder(), load_network()
+    scenes, latents = timed_clips(job)
+    path, judge = job.folder / ADD_ONS["pocket-timed"].name, TimedJudge(load_codecs())
+    return TimedStage(
+        scenes, latents, network, encoder, path, rank=RANK, recipe=RECIPES["joint"], base=file.sha256, judge=judge
+    )
+
+
+@register(TIMED_KIND, Preset(steps=800, batch=32, lr=2e-3, score_every=300))
+def build_ltx2(job: Job) -> LTX2TimedStage:
+    """The same on the pocket LTX-2 that ships, with its default guidance.
+
+    Raises:
+        ValueError: diffusers is not installed, or pocket LTX-2 is not there.
+    """
+    require_diffusers()
+    base = read_file().sha256
+    from ...models.ltx2.load import load_pocket_ltx2
+    from ..ltx2 import RECIPE, LTX2TimedStage
+
+    network, (scenes, latents), (video, audio) = load_pocket_ltx2(), timed_clips(job), load_codecs()
+    codecs = FoldedVideoCodec(video, network.config.video_scale), ScaledAudioCodec(audio, network.config.audio_scale)
+    return LTX2TimedStage(
+        scenes, latents, network, load_text_encoder(), job.folder / TIMED_FILE.name,
+        rank=RANK, recipe=RECIPE, base=base, judge=TimedJudge(codecs),
+    )  # fmt: skip
+
+
+def timed_clips(job: Job) -> tuple[list[Scene], LatentCache]:
+    """Scenes of the world and their clips. Two thirds have irregular times, which nothing but the windows tells."""
+    spec = CacheSpec(job.run / f"timed-{job.seed}-{job.clips}.safetensors", job.seed + 301, job.clips)
+    scenes = [scene if k % 3 == 0 else irregular(scene) for k, scene in enumerate(spec.scenes())]
+    return scenes, LatentCache.of(encoded(spec.path, scenes, load_encoder()))
+
+
+class TimedJudge:
+    """Hits and false events of clips with timed text on development cases (see ``bench.suites.timed``). 'score' is the share of hits minus
+    a tenth of the false events of a clip."""
+
+    def __init__(self, codecs: tuple[FrameCodec, SoundCodec]) -> None:
+        self.cases, self.probes, self.codecs = timed_cases(CASES, DEVELOPMENT), Probes.load(), codecs
+
+    def __call__(self, network: Backbone, encoder: TextEncoder) -> dict[str, float]:
+        model, found = PocketModel(network, encoder, *self.codecs), []
+        for start in range(0, len(self.cases), BATCH):
+            cases = self.cases[start : start + BATCH]
+            request = replace(request_of("timed", cases, ClipShape()), steps=STEPS)
+            found += [
+                timed_scores(case, reading, BOTH)
+                for case, reading in zip(cases, read(self.probes, generate(model, request, batch=BATCH)), strict=True)
+            ]
+        means = {name: fmean(scores[name] for scores in found) for name in found[0]}
+        return {"score": means["hit_asked"] - means["false_events"] / 10, **means}
