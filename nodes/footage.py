@@ -11,7 +11,7 @@ from ..pipelines.core.keep import KEEPS, OUTSIDE, RANGE
 from . import inputs
 from .host.footage import clip_seconds, mask_of, notice, put_pictures, put_sound
 from .host.interrupt import Cancellable
-from .host.latent import require_vaes
+from .host.latent import own_rate, require_vaes
 from .host.notice import show
 from .types import CATEGORY
 
@@ -106,11 +106,12 @@ class DuetEncodeAV(io.ComfyNode):
         if images is None and audio is None:
             raise ValueError("No footage is connected. Connect a video, images or audio.")
         found, warnings = [], []
-        seconds = clip_seconds(latent, fps, video_vae)
+        rate = own_rate(latent, video_vae, audio_vae)
+        seconds = clip_seconds(latent, float(rate or fps), video_vae)
         original = {"waveform": torch.zeros(1, 2, 1), "sample_rate": audio_vae.audio_sample_rate}
         with Cancellable():
             if images is not None:
-                latent, warning = put_pictures(latent, video_vae, images, fps)
+                latent, warning = put_pictures(latent, video_vae, images, fps, own=rate)
                 found.append(f"{len(images)} image(s)")
                 warnings.append(warning)
             if audio is not None:

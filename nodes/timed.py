@@ -134,5 +134,6 @@ class DuetTimedPrompt(io.ComfyNode):
             timed = timed_of(clip, prompts, events, repeat_prompt, soft=soft_edges, strength=strength)
             model, positive, texts = with_timed_text(model), encode_timed(clip, timed), timed.listed()
         show(cls, texts)
-        state = editor_state(events, seconds=seconds, audio=song, shown=texts)
+        of_plan = None if timeline.strip() else events  # the editor shows them as long as the timeline is empty
+        state = editor_state(of_plan, seconds=seconds, audio=song, shown=texts)
         return io.NodeOutput(model, positive, asked, texts, ui=state)

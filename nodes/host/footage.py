@@ -40,9 +40,12 @@ def clip_seconds(latent: dict[str, Any], fps: float = 0.0, video_vae: comfy.sd.V
     return video_vae.upscale_ratio[0](unnest(latent).both()[0].shape[2]) / fps
 
 
-def put_pictures(latent: dict[str, Any], vae: comfy.sd.VAE, images: Tensor, fps: float) -> tuple[dict[str, Any], str]:
+def put_pictures(
+    latent: dict[str, Any], vae: comfy.sd.VAE, images: Tensor, fps: float, *, own: int = 0
+) -> tuple[dict[str, Any], str]:
     """``latent`` with ``images`` [t, h, w, 3] encoded into it, and a warning if they are out of domain (or ""). One image fills the
-    first latent frame, two fill the first and the last, more are a clip at ``fps``.
+    first latent frame, two fill the first and the last, more are a clip at ``fps``, converted to the latent's ``own`` rate (0: not
+    known, and taken to be the same).
 
     Raises:
         ValueError: the clip is shorter than the latent.
@@ -52,7 +55,7 @@ def put_pictures(latent: dict[str, Any], vae: comfy.sd.VAE, images: Tensor, fps:
     to_frames, rows, columns = vae.upscale_ratio
     asked = latent.get(CLIP_SPEC)
     height, width = (asked.height, asked.width) if asked else (video.shape[3] * rows, video.shape[4] * columns)
-    frames, rate = to_frames(video.shape[2]), asked.fps if asked else round(fps)
+    frames, rate = to_frames(video.shape[2]), own or round(fps)
     size = ClipSpec(height, width, frames, rate)
     pictures = [fit_picture((picture[..., :3] * 255).round().byte(), size) for picture in images]
     if len(pictures) <= FIRST_AND_LAST:
@@ -60,7 +63,7 @@ def put_pictures(latent: dict[str, Any], vae: comfy.sd.VAE, images: Tensor, fps:
         for at, picture in zip((0, -1), shown, strict=False):
             video[:, :, at] = vae.encode(picture.expand(to_frames(1), -1, -1, -1))[:, :, 0].to(video)
     else:
-        times = torch.arange(len(pictures), dtype=torch.float64) / (fps if asked else rate)
+        times = torch.arange(len(pictures), dtype=torch.float64) / (fps if own else rate)
         shown = conform_frames(pictures, times, size)
         if len(shown) < frames - 1:
             raise ValueError(

@@ -103,6 +103,17 @@ def frame_rate(latent: dict[str, Any], video_vae: comfy.sd.VAE, fps: float = 0.0
     return float(rate)
 
 
+def own_rate(latent: dict[str, Any], video_vae: comfy.sd.VAE, audio_vae: comfy.sd.VAE) -> int:
+    """Frames per second, rounded, that a LATENT has by itself: those of the clip it was created for, the fixed rate of its VAE, or the rate
+    at which LTX's streams last equally long, whose audio latents have a fixed rate. 0 if nothing tells."""
+    spec = latent.get(CLIP_SPEC)
+    if rate := (spec and spec.fps) or FIXED_RATES.get(type(video_vae.first_stage_model).__name__):
+        return round(rate)
+    per_second = getattr(audio_vae.first_stage_model, "latents_per_second", 0.0)
+    video, audio = unnest(latent).both()
+    return round(video_vae.upscale_ratio[0](video.shape[2]) * per_second / audio.shape[2])
+
+
 def sample_rate(audio_vae: comfy.sd.VAE) -> int:
     """Samples per second of what an audio VAE decodes. The host's LTX audio VAE states its input rate in ``audio_sample_rate`` and
     its vocoder's rate elsewhere."""

@@ -9,6 +9,7 @@ from comfy.cli_args import args
 from ...pipelines.core.weights import KEY
 from ...pipelines.media.provenance import ASSEMBLED, GENERATED, Provenance, file_hash, version
 from ...pipelines.models.pocket import load as pocket
+from ...pipelines.models.pocket.add_ons import TIMED, reads_times
 from ...pipelines.models.pocket.reading import captions_of
 from .add_ons import add_on_path
 from .clips import LimitedVideo
@@ -18,11 +19,11 @@ from .text import plain_text
 LOADER, ADD_ON_LOADER = "DuetLoadAV", "DuetLoadAddOn"
 WORDS = ("video", "audio", "prompt", "text", "negative", "value")  # inputs that may contain a prompt
 SEEDS = ("seed", "noise_seed")
+TIMED_PROMPT = "DuetTimedPrompt"
 CONDITIONS = {  # loaders that use files of the pocket model without a file input -> the condition whose files they use
     "DuetLoadPlanner": "plan",
     "DuetLoadPrior": "prior",
     "DuetLoadAdapter": "adapter",
-    "DuetTimedPrompt": "timed",
 }
 Graph = dict[str, dict[str, Any]]
 
@@ -43,7 +44,7 @@ def above(graph: Graph, node: str) -> list[str]:
 def of_graph(graph: Graph, node: str) -> Provenance:
     """Models, licences, prompts and seeds found upstream of ``node``."""
     out: Provenance = {"pack": f"Duet {version()}"}
-    weights, terms, prompts, positive, seeds, others, added = {}, [], [], [], {}, {}, []
+    weights, terms, prompts, positive, seeds, others, added, timed = {}, [], [], [], {}, {}, [], False
     for name in above(graph, node):
         kind, inputs = graph[name].get("class_type", ""), graph[name].get("inputs", {})
         values = {key: value for key, value in inputs.items() if not isinstance(value, list)}
@@ -54,6 +55,8 @@ def of_graph(graph: Graph, node: str) -> Provenance:
             terms += licences(family, paths, values)
         elif kind in CONDITIONS:
             added += pocket.CONDITION_FILES[CONDITIONS[kind]]
+        elif kind == TIMED_PROMPT and inputs.get("strength") and (inputs.get("timeline") or "plan" in inputs):
+            timed = True
         elif kind == ADD_ON_LOADER:
             path = add_on_path(values["file"])
             weights[path.name] = file_hash(path)
@@ -64,6 +67,7 @@ def of_graph(graph: Graph, node: str) -> Provenance:
         positive += [plain_text(text) for key, text in words.items() if key != "negative"]
         seeds |= {f"{kind} {name}": values[key] for key in SEEDS if key in values}
     if out.get("model") == pocket.NAME.removeprefix("the "):
+        added += [TIMED] if timed and any(reads_times(base) for base in weights.values()) else []
         files = [pocket.ADD_ONS[name] for name in added]
         weights |= {path.name: file_hash(path) for path in files if path.is_file()}
         out["prompts read as"] = captions_of(positive)

@@ -16,6 +16,7 @@ from ...pipelines.bench.readings import Probes
 from ...pipelines.bench.takes import ANY, EVENTS, PLANNED, Take, Takes, Tensors, fingerprint, numbers_of, take_of
 from ...pipelines.core.conditions import Plan
 from ...pipelines.core.streams import Clip, Streams
+from ...pipelines.models.pocket.add_ons import TIMED as TIMED_LORA
 from ...pipelines.sync.measure import measure, signals_of
 from ..types import TIMED
 from .clips import clip_from, clip_of
@@ -53,7 +54,8 @@ def graph_parts(
     parts += [] if mask is None else mask.unbind() if getattr(mask, "is_nested", False) else [mask]
     entries = [entry for conds in guider.original_conds.values() for entry in conds]
     parts += [entry["cross_attn"] for entry in entries if "cross_attn" in entry]
-    # What the graph above reads from files, e.g. a saved plan, can change without the graph.
+    # What the graph above reads from files, e.g. a saved plan or the LoRA for timed text, can change without the graph.
+    parts.append(guider.model_patcher.get_attachment(TIMED_LORA))
     return parts + [repr(entry[TIMED].timed) for entry in entries if TIMED in entry]
 
 

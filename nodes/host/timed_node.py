@@ -12,10 +12,10 @@ from comfy.patcher_extension import WrappersMP
 
 from ...pipelines.core.streams import Streams
 from ...pipelines.core.timed_events import TimedEvents
-from ...pipelines.core.weights import load_weights
 from ...pipelines.guidance.timed import TimedText, joined
+from ...pipelines.media.provenance import file_hash
 from ...pipelines.models.pocket.add_ons import TIMED as TIMED_LORA
-from ...pipelines.models.pocket.add_ons import load_timed_lora
+from ...pipelines.models.pocket.add_ons import load_timed_lora, reads_times
 from ...pipelines.models.pocket.load import ADD_ONS
 from ...pipelines.models.pocket.timed import timed_text
 from ..types import AUDIO_TEXT, TIMED
@@ -59,15 +59,12 @@ def with_timed_text(model: comfy.model_patcher.ModelPatcher) -> comfy.model_patc
 def _with_lora(model: comfy.model_patcher.ModelPatcher) -> comfy.model_patcher.ModelPatcher:
     """The pocket MODEL with the LoRA for timed text as host patches, unless it has them; a base of the user's own stays as it is."""
     own: Any = model
-    if (
-        own.get_attachment(TIMED_LORA)
-        or own.model.file.sha256 != load_weights(ADD_ONS[TIMED_LORA], TIMED_LORA).config["base"]
-    ):
+    if own.get_attachment(TIMED_LORA) or not reads_times(own.model.file.sha256):
         return model
     lora = load_timed_lora(own.model.diffusion_model, own.model.file.sha256)
     patched = own.clone()
     patched.add_patches(comfy.lora.load_lora(lora, comfy.lora.model_lora_keys_unet(own.model, {})), 1.0)
-    patched.set_attachments(TIMED_LORA, True)
+    patched.set_attachments(TIMED_LORA, file_hash(ADD_ONS[TIMED_LORA]))
     return patched
 
 

@@ -86,7 +86,8 @@ def provenance_of(
     from ..models.pocket.load import CONDITION_FILES
     from ..models.pocket.provenance import pocket_provenance
 
-    add_ons = [kind for name, kinds in CONDITION_FILES.items() if getattr(request, name) is not None for kind in kinds]
+    given = [name for name in CONDITION_FILES if getattr(request, name) is not None]
+    add_ons = [kind for name in given if name != "timed" for kind in CONDITION_FILES[name]]  # that file is the model's
     provenance = pocket_provenance(
         model,
         prompts=[request.prompts[k], *((request.audio or [])[k : k + 1])],

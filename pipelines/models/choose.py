@@ -48,17 +48,14 @@ def model_files(name: str) -> dict[str, Path]:
 
 
 def with_timed_text(model: PocketModel) -> PocketModel:
-    """``model`` with the LoRA that was trained to read timed text; if none ships for it, it reads timed text as it is."""
+    """The pocket model with the LoRA that was trained to read timed text. Any other model reads timed text as it is: pocket LTX-2, whose
+    LoRA is loaded like any other, and a base that the LoRA was not trained on."""
     from ..core.weights import load_weights
-    from .ltx2.pocket_config import KIND, TIMED_FILE, TIMED_KIND
-    from .pocket.add_ons import with_add_on
+    from .pocket.add_ons import TIMED, reads_times, with_add_on
+    from .pocket.load import ADD_ONS
 
-    if KIND not in model.files:
-        return replace(model, network=with_add_on(model.network, "timed"))
-    if not TIMED_FILE.is_file():
+    base = model.files.get("pocket-av")
+    if base is None or not reads_times(load_weights(base, "pocket-av").sha256):
         return model
-    from .ltx2.load import PocketLTX2, with_timed_lora
-
-    assert isinstance(model.network, PocketLTX2)
-    network = with_timed_lora(model.network, load_weights(model.files[KIND], KIND).sha256)
-    return replace(model, network=network, files={**model.files, TIMED_KIND: TIMED_FILE})
+    files = {**model.files, TIMED: ADD_ONS[TIMED]}
+    return replace(model, network=with_add_on(model.network, "timed"), files=files)

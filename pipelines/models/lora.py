@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Annotated
+
 import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
+from ..core.schema import Between
+
 HOST_PREFIX = "diffusion_model."
+
+
+@dataclass(frozen=True)
+class LoRAConfig:
+    """The rank of a LoRA."""
+
+    rank: Annotated[int, Between(1, 4096)]
 
 
 def add_lora(network: nn.Module, targets: str, *, rank: int, seed: int = 0) -> None:

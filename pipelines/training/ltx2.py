@@ -105,6 +105,15 @@ class LTX2TimedObjective(LTX2Objective):
         return self.losses(batch.flow, batch.states, batch.shares)
 
 
+def choose_kernel(network: PocketLTX2) -> None:
+    """The attention kernel for training on this processor."""
+    if bfloat16_is_fast("cpu") and not torch.cuda.is_available():
+        # The kernel of ``attention_kernel``; under torch.compile, diffusers' own choice of a kernel would replace it. The context
+        # undoes what the call also sets: the kernel of every other model in this process.
+        with attention_backend():
+            network.network.transformer.set_attention_backend("_native_math")
+
+
 class LTX2Stage:
     """Training of pocket LTX-2 on cached latents, scored by ``judge`` (synchrony on development prompts)."""
 
@@ -124,11 +133,7 @@ class LTX2Stage:
         """``text_hash``: the SHA-256 of the weights file of ``encoder``, for the record."""
         self.cache, self.folder, self.judge, self.text_hash = cache, folder, judge, text_hash
         self.objective = self.create(network, encoder)
-        if bfloat16_is_fast("cpu") and not torch.cuda.is_available():
-            # The kernel of ``attention_kernel``; under torch.compile, diffusers' own choice of a kernel would replace it. The context
-            # undoes what the call also sets: the kernel of every other model in this process.
-            with attention_backend():
-                network.network.transformer.set_attention_backend("_native_math")
+        choose_kernel(network)
         self.null = encoder.tokenizer.batch([""])[:, : cache.tokens.shape[-1]]
 
     def batch(self, generator: torch.Generator, size: int) -> FlowBatch:
@@ -169,6 +174,7 @@ class LTX2TimedStage(TimedStage[PocketLTX2]):
     name = TIMED_KIND
 
     def make_objective(self) -> LTX2TimedObjective:
+        choose_kernel(self.network)
         return LTX2TimedObjective(self.network, self.encoder, rank=self.rank)
 
     def tensors(self) -> dict[str, Tensor]:

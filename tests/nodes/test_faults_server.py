@@ -5,6 +5,7 @@
 import os
 import random
 import shutil
+from pathlib import Path
 
 import pytest
 from comfy_server import PACK, ended, example, fetch, queued, run_graph, server_process
@@ -93,11 +94,13 @@ def test_hostile_workflow_json_is_refused_or_ends_and_nothing_leaves_the_folders
     for _ in range(25):
         graph, _, settings = hostile(rng)
         try_hostile(address, graph, settings=settings)
+    try_hostile(address, with_plan_files("duet/kept"), settings=False)
+    assert (base / "output" / "duet" / "kept_00001.plan.json").is_file()
     for path in ESCAPES:
         try_hostile(address, with_plan_files(path), settings=False)
     written = {folder.relative_to(base).parts[0] for folder in base.rglob("*escaped*")}
     assert written <= {"output", "temp"}
-    assert not any(base.parent.glob("*escaped*"))
+    assert not [path for folder in (base.parent, Path("/"), Path.home()) for path in folder.glob("*escaped*")]
 
 
 def test_a_queue_of_graphs_does_not_grow(running):

@@ -176,6 +176,10 @@ def test_the_editor_gets_the_events_of_a_connected_plan_and_the_beats_of_a_song(
     assert state["onsets"] == pytest.approx([0.25, 0.75, 1.25, 1.75], abs=0.03)
     assert state["wave"]["seconds"] == 2.0
     assert output.ui["text"] == (output.args[3],)
+    written = node.execute(model, clip, "a clock ticks", "", "0.5: the clock", 2.0, 1.0, 0.0, True, plan, song)
+    assert written.ui["duet_timeline"][0]["timeline"] == "", (
+        "the editor shows the widget's own text, also once it is empty"
+    )
 
 
 def test_bad_timelines_are_refused_before_anything_is_encoded(comfy, run, loaded):

@@ -16,8 +16,10 @@ from ...core.sizes import ClipShape, video_latent_seconds
 from ...core.statistics import mean_interval
 from ...core.streams import Clip
 from ...core.timed_events import BOTH, TimedEvent, TimedEvents
+from ...core.weights import load_weights
 from ...guidance.strategy import default_strategy
 from ...models.choose import POCKET, load_model, with_timed_text
+from ...models.ltx2.pocket_config import FILE, KIND, TIMED_FILE, TIMED_KIND, read_file
 from ...models.planner.load import load_planner
 from ...models.planner.request import join_plans
 from ...models.pocket.add_ons import with_add_on
@@ -152,9 +154,22 @@ class Bench:
 
     @classmethod
     def load(cls, name: str) -> Bench:
+        """The bench of a model.
+
+        Raises:
+            ValueError: the LoRA of pocket LTX-2 is not there.
+        """
+        if name != POCKET:
+            read_file(TIMED_FILE, TIMED_KIND)
         model = load_model(name)
-        planned = replace(model, network=with_add_on(model.network, "plan")) if name == POCKET else None
-        return cls(model, with_timed_text(model), planned, Probes.load())
+        if name == POCKET:
+            planned = replace(model, network=with_add_on(model.network, "plan"))
+            return cls(model, with_timed_text(model), planned, Probes.load())
+        from ...models.ltx2.load import PocketLTX2, with_timed_lora
+
+        assert isinstance(model.network, PocketLTX2)
+        trained = replace(model, network=with_timed_lora(model.network, load_weights(FILE, KIND).sha256))
+        return cls(model, trained, None, Probes.load())
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -164,7 +179,7 @@ class Bench:
     def clips(self, variant: str, cases: Sequence[Case]) -> list[Clip]:
         """The clips of a variant; cases of one batch have consecutive seeds."""
         request = request_of(variant, cases, ClipShape())
-        if variant != "plan" or self.planned is None:
+        if self.planned is None or variant != "plan":
             return generate(self.trained if variant.endswith(TRAINED) else self.model, request, batch=BATCH)
         planner = load_planner()
         plans = [planner.plan(c.prompt.text, "", timeline_of(c.scene)).streams for c in cases]
@@ -193,7 +208,9 @@ def measure(run: Run) -> Table:
             records[name] += zip(part, found, strict=True)
         run.on_chunk(len(part))
     rows = {name: _rows(part) for name, part in records.items()}
-    for a, b in COMPARED[: 4 if bench.planned else 3]:
+    for a, b in COMPARED:
+        if b not in records:
+            continue
         rows[f"{a}-minus-{b}"] = _rows(
             [
                 (case, {metric: x - other[metric] for metric, x in own.items() if metric in other})

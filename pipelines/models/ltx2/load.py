@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 
-from ...core.schema import Between, checked
+from ...core.schema import checked
 from ...core.weights import check_sizes, configured, fill, save_weights
 from ..addons.add_on import add_on_config
 from ..choose import POCKET_LTX2, model_files
-from ..lora import lora_changes
+from ..lora import LoRAConfig, lora_changes
 from ..pocket.load import PocketModel, load_audio_codec, load_text_encoder, load_video_codec
 from .context import load_context
 from .keys import PREFIX, to_diffusers, to_official
@@ -67,13 +66,6 @@ def load_pocket_ltx2_model(path: Path = FILE, *, context: Path | None = None) ->
     return PocketModel(network, load_text_encoder(), frames, sound, name=NAME, files=files)
 
 
-@dataclass(frozen=True)
-class TimedConfig:
-    """The rank of a LoRA on the text attention."""
-
-    rank: Annotated[int, Between(1, 4096)]
-
-
 def with_timed_lora(network: PocketLTX2, base: str, path: Path = TIMED_FILE) -> PocketLTX2:
     """A copy of ``network``, whose file has the hash ``base``, with the LoRA for timed text that ``duet train pocket-ltx2-timed`` wrote.
 
@@ -85,7 +77,9 @@ def with_timed_lora(network: PocketLTX2, base: str, path: Path = TIMED_FILE) -> 
         PocketLTX2(network.config),
     )  # deepcopy would share the hooks of the original
     out.network.transformer.load_state_dict(network.network.transformer.state_dict())
-    rank = checked(TimedConfig, add_on_config(file, base, stage=TIMED_KIND), source=file.path).rank
+    if network.network.context is not None:
+        out.network.install_context(network.network.context)
+    rank = checked(LoRAConfig, add_on_config(file, base, stage=TIMED_KIND), source=file.path).rank
     weights = dict(out.network.transformer.named_parameters())
     changes = to_diffusers({f"{name}.weight": z for name, z in lora_changes(file.tensors, rank).items()})
     fits = all(name in weights and weights[name].shape == change.shape for name, change in changes.items())

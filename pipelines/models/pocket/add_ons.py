@@ -5,18 +5,19 @@ from __future__ import annotations
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from torch import Tensor, nn
 
 from ...core.conditions import A2V, V2A
-from ...core.schema import Between, checked
+from ...core.schema import checked
 from ...core.weights import build, load_weights
 from ..addons.adapter import AdapterLayers, AdapterLayersConfig
 from ..addons.add_on import AddOn, Sizes, add_on_config
 from ..addons.plan import PlanConfig, PlanLayers
 from ..addons.prior import PriorLayers, PriorLayersConfig
 from ..backbone import Backbone
+from ..lora import LoRAConfig
 from .load import ADD_ONS, CONDITION_FILES, FILES
 from .lora import LORA, lora_shapes, merge_lora
 from .network import STREAMS, TwinStreamDiT
@@ -56,11 +57,9 @@ def load_layers(
     return LoadedLayers(layers, lora)
 
 
-@dataclass(frozen=True)
-class LoRAConfig:
-    """The rank of a LoRA on the text attention of both streams."""
-
-    rank: Annotated[int, Between(1, 4096)]
+def reads_times(base: str) -> bool:
+    """Whether the LoRA for timed text that ships was trained on the base with hash ``base``; another base reads timed text untrained."""
+    return load_weights(ADD_ONS[TIMED], TIMED).config.get("base") == base
 
 
 def load_timed_lora(network: TwinStreamDiT, base: str, path: Path | None = None) -> dict[str, Tensor]:
@@ -71,7 +70,7 @@ def load_timed_lora(network: TwinStreamDiT, base: str, path: Path | None = None)
         ValueError: the file is of another kind, was trained on another base, or does not fit its own configuration.
     """
     file = load_weights(path or ADD_ONS[TIMED], TIMED)
-    config = checked(LoRAConfig, add_on_config(file, base, stage=TIMED), source=file.path)
+    config = checked(LoRAConfig, add_on_config(file, base, stage="timed"), source=file.path)
     if {name: z.shape for name, z in file.tensors.items()} != lora_shapes(network, STREAMS, rank=config.rank):
         raise ValueError(f"{file.path} does not fit its own configuration. Restore the file or train it again.")
     return file.tensors

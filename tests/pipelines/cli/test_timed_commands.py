@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from duet_av.pipelines.cli import generate
+from duet_av.pipelines.cli import generate, worker
 from duet_av.pipelines.cli import main as cli
 from duet_av.pipelines.media.provenance import read_provenance
+from duet_av.pipelines.models.choose import with_timed_text
 
 PROMPT = "a large red ball bounces once on the left in a meadow"
 
@@ -20,6 +21,7 @@ def test_a_clip_with_timed_events_is_generated_and_reported(tmp_path, capsys):
     events.write_text("# one bounce\n0.6 both: the ball\n")
     assert duet("generate", PROMPT, "--steps", 3, "--timed", events, "--timed-soft", 0.1, "-o", clip) == 0
     assert read_provenance(clip)["duet"]["settings"]["timed"] == "0.6 both: the ball"
+    assert "pocket-timed.safetensors" in read_provenance(clip)["duet"]["weights"]
     assert duet("measure", clip, "--plan", events, "--json", report) == 0
     plan = json.loads(report.read_text())[str(clip)]["plan"]
     assert [event["asked"] for event in plan["events"]] == [0.6]
@@ -27,6 +29,22 @@ def test_a_clip_with_timed_events_is_generated_and_reported(tmp_path, capsys):
     events.write_text("5: the ball")
     assert duet("measure", clip, "--plan", events) == 0
     assert "Line 1 of the timed events" in capsys.readouterr().out
+
+
+def test_the_lora_of_timed_text_is_used_with_events_alone_and_decides_the_takes(tmp_path, monkeypatch):
+    events, out = tmp_path / "events.txt", tmp_path / "out"
+    events.write_text("0.6: the ball")
+    used = []
+    monkeypatch.setattr(worker, "with_timed_text", lambda model: used.append(model.name) or with_timed_text(model))
+    sweep = ["sweep", PROMPT, "--steps", 1, "-n", 1, "--keep", 1, "-o", out]
+    assert duet(*sweep) == 0
+    assert used == []
+    assert duet(*sweep, "--timed", events) == 0
+    assert len(used) == 1
+    names = {path.name for path in out.glob(".duet-*")}
+    monkeypatch.setattr(worker, "with_timed_text", lambda model: model)
+    assert duet(*sweep, "--timed", events) == 0
+    assert len({path.name for path in out.glob(".duet-*")} - names) == 1, "takes without the LoRA are others"
 
 
 def test_timed_events_hold_in_every_batch(tmp_path, monkeypatch):
