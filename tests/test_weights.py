@@ -133,7 +133,7 @@ def test_the_shipped_default_is_the_strategy_of_record(root):
 def test_the_readme_states_what_ucg_gains_and_what_it_loses(root):
     table = json.loads((root / "weights" / "bench" / "guidance.json").read_text())
     row = next(r for r in table["rows"] if (r["variant"], r["stratum"]) == ("ucg-chosen-minus-cfg-chosen", "all"))
-    assert row["metrics"]["reasoning_all_met"]["p_holm"] == pytest.approx(0.026, abs=5e-4)
+    assert f"p = {row['metrics']['reasoning_all_met']['p_holm']:.2f}" in (root / "README.md").read_text()
     for metric in ("sync_normalised", "reasoning_all_met"):
         value = row["metrics"][metric]
         quoted = f"{value['mean']:+.2f} [{value['ci95'][0]:+.2f}, {value['ci95'][1]:+.2f}]"

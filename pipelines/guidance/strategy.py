@@ -155,7 +155,7 @@ class UCG(Strategy):
 
 
 # Chosen on the development prompts; results in docs/results/guidance.md.
-DEFAULT = UCG("U2'", video=2.0, audio=2.0, a2v=5.0, v2a=5.0)
+DEFAULT = UCG("U2'", video=2.0, audio=2.0, a2v=3.0, v2a=3.0)
 # An untrained null ruins clips at the scales that suit a trained one; results in docs/results/modality-pocket-ltx2.md.
 DEFAULT_UNTRAINED = PerStreamCFG(2.0, 2.0)
 

@@ -94,15 +94,16 @@ class LTX2ContextObjective(LTX2Objective):
         network.network.install_context(self.context)
 
 
-class LTX2TimedObjective(LTX2Objective):
+class LTX2TimedObjective(nn.Module):
     """The same loss of the frozen network with LoRA on its text attention, which alone is trained, for timed text."""
 
     def __init__(self, network: PocketLTX2, encoder: TextEncoder, *, rank: int) -> None:
-        super().__init__(network.requires_grad_(False), encoder)
+        super().__init__()
+        self.flow = LTX2Objective(network.requires_grad_(False), encoder)
         add_lora(network.network.transformer, TEXT_ATTENTION, rank=rank)
 
     def forward(self, batch: TimedBatch) -> dict[str, Tensor]:
-        return self.losses(batch.flow, batch.states, batch.shares)
+        return self.flow.losses(batch.flow, batch.states, batch.shares)
 
 
 def choose_kernel(network: PocketLTX2) -> None:

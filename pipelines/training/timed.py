@@ -93,7 +93,7 @@ class TimedObjective(nn.Module):
 class TimedStage(Generic[N]):
     """Training on the ``latents`` of ``scenes``, scored by ``judge``."""
 
-    name = "timed"
+    name: str
 
     def __init__(
         self,
@@ -120,11 +120,11 @@ class TimedStage(Generic[N]):
 
     def make_objective(self) -> nn.Module:
         """The loss of a ``TimedBatch``."""
-        return TimedObjective(self.network, self.encoder, rank=self.rank)
+        raise NotImplementedError
 
     def tensors(self) -> dict[str, Tensor]:
         """What was trained, under the names of ComfyUI's LoRA files."""
-        return lora_tensors(self.network, STREAMS)
+        raise NotImplementedError
 
     def batch(self, generator: torch.Generator, size: int) -> TimedBatch:
         """Random clips with tasks; most have their events as windows, some their caption, and one in ten no text."""
@@ -145,3 +145,15 @@ class TimedStage(Generic[N]):
         halves = {name: z.half() for name, z in self.tensors().items()}
         save_weights(self.path, halves, kind=self.path.stem, config=config, record=record)
         return [self.path]
+
+
+class PocketTimedStage(TimedStage[TwinStreamDiT]):
+    """Training of timed text on the frozen pocket network."""
+
+    name = "timed"
+
+    def make_objective(self) -> TimedObjective:
+        return TimedObjective(self.network, self.encoder, rank=self.rank)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return lora_tensors(self.network, STREAMS)

@@ -29,7 +29,7 @@ from ...world import Scene
 from ...world.edit import irregular
 from ..data import CacheSpec, LatentCache, encoded, load_codecs, load_encoder
 from ..flow import RECIPES
-from ..timed import TimedStage
+from ..timed import PocketTimedStage
 from .registry import Job, Preset, register
 
 if TYPE_CHECKING:
@@ -39,12 +39,12 @@ RANK, CASES, STEPS = 32, 40, 12  # of LoRA; development cases; steps with which 
 
 
 @register("timed", Preset(steps=800, batch=48, lr=2e-3, score_every=300))
-def build(job: Job) -> TimedStage:
+def build(job: Job) -> PocketTimedStage:
     """See ``TimedJudge`` for the score."""
     file, encoder, network = load_weights(FILES["pocket-av"], "pocket-av"), load_text_encoder(), load_network()
     scenes, latents = timed_clips(job)
     path, judge = job.folder / ADD_ONS["pocket-timed"].name, TimedJudge(load_codecs())
-    return TimedStage(
+    return PocketTimedStage(
         scenes, latents, network, encoder, path, rank=RANK, recipe=RECIPES["joint"], base=file.sha256, judge=judge
     )
 

@@ -12,7 +12,7 @@ from duet_av.pipelines.models.pocket.timed import pocket_edges
 from duet_av.pipelines.training.data import LatentCache
 from duet_av.pipelines.training.flow import RECIPES
 from duet_av.pipelines.training.loop import Settings, train
-from duet_av.pipelines.training.timed import TimedStage, true_windows
+from duet_av.pipelines.training.timed import PocketTimedStage, true_windows
 from duet_av.pipelines.world import caption, irregular, make_scene
 
 RANK = 4
@@ -37,7 +37,7 @@ def make_stage(scenes, folder):
     encoder = load_text_encoder()
     words = encoder.tokenizer.batch([caption(scene) for scene in scenes], as_written=True)[:, None]
     draw = lambda *shape: torch.randn(len(scenes), *shape, generator=generator)  # noqa: E731 - two uses
-    return TimedStage(
+    return PocketTimedStage(
         scenes, LatentCache(draw(16, 8, 8, 8), draw(24, 32), words), load_network(), encoder,
         folder / f"{TIMED}.safetensors", rank=RANK, recipe=RECIPES["joint"], base="b", judge=lambda *_: {"score": 1.0},
     )  # fmt: skip
