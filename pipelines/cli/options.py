@@ -141,9 +141,9 @@ def _add_guidance(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--context",
         type=float,
-        default=5.0,
+        default=3.0,
         metavar="S",
-        help="guidance scale of the other stream in U2, U2', U3 and U5 (default 5)",
+        help="guidance scale of the other stream in U2, U2', U3 and U5 (default 3)",
     )
     parser.add_argument(
         "--guide-from",
