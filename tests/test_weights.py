@@ -160,6 +160,8 @@ def test_the_adapters_layers_are_of_the_adapter_that_ships(way):
     [
         ("plan", ("oracle", "timeline", "none"), ("sync_normalised", "plan_realised")),
         ("plan", ("edit-locality", "edit-locality-ceiling"), ("edit_locality",)),
+        ("timed", ("none", "words", "segments", "timed", "timed-trained", "plan"), ("hit_both", "false_events")),
+        ("people", ("as-written",), ("kinds_right", "colours_right", "count_right", "not_asked", "refusal_right")),
         ("prior", ("none", "prior-1", "oracle"), ("sync_normalised", "kind_accuracy")),
         ("adapter", ("native-v2a", "native-a2v", "apart", "adapter-v2a", "adapter-a2v"), ("sync_normalised",)),
         ("adapter", ("adapter-cascade", "adapter-cascade-both"), ("sync_normalised",)),
@@ -170,7 +172,8 @@ def test_the_adapters_layers_are_of_the_adapter_that_ships(way):
 def test_the_page_of_a_method_quotes_its_table(root, suite, variants, metrics):
     table = json.loads((root / "weights" / "bench" / f"{suite}.json").read_text())
     rows = {r["variant"]: r["metrics"] for r in table["rows"] if r["stratum"] == "all"}
-    page = {"plan": "plans", "prior": "prior", "adapter": "adapter"}[suite.partition("-")[0]]
+    pages = {"plan": "plans", "prior": "prior", "adapter": "adapter", "timed": "plans", "people": "measuring"}
+    page = pages[suite.partition("-")[0]]
     text = (root / "docs" / f"{page}.md").read_text()
     for variant in variants:
         for metric in metrics:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import comfy.lora
 import comfy.model_patcher
 
 from ...pipelines.core.conditions import A2V, SOURCES, V2A, WAYS, AdapterCondition
@@ -17,7 +16,7 @@ from ...pipelines.models.adapter.net import MaskedAdapter
 from ...pipelines.models.pocket.load import ADD_ONS
 from ...pipelines.models.pocket.lora import LORA
 from .latent import unnest
-from .model import with_add_on
+from .model import with_add_on, with_lora
 
 ADAPTER_KINDS = tuple(f"pocket-adapter-{way}" for way in WAYS)
 MAKES = {"sound for the picture": V2A, "picture for the sound": A2V}
@@ -43,8 +42,7 @@ def with_adapter_layers(
     model = with_add_on(model, kind, path)
     tensors = load_weights(path, kind).tensors
     lora = {name: value for name, value in tensors.items() if name.startswith(LORA)}
-    model.add_patches(comfy.lora.load_lora(lora, comfy.lora.model_lora_keys_unet(model.model, {})), strength)
-    return model
+    return with_lora(model, lora, strength)
 
 
 def adapted(

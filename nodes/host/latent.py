@@ -92,22 +92,26 @@ def frame_rate(latent: dict[str, Any], video_vae: comfy.sd.VAE, fps: float = 0.0
     Raises:
         ValueError: none of them states a rate.
     """
-    spec = latent.get(CLIP_SPEC)
-    fixed = FIXED_RATES.get(type(video_vae.first_stage_model).__name__)
-    rate = fps or latent.get("frame_rate") or (spec and spec.fps) or getattr(video_vae, "fps", fixed)
+    rate = fps or _stated_rate(latent, video_vae)
     if not rate:
         raise ValueError(
             "The latent does not state its frame rate. Set 'fps' to the rate the clip was generated for (LTX: the value in "
             "'LTXVConditioning', 24 or 25), or sample with 'Duet Sampler', which reads it from the prompt."
         )
-    return float(rate)
+    return rate
+
+
+def _stated_rate(latent: dict[str, Any], video_vae: comfy.sd.VAE) -> float:
+    """Frames per second that a LATENT or its VAE states, or 0."""
+    spec = latent.get(CLIP_SPEC)
+    fixed = FIXED_RATES.get(type(video_vae.first_stage_model).__name__, 0.0)
+    return float(latent.get("frame_rate") or (spec and spec.fps) or getattr(video_vae, "fps", fixed))
 
 
 def own_rate(latent: dict[str, Any], video_vae: comfy.sd.VAE, audio_vae: comfy.sd.VAE) -> int:
-    """Frames per second, rounded, that a LATENT has by itself: those of the clip it was created for, the fixed rate of its VAE, or the rate
-    at which LTX's streams last equally long, whose audio latents have a fixed rate. 0 if nothing tells."""
-    spec = latent.get(CLIP_SPEC)
-    if rate := (spec and spec.fps) or FIXED_RATES.get(type(video_vae.first_stage_model).__name__):
+    """Frames per second, rounded, that a LATENT has by itself: what it or its VAE states, or the rate at which LTX's streams last equally
+    long, whose audio latents have a fixed rate. 0 if nothing tells."""
+    if rate := _stated_rate(latent, video_vae):
         return round(rate)
     per_second = getattr(audio_vae.first_stage_model, "latents_per_second", 0.0)
     video, audio = unnest(latent).both()

@@ -9,6 +9,7 @@ from typing import Any
 
 import comfy.conds
 import comfy.latent_formats
+import comfy.lora
 import comfy.model_base
 import comfy.model_patcher
 import comfy.supported_models_base
@@ -192,6 +193,16 @@ def build_pocket(file: WeightsFile, codec: VideoCodec) -> comfy.model_patcher.Mo
     patcher.model.latent_format.latent_channels = max(network.video_channels, network.audio_channels)
     patcher.model.file, patcher.model.codec = file, codec
     return patcher
+
+
+def with_lora(
+    model: comfy.model_patcher.ModelPatcher, lora: dict[str, Tensor], strength: float = 1.0
+) -> comfy.model_patcher.ModelPatcher:
+    """A clone of a MODEL with a ``lora`` in the format of the host's files as host patches."""
+    patched = model.clone()
+    keys = comfy.lora.model_lora_keys_unet(model.model, {})
+    patched.add_patches(comfy.lora.load_lora(lora, keys), strength)
+    return patched
 
 
 def with_add_on(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import comfy.lora
 import comfy.model_base
 import comfy.model_patcher
 import comfy.sd
@@ -20,7 +19,7 @@ from ...pipelines.models.pocket.load import ADD_ONS
 from ...pipelines.models.pocket.timed import timed_text
 from ..types import AUDIO_TEXT, TIMED
 from .joint import OwnModel
-from .model import PocketBaseModel
+from .model import PocketBaseModel, with_lora
 from .text import plain_text
 from .timed import TimedPrompt
 from .timed_h3 import patch_h3
@@ -61,9 +60,7 @@ def _with_lora(model: comfy.model_patcher.ModelPatcher) -> comfy.model_patcher.M
     own: Any = model
     if own.get_attachment(TIMED_LORA) or not reads_times(own.model.file.sha256):
         return model
-    lora = load_timed_lora(own.model.diffusion_model, own.model.file.sha256)
-    patched = own.clone()
-    patched.add_patches(comfy.lora.load_lora(lora, comfy.lora.model_lora_keys_unet(own.model, {})), 1.0)
+    patched: Any = with_lora(model, load_timed_lora(own.model.diffusion_model, own.model.file.sha256))
     patched.set_attachments(TIMED_LORA, file_hash(ADD_ONS[TIMED_LORA]))
     return patched
 

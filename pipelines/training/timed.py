@@ -43,13 +43,9 @@ class TimedBatch:
 
 
 def true_windows(scene: Scene, edges: Streams[Tensor]) -> Streams[StreamWindows]:
-    """The windows of a scene's own caption and events; of a caption that names no kind of an event, the caption alone."""
-    text = caption(scene)
-    try:
-        events = TimedEvents.of_timeline(timeline_of(scene), lambda event: event.what)
-        return timed_text(Streams(text, text), events).windows(edges)
-    except ValueError:  # a caption that describes its sounds by a rule
-        return throughout(text, edges)
+    """The windows of a scene's own caption and events."""
+    text, events = caption(scene), TimedEvents.of_timeline(timeline_of(scene), lambda event: event.what)
+    return timed_text(Streams(text, text), events).windows(edges)
 
 
 def throughout(text: str, edges: Streams[Tensor]) -> Streams[StreamWindows]:
@@ -81,8 +77,6 @@ class TimedObjective(nn.Module):
         network.requires_grad_(False)
         encoder.requires_grad_(False)
         add_lora(network, STREAMS, rank=rank)
-        for name, parameter in network.named_parameters():
-            parameter.requires_grad_(name.endswith((".up", ".down")))
         self.flow = FlowObjective(network, encoder)
 
     def forward(self, batch: TimedBatch) -> dict[str, Tensor]:

@@ -24,10 +24,9 @@ from .pocket_config import (
     NAME,
     TIMED_FILE,
     TIMED_KIND,
-    FoldedVideoCodec,
     PocketLTX2Config,
-    ScaledAudioCodec,
     read_file,
+    scaled_codecs,
 )
 
 
@@ -60,8 +59,7 @@ def load_pocket_ltx2_model(path: Path = FILE, *, context: Path | None = None) ->
     network = load_pocket_ltx2(path)
     if context is not None:
         network.network.install_context(load_context(context, read_file(path).sha256))
-    frames = FoldedVideoCodec(load_video_codec(), network.config.video_scale)
-    sound = ScaledAudioCodec(load_audio_codec(), network.config.audio_scale)
+    frames, sound = scaled_codecs(network.config, load_video_codec(), load_audio_codec())
     files = {**model_files(POCKET_LTX2), KIND: path, **({} if context is None else {CONTEXT_KIND: context})}
     return PocketModel(network, load_text_encoder(), frames, sound, name=NAME, files=files)
 
@@ -72,10 +70,8 @@ def with_timed_lora(network: PocketLTX2, base: str, path: Path = TIMED_FILE) -> 
     Raises:
         ValueError: the file is of another kind, was trained on another base, or does not fit its own configuration.
     """
-    file, out = (
-        read_file(path, TIMED_KIND),
-        PocketLTX2(network.config),
-    )  # deepcopy would share the hooks of the original
+    file = read_file(path, TIMED_KIND)
+    out = PocketLTX2(network.config)  # a deep copy would share the hooks of the original
     out.network.transformer.load_state_dict(network.network.transformer.state_dict())
     if network.network.context is not None:
         out.network.install_context(network.network.context)

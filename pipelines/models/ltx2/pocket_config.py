@@ -181,3 +181,10 @@ class ScaledAudioCodec(_Scaled):
     def base(self) -> AudioCodec:
         """The pocket codec behind it."""
         return self.codec.base
+
+
+def scaled_codecs(
+    config: PocketLTX2Config, video: FrameCodec, audio: SoundCodec
+) -> tuple[FoldedVideoCodec, ScaledAudioCodec]:
+    """The pocket codecs in the layout of the network's latents."""
+    return FoldedVideoCodec(video, config.video_scale), ScaledAudioCodec(audio, config.audio_scale)

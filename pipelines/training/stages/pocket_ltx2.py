@@ -9,11 +9,10 @@ from ...guidance.strategy import UCG, PerStreamCFG, Strategy
 from ...media.provenance import file_hash
 from ...models.ltx2.pocket_config import (
     CONTEXT_KIND,
-    FoldedVideoCodec,
     PocketLTX2Config,
-    ScaledAudioCodec,
     read_file,
     require_diffusers,
+    scaled_codecs,
 )
 from ...models.pocket.load import FILES, load_text_encoder
 from ..data import ClipEncoder, LatentCache, load_codecs
@@ -68,8 +67,7 @@ def _clips(job: Job) -> LatentCache:
 
 def _stage(create: type[S], job: Job, cache: LatentCache, network: PocketLTX2, strategy: Strategy) -> S:
     """The stage with a judge that generates with ``strategy``."""
-    codecs, scales = load_codecs(), (network.config.video_scale, network.config.audio_scale)
-    scaled = FoldedVideoCodec(codecs[0], scales[0]), ScaledAudioCodec(codecs[1], scales[1])
+    scaled = scaled_codecs(network.config, *load_codecs())
     judge = NetworkJudge(Variant(job.stage, strategy), "sync_normalised", single_sync=True, codecs=scaled)
     text_hash = file_hash(FILES["pocket-text"])
     return create(cache, network, load_text_encoder(), job.folder, judge=judge, text_hash=text_hash)

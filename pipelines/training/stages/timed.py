@@ -13,14 +13,7 @@ from ...core.sizes import ClipShape
 from ...core.timed_events import BOTH
 from ...core.weights import load_weights
 from ...models.backbone import Backbone
-from ...models.ltx2.pocket_config import (
-    TIMED_FILE,
-    TIMED_KIND,
-    FoldedVideoCodec,
-    ScaledAudioCodec,
-    read_file,
-    require_diffusers,
-)
+from ...models.ltx2.pocket_config import TIMED_FILE, TIMED_KIND, read_file, require_diffusers, scaled_codecs
 from ...models.pocket.codecs import FrameCodec, SoundCodec
 from ...models.pocket.generate import generate
 from ...models.pocket.load import ADD_ONS, FILES, PocketModel, load_network, load_text_encoder
@@ -61,11 +54,11 @@ def build_ltx2(job: Job) -> LTX2TimedStage:
     from ...models.ltx2.load import load_pocket_ltx2
     from ..ltx2 import RECIPE, LTX2TimedStage
 
-    network, (scenes, latents), (video, audio) = load_pocket_ltx2(), timed_clips(job), load_codecs()
-    codecs = FoldedVideoCodec(video, network.config.video_scale), ScaledAudioCodec(audio, network.config.audio_scale)
+    network, (scenes, latents) = load_pocket_ltx2(), timed_clips(job)
+    judge = TimedJudge(scaled_codecs(network.config, *load_codecs()))
     return LTX2TimedStage(
         scenes, latents, network, load_text_encoder(), job.folder / TIMED_FILE.name,
-        rank=RANK, recipe=RECIPE, base=base, judge=TimedJudge(codecs),
+        rank=RANK, recipe=RECIPE, base=base, judge=judge,
     )  # fmt: skip
 
 
