@@ -1,5 +1,5 @@
 """Few steps, with guidance in each or at high noise levels only: the best setting within a budget of passes, compared with the setting
-of record, which is 25 steps with guidance in each."""
+of record, which is 25 steps with the default guidance in each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ...guidance.modifiers import Window
 from ...guidance.sampling import flow_sigmas
-from ...guidance.strategy import UCG, passes_per_step
+from ...guidance.strategy import DEFAULT, UCG, passes_per_step
 from ..prompts import AUDIBLE, DEVELOPMENT, bench_prompts
 from ..runner import RECORD_STEPS, Rows, Run, Variant, differences, run_variants, summarise
 from ..tables import Table
@@ -25,11 +25,11 @@ UNTIL = (
     0.58,
     0.7,
 )  # noise levels below which a step is not guided; 0.6 is a level of 6 steps up to rounding
-FORMS, CONTEXT, TEXT = ("U2", "U2'", "U3"), (3.0, 5.0, 7.0), 2.0
+FORMS, CONTEXT, TEXT = ("U2", "U2'", "U3"), (2.0, 3.0, 5.0), DEFAULT.video
 LEAST_PROMPTS = 250  # for a comparison that can change the default
 TOLERATED_SYNC = 0.02  # largest loss of normalised synchrony that the 95 % interval may include
 TOLERATED_LOSS = 0.01  # largest mean loss of kind, side or colour accuracy
-RECORD = Variant(f"{RECORD_STEPS}-steps", UCG("U2'", TEXT, TEXT, 5.0, 5.0), steps=RECORD_STEPS)
+RECORD = Variant(f"{RECORD_STEPS}-steps", DEFAULT, steps=RECORD_STEPS)
 CHOSEN = "few-chosen"
 
 
@@ -62,7 +62,7 @@ class Setting:
 def ranges() -> list[Setting]:
     """The form and scales of record with each number of steps and each range of noise levels, within ``MOST_PASSES``, cheapest
     first, so that of equally good ones the cheapest is chosen; of those that guide the same steps, only the first."""
-    every = [Setting("U2'", 5.0, steps, until) for steps in STEPS for until in UNTIL]
+    every = [Setting(DEFAULT.form, DEFAULT.a2v, steps, until) for steps in STEPS for until in UNTIL]
     distinct: dict[tuple[int, int], Setting] = {}
     for setting in every:
         if setting.passes <= MOST_PASSES:
