@@ -32,6 +32,7 @@ STAGES = (
         "pocket-ltx2-context",
         "pocket-ltx2-timed",
         "lora",
+        "timed-lora",
         "javis-audio",
         "javis-prior",
         "javis-joint",
@@ -110,17 +111,21 @@ def _add_real(parser: argparse.ArgumentParser) -> None:
         "--model",
         nargs=2,
         metavar=("NAME", "PATH"),
-        help="lora: your model, ltx2, javisdit-v0.1 or javisdit-v1.0, and its folder (ltx2: or its file); javis-audio, javis-prior and "
-        "javis-joint: javisdit-v0.1 and its folder (see docs/training.md)",
+        help="lora: your model, ltx2, javisdit-v0.1 or javisdit-v1.0, and its folder (ltx2: or its file); timed-lora: ltx2; javis-audio, "
+        "javis-prior and javis-joint: javisdit-v0.1 and its folder (see docs/training.md)",
     )
     option(
         "--text-encoder",
         type=Path,
         metavar="PATH",
-        help="lora on a file of ltx2: the text encoder with which the clips must have been encoded (default: any)",
+        help="lora and timed-lora on a file of ltx2: the text encoder with which the clips must have been encoded (default: any)",
     )
-    option("--rank", type=int, default=32, help="lora: rank of the layers (default 32)")
-    option("--estimate", action="store_true", help="lora and javis-*: print the memory that training needs, and stop")
+    option("--rank", type=int, default=32, help="lora and timed-lora: rank of the layers (default 32)")
+    option(
+        "--estimate",
+        action="store_true",
+        help="lora, timed-lora and javis-*: print the memory that training needs, and stop",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -170,8 +175,10 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ValueError(
             "--tokens trains a prior that does not fit the shipped prior layers. Name another folder for it with --weights."
         )
-    if arguments.estimate and not arguments.stage.startswith(("lora", "javis-")):
-        raise ValueError(f"--estimate is for lora and the stages of JavisDiT; {arguments.stage} fits into any memory.")
+    if arguments.estimate and not arguments.stage.startswith(("lora", "timed-lora", "javis-")):
+        raise ValueError(
+            f"--estimate is for lora, timed-lora and the stages of JavisDiT; {arguments.stage} fits into any memory."
+        )
     if arguments.model and arguments.model[0] not in REAL_MODELS:
         raise ValueError(f"--model is {arguments.model[0]}; it must be one of {', '.join(REAL_MODELS)}.")
     if find_spec("accelerate") is None:

@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ..core.streams import Streams
 from .precision import training_precision
-from .shards import ClipShards, Sample
+from .shards import ClipShards, Drawn, Sample
 
 HELD_OUT = 0.1  # share of the clips used for validation only
 VALIDATION = 8  # largest number of clips in it
-Drawn = tuple[Streams[Tensor], dict[str, Tensor]]  # latents; text states and whatever else is stored with the clips
 
 
 class ClipObjective(nn.Module):

@@ -7,7 +7,7 @@ import json
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
@@ -19,6 +19,7 @@ from torch import Tensor
 from ..cluster.executor import Executor, Processes
 from ..core.files import atomic_output
 from ..core.streams import Streams
+from ..core.timed_events import TimedEvent
 from ..media.segments import Segment, SegmentShape, read_segments
 from ..models.javisdit.folder import JavisFolder10
 from ..models.javisdit.folder01 import JavisFolder01
@@ -28,6 +29,7 @@ from .negatives import negatives
 from .precision import bfloat16_is_fast
 from .shards import CLIPS, STREAMS, TEXT, ShardWriter, text_key
 from .sidecars import Source, Sources, find_sources
+from .timed_captions import stored
 
 MEBIBYTE = 2**20
 
@@ -144,12 +146,12 @@ def encode_clips(
 
 
 def _encode_texts(sources: Sources, model: ModelFolder, texts: ShardWriter, executor: Executor) -> None:
-    """Store the states of every caption that is not stored yet."""
-    stored = {entry["key"] for entry in texts.contents}
-    wanted = {key: s.caption for s in sources.found if (key := text_key(s.caption)) not in stored}
+    """Store the states of every text that is not stored yet."""
+    done = {entry["key"] for entry in texts.contents}
+    wanted = {key: text for s in sources.found for text in s.timed.texts if (key := text_key(text)) not in done}
     found = executor.map(_Texts(model), wanted.values(), gpu=True)
-    for (key, caption), states in zip(wanted.items(), found, strict=True):
-        texts.add({f"{key}/{name}": value for name, value in states.items()}, {"key": key, "caption": caption})
+    for (key, text), states in zip(wanted.items(), found, strict=True):
+        texts.add({f"{key}/{name}": value for name, value in states.items()}, {"key": key, "caption": text})
     texts.flush()
 
 
@@ -171,8 +173,8 @@ class _Texts:
 
 
 Piece = tuple[Source, str, int]  # a file, its hash, and how many of its segments are stored already
-# The start and the latents of a segment, or why the rest of the file is left out.
-Found = tuple[float, dict[str, Tensor]] | ValueError
+# The start, the latents and the timed events of a segment, or why the rest of the file is left out.
+Found = tuple[float, dict[str, Tensor], list[TimedEvent]] | ValueError
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,7 +196,8 @@ class _Clips:
         source, digest, stored = piece
         try:
             for segment in islice(read_segments(source.video, source.audio, self.shape), stored, None):
-                yield segment.start, self._latents(segment, digest)
+                events = source.timed.within(segment, self.shape.sample_rate)
+                yield segment.start, self._latents(segment, digest), events
         except ValueError as error:
             yield error
 
@@ -253,9 +256,11 @@ class _Run:
             if isinstance(item, ValueError):
                 self._finish(source, item)
                 return
-            start, tensors = item
+            start, tensors, events = item
             sizes = {part: list(tensors[part].shape) for part in STREAMS}
             entry = {**head, "start": start, "text": text_key(source.caption)}
+            if source.timed.timed:
+                entry["events"] = stored([replace(event, text=text_key(event.text)) for event in events])
             self.clips.add({f"#/{part}": z for part, z in tensors.items()}, {**entry, **sizes})
             self.report.taken[source.name] += 1
             self.report.encoded += 1
@@ -279,8 +284,9 @@ class _Run:
 
 
 def _digest(source: Source) -> str:
-    """A hash of the caption, and of the size and the ends of the media files."""
-    digest = hashlib.sha256(source.caption.encode())
+    """A hash of the caption and its times, and of the size and the ends of the media files."""
+    times = f"\n{source.timed.events}\n{source.timed.onset}" if source.timed.timed else ""
+    digest = hashlib.sha256((source.caption + times).encode())
     for path in dict.fromkeys((source.video, source.audio)):
         size = path.stat().st_size
         with path.open("rb") as stream:

@@ -21,13 +21,13 @@ from ..models.javisdit.prior_heads import KINDS, PriorHeads
 from ..models.javisdit.v01 import JavisDiT01
 from ..models.javisdit.v01_audio import JavisDiT01Audio
 from ..models.prior.estimator import PriorEstimator
-from .clip_stage import ClipObjective, ClipStage, Drawn
+from .clip_stage import ClipObjective, ClipStage
 from .javisdit_masks import draw_masks
 from .javisdit_start import AUDIO
 from .lora import LoRABatch, LoRAObjective
 from .own_models import Conditions, OwnJavisDiT01, javis_levels
 from .prior_losses import official_losses
-from .shards import ClipShards
+from .shards import ClipShards, Drawn
 
 DROPPED = 0.1  # share of samples that read a null text, and independently of it a null prior
 TINY = 1e-6
@@ -57,7 +57,7 @@ class JointObjective(LoRAObjective):
         self.own = model.model
 
     def batch(self, clips: ClipShards, drawn: Drawn, seed: torch.Generator) -> LoRABatch:
-        latents, text = drawn
+        latents, text, _ = drawn
         video, audio = latents.both()
         level = self.model.levels(len(video), video, clips.config, seed)[:, None]
         masks = draw_masks(len(video), video.shape[2], audio.shape[2], seed)
@@ -97,7 +97,7 @@ class AudioObjective(ClipObjective):
         network.checkpointed = True
 
     def batch(self, clips: ClipShards, drawn: Drawn, seed: torch.Generator) -> AudioBatch:
-        latents, stored = drawn
+        latents, stored, _ = drawn
         _, audio = latents.both()
         own = clips.config
         level = javis_levels(len(audio), (own["height"], own["width"], own["frames"]), seed)
@@ -135,7 +135,7 @@ class PriorObjective(ClipObjective):
         estimator.text_encoder.requires_grad_(False)
 
     def batch(self, clips: ClipShards, drawn: Drawn, seed: torch.Generator) -> PriorBatch:
-        latents, stored = drawn
+        latents, stored, _ = drawn
         changed = {kind: Streams(stored[f"{kind}_video"], stored[f"{kind}_audio"]) for kind in KINDS}
         own = self.estimator.config
         tokens = (len(stored["tower"]), own.spatial_token_num + own.temporal_token_num, own.out_dim)

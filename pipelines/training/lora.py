@@ -13,11 +13,11 @@ from ..core.streams import Streams
 from ..core.weights import save_weights
 from ..models.lora import for_host, lora_tensors
 from ..models.ltx2.pocket import spread
-from .clip_stage import ClipObjective, ClipStage, Drawn
+from .clip_stage import ClipObjective, ClipStage
 from .ltx2 import velocity_loss
 from .own_models import Conditions, OwnModel
 from .parallel import process
-from .shards import ClipShards
+from .shards import ClipShards, Drawn
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class LoRAObjective(ClipObjective):
 
     def batch(self, clips: ClipShards, drawn: Drawn, seed: torch.Generator) -> LoRABatch:
         """A batch of ``drawn`` latents and text, with one noise level for both streams of a clip and some first frames kept clean."""
-        latents, text = drawn
+        latents, text, _ = drawn
         video, _ = latents.both()
         size, frames = video.shape[0], video.shape[2]
         level = self.model.levels(size, video, clips.config, seed)[:, None]
@@ -61,13 +61,15 @@ class LoRAObjective(ClipObjective):
 
 
 class LoRAStage(ClipStage):
-    """Training of a LoRA."""
+    """Training of a LoRA with ``objective``."""
 
     shardable = True
 
-    def __init__(self, clips: ClipShards, model: OwnModel, folder: Path, *, record: dict[str, Any]) -> None:
-        super().__init__("lora", clips, LoRAObjective(model), folder, record)
-        self.model = model
+    def __init__(
+        self, name: str, clips: ClipShards, objective: LoRAObjective, folder: Path, *, record: dict[str, Any]
+    ) -> None:
+        super().__init__(name, clips, objective, folder, record)
+        self.model = objective.model
 
     def save(self, record: dict[str, Any]) -> list[Path]:
         """The LoRA in ComfyUI's format, which the first process writes."""

@@ -17,6 +17,7 @@ from ..models.addons.context import ContextTokens
 from ..models.lora import add_lora, for_host, lora_tensors
 from ..models.ltx2.keys import to_official
 from ..models.ltx2.load import save_pocket_ltx2
+from ..models.ltx2.network import TEXT_ATTENTION
 from ..models.ltx2.pocket import PocketLTX2, spread
 from ..models.ltx2.pocket_config import CONTEXT_FILE, CONTEXT_KIND, FILE, TIMED_KIND, fold
 from ..models.pocket.text import TextEncoder
@@ -29,7 +30,6 @@ from .timed import TimedBatch, TimedStage
 # Both directions of cross-modal attention are always open, so that the null of cross-modal guidance stays untrained, as in the official
 # models; tasks differ in what is clean. One noise level for both streams, as LTX samples.
 RECIPE = Recipe({"t2av": 0.6, "ti2av": 0.1, "a2v": 0.15, "v2a": 0.15}, shared_level=1.0, by_task=False)
-TEXT_ATTENTION = r"transformer_blocks\.\d+\.(audio_)?attn2\.to_(q|k|v|out\.0)"
 SHIFT = 3.0  # half of the way from logit-normal levels to levels shifted as in sampling
 
 

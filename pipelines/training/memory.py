@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psutil
 import torch
@@ -16,7 +16,7 @@ from ..models.javisdit.v01 import JavisDiT01
 from ..models.javisdit.v01_blocks import V01Config
 from ..models.javisdit.v10 import PATCH, JavisDiT10, V10Config
 from ..models.lora import add_lora
-from ..models.ltx2.network import LTX2Network
+from ..models.ltx2.network import TEXT_ATTENTION, LTX2Network
 from ..models.ltx2.sizes import LTX2Sizes
 from ..models.prior.estimator import POSITIONS as TOWER_TOKENS
 from .own_models import OwnJavisDiT01, OwnJavisDiT10, OwnLTX2
@@ -83,17 +83,28 @@ class MemoryEstimate:
         return "\n".join(f"{size / GIBIBYTE:8.2f} GiB  {name}" for name, size in rows)
 
 
-def estimate(model: LTX2Sizes | V10Config | V01Config, load: Load, *, rank: int, dtype: torch.dtype) -> MemoryEstimate:
-    """The memory for a LoRA of ``rank`` on a network of these sizes in ``dtype``, float32 or bfloat16."""
+def timed_estimate(sizes: LTX2Sizes, load: Load, *, texts: int, rank: int, dtype: torch.dtype) -> MemoryEstimate:
+    """The memory for a LoRA on LTX-2's text attention, where clips read up to ``texts`` texts, each latent with its own log-shares."""
+    load = replace(load, text=load.text * texts)
+    shares = load.batch * math.prod(load.video) * load.text * dtype.itemsize
+    found = estimate(sizes, load, rank=rank, dtype=dtype, targets=TEXT_ATTENTION)
+    return replace(found, activations=found.activations + shares)
+
+
+def estimate(
+    model: LTX2Sizes | V10Config | V01Config, load: Load, *, rank: int, dtype: torch.dtype, targets: str = ""
+) -> MemoryEstimate:
+    """The memory for a LoRA of ``rank`` on a network of these sizes in ``dtype``, float32 or bfloat16. ``targets``: the layers that learn,
+    if not those of stage ``lora``."""
     with torch.device("meta"):
         if isinstance(model, LTX2Sizes):
-            network, targets, sample = LTX2Network(model).transformer, OwnLTX2.targets, _ltx2(model, load, dtype)
+            network, layers, sample = LTX2Network(model).transformer, OwnLTX2.targets, _ltx2(model, load, dtype)
         elif isinstance(model, V10Config):
-            network, targets, sample = JavisDiT10(model), OwnJavisDiT10.targets, _javis(model, load, dtype)
+            network, layers, sample = JavisDiT10(model), OwnJavisDiT10.targets, _javis(model, load, dtype)
         else:
             sample = javis01_activations("lora", model, load, dtype)
-            network, targets = JavisDiT01(model), OwnJavisDiT01.targets
-        add_lora(network.requires_grad_(False), targets, rank=rank)
+            network, layers = JavisDiT01(model), OwnJavisDiT01.targets
+        add_lora(network.requires_grad_(False), targets or layers, rank=rank)
     return counted(network, round(load.batch * sample), dtype)
 
 

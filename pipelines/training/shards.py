@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -22,7 +22,9 @@ from torch import Tensor
 
 from ..core.documents import parse_json
 from ..core.streams import Streams
+from ..core.timed_events import TimedEvent
 from ..core.weights import KEY, save_weights
+from .timed_captions import restored
 
 KIND = "duet-clips"
 CLIPS, TEXT = "clips", "text"
@@ -36,7 +38,8 @@ def text_key(caption: str) -> str:
 
 @dataclass(frozen=True)
 class Sample:
-    """An encoded segment: its shard and name there, the file and time it comes from, its caption's key and its latent sizes."""
+    """An encoded segment: its shard and name there, the file and time it comes from, its caption's key, its latent sizes, and its timed
+    events, whose texts are keys too."""
 
     shard: Path
     name: str
@@ -45,6 +48,15 @@ class Sample:
     text: str
     video: tuple[int, ...]
     audio: tuple[int, ...]
+    events: tuple[TimedEvent, ...] = ()
+
+
+class Drawn(NamedTuple):
+    """Clips of one shape: their latents, their text states with whatever else is stored with them, and where they come from."""
+
+    latents: Streams[Tensor]
+    text: dict[str, Tensor]
+    samples: list[Sample]
 
 
 def shard_paths(folder: Path, prefix: str) -> list[Path]:
@@ -136,13 +148,14 @@ class ClipShards:
         """The clips of ``folder``; only the headers are read.
 
         Raises:
-            ValueError: no clips, a damaged shard, or a caption without its states.
+            ValueError: no clips, a damaged shard, or a text without its states.
         """
         paths = shard_paths(Path(folder), CLIPS)
         headers = [read_header(path) for path in paths]
         samples = [s for path, header in zip(paths, headers, strict=True) for s in _samples(path, header)]
         texts = {e["key"]: p for p in shard_paths(Path(folder), TEXT) for e in read_header(p)["record"]["entries"]}
-        if not samples or any(sample.text not in texts for sample in samples):
+        keys = {key for sample in samples for key in (sample.text, *(event.text for event in sample.events))}
+        if not samples or not keys <= texts.keys():
             raise ValueError(
                 f"{folder} holds no complete set of encoded clips. Create it with 'duet data FOLDER --model'."
             )
@@ -176,7 +189,7 @@ class ClipShards:
         parts = (kept, held) if held else (self.samples, self.samples)
         return tuple(ClipShards(self.folder, self.config, part, self.texts) for part in parts)  # type: ignore[return-value]
 
-    def draw(self, size: int, generator: torch.Generator) -> tuple[Streams[Tensor], dict[str, Tensor]]:
+    def draw(self, size: int, generator: torch.Generator) -> Drawn:
         """Latents and text states of ``size`` random clips of one shape, float32; shapes are drawn as often as they occur."""
         shapes = Counter((s.video, s.audio) for s in self.samples)
         drawn = torch.multinomial(torch.tensor([*shapes.values()], dtype=torch.float), 1, generator=generator)
@@ -184,23 +197,31 @@ class ClipShards:
         alike = [s for s in self.samples if (s.video, s.audio) == shape]
         return self.load([alike[i] for i in torch.randint(len(alike), (size,), generator=generator).tolist()])
 
-    def load(self, samples: list[Sample]) -> tuple[Streams[Tensor], dict[str, Tensor]]:
-        """Latents of ``samples``, which have one shape; and their text states, with whatever else is stored with the clips."""
+    def states(self, key: str) -> dict[str, Tensor]:
+        """The stored states of one text: of each stream, [m, width], and the mask of its tokens, [m]."""
+        return _tensors(self.texts[key], key)
+
+    def load(self, samples: list[Sample]) -> Drawn:
+        """``samples``, which have one shape."""
         rows = [_tensors(s.shard, s.name) for s in samples]
-        words = [_tensors(self.texts[s.text], s.text) for s in samples]
+        words = [self.states(s.text) for s in samples]
         latents = Streams(*(torch.stack([row[name] for row in rows]) for name in STREAMS))
         more = [
             word | {name: z for name, z in row.items() if name not in STREAMS}
             for row, word in zip(rows, words, strict=True)
         ]
-        return latents, {name: torch.stack([row[name] for row in more]) for name in more[0]}
+        return Drawn(latents, {name: torch.stack([row[name] for row in more]) for name in more[0]}, samples)
 
 
 def _samples(path: Path, header: dict[str, Any]) -> Iterator[Sample]:
     for number, entry in enumerate(header["record"]["entries"]):
         if entry["text"]:
             sizes = {name: tuple(entry[name]) for name in STREAMS}
-            yield Sample(path, f"{number:05d}", entry["file"], entry["start"], entry["text"], **sizes)
+            try:
+                events = restored(entry.get("events", ()))
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}. Delete it, and run 'duet data' again.") from error
+            yield Sample(path, f"{number:05d}", entry["file"], entry["start"], entry["text"], **sizes, events=events)
 
 
 def _tensors(path: Path, name: str) -> dict[str, Tensor]:

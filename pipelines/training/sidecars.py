@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.documents import parse_json, read_object, read_text
+from .timed_captions import EVENTS, ONSET, TimedCaption
 
 MEDIA = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".ogv", ".flv", ".wmv")
 TABLES = (".csv", ".json", ".jsonl")
@@ -20,12 +21,17 @@ TEXT_COLUMNS = ("caption", "text")
 
 @dataclass(frozen=True)
 class Source:
-    """A captioned media file: its name in reports, the files with its video and its audio (usually the same), and the caption."""
+    """A captioned media file: its name in reports, the files with its video and its audio (usually the same), and the caption with the
+    times that it states."""
 
     name: str
     video: Path
     audio: Path
-    caption: str
+    timed: TimedCaption
+
+    @property
+    def caption(self) -> str:
+        return self.timed.caption
 
 
 @dataclass
@@ -40,7 +46,7 @@ def find_sources(folder: Path) -> Sources:
     """Every media file in ``folder`` and the folders in it, and those that tables in it name.
 
     The caption is in ``NAME.txt``, in the entry 'caption' of ``NAME.json``, or in a row of a .csv, .json or .jsonl table with JavisDiT's
-    columns or the LTX trainer's. Paths in a table are relative to its folder.
+    columns or the LTX trainer's. Paths in a table are relative to its folder. Entries or columns 'events' and 'onset' hold times.
 
     Raises:
         ValueError: there are no media files, or a table cannot be read.
@@ -50,13 +56,14 @@ def find_sources(folder: Path) -> Sources:
     files = sorted({*media_files(folder, allow_none=bool(rows)), *rows})
     for video in files:
         name = str(video.relative_to(folder)) if video.is_relative_to(folder) else str(video)
-        caption, audio = rows.get(video, ("", None))
+        row = rows.get(video, _Row())
         try:
             if not video.is_file():
                 raise ValueError("a table names it, but it does not exist")
-            if audio and not audio.is_file():
-                raise ValueError(f"its audio file {audio} does not exist")
-            sources.found.append(Source(name, video, audio or video, caption or caption_beside(video)))
+            if row.audio and not row.audio.is_file():
+                raise ValueError(f"its audio file {row.audio} does not exist")
+            timed = TimedCaption.read(row.caption or caption_beside(video), row.times or times_beside(video))
+            sources.found.append(Source(name, video, row.audio or video, timed))
         except ValueError as error:
             sources.rejected[name] = str(error)
     return sources
@@ -89,14 +96,29 @@ def caption_beside(path: Path) -> str:
     return words.strip()
 
 
+def times_beside(path: Path) -> dict[str, Any]:
+    """The entries of ``NAME.json`` beside a media file, which may hold times; empty without such a file."""
+    data = path.with_suffix(".json")
+    return read_object(data) if data.is_file() else {}
+
+
 def _tables(folder: Path) -> list[Path]:
     """Tables in ``folder``: files that are not the caption of a single media file."""
     single = {path.with_suffix(".json") for path in media_files(folder, allow_none=True)}
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in TABLES and p not in single)
 
 
-def _rows(table: Path) -> Iterator[tuple[Path, tuple[str, Path | None]]]:
-    """Video, caption and audio file of each row that names a video; a file without such rows is not a table of clips."""
+@dataclass(frozen=True)
+class _Row:
+    """What a row of a table says about a video; empty where it says nothing."""
+
+    caption: str = ""
+    audio: Path | None = None
+    times: dict[str, Any] = field(default_factory=dict)
+
+
+def _rows(table: Path) -> Iterator[tuple[Path, _Row]]:
+    """Each video that a row names, with that row; a file without such rows is not a table of clips."""
     try:
         rows = _read(table)
     except (ValueError, csv.Error) as error:
@@ -104,7 +126,8 @@ def _rows(table: Path) -> Iterator[tuple[Path, tuple[str, Path | None]]]:
     for row in rows if isinstance(rows, list) else []:
         if isinstance(row, dict) and (video := _cell(row, VIDEO_COLUMNS)):
             audio = _cell(row, AUDIO_COLUMNS)
-            yield table.parent / video, (_cell(row, TEXT_COLUMNS), table.parent / audio if audio else None)
+            times = {name: row[name] for name in (EVENTS, ONSET) if row.get(name)}
+            yield table.parent / video, _Row(_cell(row, TEXT_COLUMNS), table.parent / audio if audio else None, times)
 
 
 def _read(table: Path) -> Any:

@@ -87,6 +87,24 @@ def test_clips_become_a_lora_for_the_hosts_ltx2(comfy, clips, tmp_path):
         check(plain, changed, ours(x, Streams(level, level), Streams(text[0], text[1]), fps=24.0))
 
 
+def test_the_latents_of_timed_text_lie_where_the_host_puts_them(comfy, tmp_path):
+    """``timed-lora`` trains on the windows that *Duet Timed Prompt* uses."""
+    from ltx2_release import write_release
+    from official_files import host_model
+
+    from duet_av.nodes.host.timed_ltx import ltx_edges
+    from duet_av.pipelines.core.streams import Streams
+    from duet_av.pipelines.models.ltx2.folder import LTX2Folder
+    from duet_av.pipelines.models.ltx2.network import latent_times
+
+    sizes = LTX2Folder(write_release(tmp_path)).sizes()
+    model = host_model("LTXAV", {**sizes.official, "image_model": "ltxav"})
+    theirs = ltx_edges(model, [(1, 128, 3, 1, 2), (1, 8, 18, 16)], {"frame_rate": 24.0})
+    ours = latent_times(sizes, Streams(3, 18), fps=24.0)
+    for a, b in zip(ours.both(), theirs.both(), strict=True):
+        assert torch.equal(a, b)
+
+
 def _ltx2_velocity(network, x, text):
     """Velocities of both streams that the host's network computes."""
     video, audio = x.both()

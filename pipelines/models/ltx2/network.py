@@ -13,9 +13,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...core.streams import Streams
+from ...guidance.timed import Edges, latent_edges
 from ..addons.context import ContextTokens
 from .host_order import HostOrder
 from .sizes import AudioClock, LTX2Sizes
+
+TEXT_ATTENTION = r"transformer_blocks\.\d+\.(audio_)?attn2\.to_(q|k|v|out\.0)"  # its projections, in both streams
 
 
 def video_coordinates(sizes: LTX2Sizes, size: tuple[int, int, int], *, fps: float) -> Float[Tensor, "3 n 2"]:
@@ -35,6 +38,17 @@ def audio_coordinates(clock: AudioClock, count: int) -> Float[Tensor, "1 n 2"]:
         edges = (edges + 1 - clock.stride).clamp_min(0)
     seconds = edges * clock.hop / clock.sample_rate
     return torch.stack([seconds[:-1], seconds[1:]], dim=-1)[None]
+
+
+def latent_times(sizes: LTX2Sizes, counts: Streams[int], *, fps: float) -> Streams[Edges]:
+    """Boundaries in seconds of ``counts`` latents of both streams."""
+    (video, audio), clock = counts.both(), sizes.audio_clock
+    first = (1,) if sizes.causal else ()
+    rate = clock.sample_rate / clock.hop
+    return Streams(
+        latent_edges(video, leading=first, each=(sizes.scale[0],), rate=fps),
+        latent_edges(audio, leading=(1,) if clock.causal else (), each=(clock.stride,), rate=rate),
+    )
 
 
 class LTX2Network(nn.Module):

@@ -22,14 +22,24 @@ from ...models.ltx2.sizes import LTX2Sizes
 from ..clip_stage import learn
 from ..encode import processor
 from ..javisdit_start import AUDIO, JOINT, base_config, joint_config
-from ..memory import Load, MemoryEstimate, counted, estimate, javis01_activations, largest_load, prior_estimate
+from ..memory import (
+    Load,
+    MemoryEstimate,
+    counted,
+    estimate,
+    javis01_activations,
+    largest_load,
+    prior_estimate,
+    timed_estimate,
+)
 from ..parallel import launched
 from ..shards import ClipShards
 from .registry import Job, Preset
 
 PRESETS = {
     "lora": Preset(steps=2000, batch=1, lr=2e-4, score_every=250),
-    # Learning rates are the official ones.
+    "timed-lora": Preset(steps=2000, batch=1, lr=2e-4, score_every=250),
+    # Learning rates of the following are the official ones.
     "javis-audio": Preset(steps=2000, batch=8, lr=1e-4, score_every=250),
     "javis-prior": Preset(steps=2000, batch=8, lr=1e-5, score_every=250),
     "javis-joint": Preset(steps=2000, batch=1, lr=1e-4, score_every=250),
@@ -46,6 +56,9 @@ def estimate_of(job: Job) -> MemoryEstimate:
     clips = ClipShards.read(data)
     batch = math.ceil((job.batch or PRESETS[job.stage].batch) / launched())
     load, dtype = largest_load(clips, batch), processor()[1]
+    if job.stage == "timed-lora":
+        texts = max(len({sample.text, *(event.text for event in sample.events)}) for sample in clips.samples)
+        return timed_estimate(open_ltx2(path).sizes(), load, texts=texts, rank=job.rank, dtype=dtype)
     if job.stage == "lora":
         sizes: dict[str, Callable[[], LTX2Sizes | V10Config | V01Config]] = {
             LTX2Release.name: lambda: open_ltx2(path).sizes(),

@@ -16,7 +16,7 @@ from duet_av.pipelines.models.lora import add_lora
 from duet_av.pipelines.models.ltx2.folder import LTX2Folder
 from duet_av.pipelines.training.lora import LoRAObjective
 from duet_av.pipelines.training.own_models import OwnLTX2, ltx2_levels
-from duet_av.pipelines.training.shards import ClipShards
+from duet_av.pipelines.training.shards import ClipShards, Drawn
 
 
 def duet(*arguments):
@@ -40,7 +40,7 @@ def draw(ltx2_shards):
     def draw(objective, size):
         text = {"video": torch.randn(size, 8, 16), "audio": torch.randn(size, 8, 16), "mask": torch.ones(size, 8)}
         latents = Streams(torch.randn(size, 128, 3, 1, 2), torch.randn(size, 128, 18))
-        return objective.batch(clips, (latents, text), torch.Generator().manual_seed(0))
+        return objective.batch(clips, Drawn(latents, text, []), torch.Generator().manual_seed(0))
 
     return draw
 
@@ -109,7 +109,7 @@ def test_what_cannot_be_trained_is_refused_with_the_reason(ltx2_release, ltx2_sh
         (("lora", "--model", "ltx2", ltx2_release, "--data", tmp_path), "holds no complete set of encoded clips"),
         (("lora", "--model", "wan", ltx2_release, "--data", ltx2_shards), "--model is wan"),
         (("joint", "--model", "ltx2", ltx2_release), "joint trains the pocket model"),
-        (("joint", "--estimate"), "--estimate is for lora and the stages of JavisDiT"),
+        (("joint", "--estimate"), "--estimate is for lora, timed-lora and the stages of JavisDiT"),
     ]
     for arguments, message in cases:
         assert duet("train", *arguments) == 2

@@ -31,7 +31,7 @@ from duet_av.pipelines.training.javisdit_start import AUDIO, JOINT
 from duet_av.pipelines.training.lora import LoRAObjective
 from duet_av.pipelines.training.memory import Load, estimate, javis01_activations, prior_estimate
 from duet_av.pipelines.training.own_models import OwnJavisDiT01, OwnJavisDiT10, OwnLTX2
-from duet_av.pipelines.training.shards import ClipShards
+from duet_av.pipelines.training.shards import ClipShards, Drawn
 
 WIDTH = {"attention_head_dim": 80, "cross_attention_dim": 160}
 # Changes of the configuration; latent frames, rows, columns; audio tokens; text tokens; samples.
@@ -91,7 +91,7 @@ def test_the_estimate_is_within_15_percent_of_the_measured_peak(case, dtype, tmp
     text = {name: torch.randn(batch, words, 16) for name in ("video", "audio")} | {"mask": torch.ones(batch, words)}
     latents = Streams(torch.randn(batch, 128, *size), torch.randn(batch, 128, audio))
     clips = ClipShards(tmp_path, {"fps": 24.0}, [], {})
-    sample = objective.batch(clips, (latents, text), torch.Generator().manual_seed(0))
+    sample = objective.batch(clips, Drawn(latents, text, []), torch.Generator().manual_seed(0))
     found = estimate(sizes, Load(batch, size, (audio,), words), rank=4, dtype=dtype)
     assert found.learnt_parameters == sum(p.numel() for p in network.parameters() if p.requires_grad)
     assert found.parameters == sum(p.numel() for p in network.parameters()) - found.learnt_parameters
@@ -111,7 +111,7 @@ def test_the_estimate_for_javisdit_is_within_15_percent_of_the_measured_peak(dty
     text = {"video": torch.randn(1, words, 16), "mask": torch.ones(1, words)}
     latents = Streams(torch.randn(1, 16, *size), torch.randn(1, 8, *audio))
     clips = ClipShards(tmp_path, {"frames": 17}, [], {})
-    sample = objective.batch(clips, (latents, text), torch.Generator().manual_seed(0))
+    sample = objective.batch(clips, Drawn(latents, text, []), torch.Generator().manual_seed(0))
     found = estimate(config, Load(1, size, audio, words), rank=4, dtype=dtype)
     assert found.activations == pytest.approx(measured(objective, sample, dtype), rel=0.15)
 
@@ -149,7 +149,7 @@ def test_the_estimate_for_the_stages_of_v01_is_within_15_percent_of_the_measured
         if parameter.requires_grad:
             parameter.register_post_accumulate_grad_hook(drop_gradient)
     clips = ClipShards(tmp_path, {"frames": 17, "height": 112, "width": 112, "fps": 24.0}, [], {})
-    sample = objective.batch(clips, (latents, text), torch.Generator().manual_seed(0))
+    sample = objective.batch(clips, Drawn(latents, text, []), torch.Generator().manual_seed(0))
     given = [sample.x0, sample.noise, sample.text] if stage == "javis-audio" else None
     found = javis01_activations(stage, config, Load(1, size, audio, words), dtype)
     assert found == pytest.approx(measured(objective, sample, dtype, given), rel=0.15)

@@ -61,7 +61,7 @@ def test_latents_have_the_models_sizes_and_portrait_clips_are_turned(shards):
     assert sizes["mono.mkv"] == (128, 3, 1, 2)  # 17 frames, 32 x 64 pixels
     assert sizes["portrait.mp4"] == (128, 3, 2, 1)
     assert {sample.audio for sample in found.samples} == {(128, round(17 / 24 * 25))}
-    latents, text = found.draw(3, torch.Generator().manual_seed(0))
+    latents, text, _ = found.draw(3, torch.Generator().manual_seed(0))
     assert latents.video.shape[0] == 3
     assert {name: tuple(z.shape[1:]) for name, z in text.items()} == {
         "video": (32, 16),
