@@ -219,7 +219,7 @@ def test_one_sample_in_ten_reads_the_null():
 
 def test_changed_clips_differ_from_the_clip_in_both_streams(shards):
     clips = ClipShards.read(shards)
-    latents, stored = clips.load(clips.samples)
+    latents, stored, _ = clips.load(clips.samples)
     for kind in ("spatial", "temporal"):
         for name, latent in vars(latents).items():
             other = stored[f"{kind}_{name}"]

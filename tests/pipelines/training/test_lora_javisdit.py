@@ -52,7 +52,7 @@ def test_clips_are_encoded_at_the_models_own_rate_and_a_lora_is_stored(release, 
 
 def test_noise_levels_are_shifted_by_the_size_of_the_clip(model, shards):
     clips = ClipShards.read(shards)
-    latents, _ = clips.load(clips.samples)
+    latents, *_ = clips.load(clips.samples)
     found = model.levels(20_000, latents.video, clips.config, torch.Generator().manual_seed(0))
     ratio = 5 * (32 * 64 / 512**2) ** 0.5 * (17 // 17 * 5) ** 0.5  # training scale x space x time
     assert found.median().item() == pytest.approx(ratio / (1 + ratio), abs=0.01)

@@ -55,7 +55,7 @@ def sample(shards):
 
 
 def test_clips_and_the_states_of_both_text_encoders_are_stored(sample):
-    clips, (latents, text) = sample
+    clips, (latents, text, _) = sample
     assert clips.config["fps"] == 24
     assert [tuple(z.shape[1:]) for z in latents.both()] == [
         (4, 5, 4, 9),
@@ -78,7 +78,7 @@ def test_a_lora_is_stored_for_the_host(release, shards, tmp_path):
 
 
 def test_the_prior_is_drawn_from_the_captions_gaussian(release, sample):
-    clips, (_, text) = sample
+    clips, (_, text, _) = sample
     model = load_own("javisdit-v0.1", release, *CPU)
     draws = [
         model.conditions(text, clips.config, torch.Generator().manual_seed(seed)).prior.spatial for seed in range(200)
@@ -92,7 +92,7 @@ def test_the_prior_is_drawn_from_the_captions_gaussian(release, sample):
 
 
 def test_a_clean_frame_is_read_at_noise_level_zero(release, sample):
-    clips, (latents, text) = sample
+    clips, (latents, text, _) = sample
     model = load_own("javisdit-v0.1", release, *CPU)
     read = model.conditions(text, clips.config, torch.Generator().manual_seed(0))
     video = torch.full((len(clips.samples), 5), 0.5)
