@@ -1,4 +1,5 @@
-"""Parts of a model in diffusers' layout: a folder for each, with its sizes in ``config.json`` and its weights in safetensors."""
+"""Parts of a model in the layout of diffusers and transformers: a folder for each, with its sizes in ``config.json`` and its weights in
+safetensors."""
 
 from __future__ import annotations
 
@@ -7,7 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..core.documents import read_object
+import torch
+
+from ..core.documents import printable, read_object
 
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
 TAIL = 2**20  # bytes at the end of a weights file that, with its size, identify it
@@ -21,12 +24,30 @@ def part_config(part: Path, kind: str, *entries: str) -> dict[str, Any]:
     """
     file = part / "config.json"
     config = read_object(file)
-    own = config.get("_class_name") or (config.get("architectures") or ["unknown class"])[0]
+    listed = config.get("architectures")
+    own = config.get("_class_name") or (listed[0] if isinstance(listed, list) and listed else "unknown class")
     if not str(own).startswith(kind):
         raise ValueError(f"{file} describes a {own}; {kind} is required. Name the folder of the right model.")
     if missing := [name for name in entries if name not in config]:
         raise ValueError(f"{file} has no entry {missing[0]!r}. Download it again.")
     return config
+
+
+def load_part(kind: Any, part: Path, **options: Any) -> Any:
+    """``kind.from_pretrained`` for the folder ``part``, with files of this computer alone.
+
+    Raises:
+        ValueError: the folder is missing or damaged.
+    """
+    if not part.is_dir():
+        raise ValueError(f"{part} is not a folder. Copy or download it again.")
+    try:
+        return kind.from_pretrained(part, local_files_only=True, **options)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # the libraries do not state what they raise for damaged files
+        reason = printable(" ".join(f"{type(error).__name__}: {error}".split()))[:300]
+        raise ValueError(f"{part} cannot be loaded ({reason}). Copy or download it again.") from error
 
 
 def fingerprint(parts: Iterable[Path]) -> str:

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ..core.streams import Clip
 from ..core.weights import read_tensors
+from ..models.parts import load_part
 
 IMAGEBIND, CAVP, CLAP, CLIP = "imagebind_huge", "cavp", "clap-htsat-unfused", "clip-vit-base-patch32"
 WINDOW, STEP, LOWEST = 2.0, 0.5, 0.4  # JavisScore: seconds of a window and between windows, share of the lowest cosines
@@ -205,9 +206,9 @@ class ClapEncoder:
         from transformers import AutoTokenizer, ClapFeatureExtractor, ClapModel
 
         self.name = _name(folder, "clap")
-        self.model: Any = ClapModel.from_pretrained(folder, local_files_only=True).eval()
-        self.features: Any = ClapFeatureExtractor.from_pretrained(folder, local_files_only=True)
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        self.model: Any = load_part(ClapModel, folder).eval()
+        self.features: Any = load_part(ClapFeatureExtractor, folder)
+        self.tokenizer: Any = load_part(AutoTokenizer, folder)
 
     @torch.inference_mode()
     def embed(self, clip: str, load: Callable[[], Clip], text: str) -> Embedded:
@@ -229,8 +230,8 @@ class ClipEncoder:
         from transformers import CLIPModel, CLIPProcessor
 
         self.name = _name(folder, "clip")
-        self.model: Any = CLIPModel.from_pretrained(folder, local_files_only=True).eval()
-        self.processor: Any = CLIPProcessor.from_pretrained(folder, local_files_only=True)
+        self.model: Any = load_part(CLIPModel, folder).eval()
+        self.processor: Any = load_part(CLIPProcessor, folder)
 
     @torch.inference_mode()
     def embed(self, clip: str, load: Callable[[], Clip], text: str) -> Embedded:

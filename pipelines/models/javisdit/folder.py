@@ -15,7 +15,7 @@ from torch import Tensor
 from ...core.streams import Streams
 from ...core.weights import fill
 from ...media.segments import Segment, SegmentShape
-from ..parts import fingerprint, part_config
+from ..parts import fingerprint, load_part, part_config
 from .audio import AudioLDM2Codec
 from .clips import SegmentRule
 from .clock import V10_CLOCK
@@ -56,10 +56,8 @@ class JavisFolder10:
         from transformers import AutoTokenizer, UMT5EncoderModel
 
         part_config(self.path / "text_encoder", PARTS["text_encoder"])
-        encoder: Any = UMT5EncoderModel.from_pretrained(
-            self.path / "text_encoder", dtype=dtype, local_files_only=True, use_safetensors=True
-        )
-        tokenizer = AutoTokenizer.from_pretrained(self.path / "tokenizer", local_files_only=True)
+        encoder: Any = load_part(UMT5EncoderModel, self.path / "text_encoder", dtype=dtype, use_safetensors=True)
+        tokenizer = load_part(AutoTokenizer, self.path / "tokenizer")
         return UMT5Text(tokenizer, encoder.to(device).eval())
 
     def codecs(self, device: torch.device, dtype: torch.dtype) -> JavisCodecs10:
@@ -67,9 +65,7 @@ class JavisFolder10:
         from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 
         part_config(self.path / "vae", PARTS["vae"])
-        video: Any = AutoencoderKLWan.from_pretrained(
-            self.path / "vae", torch_dtype=dtype, local_files_only=True, use_safetensors=True
-        )
+        video: Any = load_part(AutoencoderKLWan, self.path / "vae", torch_dtype=dtype, use_safetensors=True)
         audio = load_audioldm2_codec(self.path / "audioldm2")
         return JavisCodecs10(video.to(device).eval().requires_grad_(False), audio.to(device))
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ...core.streams import Streams
 from ...core.weights import fill
 from ...media.segments import Segment, SegmentShape
-from ..parts import fingerprint, part_config
+from ..parts import fingerprint, load_part, part_config
 from ..prior.estimator import PriorEstimator, token_ids
 from .audio import AudioLDM2Codec
 from .caption import v01_prompt
@@ -67,11 +67,8 @@ class JavisFolder01:
         from transformers import AutoTokenizer, T5EncoderModel
 
         part_config(self.path / "text_encoder", "T5")
-        encoder: Any = T5EncoderModel.from_pretrained(self.path / "text_encoder", dtype=dtype, local_files_only=True)
-        words, pieces = (
-            AutoTokenizer.from_pretrained(self.path / part, local_files_only=True)
-            for part in ("tokenizer", "prior_tokenizer")
-        )
+        encoder: Any = load_part(T5EncoderModel, self.path / "text_encoder", dtype=dtype)
+        words, pieces = (load_part(AutoTokenizer, self.path / part) for part in ("tokenizer", "prior_tokenizer"))
         return JavisText01(words, encoder.to(device).eval(), pieces, self.prior()[0].text_encoder)
 
     def codecs(self, device: torch.device, dtype: torch.dtype) -> JavisCodecs01:

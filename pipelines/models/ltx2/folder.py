@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ..parts import fingerprint, part_config
+from ..parts import fingerprint, load_part, part_config
 from .gemma import GemmaFolder
 from .release import LTX2Release
 from .sizes import LTX2Sizes
@@ -46,12 +46,5 @@ class LTX2Folder(LTX2Release):
 
     def part(self, kind: Any, part: str, device: torch.device, dtype: torch.dtype) -> Any:
         self.config(part)
-        try:
-            module = kind.from_pretrained(
-                self.path / part, torch_dtype=dtype, local_files_only=True, use_safetensors=True
-            )
-        except (OSError, RuntimeError, ValueError) as error:
-            raise ValueError(
-                f"{self.path / part} cannot be loaded: {' '.join(str(error).split())[:300]} Copy or download it again."
-            ) from error
+        module = load_part(kind, self.path / part, torch_dtype=dtype, use_safetensors=True)
         return module.to(device).eval().requires_grad_(False)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ...core.tensor_file import TensorFile
-from ..parts import fingerprint, part_config
+from ..parts import fingerprint, load_part, part_config
 
 TOKENIZER = "tokenizer_config.json"
 MODEL, SENTENCEPIECE = (
@@ -20,6 +20,7 @@ MODEL, SENTENCEPIECE = (
     "spiece_model",
 )  # of the single file: prefix of the language model, tensor with the tokenizer
 LAYER = "model.layers.0."
+ARCHITECTURES = ("Gemma3ForConditionalGeneration", "Gemma3ForCausalLM", "Gemma3Model", "Gemma3TextModel")  # of a folder
 PAD, BEGIN = 0, 2  # Gemma 3's tokens
 # Gemma 3 12B, as in ComfyUI; its tensors do not show it.
 CONSTANTS = {
@@ -59,7 +60,7 @@ class GemmaFolder:
         from transformers import AutoConfig
 
         self._architecture()
-        config = AutoConfig.from_pretrained(self.path, local_files_only=True).get_text_config()
+        config = load_part(AutoConfig, self.path).get_text_config()
         return config.hidden_size, config.num_hidden_layers + 1
 
     def fingerprint(self) -> str:
@@ -71,14 +72,19 @@ class GemmaFolder:
         """Tokenizer and model."""
         import transformers
 
-        encoder = getattr(transformers, self._architecture()).from_pretrained(
-            self.path, dtype=dtype, local_files_only=True, use_safetensors=True
-        )
-        tokenizer = transformers.AutoTokenizer.from_pretrained(self.tokenizer, local_files_only=True)
+        kind = getattr(transformers, self._architecture())
+        encoder = load_part(kind, self.path, dtype=dtype, use_safetensors=True)
+        tokenizer = load_part(transformers.AutoTokenizer, self.tokenizer)
         return tokenizer, encoder.to(device).eval()
 
     def _architecture(self) -> str:
-        return part_config(self.path, "Gemma", "architectures")["architectures"][0]
+        names = part_config(self.path, "Gemma", "architectures")["architectures"]
+        if not (isinstance(names, list) and names) or names[0] not in ARCHITECTURES:
+            raise ValueError(
+                f"{self.path / 'config.json'}: the architecture is {names!r}; it must be one of {', '.join(ARCHITECTURES)}. "
+                "Download Gemma 3 again."
+            )
+        return names[0]
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ...core.conditions import Plan
 from ...core.timeline import MARKS, PLACES, Timeline
+from ..parts import load_part
 from .language import MAX_EVENTS, check_temperature
 
 if TYPE_CHECKING:
@@ -189,11 +190,8 @@ def load_qwen(folder: Path) -> QwenPlanner:
         )
     if not any(folder.glob("*.safetensors")):
         raise ValueError(f"{folder} has no .safetensors file; pickles are not read. Download the safetensors version.")
-    try:
-        model = Qwen3ForCausalLM.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype="auto")
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except Exception as error:
-        raise ValueError(f"{folder} cannot be read as a Qwen3 ({error}). Download it again.") from error
+    model = load_part(Qwen3ForCausalLM, folder, use_safetensors=True, dtype="auto")
+    tokenizer = load_part(AutoTokenizer, folder)
     return QwenPlanner(model, tokenizer, folder)
 
 
