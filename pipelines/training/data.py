@@ -20,7 +20,7 @@ from ..models.pocket.audio_codec import AudioCodec
 from ..models.pocket.load import load_audio_codec, load_text_encoder, load_video_codec
 from ..models.pocket.text import PAD, WordTokenizer
 from ..models.pocket.video_codec import VideoCodec
-from ..world import Scene, caption, make_scenes, render_picture
+from ..world import Scene, caption, make_scenes, render_picture, render_sound
 from ..world.scene import MIX, Split
 
 PARAPHRASES = 4
@@ -160,14 +160,17 @@ def read_clips(path: Path) -> dict[str, Tensor]:
 Encode = Callable[[Sequence[Scene], Tensor, Tensor], dict[str, Tensor]]
 
 
-def encoded(path: Path, scenes: Sequence[Scene], encode: Encode) -> dict[str, Tensor]:
-    """The tensors that ``encode`` returns for ``scenes``: rendered and encoded once, later read back from ``path``.
+def encoded(
+    path: Path, scenes: Sequence[Scene], encode: Encode, *, heard: Sequence[Scene] | None = None
+) -> dict[str, Tensor]:
+    """The tensors that ``encode`` returns for ``scenes``: rendered and encoded once, later read back from ``path``. ``heard``: the scenes
+    of the sound, if they differ from those of the picture.
 
     Raises:
         ValueError: the file at ``path`` is damaged.
     """
     if not path.is_file():
-        encode_to(path, scenes, encode)
+        encode_to(path, scenes, encode, heard=heard)
     return _tensors(path, remedy="Delete it; the next run renders it again.")
 
 
@@ -179,11 +182,14 @@ def _tensors(path: Path, *, remedy: str) -> dict[str, Tensor]:
 
 
 @torch.inference_mode()
-def encode_to(path: Path, scenes: Sequence[Scene], encode: Encode) -> None:
-    """Render ``scenes`` in chunks and save the tensors that ``encode`` returns for scenes, frames and waveforms."""
+def encode_to(path: Path, scenes: Sequence[Scene], encode: Encode, *, heard: Sequence[Scene] | None = None) -> None:
+    """Render ``scenes`` in chunks and save the tensors that ``encode`` returns for scenes, frames and waveforms; see ``encoded``."""
     shape = ClipShape(seconds=scenes[0].seconds)
-    bars = tqdm(list(chunks(scenes)), desc="render", unit=f"x{CHUNK}")
-    parts = [encode(part, *render(part, shape)) for part in bars]
+    pairs = list(zip(chunks(scenes), chunks(heard or scenes), strict=True))
+    parts = []
+    for seen, audible in tqdm(pairs, desc="render", unit=f"x{CHUNK}"):
+        sound = render_sound(audible, samples=shape.samples, sample_rate=shape.sample_rate)
+        parts.append(encode(seen, render_picture(seen, shape), sound))
     save_tensors(path, {name: torch.cat([part[name] for part in parts]) for name in parts[0]})
 
 

@@ -6,7 +6,7 @@ Letters: b batch, n latent frames of a stream, g texts, m text tokens.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..core.streams import Streams
-from ..core.timed_events import TimedEvents
+from ..core.timed_events import TimedEvent, TimedEvents
 from ..core.weights import save_weights
 from ..guidance.timed import StreamWindows, TimedText
 from ..models.backbone import Backbone
@@ -42,10 +42,17 @@ class TimedBatch:
     shares: Streams[Tensor]
 
 
-def true_windows(scene: Scene, edges: Streams[Tensor]) -> Streams[StreamWindows]:
-    """The windows of a scene's own caption and events."""
-    text, events = caption(scene), TimedEvents.of_timeline(timeline_of(scene), lambda event: event.what)
-    return timed_text(Streams(text, text), events).windows(edges)
+def true_windows(scenes: Streams[Scene], edges: Streams[Tensor]) -> Streams[StreamWindows]:
+    """The windows of a clip's own caption, and of the events of the scene that is seen and of the scene that is heard."""
+    seen, heard = scenes.both()
+    text, events = caption(seen), (*_events(seen, "video"), *_events(heard, "audio"))
+    return timed_text(Streams(text, text), TimedEvents(events)).windows(edges)
+
+
+def _events(scene: Scene, stream: str) -> tuple[TimedEvent, ...]:
+    """The events of a scene in one stream."""
+    found = TimedEvents.of_timeline(timeline_of(scene), lambda event: event.what).events
+    return tuple(replace(event, streams=(stream,)) for event in found if stream in event.streams)
 
 
 def throughout(text: str, edges: Streams[Tensor]) -> Streams[StreamWindows]:
@@ -85,13 +92,13 @@ class TimedObjective(nn.Module):
 
 
 class TimedStage(Generic[N]):
-    """Training on the ``latents`` of ``scenes``, scored by ``judge``."""
+    """Training on the ``latents`` of ``scenes``, of which one is seen and one heard in each clip, scored by ``judge``."""
 
     name: str
 
     def __init__(
         self,
-        scenes: Sequence[Scene],
+        scenes: Sequence[Streams[Scene]],
         latents: LatentCache,
         network: N,
         encoder: TextEncoder,
@@ -105,8 +112,12 @@ class TimedStage(Generic[N]):
         self.latents, self.network, self.encoder, self.path = latents, network, encoder, path
         self.rank, self.recipe, self.base, self.judge = rank, recipe, base, judge
         edges = pocket_edges(network.config, Streams(latents.video.shape[2], latents.audio.shape[2]))
-        self.timed = [true_windows(scene, edges) for scene in tqdm(scenes, desc="windows")]
-        self.whole = [throughout(caption(scene), edges) for scene in scenes]
+        self.timed = [true_windows(pair, edges) for pair in tqdm(scenes, desc="windows")]
+        # A caption alone means events in both streams.
+        self.whole = [
+            throughout(caption(pair.both()[0]), edges) if pair.video == pair.audio else windows
+            for pair, windows in zip(scenes, self.timed, strict=True)
+        ]
         self.none = throughout("", edges)
         self.table = TextTable(encoder, [*self.timed, *self.whole, self.none])
         self.null = encoder.tokenizer.batch([""])[:, : latents.tokens.shape[-1]]

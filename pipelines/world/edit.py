@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from random import Random
 
+from ..core.streams import Streams
 from ..core.timeline import PLACES
 from .scene import ONSET_MARGIN, PLACE_X, Scene, Subject
 
@@ -15,6 +16,9 @@ MIN_INTERVAL = 0.15  # seconds between events of one kind when times are redrawn
 MAX_EVENTS = 6  # of a subject whose times are redrawn
 TRIES = 200
 DELAY = (0.1, 0.4)  # seconds by which asynchronous audio is late or early
+APART = 0.4  # share of the scenes in which some events are only seen or only heard
+QUIET = 0.1  # share of the scenes without events
+ONE_STREAM = 0.3  # probability that an event is only seen, and that it is only heard
 
 
 def moved(scene: Scene, rng: Random) -> Scene:
@@ -102,6 +106,22 @@ def asynchronous(scene: Scene, rng: Random) -> Scene:
         )
         scene = _with(scene, subject, tuple(sorted({round(t, 4) for t in times})))
     return scene
+
+
+def separated(scene: Scene) -> Streams[Scene]:
+    """What is seen and what is heard of ``scene``. In most scenes both are ``scene``; in some, events of its objects are only seen or only
+    heard, and in some nothing happens. The result depends only on the scene's seed and index."""
+    rng = Random(f"duet separated 1/{scene.seed}/{scene.index}")
+    draw = rng.random()
+    if draw >= APART + QUIET:
+        return Streams(scene, scene)
+    seen = heard = scene
+    for i, subject in enumerate(scene.subjects):
+        if subject.seen and subject.heard:
+            drawn = [(t, rng.random()) for t in subject.times if draw < APART]
+            shown, sounding = (t for t, x in drawn if x >= ONE_STREAM), (t for t, x in drawn if x < 1 - ONE_STREAM)
+            seen, heard = _with(seen, seen.subjects[i], tuple(shown)), _with(heard, heard.subjects[i], tuple(sounding))
+    return Streams(seen, heard)
 
 
 def _others(scene: Scene, subject: Subject) -> list[float]:

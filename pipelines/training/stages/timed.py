@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from ...bench.prompts import DEVELOPMENT
 from ...bench.readings import Probes, read
+from ...bench.scores import Scores
 from ...bench.suites.timed import BATCH, request_of, timed_cases, timed_scores
 from ...core.sizes import ClipShape
+from ...core.streams import Streams
 from ...core.timed_events import BOTH
 from ...core.weights import load_weights
 from ...models.backbone import Backbone
@@ -19,7 +21,7 @@ from ...models.pocket.generate import generate
 from ...models.pocket.load import ADD_ONS, FILES, PocketModel, load_network, load_text_encoder
 from ...models.pocket.text import TextEncoder
 from ...world import Scene
-from ...world.edit import irregular
+from ...world.edit import irregular, separated
 from ..data import CacheSpec, LatentCache, encoded, load_codecs, load_encoder
 from ..flow import RECIPES
 from ..timed import PocketTimedStage
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from ..ltx2 import LTX2TimedStage
 
 RANK, CASES, STEPS = 32, 40, 12  # of LoRA; development cases; steps with which they are generated
+ASKED = {"timed": BOTH, "sound": ("audio",)}  # variants of the bench, and the streams in which they ask for events
 
 
 @register("timed", Preset(steps=800, batch=48, lr=2e-3, score_every=300))
@@ -62,28 +65,35 @@ def build_ltx2(job: Job) -> LTX2TimedStage:
     )  # fmt: skip
 
 
-def timed_clips(job: Job) -> tuple[list[Scene], LatentCache]:
-    """Scenes of the world and their clips. Two thirds have irregular times, which nothing but the windows tells."""
-    spec = CacheSpec(job.run / f"timed-{job.seed}-{job.clips}.safetensors", job.seed + 301, job.clips)
-    scenes = [scene if k % 3 == 0 else irregular(scene) for k, scene in enumerate(spec.scenes())]
-    return scenes, LatentCache.of(encoded(spec.path, scenes, load_encoder()))
+def timed_clips(job: Job) -> tuple[list[Streams[Scene]], LatentCache]:
+    """Scenes of the world and their clips. Two thirds have irregular times, which nothing but the windows tells; in half, some events are
+    only seen or only heard, or nothing happens."""
+    spec = CacheSpec(job.run / f"timed-separated-{job.seed}-{job.clips}.safetensors", job.seed + 301, job.clips)
+    pairs = [separated(scene if k % 3 == 0 else irregular(scene)) for k, scene in enumerate(spec.scenes())]
+    seen, heard = zip(*(pair.both() for pair in pairs), strict=True)
+    return pairs, LatentCache.of(encoded(spec.path, seen, load_encoder(), heard=heard))
 
 
 class TimedJudge:
-    """Hits and false events of clips with timed text on development cases (see ``bench.suites.timed``). 'score' is the share of hits minus
-    a tenth of the false events of a clip."""
+    """Hits and false events of clips with timed text on development cases (see ``bench.suites.timed``), with events in both streams and in
+    the audio alone. 'score' is the share of hits minus a tenth of the false events of a clip, averaged over both."""
 
     def __init__(self, codecs: tuple[FrameCodec, SoundCodec]) -> None:
         self.cases, self.probes, self.codecs = timed_cases(CASES, DEVELOPMENT), Probes.load(), codecs
 
     def __call__(self, network: Backbone, encoder: TextEncoder) -> dict[str, float]:
-        model, found = PocketModel(network, encoder, *self.codecs), []
+        model = PocketModel(network, encoder, *self.codecs)
+        found: dict[str, list[Scores]] = {variant: [] for variant in ASKED}
         for start in range(0, len(self.cases), BATCH):
             cases = self.cases[start : start + BATCH]
-            request = replace(request_of("timed", cases, ClipShape()), steps=STEPS)
-            found += [
-                timed_scores(case, reading, BOTH)
-                for case, reading in zip(cases, read(self.probes, generate(model, request, batch=BATCH)), strict=True)
-            ]
-        means = {name: fmean(scores[name] for scores in found) for name in found[0]}
-        return {"score": means["hit_asked"] - means["false_events"] / 10, **means}
+            for variant, streams in ASKED.items():
+                request = replace(request_of(variant, cases, ClipShape()), steps=STEPS)
+                readings = read(self.probes, generate(model, request, batch=BATCH))
+                found[variant] += [timed_scores(c, r, streams) for c, r in zip(cases, readings, strict=True)]
+        means = {
+            f"{variant}_{name}": fmean(scores[name] for scores in part)
+            for variant, part in found.items()
+            for name in ("hit_asked", "false_events")
+        }
+        scores = [means[f"{variant}_hit_asked"] - means[f"{variant}_false_events"] / 10 for variant in ASKED]
+        return {"score": fmean(scores), **means}

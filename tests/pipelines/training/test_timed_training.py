@@ -38,7 +38,7 @@ def make_stage(scenes, folder):
     words = encoder.tokenizer.batch([caption(scene) for scene in scenes], as_written=True)[:, None]
     draw = lambda *shape: torch.randn(len(scenes), *shape, generator=generator)  # noqa: E731 - two uses
     return PocketTimedStage(
-        scenes, LatentCache(draw(16, 8, 8, 8), draw(24, 32), words), load_network(), encoder,
+        [Streams(scene, scene) for scene in scenes], LatentCache(draw(16, 8, 8, 8), draw(24, 32), words), load_network(), encoder,
         folder / f"{TIMED}.safetensors", rank=RANK, recipe=RECIPES["joint"], base="b", judge=lambda *_: {"score": 1.0},
     )  # fmt: skip
 
@@ -54,18 +54,18 @@ def test_windows_follow_the_events_of_each_stream(scenes, edges):
         share = part.log_shares[:-1, 0].exp()
         assert all(share[k] > 0 for k in read), stream
         assert share.sum() * seconds < 0.25 * (len(subject.times) + 1)
-    heard = true_windows(offscreen, edges)
+    heard = true_windows(Streams(offscreen, offscreen), edges)
     assert (len(heard.video.texts), len(heard.audio.texts)) == (1, 2), "what is off screen acts in the audio alone"
-    still = true_windows(muted, edges)
+    still = true_windows(Streams(muted, muted), edges)
     assert still.video.texts == still.audio.texts == (caption(muted),)
 
 
 def window_of(scene, edges, stream):
-    return getattr(true_windows(scene, edges), stream), {"video": 0.25, "audio": 0.0625}[stream]
+    return getattr(true_windows(Streams(scene, scene), edges), stream), {"video": 0.25, "audio": 0.0625}[stream]
 
 
 def test_a_caption_that_states_a_rule_is_read_everywhere(scenes, edges):
-    windows = true_windows(scenes[3], edges)
+    windows = true_windows(Streams(scenes[3], scenes[3]), edges)
     assert windows.video.texts
     assert (windows.video.log_shares[:-1].exp().sum(1) > 0).all()
 
