@@ -107,7 +107,7 @@ def test_timed_text_trains_lora_on_text_attention_whose_file_gives_the_trained_n
     base.load_state_dict(trained.state_dict())
     path = tmp_path / "pocket-ltx2-timed.safetensors"
     parts = {"rank": 4, "recipe": RECIPE, "base": "abc", "judge": lambda *_: {"score": 1.0}}
-    stage = LTX2TimedStage(scenes, cache, trained, encoder, path, **parts)
+    stage = LTX2TimedStage([Streams(s, s) for s in scenes], cache, trained, encoder, path, **parts)
     learning = [name for name, p in stage.objective.named_parameters() if p.requires_grad]
     assert len(learning) == 2 * 4 * 2
     assert all("attn2" in name and "lora_" in name for name in learning)

@@ -1,5 +1,7 @@
 """Training of timed text: the windows of true clips, what learns, and the file."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -35,10 +37,11 @@ def edges():
 def make_stage(scenes, folder):
     generator = torch.Generator().manual_seed(0)
     encoder = load_text_encoder()
-    words = encoder.tokenizer.batch([caption(scene) for scene in scenes], as_written=True)[:, None]
+    scenes = [scene if isinstance(scene, Streams) else Streams(scene, scene) for scene in scenes]
+    words = encoder.tokenizer.batch([caption(pair.video) for pair in scenes], as_written=True)[:, None]
     draw = lambda *shape: torch.randn(len(scenes), *shape, generator=generator)  # noqa: E731 - two uses
     return PocketTimedStage(
-        [Streams(scene, scene) for scene in scenes], LatentCache(draw(16, 8, 8, 8), draw(24, 32), words), load_network(), encoder,
+        scenes, LatentCache(draw(16, 8, 8, 8), draw(24, 32), words), load_network(), encoder,
         folder / f"{TIMED}.safetensors", rank=RANK, recipe=RECIPES["joint"], base="b", judge=lambda *_: {"score": 1.0},
     )  # fmt: skip
 
@@ -64,6 +67,15 @@ def window_of(scene, edges, stream):
     return getattr(true_windows(Streams(scene, scene), edges), stream), {"video": 0.25, "audio": 0.0625}[stream]
 
 
+def test_an_event_of_one_stream_is_a_window_of_that_stream(scenes, edges):
+    single = scenes[0]
+    quiet = replace(single, subjects=tuple(replace(s, times=()) for s in single.subjects))
+    whole, apart = (true_windows(pair, edges) for pair in (Streams(single, single), Streams(quiet, single)))
+    assert apart.audio.texts == whole.audio.texts
+    assert torch.equal(apart.audio.log_shares, whole.audio.log_shares)
+    assert apart.video.texts == whole.video.texts[-1:], "nothing is seen to happen, so only the rest text is read"
+
+
 def test_a_caption_that_states_a_rule_is_read_everywhere(scenes, edges):
     windows = true_windows(Streams(scenes[3], scenes[3]), edges)
     assert windows.video.texts
@@ -85,6 +97,13 @@ def test_only_lora_on_text_attention_learns_and_its_file_loads_on_its_base_alone
     assert all(".text_attention." in name for name in changed)
     with pytest.raises(ValueError, match="trained on the base b"):
         load_timed_lora(network, "other", stage.path)
+
+
+def test_a_clip_whose_streams_differ_never_reads_its_caption_throughout(scenes, tmp_path):
+    quiet = replace(scenes[0], subjects=tuple(replace(s, times=()) for s in scenes[0].subjects))
+    stage = make_stage([Streams(scenes[0], scenes[0]), Streams(quiet, scenes[0])], tmp_path)
+    assert stage.whole[0].video.texts == (caption(scenes[0]),)
+    assert stage.whole[1] is stage.timed[1]
 
 
 def test_batches_hold_windows_captions_and_no_text(scenes, tmp_path):

@@ -22,6 +22,7 @@ from duet_av.pipelines.world import (
     render_sound,
     vocabulary,
 )
+from duet_av.pipelines.world.edit import APART, QUIET, separated
 from duet_av.pipelines.world.scene import PERIOD, TEMPI, held_out
 
 FINE = ClipShape(fps=64)
@@ -181,3 +182,19 @@ def test_invalid_scenes_are_rejected():
         make_scene(0, 0, stratum="loud")
     with pytest.raises(ValueError, match=r"seconds is 0\.5; a scene needs at least 1 s"):
         make_scene(0, 0, seconds=0.5)
+
+
+def test_events_of_separated_scenes_are_seen_heard_or_both_and_nothing_else_changes():
+    found = {"same": 0, "apart": 0, "quiet": 0}
+    for number in range(200):
+        whole = make_scene(3, number, stratum="simultaneous")
+        seen, heard = separated(whole).both()
+        assert separated(whole).both() == (seen, heard)
+        for before, shown, sounding in zip(whole.subjects, seen.subjects, heard.subjects, strict=True):
+            assert replace(shown, times=before.times) == replace(sounding, times=before.times) == before
+            assert set(shown.times) | set(sounding.times) in (set(before.times), set())
+        events = [{t for s in part.subjects for t in s.times} for part in (seen, heard)]
+        found["quiet" if not any(events) else "apart" if events[0] != events[1] else "same"] += 1
+    assert found["apart"] / 200 == pytest.approx(APART, abs=0.1)
+    assert found["quiet"] / 200 == pytest.approx(QUIET, abs=0.06)
+    assert caption(separated(whole).video) == caption(whole)
