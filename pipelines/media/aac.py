@@ -19,7 +19,7 @@ from .sound import LAYOUTS, packed_frame
 BITS = 192_000  # bits per second
 TRIES = 5
 STEP = 0.1  # dB below the excess that was measured, because a quieter signal is encoded differently
-CHUNK, CONTEXT = 1 << 20, 1 << 12  # samples that are limited at once, and those around them that are read too
+CHUNK, CONTEXT = 1 << 17, 1 << 12  # samples that are limited at once, and those around them that are read too
 IN_MEMORY = 1 << 26  # bytes of a stored waveform
 QUIET = -6.0  # dB: a quieter signal is not tried, because AAC would have to raise its peaks by 5 dB
 
