@@ -71,7 +71,7 @@ class DuetLoadAddOn(io.ComfyNode):
             description="Adds plan, prior or adapter layers, or context tokens, that you trained with 'duet train' to the MODEL. They "
             "must have been trained on the same base. With plan, prior and adapter layers the output is unchanged until a plan, prior or "
             "adapter is connected; adapter layers also contain a LoRA, which is applied at strength 1. Context tokens give UCG on "
-            "pocket LTX-2 its null.",
+            "LTX-2 and pocket LTX-2 its null.",
             search_aliases=[
                 "own layers",
                 "trained layers",
@@ -81,7 +81,10 @@ class DuetLoadAddOn(io.ComfyNode):
                 "adapter layers",
             ],
             inputs=[
-                io.Model.Input("model", tooltip="The MODEL of 'Duet Load AV', or of another add-on loader."),
+                io.Model.Input(
+                    "model",
+                    tooltip="The MODEL of 'Duet Load AV', or of another add-on loader; for context tokens of LTX-2, that of any loader.",
+                ),
                 io.Combo.Input(
                     "file",
                     options=add_on_files(),

@@ -10,6 +10,7 @@ import folder_paths
 
 from ...pipelines.core.files import ROOT
 from ...pipelines.core.weights import stored_kind
+from ...pipelines.models.ltx2.context import OWN_CONTEXT_KIND
 from ...pipelines.models.ltx2.pocket_config import CONTEXT_KIND
 from ...pipelines.models.pocket.add_ons import LAYERS
 from .adapter import ADAPTER_KINDS, with_adapter_layers
@@ -18,7 +19,8 @@ from .families import place
 from .model import with_add_on
 
 FOLDER = "duet"
-KINDS = (*LAYERS, CONTEXT_KIND)
+CONTEXT_KINDS = (CONTEXT_KIND, OWN_CONTEXT_KIND)
+KINDS = (*LAYERS, *CONTEXT_KINDS)
 for _folder in (Path(folder_paths.models_dir) / FOLDER, ROOT / "runs"):
     folder_paths.add_model_folder_path(FOLDER, str(_folder))
 
@@ -52,7 +54,7 @@ def load_add_on(model: comfy.model_patcher.ModelPatcher, choice: str) -> comfy.m
         raise ValueError(
             f"{path} holds {f'{kind!r} weights' if kind else 'no Duet weights'}; this node loads {', '.join(KINDS)}."
         )
-    if kind == CONTEXT_KIND:
+    if kind in CONTEXT_KINDS:
         return with_context(model, path)
     if kind in ADAPTER_KINDS:
         return with_adapter_layers(model, kind, 1.0, path)

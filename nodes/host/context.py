@@ -6,13 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import comfy.model_base
 import comfy.model_patcher
 import torch
 from torch import Tensor
 
 from ...pipelines.core.streams import Streams
-from ...pipelines.models.addons.context import before
-from ...pipelines.models.ltx2.context import load_context
+from ...pipelines.core.weights import stored_kind
+from ...pipelines.models.addons.context import ContextTokens, before
+from ...pipelines.models.ltx2.context import OWN_CONTEXT_KIND, load_context, load_own_context
 from .ltx2 import PocketLTXAV
 
 CONTEXT = "duet_context"  # transformer option: this MODEL has context tokens
@@ -26,18 +28,16 @@ def has_context(options: dict[str, Any]) -> bool:
 
 
 def with_context(model: comfy.model_patcher.ModelPatcher, path: Path) -> comfy.model_patcher.ModelPatcher:
-    """A MODEL like ``model`` with the context tokens of a file of ``duet train pocket-ltx2-context``.
+    """A MODEL like ``model`` with the context tokens of a file of ``duet train pocket-ltx2-context`` or ``context-tokens``.
 
     Raises:
-        ValueError: the MODEL is not pocket LTX-2 or already has context tokens, or the tokens were trained on another base.
+        ValueError: the MODEL is not the LTX-2 of the file or already has context tokens, or pocket tokens were trained on another base.
     """
-    if not isinstance(model.model, PocketLTXAV):
-        raise ValueError(f"{path} holds context tokens for pocket LTX-2; this is a {type(model.model).__name__}.")
     if has_context(model.model_options):
         raise ValueError(
             "This MODEL already has context tokens. Connect the MODEL from before the node that added them."
         )
-    tokens, patched = load_context(path, model.model.base_hash), model.clone()
+    tokens, patched = _tokens(model, path), model.clone()
     options = patched.model_options.setdefault("transformer_options", {})
     patched.model_options["transformer_options"] = {**options, CONTEXT: True}
     for index in range(len(model.model.diffusion_model.transformer_blocks)):
@@ -46,6 +46,19 @@ def with_context(model: comfy.model_patcher.ModelPatcher, path: Path) -> comfy.m
             own = read_context(model.get_model_object(name), tokens.of(stream, index), audio=stream == "audio")
             patched.add_object_patch(name, own)
     return patched
+
+
+def _tokens(model: comfy.model_patcher.ModelPatcher, path: Path) -> ContextTokens:
+    """The tokens in ``path`` for the network of ``model``."""
+    network, own = model.model, stored_kind(path) == OWN_CONTEXT_KIND
+    if isinstance(network, PocketLTXAV) and not own:
+        return load_context(path, network.base_hash)
+    if own and isinstance(network, comfy.model_base.LTXAV) and not isinstance(network, PocketLTXAV):
+        blocks = network.diffusion_model.transformer_blocks
+        sizes = {"video_dim": blocks[0].attn1.to_q.in_features, "audio_dim": blocks[0].audio_attn1.to_q.in_features}
+        return load_own_context(path, depth=len(blocks), **sizes)
+    wanted = "LTX-2" if own else "pocket LTX-2"
+    raise ValueError(f"{path} holds context tokens for {wanted}; this is a {type(network).__name__}.")
 
 
 def read_context(attend: Callable[..., Tensor], tokens: Tensor, *, audio: bool) -> Callable[..., Tensor]:

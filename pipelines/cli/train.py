@@ -33,6 +33,7 @@ STAGES = (
         "pocket-ltx2-timed",
         "lora",
         "timed-lora",
+        "context-tokens",
         "javis-audio",
         "javis-prior",
         "javis-joint",
@@ -111,20 +112,20 @@ def _add_real(parser: argparse.ArgumentParser) -> None:
         "--model",
         nargs=2,
         metavar=("NAME", "PATH"),
-        help="lora: your model, ltx2, javisdit-v0.1 or javisdit-v1.0, and its folder (ltx2: or its file); timed-lora: ltx2; javis-audio, "
-        "javis-prior and javis-joint: javisdit-v0.1 and its folder (see docs/training.md)",
+        help="lora: your model, ltx2, javisdit-v0.1 or javisdit-v1.0, and its folder (ltx2: or its file); timed-lora and context-tokens: "
+        "ltx2; javis-audio, javis-prior and javis-joint: javisdit-v0.1 and its folder (see docs/training.md)",
     )
     option(
         "--text-encoder",
         type=Path,
         metavar="PATH",
-        help="lora and timed-lora on a file of ltx2: the text encoder with which the clips must have been encoded (default: any)",
+        help="with a file of ltx2: the text encoder with which the clips must have been encoded (default: any)",
     )
     option("--rank", type=int, default=32, help="lora and timed-lora: rank of the layers (default 32)")
     option(
         "--estimate",
         action="store_true",
-        help="lora, timed-lora and javis-*: print the memory that training needs, and stop",
+        help="lora, timed-lora, context-tokens and javis-*: print the memory that training needs, and stop",
     )
 
 
@@ -175,9 +176,10 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ValueError(
             "--tokens trains a prior that does not fit the shipped prior layers. Name another folder for it with --weights."
         )
-    if arguments.estimate and not arguments.stage.startswith(("lora", "timed-lora", "javis-")):
+    if arguments.estimate and not arguments.stage.startswith(("lora", "timed-lora", "context-tokens", "javis-")):
         raise ValueError(
-            f"--estimate is for lora, timed-lora and the stages of JavisDiT; {arguments.stage} fits into any memory."
+            "--estimate is for lora, timed-lora, context-tokens and the stages of JavisDiT; "
+            f"{arguments.stage} fits into any memory."
         )
     if arguments.model and arguments.model[0] not in REAL_MODELS:
         raise ValueError(f"--model is {arguments.model[0]}; it must be one of {', '.join(REAL_MODELS)}.")

@@ -18,6 +18,10 @@ OWN_CLIPS = (
 LORA = "For models/loras of ComfyUI, on the base that the record names."
 OTHERS = {
     "ltx2-lora": Part("LTX-2 LoRA", LORA),
+    "ltx2-context": Part(
+        "Context tokens for LTX-2",
+        "Learnt tokens in the cross-modal attentions of LTX-2 (CCL), which give its guidance a trained null. For models/duet of ComfyUI.",
+    ),
     "ltx2-timed-lora": Part("LTX-2 LoRA for timed text", LORA),
     "javisdit-v0.1-lora": Part("JavisDiT v0.1 LoRA", LORA),
     "javisdit-v1.0-lora": Part("JavisDiT v1.0 LoRA", LORA),

@@ -10,12 +10,14 @@ import psutil
 import torch
 from torch import Tensor, nn
 
+from ..models.addons.context import ContextTokens
 from ..models.javisdit.load import count_modules
 from ..models.javisdit.load_prior import TOWER
 from ..models.javisdit.v01 import JavisDiT01
 from ..models.javisdit.v01_blocks import V01Config
 from ..models.javisdit.v10 import PATCH, JavisDiT10, V10Config
 from ..models.lora import add_lora
+from ..models.ltx2.context import context_config
 from ..models.ltx2.network import TEXT_ATTENTION, LTX2Network
 from ..models.ltx2.sizes import LTX2Sizes
 from ..models.prior.estimator import POSITIONS as TOWER_TOKENS
@@ -81,6 +83,13 @@ class MemoryEstimate:
             ("total", self.total),
         )
         return "\n".join(f"{size / GIBIBYTE:8.2f} GiB  {name}" for name, size in rows)
+
+
+def context_estimate(sizes: LTX2Sizes, load: Load, *, dtype: torch.dtype) -> MemoryEstimate:
+    """The memory for context tokens on LTX-2."""
+    with torch.device("meta"):
+        parts = LTX2Network(sizes).transformer.requires_grad_(False), ContextTokens(context_config(sizes))
+    return counted(nn.ModuleList(parts), round(load.batch * _ltx2(sizes, load, dtype)), dtype)
 
 
 def timed_estimate(sizes: LTX2Sizes, load: Load, *, texts: int, rank: int, dtype: torch.dtype) -> MemoryEstimate:

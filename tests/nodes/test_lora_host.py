@@ -105,13 +105,54 @@ def test_the_latents_of_timed_text_lie_where_the_host_puts_them(comfy, tmp_path)
         assert torch.equal(a, b)
 
 
-def _ltx2_velocity(network, x, text):
+@pytest.mark.parametrize("routes", [(True, True), (True, False), (False, True), (False, False)])
+def test_context_tokens_give_the_hosts_ltx2_its_null(comfy, tmp_path, routes):
+    """The host's own LTXAV with the file of ``duet train context-tokens`` equals the network that was trained, with open and closed
+    routes, and its UCG has a trained null."""
+    import comfy.model_patcher
+    from ltx2_release import write_release
+    from official_files import host_model
+
+    from duet_av.nodes.host.branches import LEARNT, backbone_of
+    from duet_av.nodes.host.context import ROUTES, with_context
+    from duet_av.pipelines.core.streams import Streams
+    from duet_av.pipelines.core.weights import save_weights
+    from duet_av.pipelines.models.ltx2.folder import LTX2Folder
+    from duet_av.pipelines.models.ltx2.keys import to_official
+    from duet_av.pipelines.training.context_tokens import ContextLTX2
+
+    folder = LTX2Folder(write_release(tmp_path / "release"))
+    ours = ContextLTX2(folder.network(torch.device("cpu"), torch.float32))
+    torch.nn.init.normal_(ours.context.video)
+    torch.nn.init.normal_(ours.context.audio)
+    path, config = tmp_path / "ltx2-context.safetensors", vars(ours.context.config)
+    save_weights(path, dict(ours.context.state_dict()), kind="ltx2-context", config=config, record={})
+    theirs = host_model("LTXAV", {**folder.sizes().official, "image_model": "ltxav"})
+    theirs.diffusion_model.load_state_dict(to_official(ours.network.state_dict()), strict=False)
+    plain = comfy.model_patcher.ModelPatcher(theirs, *[torch.device("cpu")] * 2)
+    patched = with_context(plain, path)
+    assert backbone_of(theirs, patched.model_options).null == LEARNT
+    assert backbone_of(theirs, plain.model_options).null != LEARNT
+    x, text = Streams(torch.randn(1, 128, 3, 1, 2), torch.randn(1, 128, 18)), torch.randn(2, 1, 7, 16)
+    level, flags = torch.full((1, 1), SIGMA), Streams(*(torch.tensor([route]) for route in routes))
+    with torch.inference_mode():
+        expected = ours.model(x, Streams(level, level), Streams(text[0], text[1]), fps=24.0, route=flags)
+    patched.patch_model()
+    found = _ltx2_velocity(theirs.diffusion_model, x, text, {ROUTES: routes})
+    patched.unpatch_model()
+    before = _ltx2_velocity(theirs.diffusion_model, x, text)
+    for own, other, without in zip(expected.both(), found, before, strict=True):
+        torch.testing.assert_close(own, other, atol=1e-4, rtol=0)
+        assert (other - without).abs().max() > 1e-3
+
+
+def _ltx2_velocity(network, x, text, options=None):
     """Velocities of both streams that the host's network computes."""
     video, audio = x.both()
     levels = (torch.full((1, video[0, 0].numel(), 1), SIGMA), torch.full((1, audio.shape[2], 1), SIGMA))
     latents = [video.clone(), audio.unflatten(1, (8, 16)).transpose(2, 3).clone()]
     with torch.inference_mode():
-        out = network(latents, levels, torch.cat([*text], -1), frame_rate=24.0, transformer_options={})
+        out = network(latents, levels, torch.cat([*text], -1), frame_rate=24.0, transformer_options=options or {})
     return out[0].float(), out[1].transpose(2, 3).flatten(1, 2).float()
 
 

@@ -25,6 +25,7 @@ from ..javisdit_start import AUDIO, JOINT, base_config, joint_config
 from ..memory import (
     Load,
     MemoryEstimate,
+    context_estimate,
     counted,
     estimate,
     javis01_activations,
@@ -38,6 +39,7 @@ from .registry import Job, Preset
 
 PRESETS = {
     "lora": Preset(steps=2000, batch=1, lr=2e-4, score_every=250),
+    "context-tokens": Preset(steps=2000, batch=1, lr=1e-2, score_every=250),
     "timed-lora": Preset(steps=2000, batch=1, lr=2e-4, score_every=250),
     # Learning rates of the following are the official ones.
     "javis-audio": Preset(steps=2000, batch=8, lr=1e-4, score_every=250),
@@ -56,6 +58,8 @@ def estimate_of(job: Job) -> MemoryEstimate:
     clips = ClipShards.read(data)
     batch = math.ceil((job.batch or PRESETS[job.stage].batch) / launched())
     load, dtype = largest_load(clips, batch), processor()[1]
+    if job.stage == "context-tokens":
+        return context_estimate(open_ltx2(path).sizes(), load, dtype=dtype)
     if job.stage == "timed-lora":
         texts = max(len({sample.text, *(event.text for event in sample.events)}) for sample in clips.samples)
         return timed_estimate(open_ltx2(path).sizes(), load, texts=texts, rank=job.rank, dtype=dtype)

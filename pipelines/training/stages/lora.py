@@ -1,6 +1,8 @@
-"""Stages ``lora`` and ``timed-lora``: a LoRA on the frozen network of your own model."""
+"""Stages ``lora``, ``timed-lora`` and ``context-tokens``: a LoRA, or context tokens, on the frozen network of your own model."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from ...models.lora import add_lora
 from ..encode import open_model, processor
@@ -11,6 +13,9 @@ from ..shards import ClipShards
 from ..timed_captions import EVENTS, ONSET
 from .estimates import PRESETS, estimate_of
 from .registry import Job, register
+
+if TYPE_CHECKING:
+    from ..context_tokens import ContextStage
 
 
 @register("lora", PRESETS["lora"])
@@ -37,6 +42,16 @@ def build_timed(job: Job) -> LoRAStage:
             "the captions (docs/training.md), and encode them with 'duet data' into another folder."
         )
     return _stage(job, clips, TimedLoRAObjective(load_timed(job.real()[1], *processor())))
+
+
+@register("context-tokens", PRESETS["context-tokens"])
+def build_context(job: Job) -> ContextStage:
+    """Context tokens, with the same score."""
+    from ..context_tokens import ContextLTX2, ContextObjective, ContextStage
+
+    clips, path = _clips(job), job.real()[1]
+    objective = ContextObjective(ContextLTX2.load(path, *processor()))
+    return ContextStage(job.stage, clips, objective, job.folder, record={"base": path.name})
 
 
 def _clips(job: Job) -> ClipShards:

@@ -30,7 +30,8 @@ class Preset:
 
 
 JAVIS_STAGES = ("javis-audio", "javis-prior", "javis-joint")  # the official stages of JavisDiT v0.1
-REAL_STAGES = ("lora", "timed-lora", *JAVIS_STAGES)  # stages that train a model of the user's own
+LTX2_STAGES = ("timed-lora", "context-tokens")
+REAL_STAGES = ("lora", *LTX2_STAGES, *JAVIS_STAGES)  # stages that train a model of the user's own
 
 # Stages and ablations that cannot train on the clips of ``duet data``, with the reason.
 NO_OWN_CLIPS = {
@@ -105,7 +106,7 @@ class Job:
             )
         if self.stage in JAVIS_STAGES and self.model[0] != "javisdit-v0.1":
             raise ValueError(f"--model is {self.model[0]}; {self.stage} trains javisdit-v0.1.")
-        if self.stage == "timed-lora" and self.model[0] != "ltx2":
+        if self.stage in LTX2_STAGES and self.model[0] != "ltx2":
             raise ValueError(f"--model is {self.model[0]}; {self.stage} trains ltx2.")
         return *self.model, self.data
 

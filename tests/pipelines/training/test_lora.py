@@ -109,7 +109,7 @@ def test_what_cannot_be_trained_is_refused_with_the_reason(ltx2_release, ltx2_sh
         (("lora", "--model", "ltx2", ltx2_release, "--data", tmp_path), "holds no complete set of encoded clips"),
         (("lora", "--model", "wan", ltx2_release, "--data", ltx2_shards), "--model is wan"),
         (("joint", "--model", "ltx2", ltx2_release), "joint trains the pocket model"),
-        (("joint", "--estimate"), "--estimate is for lora, timed-lora and the stages of JavisDiT"),
+        (("joint", "--estimate"), "--estimate is for lora, timed-lora, context-tokens and the stages of JavisDiT"),
     ]
     for arguments, message in cases:
         assert duet("train", *arguments) == 2
