@@ -56,6 +56,7 @@ class Variant:
     name: str
     strategy: Strategy
     steps: int = RECORD_STEPS
+    sampler: str = "euler"  # of ``SAMPLERS``
     normalise: bool = True  # also measure chance and ceiling of synchrony, which takes longer than the clips themselves
     plan: PlanFor | None = None  # supplies the plans of prompts, for a network with plan layers
     prior: PriorFor | None = None  # supplies the priors of prompts, for a network with prior layers
@@ -97,6 +98,7 @@ def score_chunk(
         [p.text for p in prompts],
         seed=prompts[0].seed,
         steps=variant.steps,
+        sampler=variant.sampler,
         strategy=variant.strategy,
         plan=planned.streams if planned else None,
         prior=variant.prior(prompts) if variant.prior else None,
@@ -132,7 +134,7 @@ def _sync_scale(
     """Chance and ceiling of synchrony for each prompt. Chance pairs the video with audio of a second seed of the same caption,
     without plan, prior or kept stream, which would synchronise the two."""
     second = replace(request, seed=request.seed + SECOND_TAKE, plan=None, prior=None, adapter=None, keep=None)
-    guided = second.strategy, second.steps
+    guided = second.strategy, second.steps, second.sampler
     if guided not in shared:
         shared[guided] = read(probes, generate(model, second, batch=CHUNK))
     if "true" not in shared:

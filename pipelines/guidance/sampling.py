@@ -5,6 +5,7 @@ x = (1 - sigma) x0 + sigma noise, so dx/dsigma = (x - x0) / sigma.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -99,4 +100,21 @@ def heun(denoise: Denoise, x: Latents, sigmas: Tensor, *, progress: Progress | N
     return x
 
 
-SAMPLERS = {"euler": euler, "heun": heun}
+def dpmpp_2m(denoise: Denoise, x: Latents, sigmas: Tensor, *, progress: Progress | None = None) -> Latents:
+    """DPM-Solver++(2M) (Lu et al., 2022) as in ComfyUI: order 2 with one evaluation per step. x0 is extrapolated in log sigma from the last
+    two evaluations; the first step and the last, to sigma 0, are Euler steps."""
+    levels, before = sigmas.tolist(), None
+    for i, (sigma, following) in enumerate(pairwise(levels)):
+        x0 = denoise(x, sigma)
+        target = x0
+        if before is not None and following > 0:
+            ratio = math.log(levels[i - 1] / sigma) / math.log(sigma / following)
+            target = x0.map(lambda now, last, k=0.5 / ratio: (1 + k) * now - k * last, before)
+        x = _move(x, _slope(x, target, sigma), following - sigma)
+        before = x0
+        if progress:
+            progress(i + 1, x0)
+    return x
+
+
+SAMPLERS = {"euler": euler, "heun": heun, "dpmpp_2m": dpmpp_2m}
