@@ -1,5 +1,5 @@
 """Few steps, with guidance in each or at high noise levels only: the best setting within a budget of passes, compared with the setting
-of record, which is 25 steps with the default guidance in each."""
+of record, which is 25 Euler steps with the default guidance in each. The few steps are those of ``multistep``."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ..tables import Table
 from .guidance import ATTRIBUTES, DEVELOPMENT_SHARE, Found, attribute_floor, best_setting, development_scores
 
 MOST_PASSES = 24  # per clip
+SAMPLER = "multistep"
 STEPS = (6, 8, 10)
 UNTIL = (
     0.5,
@@ -56,7 +57,7 @@ class Setting:
         return sum(passes_per_step(self.strategy, sigma) for sigma in flow_sigmas(self.steps).tolist()[:-1])
 
     def variant(self, name: str) -> Variant:
-        return Variant(name, self.strategy, steps=self.steps)
+        return Variant(name, self.strategy, steps=self.steps, sampler=SAMPLER)
 
 
 def ranges() -> list[Setting]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from duet_av.pipelines.core.streams import Streams
-from duet_av.pipelines.guidance.sampling import dpmpp_2m, euler, flow_sigmas, heun, initial_noise
+from duet_av.pipelines.guidance.sampling import FIRST_ORDER, euler, flow_sigmas, heun, initial_noise, multistep
 
 MEAN, DEVIATION = 0.7, 0.5
 
@@ -25,16 +25,34 @@ def error(sampler, steps):
     return max((z - (MEAN + DEVIATION * n)).abs().max().item() for z, n in zip(out, noise, strict=True))
 
 
-@pytest.mark.parametrize(("sampler", "order"), [(euler, 1), (heun, 2), (dpmpp_2m, 2)])
+@pytest.mark.parametrize(("sampler", "order"), [(euler, 1), (heun, 2)])
 def test_samplers_converge_at_their_order(sampler, order):
     torch.manual_seed(0)
     coarse = error(sampler, 100)
     torch.manual_seed(0)
     fine = error(sampler, 200)
-    assert math.log2(coarse / fine) == pytest.approx(order, abs=0.2)
+    assert math.log2(coarse / fine) == pytest.approx(order, abs=0.15)
 
 
-@pytest.mark.parametrize("sampler", [euler, heun, dpmpp_2m])
+def test_multistep_extrapolates_at_high_noise_alone():
+    """A denoiser that is linear in log sigma is integrated exactly down to the level of Euler steps, and by Euler steps below it."""
+    levels, slope = flow_sigmas(8), 0.3
+    high = levels[levels > FIRST_ORDER]
+    denoise = lambda _x, sigma: Streams(torch.tensor([slope * math.log(sigma)], dtype=torch.float64))  # noqa: E731
+    start = Streams(torch.tensor([2.0], dtype=torch.float64))
+    found = multistep(denoise, start, high).video.item()
+    # dx/dsigma = (x - c log sigma) / sigma has the solution x = (x(1) - c) sigma + c log sigma + c.
+    first = euler(denoise, start, high[:2]).video.item()
+    at, end = high[1].item(), high[-1].item()
+    constant = (first - slope * math.log(at) - slope) / at
+    exact = constant * end + slope * math.log(end) + slope
+    assert found == pytest.approx(exact, abs=2e-3)
+    assert abs(euler(denoise, start, high).video.item() - exact) > 5e-3
+    below = levels[levels <= FIRST_ORDER]
+    assert multistep(denoise, start, below[:-1]).video == euler(denoise, start, below[:-1]).video
+
+
+@pytest.mark.parametrize("sampler", [euler, heun, multistep])
 def test_absent_stream_stays_absent(sampler):
     out = sampler(gaussian_denoiser, Streams(None, torch.randn(8)), flow_sigmas(3))
     assert out.video is None
