@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from duet_av.pipelines import Clip
 from duet_av.pipelines.bench.prompts import AUDIBLE, TEST, Prompt, bench_prompts
 from duet_av.pipelines.bench.readings import render
-from duet_av.pipelines.bench.runner import RECORD_STEPS
 from duet_av.pipelines.bench.tables import PAGES
 from duet_av.pipelines.core.sizes import ClipShape
 from duet_av.pipelines.figures.canvas import STRIP_FRAMES, write_png
@@ -51,9 +50,7 @@ def main() -> None:
     model, shape = PocketModel.load(), ClipShape()
     for stratum in STRATA:
         prompts = bench_prompts(1000, TEST, strata=(stratum,))[:EACH]
-        request = Request(
-            [p.text for p in prompts], seed=prompts[0].seed, steps=RECORD_STEPS, strategy=DEFAULT, shape=shape
-        )
+        request = Request([p.text for p in prompts], seed=prompts[0].seed, strategy=DEFAULT, shape=shape)
         rendered = as_clips(*render([p.scene for p in prompts], shape), shape)
         write_png(PAGES / f"gallery-{stratum}.png", draw(prompts, rendered, generate(model, request)))
 

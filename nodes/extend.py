@@ -90,7 +90,7 @@ class DuetExtend(io.ComfyNode):
         latent, vaes = with_facts(latent, guider), (video_vae, audio_vae)
         require_vaes(latent, *vaes)
         sigmas = schedule(guider.model_patcher, latent, steps) if sigmas is None else sigmas
-        sampler = sampler or default_sampler()
+        sampler = sampler or default_sampler(guider)
         clock = piece_clock(guider.model_patcher.model, latent, vaes)
         given = beginning(latent, vaes, clock, video)
         exists, frames = 0 if given is None else len(given.frames), round(seconds * clock.fps)

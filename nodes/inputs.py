@@ -80,15 +80,19 @@ def seconds(name: str, default: float, tooltip: str, **options: Any) -> io.Float
     return io.Float.Input(name, default=default, min=0.0, max=600.0, step=0.05, tooltip=tooltip, **options)
 
 
-def steps(tooltip: str) -> io.Int.Input:
+def steps(tooltip: str, default: int = DEFAULT_STEPS) -> io.Int.Input:
     """A number of sampling steps, 1 to 1000."""
-    return io.Int.Input("steps", default=DEFAULT_STEPS, min=1, max=1000, tooltip=tooltip)
+    return io.Int.Input("steps", default=default, min=1, max=1000, tooltip=tooltip)
 
 
 def sampling() -> list[Any]:
     """The optional sampler and noise levels of a node that samples."""
     return [
-        io.Sampler.Input("sampler", optional=True, tooltip="The sampling algorithm. Default: euler."),
+        io.Sampler.Input(
+            "sampler",
+            optional=True,
+            tooltip="The sampling algorithm. Default: euler; for the pocket models DPM-Solver++(2M) at high noise and euler below.",
+        ),
         io.Sigmas.Input(
             "sigmas",
             optional=True,

@@ -31,7 +31,7 @@ class DuetSampler(io.ComfyNode):
                 ),
                 inputs.seed("Noise seed. Clip k of a batch uses seed + k."),
                 inputs.steps(
-                    "Number of sampling steps. Ignored if sigmas are connected. Usual values: 25 (pocket model), 30 "
+                    "Number of sampling steps. Ignored if sigmas are connected. Usual values: 8 (pocket models), 30 "
                     "(JavisDiT v0.1), 50 (JavisDiT v1.0).",
                 ),
                 *inputs.sampling(),
@@ -56,7 +56,7 @@ class DuetSampler(io.ComfyNode):
     ) -> io.NodeOutput:
         if sigmas is None:
             sigmas = schedule(guider.model_patcher, latent, steps)
-        sampler = sampler or default_sampler()
+        sampler = sampler or default_sampler(guider)
         shown = show(cls, announcement(guider, latent, sampler, sigmas))
         sampled = sample_latent(guider, latent, seed=seed, sampler=sampler, sigmas=sigmas)
         return io.NodeOutput(sampled, ui=shown)
@@ -80,7 +80,7 @@ class DuetSchedule(io.ComfyNode):
                 io.Latent.Input(
                     "latent", tooltip="The latent to be sampled. Its size and duration set JavisDiT's schedule."
                 ),
-                inputs.steps("Number of sampling steps."),
+                inputs.steps("Number of sampling steps.", default=25),
             ],
             outputs=[
                 io.Sigmas.Output(display_name="sigmas", tooltip="Noise levels from 1 to 0, for SamplerCustomAdvanced.")

@@ -72,8 +72,8 @@ class DuetStrategyUCG(io.ComfyNode):
         return schema(
             "DuetStrategyUCG",
             "UCG",
-            "Unconditional context guidance: strengthens how each stream follows the prompt and the other stream, relative to a "
-            "null that the pocket model was trained on. Up to three passes per step; a scale of 1 is off.",
+            "Unconditional context guidance: strengthens how each stream follows the prompt and the other stream, relative to a null that "
+            "the model was trained on: the pocket model, or LTX-2 with context tokens. Up to three passes per step; a scale of 1 is off.",
             ["ucg", "sync", "cross modal", "context guidance"],
             [
                 io.Combo.Input(

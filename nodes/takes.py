@@ -99,7 +99,7 @@ class DuetSeedSweep(io.ComfyNode):
         latent = with_facts(latent, guider)
         vaes, seeds = (video_vae, audio_vae), range(seed, seed + takes)
         require_vaes(latent, *vaes)
-        sampler = sampler or default_sampler()
+        sampler = sampler or default_sampler(guider)
         shown = show(cls, announcement(guider, latent, sampler, sigmas, takes=takes))
         make = taking(guider, latent, vaes, sampler=sampler, sigmas=sigmas, score=score, plan=plan)
         graph = (cls.hidden.prompt or {}) if cls.hidden else {}

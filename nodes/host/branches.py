@@ -63,7 +63,8 @@ class Backbone:
             if not branch.masked and not self.tokens:
                 raise ValueError(
                     "UCG needs learnt context tokens, and this model has none. "
-                    "Choose 'Duet Strategy: Cross-Modal' (an untrained null) or 'Duet Strategy: CFG'."
+                    "Choose 'Duet Strategy: Cross-Modal' (an untrained null) or 'Duet Strategy: CFG'; for LTX-2 they can be trained with "
+                    "'duet train context-tokens'."
                 )
 
 

@@ -8,10 +8,13 @@ import comfy.model_base
 from comfy_api.latest import io, ui
 from server import PromptServer
 
+from .javisdit import JavisModel
+
 _shown: set[str] = set()  # ids of the nodes that show a text
 
 
 # Samplers that users report to ruin the sound of MiniMax H3 (Comfy-Org/ComfyUI#15283), with their variants.
+FEW_STEPS = 20
 RUIN_H3_SOUND = ("euler_ancestral", "lcm", "dpmpp_3m_sde")
 
 
@@ -34,3 +37,10 @@ def show(node: type[io.ComfyNode], *texts: str) -> ui.PreviewText | None:
         server.send_progress_text(text or " ", name, server.client_id)
         (_shown.add if text else _shown.discard)(name)
     return ui.PreviewText(text) if text else None
+
+
+def steps_warning(model: Any, steps: int) -> str:
+    """A warning if a JavisDiT is sampled with so few ``steps`` as only the pocket models need, otherwise nothing."""
+    if steps >= FEW_STEPS or not isinstance(model, JavisModel):
+        return ""
+    return f"{steps} steps suit the pocket models; usual are 30 for JavisDiT v0.1 and 50 for v1.0."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import comfy.nested_tensor
@@ -11,19 +12,47 @@ import latent_preview
 import torch
 from torch import Tensor
 
-from ...pipelines.core.streams import Streams
-from ...pipelines.guidance.sampling import initial_noise
+from ...pipelines.core.streams import Latents, Streams
+from ...pipelines.guidance.sampling import initial_noise, multistep
 from ..types import CLIP_SPEC
 from .branches import require_latent
 from .guider import passes_of
 from .joint import JointModel
 from .latent import FRAMES_BEFORE_GUIDES, nest, unnest
-from .notice import sampler_warning
+from .notice import sampler_warning, steps_warning
 
 
-def default_sampler() -> Any:
-    """Euler, the same sampler as on the command line."""
+def default_sampler(guider: comfy.samplers.CFGGuider) -> Any:
+    """The sampler of the command line for a pocket model, Euler's method for others."""
+    if getattr(guider.model_patcher.model, "pocket_world", False):
+        return comfy.samplers.KSAMPLER(_multistep)
     return comfy.samplers.sampler_object("euler")
+
+
+def _multistep(
+    model: Callable[..., Tensor],
+    x: Tensor,
+    sigmas: Tensor,
+    extra_args: dict[str, Any] | None = None,
+    callback: Callable[[dict[str, Any]], object] | None = None,
+    disable: bool | None = None,
+) -> Tensor:
+    """``multistep`` as a sampler of the host, on latents in its packed form."""
+    ones, current = x.new_ones(len(x)), x
+
+    def denoise(z: Latents, sigma: float) -> Latents:
+        nonlocal current
+        (current,) = z.present()
+        return Streams(model(current, sigma * ones, **(extra_args or {})), None)
+
+    def progress(step: int, x0: Latents) -> None:
+        if callback is not None:
+            sigma = sigmas[step - 1]
+            callback({"x": current, "i": step - 1, "sigma": sigma, "sigma_hat": sigma, "denoised": x0.video})
+
+    found, _ = multistep(denoise, Streams(x, None), sigmas, progress=progress)
+    assert found is not None
+    return found
 
 
 def schedule(model: Any, latent: dict[str, Any], steps: int) -> Tensor:
@@ -62,7 +91,7 @@ def announcement(
     if passes is not None:
         cost += f", {takes * passes} network passes"
     warning = model.advice(tuple(streams.both()[0].shape[1:])) if isinstance(model, JointModel) else ""
-    return "\n".join(filter(None, (cost, warning, sampler_warning(model, sampler))))
+    return "\n".join(filter(None, (cost, warning, steps_warning(model, steps), sampler_warning(model, sampler))))
 
 
 def sample_latent(

@@ -17,10 +17,12 @@ from ..media.mp4 import write_mp4
 from ..media.provenance import read_provenance
 from ..media.sound import write_wav
 from ..models.choose import POCKET, load_model
-from ..models.pocket.generate import DEFAULT_STEPS, Request, generate
+from ..models.pocket.generate import DEFAULT_SAMPLER, DEFAULT_STEPS, Request, generate
 from ..models.pocket.load import PocketModel
 from ..models.pocket.provenance import pocket_provenance
 from .javisbench import Sample
+
+SETTINGS = {"steps": DEFAULT_STEPS, "sampler": DEFAULT_SAMPLER}  # in the provenance of the clips
 
 Numbered = tuple[int, Sample]  # index of the row in the CSV file, which determines the seed
 
@@ -61,7 +63,7 @@ def _make(seed: int, name: str, row: Numbered) -> tuple[bytes, bytes]:
     """The WAV and the mp4 file of a row. Each is a request of its own: the seeds of missing rows need not be consecutive."""
     model, (k, sample) = _model(name), row
     (clip,) = generate(model, Request([sample.text], seed=seed + k))
-    about = pocket_provenance(model, prompts=[sample.text], seed=seed + k, steps=DEFAULT_STEPS)
+    about = pocket_provenance(model, prompts=[sample.text], seed=seed + k, **SETTINGS)
     with TemporaryDirectory() as folder:
         sound, video = Path(folder) / "clip.wav", Path(folder) / "clip.mp4"
         write_wav(sound, clip.waveform, clip.sample_rate)
@@ -70,15 +72,15 @@ def _make(seed: int, name: str, row: Numbered) -> tuple[bytes, bytes]:
 
 
 def _check_existing(samples: Sequence[Sample], seed: int, model: str) -> None:
-    """Check that the existing clips that Duet generated are those of this list, seed and model.
+    """Check that the existing clips that Duet generated are those of this list, seed and model, with these steps and this sampler.
 
     Raises:
-        ValueError: a clip is of another prompt, seed or model.
+        ValueError: a clip is of another prompt, seed or model, or was sampled otherwise.
     """
     name = _model(model).name.removeprefix("the ")
     for k, sample in enumerate(samples):
         about = read_provenance(sample.path).get(KEY) if sample.path.is_file() else None
-        wanted = {"model": name, "prompts": [sample.text], "seed": seed + k}
+        wanted = {"model": name, "prompts": [sample.text], "seed": seed + k, "settings": SETTINGS}
         other = {key: about.get(key) for key, value in wanted.items() if about.get(key) != value} if about else {}
         if other:
             raise ValueError(

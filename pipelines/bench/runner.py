@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial, reduce
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -31,7 +32,11 @@ from .readings import Probes, Reading, read, reconstruct
 from .scores import Scores, scores
 
 CHUNK = 20  # prompts in a batch
-RECORD_STEPS = 25  # Euler steps of the tables of record, whatever the default of the nodes and the command line is
+RECORD_STEPS = (
+    25  # of ``RECORD_SAMPLER``, in the tables of record, whatever the default of the nodes and the command line is
+)
+RECORD_SAMPLER = "euler"
+RECORD: dict[str, Any] = {"steps": RECORD_STEPS, "sampler": RECORD_SAMPLER}
 SECOND_TAKE = 50_000_000  # offset of the seeds of the clips that measure chance
 
 
@@ -56,7 +61,7 @@ class Variant:
     name: str
     strategy: Strategy
     steps: int = RECORD_STEPS
-    sampler: str = "euler"  # of ``SAMPLERS``
+    sampler: str = RECORD_SAMPLER
     normalise: bool = True  # also measure chance and ceiling of synchrony, which takes longer than the clips themselves
     plan: PlanFor | None = None  # supplies the plans of prompts, for a network with plan layers
     prior: PriorFor | None = None  # supplies the priors of prompts, for a network with prior layers

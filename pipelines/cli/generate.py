@@ -95,6 +95,7 @@ def provenance_of(
         add_ons=add_ons,
         negative=request.negative or None,
         steps=request.steps,
+        sampler=request.sampler,
         guidance=repr(request.strategy),
         plan=None if plan is None else plan.name,
         timed=None if request.timed is None else str(request.timed[k]),

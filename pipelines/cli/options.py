@@ -40,6 +40,7 @@ LIMITS: dict[str, dict[str, tuple[float | int, float | int]]] = {
     "bench": {"seed": (0, 2**32 - 1)},
     "world": {"seed": (0, 2**32 - 1)},
 }
+SAMPLERS = ("multistep", "euler", "heun")
 GUIDANCE_FORMS = ("cfg", "U1", "U2", "U2'", "U3", "U5")
 LABEL = "AI generated"
 EXAMPLE = "a small red ball bounces slowly on the left at night"
@@ -105,7 +106,13 @@ def add_sampling(
     parser.add_argument("--audio-prompt", help="separate prompt for the audio (default: the prompt)")
     parser.add_argument("--negative", default="", help="negative prompt (default: empty)")
     parser.add_argument("--seed", type=int, default=0, help="clip k uses seed + k (default 0)")
-    parser.add_argument("--steps", type=int, default=25, help="sampling steps (default 25)")
+    parser.add_argument("--steps", type=int, default=8, help="sampling steps (default 8)")
+    parser.add_argument(
+        "--sampler",
+        choices=SAMPLERS,
+        default=SAMPLERS[0],
+        help=f"{SAMPLERS[0]}: DPM-Solver++(2M) at high noise and Euler steps below (default); euler or heun: that method throughout",
+    )
     parser.add_argument("--seconds", type=float, default=seconds, metavar="S", help=f"{length} (default {seconds:g})")
     parser.add_argument(
         "--timed",

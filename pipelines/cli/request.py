@@ -29,6 +29,7 @@ def request_of(arguments: argparse.Namespace, prompts: list[str], *, piece: floa
         negative=arguments.negative,
         seed=arguments.seed,
         steps=arguments.steps,
+        sampler=arguments.sampler,
         strategy=_strategy(arguments),
         shape=ClipShape(seconds=arguments.seconds if piece is None else piece),
     )

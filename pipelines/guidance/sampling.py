@@ -111,7 +111,7 @@ def multistep(denoise: Denoise, x: Latents, sigmas: Tensor, *, progress: Progres
     for i, (sigma, following) in enumerate(pairwise(levels)):
         x0 = denoise(x, sigma)
         target = x0
-        if before is not None and following > FIRST_ORDER:
+        if before is not None and following > FIRST_ORDER and levels[i - 1] > sigma:
             half = math.log(sigma / following) / math.log(levels[i - 1] / sigma) / 2
             target = x0.map(lambda now, last, k=half: (1 + k) * now - k * last, before)
         x = _move(x, _slope(x, target, sigma), following - sigma)

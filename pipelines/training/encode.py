@@ -32,6 +32,7 @@ from .sidecars import Source, Sources, find_sources
 from .timed_captions import stored
 
 MEBIBYTE = 2**20
+TIMED_MODELS = ("ltx2",)  # whose captions may state times
 
 
 @runtime_checkable
@@ -125,7 +126,7 @@ def encode_clips(
     Raises:
         ValueError: ``folder`` holds no clip that can be used, or ``target`` holds clips encoded with other settings.
     """
-    sources, target = find_sources(folder), Path(target)
+    sources, target = find_sources(folder, times=model.name in TIMED_MODELS), Path(target)
     target.mkdir(parents=True, exist_ok=True)
     config = {"model": model.name, "encoders": model.fingerprint(), **vars(shape)}
     config |= {"changed": changed} if changed else {}

@@ -139,7 +139,7 @@ class Trainer:
         if self.sharded:
             if not getattr(stage, "shardable", False):
                 raise ValueError(
-                    f"Stage {stage.name} cannot be trained with FSDP; only lora can. Launch it without --use_fsdp."
+                    f"Stage {stage.name} cannot be trained with FSDP; lora and timed-lora can. Launch it without --use_fsdp."
                 )
             shard(self.module, self.accelerator.device.type)
         groups = parameter_groups(self.module, settings)

@@ -94,8 +94,10 @@ def context_estimate(sizes: LTX2Sizes, load: Load, *, dtype: torch.dtype) -> Mem
 
 def timed_estimate(sizes: LTX2Sizes, load: Load, *, texts: int, rank: int, dtype: torch.dtype) -> MemoryEstimate:
     """The memory for a LoRA on LTX-2's text attention, where clips read up to ``texts`` texts, each latent with its own log-shares."""
-    load = replace(load, text=load.text * texts)
-    shares = load.batch * math.prod(load.video) * load.text * dtype.itemsize
+    load, heads = replace(load, text=load.text * texts), sizes.official["num_attention_heads"]
+    shares = (
+        load.batch * heads * math.prod(load.video) * load.text * dtype.itemsize
+    )  # diffusers copies them for each head
     found = estimate(sizes, load, rank=rank, dtype=dtype, targets=TEXT_ATTENTION)
     return replace(found, activations=found.activations + shares)
 

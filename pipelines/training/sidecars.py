@@ -42,11 +42,12 @@ class Sources:
     rejected: dict[str, str] = field(default_factory=dict)
 
 
-def find_sources(folder: Path) -> Sources:
+def find_sources(folder: Path, *, times: bool = False) -> Sources:
     """Every media file in ``folder`` and the folders in it, and those that tables in it name.
 
     The caption is in ``NAME.txt``, in the entry 'caption' of ``NAME.json``, or in a row of a .csv, .json or .jsonl table with JavisDiT's
-    columns or the LTX trainer's. Paths in a table are relative to its folder. Entries or columns 'events' and 'onset' hold times.
+    columns or the LTX trainer's. Paths in a table are relative to its folder. With ``times``, entries or columns 'events' and
+    'onset' are read too.
 
     Raises:
         ValueError: there are no media files, or a table cannot be read.
@@ -62,7 +63,8 @@ def find_sources(folder: Path) -> Sources:
                 raise ValueError("a table names it, but it does not exist")
             if row.audio and not row.audio.is_file():
                 raise ValueError(f"its audio file {row.audio} does not exist")
-            timed = TimedCaption.read(row.caption or caption_beside(video), row.times or times_beside(video))
+            stated = (row.times or times_beside(video)) if times else {}
+            timed = TimedCaption.read(row.caption or caption_beside(video), stated)
             sources.found.append(Source(name, video, row.audio or video, timed))
         except ValueError as error:
             sources.rejected[name] = str(error)
@@ -97,9 +99,10 @@ def caption_beside(path: Path) -> str:
 
 
 def times_beside(path: Path) -> dict[str, Any]:
-    """The entries of ``NAME.json`` beside a media file, which may hold times; empty without such a file."""
+    """The entries of ``NAME.json`` beside a media file, which may hold times; empty without such an object."""
     data = path.with_suffix(".json")
-    return read_object(data) if data.is_file() else {}
+    found = parse_json(read_text(data), data) if data.is_file() else {}
+    return found if isinstance(found, dict) else {}
 
 
 def _tables(folder: Path) -> list[Path]:

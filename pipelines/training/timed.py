@@ -24,6 +24,7 @@ from ..models.pocket.network import STREAMS, TwinStreamDiT
 from ..models.pocket.text import TextEncoder
 from ..models.pocket.timed import pocket_edges, read_windows, timed_text
 from ..world import Scene, caption
+from ..world.edit import is_separated
 from ..world.truth import timeline_of
 from .data import LatentCache
 from .flow import TEXT_DROP, FlowBatch, FlowObjective, Recipe, make_batch
@@ -113,9 +114,9 @@ class TimedStage(Generic[N]):
         self.rank, self.recipe, self.base, self.judge = rank, recipe, base, judge
         edges = pocket_edges(network.config, Streams(latents.video.shape[2], latents.audio.shape[2]))
         self.timed = [true_windows(pair, edges) for pair in tqdm(scenes, desc="windows")]
-        # A caption alone means events in both streams.
+        # A caption alone means that its objects act, in both streams.
         self.whole = [
-            throughout(caption(pair.both()[0]), edges) if pair.video == pair.audio else windows
+            windows if is_separated(pair) else throughout(caption(pair.both()[0]), edges)
             for pair, windows in zip(scenes, self.timed, strict=True)
         ]
         self.none = throughout("", edges)

@@ -6,12 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..core.timed_events import MAX_EVENTS, STREAMS, TimedEvent, TimedEvents
+from jaxtyping import Float
+from torch import Tensor
+
+from ..core.timed_events import EXAMPLE, MAX_EVENTS, STREAMS, TimedEvent, TimedEvents, cut_events
 from ..guidance.timed import joined
 from ..media.segments import Segment
 from ..sync.beats import rhythm
 
 EVENTS, ONSET = "events", "onset"  # entries beside 'caption' in NAME.json, and columns of a table
+AUDIBLE, REACH = 0.01, 0.1  # least peak (-40 dB) within that many seconds after an onset
 
 
 @dataclass(frozen=True)
@@ -34,8 +38,11 @@ class TimedCaption:
         """
         events, onset = entries.get(EVENTS) or "", entries.get(ONSET) or ""
         lines = events if isinstance(events, list) else [events]
-        if not all(isinstance(text, str) for text in (*lines, onset)):
-            raise ValueError(f"'{EVENTS}' must be a text or a list of texts, and '{ONSET}' a text")
+        for name, value in ((EVENTS, lines), (ONSET, [onset])):
+            if not all(isinstance(text, str) for text in value):
+                raise ValueError(
+                    f"its entry '{name}' is {entries[name]!r:.80}; it must be a text or, for '{EVENTS}', a list of texts such as {EXAMPLE}"
+                )
         return cls(caption, TimedEvents.read("\n".join(lines)), onset.strip())
 
     @property
@@ -52,12 +59,21 @@ class TimedCaption:
     def within(self, segment: Segment, sample_rate: int) -> list[TimedEvent]:
         """The events of a segment in seconds from its start, with the texts to encode."""
         seconds = segment.waveform.shape[1] / sample_rate
-        heard = rhythm(segment.waveform, sample_rate=sample_rate).onsets[:MAX_EVENTS] if self.onset else ()
+        # An event for which one time is given happens at that time: not in a segment that only holds the range around it.
+        stated = [e for e in self.events.events if e.onset is None or 0 <= e.onset - segment.start < seconds]
+        heard = _onsets(segment.waveform, sample_rate) if self.onset else []
         found = [
-            *self.events.within(segment.start, segment.start + seconds).events,
+            *cut_events(stated, segment.start, segment.start + seconds),
             *(TimedEvent.at(time, self.onset) for time in heard if time < seconds),
         ]
         return [replace(event, text=joined(self.caption, event.text)) for event in found]
+
+
+def _onsets(waveform: Float[Tensor, "channels s"], sample_rate: int) -> list[float]:
+    """Onsets in seconds after which the sound reaches ``AUDIBLE``: background noise has onsets too."""
+    found, peak = rhythm(waveform, sample_rate=sample_rate).onsets, waveform.abs().amax(0)
+    reach = round(REACH * sample_rate)
+    return [t for t in found[:MAX_EVENTS] if peak[round(t * sample_rate) :][:reach].max() >= AUDIBLE]
 
 
 def stored(events: Sequence[TimedEvent]) -> list[list[Any]]:
@@ -77,5 +93,5 @@ def restored(rows: Sequence[Sequence[Any]]) -> tuple[TimedEvent, ...]:
             TimedEvent(float(a), float(b), text, STREAMS[stream], float(strength))
             for a, b, text, stream, strength in rows
         )
-    except (TypeError, KeyError, AttributeError) as error:
+    except (TypeError, KeyError, AttributeError, OverflowError) as error:
         raise ValueError(f"its timed events cannot be read ({error!r})") from error

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ class TimedLoRAObjective(LoRAObjective):
         counts = drawn.latents.map(lambda z: z.shape[2])
         edges = latent_times(self.model.model.sizes, counts, fps=float(clips.config["fps"]))
         windows = [sample_text(sample).windows(edges) for sample in drawn.samples]
-        return replace(batch, read=timed_conditions(windows, clips.states, clips.config))
+        return replace(batch, read=timed_conditions(windows, cache(clips.states), clips.config))
 
 
 def sample_text(sample: Sample) -> TimedText:

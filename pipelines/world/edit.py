@@ -17,7 +17,7 @@ MAX_EVENTS = 6  # of a subject whose times are redrawn
 TRIES = 200
 DELAY = (0.1, 0.4)  # seconds by which asynchronous audio is late or early
 APART = 0.4  # share of the scenes in which some events are only seen or only heard
-QUIET = 0.1  # share of the scenes without events
+QUIET = 0.1  # share of the scenes in which objects that are seen and heard do nothing
 ONE_STREAM = 0.3  # probability that an event is only seen, and that it is only heard
 
 
@@ -109,8 +109,8 @@ def asynchronous(scene: Scene, rng: Random) -> Scene:
 
 
 def separated(scene: Scene) -> Streams[Scene]:
-    """What is seen and what is heard of ``scene``. In most scenes both are ``scene``; in some, events of its objects are only seen or only
-    heard, and in some nothing happens. The result depends only on the scene's seed and index."""
+    """What is seen and what is heard of ``scene``. In most scenes both are ``scene``; in some, events of objects that are seen and heard
+    are only seen or only heard, and in some these objects do nothing. The result depends only on the scene's seed and index."""
     rng = Random(f"duet separated 1/{scene.seed}/{scene.index}")
     draw = rng.random()
     if draw >= APART + QUIET:
@@ -122,6 +122,12 @@ def separated(scene: Scene) -> Streams[Scene]:
             shown, sounding = (t for t, x in drawn if x >= ONE_STREAM), (t for t, x in drawn if x < 1 - ONE_STREAM)
             seen, heard = _with(seen, seen.subjects[i], tuple(shown)), _with(heard, heard.subjects[i], tuple(sounding))
     return Streams(seen, heard)
+
+
+def is_separated(scenes: Streams[Scene]) -> bool:
+    """Whether the streams differ, or an object that should be seen and heard does nothing."""
+    seen, heard = scenes.both()
+    return seen != heard or any(s.seen and s.heard and not s.times for s in seen.subjects)
 
 
 def _others(scene: Scene, subject: Subject) -> list[float]:

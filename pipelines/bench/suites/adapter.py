@@ -29,7 +29,7 @@ from ...world.scene import BACKGROUNDS, COLOURS, SOUNDING
 from ..fidelity import spectral_distance
 from ..prompts import AUDIBLE, Prompt, bench_prompts
 from ..readings import Probes, read, true_latents
-from ..runner import RECORD_STEPS, KeepFor, Rows, Run, Variant, differences, run_variants, summarise
+from ..runner import RECORD, KeepFor, Rows, Run, Variant, differences, run_variants, summarise
 from ..scores import Scores
 from ..tables import Table
 
@@ -72,7 +72,7 @@ def keep_from_rendered(stream: str, model: PocketModel, prompts: Sequence[Prompt
 def keep_from_independent(stream: str, strategy: Strategy, model: PocketModel, prompts: Sequence[Prompt]) -> KeepMask:
     """One stream of clips whose streams the network generates independently: the first step of a cascade."""
     texts, seed = [p.text for p in prompts], prompts[0].seed
-    request = Request(texts, seed=seed, steps=RECORD_STEPS, strategy=UnimodalStrategy(strategy))
+    request = Request(texts, seed=seed, **RECORD, strategy=UnimodalStrategy(strategy))
     return _keep_mask(stream, sample(model.network, model.text, request))
 
 
@@ -84,7 +84,7 @@ def keep_from_cascade(first: Strategy, strategy: Strategy, model: PocketModel, p
     request = Request(
         [p.text for p in prompts],
         seed=prompts[0].seed,
-        steps=RECORD_STEPS,
+        **RECORD,
         strategy=strategy,
         keep=keep,
         adapter=_shipped_tokens(V2A, keep),
@@ -168,7 +168,7 @@ def sensitivity(model: PocketModel, probes: Probes, scenes: Sequence[Scene], *, 
         request = Request(
             [caption(s) for s in part],
             seed=SENSITIVITY_SEED,
-            steps=RECORD_STEPS,
+            **RECORD,
             strategy=PLAIN_CFG,
             keep=keep,
             adapter=adapter,

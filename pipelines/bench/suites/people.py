@@ -15,7 +15,7 @@ from ...models.pocket.load import PocketModel
 from ...world.scene import KINDS
 from ..people import HELD_OUT, TUNED, PeoplePrompt, Wanted, people_prompts
 from ..readings import Probes, Reading, read
-from ..runner import CHUNK, RECORD_STEPS, Rows, Run
+from ..runner import CHUNK, RECORD, RECORD_STEPS, Rows, Run
 from ..scores import Scores
 from ..tables import Table
 
@@ -60,7 +60,7 @@ def records_of(
 def _clip(model: PocketModel, prompt: PeoplePrompt, seed: int, as_written: bool) -> Clip | None:
     """The clip of a prompt, or None if the prompt is refused."""
     try:
-        (clip,) = generate(model, Request([prompt.text], seed=seed, steps=RECORD_STEPS, as_written=as_written))
+        (clip,) = generate(model, Request([prompt.text], seed=seed, **RECORD, as_written=as_written))
     except ValueError:
         return None
     return clip

@@ -29,7 +29,7 @@ from ..plan_scores import REALISED_SECONDS
 from ..plan_targets import oracle_plan, shuffled_plan
 from ..prompts import AUDIBLE, Prompt, bench_prompts
 from ..readings import Probes, Reading, read, reconstruct
-from ..runner import RECORD_STEPS, Planned, Run, Variant, chunks, differences, run_variants, summarise
+from ..runner import RECORD, Planned, Run, Variant, chunks, differences, run_variants, summarise
 from ..tables import Table
 
 SHARE = 0.4  # of the requested number of prompts; only those with an audible source are used
@@ -143,7 +143,7 @@ def generated(model: PocketModel, probes: Probes, prompts: Sequence[Prompt]) -> 
     """Clips generated with the planner's tokens for the timelines of the scenes."""
     plan = scene_timeline(probes, prompts).streams
     texts, seed = [p.text for p in prompts], prompts[0].seed
-    request = Request(texts, seed=seed, steps=RECORD_STEPS, strategy=STRATEGY, plan=plan)
+    request = Request(texts, seed=seed, **RECORD, strategy=STRATEGY, plan=plan)
     return generate(model, request, batch=len(prompts))
 
 

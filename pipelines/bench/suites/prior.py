@@ -25,7 +25,7 @@ from ...world.scene import MIX
 from ..prior_knowledge import knowledge, layout_events, layout_of, layout_truth, linear_probe, mismatched_audio, spread
 from ..prompts import AUDIBLE, DEVELOPMENT, Prompt, bench_prompts
 from ..readings import Probes, Reading, read, true_latents
-from ..runner import RECORD_STEPS, Run, Variant, chunks, differences, run_variants, summarise
+from ..runner import RECORD, Run, Variant, chunks, differences, run_variants, summarise
 from ..tables import Table
 from .plan import SHARE, STRATEGY, drawn_timeline
 
@@ -92,7 +92,7 @@ def seed_distances(model: PocketModel, probes: Probes, prompts: Sequence[Prompt]
         def take(part: Sequence[Prompt], texts: list[str], *, noise: int, prior: int) -> list[Reading]:
             tokens = sampled(1.0, part, offset=prior)
             seed = part[0].seed + noise
-            request = Request(texts, seed=seed, steps=RECORD_STEPS, strategy=STRATEGY, prior=tokens)
+            request = Request(texts, seed=seed, **RECORD, strategy=STRATEGY, prior=tokens)
             return read(probes, generate(model, request, batch=len(part)))
 
         first = take(part, texts, noise=0, prior=0)

@@ -31,11 +31,10 @@ from ...world.truth import timeline_of
 from ..plan_scores import REALISED_SECONDS
 from ..prompts import Prompt, bench_prompts
 from ..readings import Probes, Reading, read
-from ..runner import RECORD_STEPS, Rows, Run
+from ..runner import RECORD, RECORD_STEPS, Rows, Run
 from ..scores import Scores
 from ..tables import Table
 
-STEPS = RECORD_STEPS
 SHARE = 160  # of 1,000 prompts have a single object
 FIRST, LAST, LEAST_GAP = 0.2, 1.8, 0.3  # seconds between which events are asked for, and between two events
 MOVED = 0.13  # seconds by which moved events are earlier or later
@@ -115,7 +114,7 @@ def request_of(variant: str, cases: Sequence[Case], shape: ClipShape) -> Request
     return Request(
         texts,
         seed=cases[0].prompt.seed,
-        steps=STEPS,
+        **RECORD,
         shape=shape,
         as_written=variant == "words",
         timed=None if timed is None else [timed(case) for case in cases],
@@ -219,7 +218,7 @@ def measure(run: Run) -> Table:
             difference=True,
         )
     strategy = default_strategy(trained_null=bench.model.network.trained_null)
-    return Table("timed", len(cases), run.seed, rows, {"steps": STEPS, "guidance": repr(strategy)}, run.model)
+    return Table("timed", len(cases), run.seed, rows, {"steps": RECORD_STEPS, "guidance": repr(strategy)}, run.model)
 
 
 def _rows(records: Sequence[tuple[Case, Scores]], *, difference: bool = False) -> Rows:

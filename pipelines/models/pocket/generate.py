@@ -23,7 +23,7 @@ from .load import PocketModel
 from .text import TextEncoder
 from .timed import pocket_edges, timed_inputs
 
-DEFAULT_STEPS = 25
+DEFAULT_STEPS, DEFAULT_SAMPLER = 8, "multistep"  # chosen by ``duet bench few-steps``
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Request:
     negative: str = ""
     seed: int = 0
     steps: int = DEFAULT_STEPS
-    sampler: str = "euler"
+    sampler: str = DEFAULT_SAMPLER
     shift: float = SHIFT
     strategy: Strategy | None = None
     plan: PlanStreams | None = None

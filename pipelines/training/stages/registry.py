@@ -14,7 +14,7 @@ from ...core.weights import load_weights
 from ...media.provenance import file_hash
 from ..flow import Recipe
 from ..loop import OnStep, Settings, Stage, train
-from ..shards import CLIPS, shard_paths
+from ..shards import CLIPS, TEXT, read_header, shard_paths
 
 
 @dataclass(frozen=True)
@@ -168,6 +168,7 @@ def _data_of(job: Job) -> str:
     """What a run trains on, which may not change when it resumes."""
     if job.stage in REAL_STAGES:
         name, model, shards = job.real()
-        sizes = [(path.name, path.stat().st_size) for path in shard_paths(shards, CLIPS)]
-        return f"{name}, {model.name}, rank {job.rank}, {shards.name}, {zlib.crc32(repr(sizes).encode()):08x}"
+        paths = [path for prefix in (CLIPS, TEXT) for path in shard_paths(shards, prefix)]
+        headers = [(path.name, path.stat().st_size, read_header(path)) for path in paths]
+        return f"{name}, {model.name}, rank {job.rank}, {shards.name}, {zlib.crc32(repr(headers).encode()):08x}"
     return f"{job.clips} rendered clips" if job.data is None else f"{job.data.name}, {file_hash(job.data)}"

@@ -67,7 +67,7 @@ def build_ltx2(job: Job) -> LTX2TimedStage:
 
 def timed_clips(job: Job) -> tuple[list[Streams[Scene]], LatentCache]:
     """Scenes of the world and their clips. Two thirds have irregular times, which nothing but the windows tells; in half, some events are
-    only seen or only heard, or nothing happens."""
+    only seen or only heard, or the objects do nothing (see ``separated``)."""
     spec = CacheSpec(job.run / f"timed-separated-{job.seed}-{job.clips}.safetensors", job.seed + 301, job.clips)
     pairs = [separated(scene if k % 3 == 0 else irregular(scene)) for k, scene in enumerate(spec.scenes())]
     seen, heard = zip(*(pair.both() for pair in pairs), strict=True)

@@ -12,12 +12,14 @@ import torch
 
 from duet_av.pipelines.cli import generate
 from duet_av.pipelines.cli import main as cli
-from duet_av.pipelines.cli.options import GUIDANCE_FORMS
+from duet_av.pipelines.cli.options import GUIDANCE_FORMS, SAMPLERS
 from duet_av.pipelines.cli.request import request_of
+from duet_av.pipelines.guidance import sampling
 from duet_av.pipelines.guidance.modifiers import Window
 from duet_av.pipelines.guidance.strategy import DEFAULT, FORMS, PerStreamCFG
 from duet_av.pipelines.media.mp4 import read_mp4
 from duet_av.pipelines.media.provenance import read_provenance
+from duet_av.pipelines.models.pocket.generate import DEFAULT_SAMPLER, DEFAULT_STEPS
 from duet_av.pipelines.world import is_caption
 
 PROMPT = "a small red ball bounces slowly on the left at night"
@@ -217,3 +219,5 @@ def test_the_form_options_are_plain_guidance_and_the_forms_that_use_the_other_st
     assert set(GUIDANCE_FORMS) == {"cfg", *FORMS} - {"U4"}  # U4 is plain guidance
     given = cli._parser().parse_args(["generate", PROMPT, "-o", "o.mp4"])
     assert request_of(given, [PROMPT]).strategy == DEFAULT
+    assert (given.steps, given.sampler) == (DEFAULT_STEPS, DEFAULT_SAMPLER)
+    assert set(SAMPLERS) == set(sampling.SAMPLERS)

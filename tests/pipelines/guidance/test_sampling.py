@@ -52,6 +52,11 @@ def test_multistep_extrapolates_at_high_noise_alone():
     assert multistep(denoise, start, below[:-1]).video == euler(denoise, start, below[:-1]).video
 
 
+def test_multistep_accepts_a_repeated_level():
+    levels = torch.tensor([1.0, 0.9, 0.9, 0.8, 0.0])
+    assert multistep(gaussian_denoiser, Streams(torch.randn(4)), levels).video.isfinite().all()
+
+
 @pytest.mark.parametrize("sampler", [euler, heun, multistep])
 def test_absent_stream_stays_absent(sampler):
     out = sampler(gaussian_denoiser, Streams(None, torch.randn(8)), flow_sigmas(3))

@@ -1,6 +1,7 @@
 """The memory estimate of LoRA training agrees with what is measured, and what does not fit is refused before weights are read."""
 
 import weakref
+from dataclasses import replace
 
 import pytest
 import torch
@@ -26,12 +27,21 @@ from duet_av.pipelines.models.ltx2.sizes import LTX2Sizes
 from duet_av.pipelines.models.prior.estimator import PriorConfig, PriorEstimator
 from duet_av.pipelines.training import memory
 from duet_av.pipelines.training.clip_stage import learn
+from duet_av.pipelines.training.context_tokens import ContextLTX2, ContextObjective
 from duet_av.pipelines.training.javisdit import AudioObjective, JointObjective, PriorBatch, PriorObjective
 from duet_av.pipelines.training.javisdit_start import AUDIO, JOINT
 from duet_av.pipelines.training.lora import LoRAObjective
-from duet_av.pipelines.training.memory import Load, estimate, javis01_activations, prior_estimate
+from duet_av.pipelines.training.memory import (
+    Load,
+    context_estimate,
+    estimate,
+    javis01_activations,
+    prior_estimate,
+    timed_estimate,
+)
 from duet_av.pipelines.training.own_models import OwnJavisDiT01, OwnJavisDiT10, OwnLTX2
 from duet_av.pipelines.training.shards import ClipShards, Drawn
+from duet_av.pipelines.training.timed_lora import TimedConditions, TimedLoRAObjective, TimedLTX2
 
 WIDTH = {"attention_head_dim": 80, "cross_attention_dim": 160}
 # Changes of the configuration; latent frames, rows, columns; audio tokens; text tokens; samples.
@@ -95,6 +105,31 @@ def test_the_estimate_is_within_15_percent_of_the_measured_peak(case, dtype, tmp
     found = estimate(sizes, Load(batch, size, (audio,), words), rank=4, dtype=dtype)
     assert found.learnt_parameters == sum(p.numel() for p in network.parameters() if p.requires_grad)
     assert found.parameters == sum(p.numel() for p in network.parameters()) - found.learnt_parameters
+    assert found.activations == pytest.approx(measured(objective, sample, dtype), rel=0.15)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("stage", ["context-tokens", "timed-lora"])
+def test_the_estimates_of_the_other_stages_of_ltx2_are_within_15_percent(stage, dtype, tmp_path):
+    size, audio, words, texts = (3, 8, 8), 40, 32, 3
+    sizes, load = LTX2Sizes.of_diffusers(TRANSFORMER), Load(1, size, (audio,), words)
+    network = LTX2Network(sizes).requires_grad_(False).to(dtype)
+    clips = ClipShards(tmp_path, {"fps": 24.0}, [], {})
+    count = words if stage == "context-tokens" else words * texts
+    text = {name: torch.randn(1, count, 16) for name in ("video", "audio")} | {"mask": torch.ones(1, count)}
+    drawn = Drawn(Streams(torch.randn(1, 128, *size), torch.randn(1, 128, audio)), text, [])
+    if stage == "context-tokens":
+        objective = ContextObjective(ContextLTX2(network))
+        sample = objective.batch(clips, drawn, torch.Generator().manual_seed(0))
+        found = context_estimate(sizes, load, dtype=dtype)
+    else:
+        objective = TimedLoRAObjective(TimedLTX2(network))
+        add_lora(objective.network, TimedLTX2.targets, rank=4)
+        sample = LoRAObjective.batch(objective, clips, drawn, torch.Generator().manual_seed(0))
+        shares = Streams(torch.zeros(1, size[0], count), torch.zeros(1, audio, count))
+        sample = replace(sample, read=TimedConditions(**vars(sample.read), shares=shares))
+        found = timed_estimate(sizes, load, texts=texts, rank=4, dtype=dtype)
+    assert found.learnt_parameters == sum(p.numel() for p in objective.parameters() if p.requires_grad)
     assert found.activations == pytest.approx(measured(objective, sample, dtype), rel=0.15)
 
 

@@ -1,6 +1,7 @@
 """``duet train timed-lora``: times in captions, their windows, what the network reads, a short run, and what is refused."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from ltx2_release import write_clip
 
 from duet_av.pipelines.cli import main as cli
 from duet_av.pipelines.core.streams import Streams
+from duet_av.pipelines.core.timed_events import TimedEvents
 from duet_av.pipelines.guidance.timed import HIDDEN
 from duet_av.pipelines.media.segments import Segment
 from duet_av.pipelines.models.ltx2.folder import LTX2Folder
@@ -59,14 +61,14 @@ def train(release, shards, run, *more, model="ltx2", stage="timed-lora"):
 
 
 def test_times_are_read_beside_a_file_and_from_tables(clips, tmp_path):
-    found = {source.name: source.timed for source in find_sources(clips).found}
+    found = {source.name: source.timed for source in find_sources(clips, times=True).found}
     assert [str(e) for e in found["times.mkv"].events.events] == ["0.2-0.5 video: it moves", "1 audio: a tone"]
     assert found["times.mkv"].texts == ("a square", "a square. it moves", "a square. a tone")
     assert found["heard.mkv"].texts == ("a square", "a square. a tone begins")
     assert not found["plain.mkv"].timed
     write_clip(tmp_path / "a.mkv", frames=4)
     (tmp_path / "clips.csv").write_text('path,text,events\na.mkv,a square,"0.1: it moves"\n')
-    (source,) = find_sources(tmp_path).found
+    (source,) = find_sources(tmp_path, times=True).found
     assert str(source.timed.events) == "0.1 both: it moves"
 
 
@@ -74,29 +76,71 @@ def test_times_are_read_beside_a_file_and_from_tables(clips, tmp_path):
     ("entries", "message"),
     [
         ({"events": "soon: it moves"}, "Line 1 of the timed events"),
-        ({"events": {"at": 1}}, "'events' must be a text or a list of texts"),
-        ({"events": ["0.1: it moves", 7]}, "'events' must be a text or a list of texts"),
-        ({"onset": ["a tone"]}, "'onset' a text"),
+        ({"events": {"at": 1}}, "its entry 'events' is {'at': 1}; it must be a text or"),
+        ({"events": ["0.1: it moves", 7]}, "its entry 'events' is ['0.1: it moves', 7]; it must be a text or"),
+        ({"onset": ["a tone"]}, "its entry 'onset' is ['a tone']; it must be a text"),
     ],
 )
 def test_a_clip_with_unreadable_times_is_left_out_with_the_reason(tmp_path, entries, message):
     write_clip(tmp_path / "a.mkv", frames=4)
     (tmp_path / "a.json").write_text(json.dumps({"caption": "a square", **entries}))
-    found = find_sources(tmp_path)
+    found = find_sources(tmp_path, times=True)
     assert not found.found
     assert message in found.rejected["a.mkv"]
 
 
-def test_each_onset_of_the_sound_is_an_event():
-    rate = 16_000
-    wave = 1e-3 * np.random.default_rng(0).standard_normal(rate)
+def test_json_of_other_tools_is_ignored_where_times_are_not_used(tmp_path):
+    write_clip(tmp_path / "a.mkv", frames=4)
+    (tmp_path / "a.txt").write_text("a square")
+    for text in ("[1]", '{"events": [{"t": 1}]}'):
+        (tmp_path / "a.json").write_text(text)
+        (source,) = find_sources(tmp_path).found
+        assert not source.timed.timed
+    (tmp_path / "a.json").write_text("[1]")
+    assert find_sources(tmp_path, times=True).found
+
+
+RATE = 16_000
+
+
+def segment_of(wave, start=3.0):
+    frames = torch.zeros(24, 8, 8, 3, dtype=torch.uint8)
+    return Segment(start, frames, torch.as_tensor(wave).float().expand(2, -1))
+
+
+def test_each_onset_of_the_sound_is_an_event_and_background_noise_has_none():
+    noise = 1e-3 * np.random.default_rng(0).standard_normal(RATE)
+    wave = noise.copy()
     for time in (0.25, 0.7):
-        at = round(time * rate)
-        wave[at : at + 800] += np.sin(2 * np.pi * 600 * np.arange(800) / rate)
-    segment = Segment(3.0, torch.zeros(24, 8, 8, 3, dtype=torch.uint8), torch.tensor(wave).float().expand(2, -1))
-    found = TimedCaption("a hammer", onset="it strikes").within(segment, rate)
+        at = round(time * RATE)
+        wave[at : at + 800] += np.sin(2 * np.pi * 600 * np.arange(800) / RATE)
+    caption = TimedCaption("a hammer", onset="it strikes")
+    assert caption.within(segment_of(noise), RATE) == []
+    found = caption.within(segment_of(wave), RATE)
     assert [e.asked for e in found] == pytest.approx([0.25, 0.7], abs=0.02)
     assert {(e.text, e.streams) for e in found} == {("a hammer. it strikes", ("video", "audio"))}
+
+
+def test_an_event_at_one_time_belongs_to_the_segment_of_that_time():
+    events = TimedEvents.read("4.02 both: slam\n3.95-4.2 both: thunder")
+    before, after = (
+        TimedCaption("a door", events).within(segment_of(torch.zeros(RATE), start), RATE) for start in (3.0, 4.0)
+    )
+    assert [e.text for e in before] == ["a door. thunder"], "the range around 4.02 s begins before 4 s"
+    assert [e.text for e in after] == ["a door. slam", "a door. thunder"]
+    assert (after[0].start, after[0].end) == pytest.approx((0.0, 0.16))
+
+
+def test_a_run_does_not_resume_with_other_times(clips, shards, ltx2_release, tmp_path, capsys):
+    assert train(ltx2_release, shards.folder, tmp_path) == 0
+    other, model = tmp_path / "clips", LTX2Folder(ltx2_release)
+    shutil.copytree(clips, other)
+    text = (other / "times.json").read_text()
+    (other / "times.json").write_text(text.replace("0.2-0.5", "0.3-0.6"))
+    target = tmp_path / shards.folder.name
+    encode_clips(other, target, model, model.shape(seconds=0.7, fps=FPS, width=64, height=32))
+    assert train(ltx2_release, target, tmp_path, "--steps", "3") == 2
+    assert "data" in capsys.readouterr().err
 
 
 def test_the_events_of_a_segment_are_stored_in_its_own_time(shards):
@@ -112,6 +156,8 @@ def test_the_events_of_a_segment_are_stored_in_its_own_time(shards):
     assert restored(stored(first.events)) == first.events
     with pytest.raises(ValueError, match="timed events cannot be read"):
         restored([[0.1, 0.2, "key", "smell", 1.0]])
+    with pytest.raises(ValueError, match="timed events cannot be read"):
+        restored([[10**400, 0.2, "key", "both", 1.0]])
 
 
 def test_each_latent_reads_the_text_of_its_time(shards, ltx2_release):

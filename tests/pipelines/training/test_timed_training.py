@@ -99,11 +99,12 @@ def test_only_lora_on_text_attention_learns_and_its_file_loads_on_its_base_alone
         load_timed_lora(network, "other", stage.path)
 
 
-def test_a_clip_whose_streams_differ_never_reads_its_caption_throughout(scenes, tmp_path):
+def test_a_clip_whose_objects_do_not_act_as_its_caption_says_never_reads_it_throughout(scenes, tmp_path):
     quiet = replace(scenes[0], subjects=tuple(replace(s, times=()) for s in scenes[0].subjects))
-    stage = make_stage([Streams(scenes[0], scenes[0]), Streams(quiet, scenes[0])], tmp_path)
+    pairs = [Streams(scenes[0], scenes[0]), Streams(quiet, scenes[0]), Streams(quiet, quiet)]
+    stage = make_stage(pairs, tmp_path)
     assert stage.whole[0].video.texts == (caption(scenes[0]),)
-    assert stage.whole[1] is stage.timed[1]
+    assert all(stage.whole[k] is stage.timed[k] for k in (1, 2)), "nothing sounds in the last one"
 
 
 def test_batches_hold_windows_captions_and_no_text(scenes, tmp_path):
