@@ -34,7 +34,7 @@ GRAPH = {
     "4": node("DuetEncodePrompt", clip=["1", 1], video=PROMPT, audio="", negative=""),
     "5": node("DuetGuider", model=["2", 0], positive=["2", 1], strategy=["3", 0], negative=["4", 1]),
     "6": node("DuetEmptyLatent", model=["1", 0], **EMPTY),
-    "7": node("DuetSampler", guider=["5", 0], latent=["6", 0], seed=7, steps=25),
+    "7": node("DuetSampler", guider=["5", 0], latent=["6", 0], seed=7, steps=8),
     "8": node("DuetDecode", latent=["7", 0], video_vae=["1", 2], audio_vae=["1", 3], tiling=False),
     "9": node("DuetPlanReport", plan=["2", 2], images=["8", 0], audio=["8", 1], fps=["8", 2], detector="pocket world"),
     "10": node("PreviewImage", images=["9", 4]),
