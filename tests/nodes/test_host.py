@@ -56,8 +56,32 @@ def test_stock_ksampler_with_equal_scales_equals_the_guider(comfy, run, loaded, 
     (stock,) = comfy.core.KSampler().sample(model, 7, 4, 3.0, "euler", "simple", positive, negative, empty)
     guider = run("DuetGuider", model, positive, PerStreamCFG(3.0, 3.0), negative)[0]
     sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "simple", 4)
-    ours = run("DuetSampler", guider, empty, 7, 4, sigmas=sigmas)[0]
+    euler = comfy.samplers.sampler_object("euler")
+    ours = run("DuetSampler", guider, empty, 7, 4, sampler=euler, sigmas=sigmas)[0]
     assert difference(stock["samples"].unbind(), ours["samples"].unbind()) < 1e-4
+
+
+def test_the_default_sampler_is_that_of_the_command_line_on_pocket_models_alone(comfy, guider, ltx):
+    from duet_av.nodes.host.sample import default_sampler
+
+    others = comfy.samplers.CFGGuider(ltx.model)
+    names = [default_sampler(g).sampler_function.__name__ for g in (guider, others)]
+    assert names == ["_multistep", "sample_euler"]
+
+
+def test_the_default_sampler_reports_every_step(comfy, run, guider, empty, monkeypatch):
+    """Previews and cancelling need a callback after each step, with the current latent."""
+    import latent_preview
+
+    seen = []
+    monkeypatch.setattr(
+        latent_preview,
+        "prepare_callback",
+        lambda *_: lambda step, x0, x, total: seen.append((step, x.unbind()[0].std())),
+    )
+    run("DuetSampler", guider, empty, 7, 4)
+    assert [step for step, _ in seen] == [0, 1, 2, 3]
+    assert len({float(deviation) for _, deviation in seen}) == 4, "the latent changes"
 
 
 def test_custom_sampler_runs_the_guider(comfy, guider, empty):

@@ -126,6 +126,14 @@ def test_samplers_that_ruin_the_sound_of_h3_are_named(comfy, request, caplog, fa
     assert bool(text) == warned
 
 
+def test_few_steps_of_javisdit_are_named(run, javis_folder, loaded):
+    from duet_av.nodes.host.notice import steps_warning
+
+    javis = run("DuetLoadAV", "JavisDiT-v1.0-jav/", "auto", "auto", "auto")[0]
+    assert "usual are 30 for JavisDiT v0.1 and 50 for v1.0" in steps_warning(javis.model, 8)
+    assert steps_warning(javis.model, 30) == steps_warning(loaded[0].model, 8) == ""
+
+
 def test_an_empty_latent_outside_the_training_domain_warns(shown, loaded):
     assert shown("DuetEmptyLatent", loaded[0], 64, 64, 2.0, 0, 4) == ""
     large = shown("DuetEmptyLatent", loaded[0], 512, 512, 2.0, 0, 1)
