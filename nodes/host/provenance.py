@@ -8,6 +8,7 @@ from comfy.cli_args import args
 
 from ...pipelines.core.weights import KEY
 from ...pipelines.media.provenance import ASSEMBLED, GENERATED, Provenance, file_hash, version
+from ...pipelines.models.ltx2 import pocket_config as ltx2
 from ...pipelines.models.pocket import load as pocket
 from ...pipelines.models.pocket.add_ons import TIMED, reads_times
 from ...pipelines.models.pocket.reading import captions_of
@@ -71,6 +72,8 @@ def of_graph(graph: Graph, node: str) -> Provenance:
         files = [pocket.ADD_ONS[name] for name in added]
         weights |= {path.name: file_hash(path) for path in files if path.is_file()}
         out["prompts read as"] = captions_of(positive)
+    if timed and any(ltx2.reads_times(base) for base in weights.values()):
+        weights[ltx2.TIMED_FILE.name] = file_hash(ltx2.TIMED_FILE)
     out["origin"] = GENERATED if seeds else ASSEMBLED
     rest = {"weights": weights, "licence": strictest(terms), "prompts": prompts, "seeds": seeds, "files": others}
     return out | {key: value for key, value in rest.items() if value}

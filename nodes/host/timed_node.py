@@ -11,14 +11,17 @@ from comfy.patcher_extension import WrappersMP
 
 from ...pipelines.core.streams import Streams
 from ...pipelines.core.timed_events import TimedEvents
+from ...pipelines.core.weights import load_weights
 from ...pipelines.guidance.timed import TimedText, joined
 from ...pipelines.media.provenance import file_hash
+from ...pipelines.models.ltx2 import pocket_config as ltx2
 from ...pipelines.models.pocket.add_ons import TIMED as TIMED_LORA
 from ...pipelines.models.pocket.add_ons import load_timed_lora, reads_times
 from ...pipelines.models.pocket.load import ADD_ONS
 from ...pipelines.models.pocket.timed import timed_text
 from ..types import AUDIO_TEXT, TIMED
 from .joint import OwnModel
+from .ltx2 import PocketLTXAV
 from .model import PocketBaseModel, with_lora
 from .text import plain_text
 from .timed import TimedPrompt
@@ -34,7 +37,7 @@ def reads_timed_text(model: comfy.model_patcher.ModelPatcher) -> bool:
 
 
 def with_timed_text(model: comfy.model_patcher.ModelPatcher) -> comfy.model_patcher.ModelPatcher:
-    """A MODEL that reads timed text. Its results without timed text are bit-identical; but the pocket model gets the LoRA that was trained
+    """A MODEL that reads timed text. Its results without timed text are bit-identical; but the pocket models get the LoRA that was trained
     for timed text, once.
 
     Raises:
@@ -42,6 +45,8 @@ def with_timed_text(model: comfy.model_patcher.ModelPatcher) -> comfy.model_patc
     """
     if isinstance(model.model, PocketBaseModel):
         return _with_lora(model)
+    if isinstance(model.model, PocketLTXAV):
+        model = _with_ltx2_lora(model)
     if reads_timed_text(model):
         return model
     patch = next((p for family, p in PATCHES.items() if family is not None and isinstance(model.model, family)), None)
@@ -62,6 +67,16 @@ def _with_lora(model: comfy.model_patcher.ModelPatcher) -> comfy.model_patcher.M
         return model
     patched: Any = with_lora(model, load_timed_lora(own.model.diffusion_model, own.model.file.sha256))
     patched.set_attachments(TIMED_LORA, file_hash(ADD_ONS[TIMED_LORA]))
+    return patched
+
+
+def _with_ltx2_lora(model: comfy.model_patcher.ModelPatcher) -> comfy.model_patcher.ModelPatcher:
+    """The same for pocket LTX-2."""
+    own: Any = model
+    if own.get_attachment(TIMED_LORA) or not ltx2.reads_times(own.model.base_hash):
+        return model
+    patched: Any = with_lora(model, load_weights(ltx2.TIMED_FILE, ltx2.TIMED_KIND).tensors)
+    patched.set_attachments(TIMED_LORA, file_hash(ltx2.TIMED_FILE))
     return patched
 
 

@@ -16,10 +16,9 @@ from ...core.sizes import ClipShape, video_latent_seconds
 from ...core.statistics import mean_interval
 from ...core.streams import Clip
 from ...core.timed_events import BOTH, TimedEvent, TimedEvents
-from ...core.weights import load_weights
 from ...guidance.strategy import default_strategy
 from ...models.choose import POCKET, load_model, with_timed_text
-from ...models.ltx2.pocket_config import FILE, KIND, TIMED_FILE, TIMED_KIND, read_file
+from ...models.ltx2.pocket_config import TIMED_FILE, TIMED_KIND, read_file
 from ...models.planner.load import load_planner
 from ...models.planner.request import join_plans
 from ...models.pocket.add_ons import with_add_on
@@ -161,14 +160,8 @@ class Bench:
         if name != POCKET:
             read_file(TIMED_FILE, TIMED_KIND)
         model = load_model(name)
-        if name == POCKET:
-            planned = replace(model, network=with_add_on(model.network, "plan"))
-            return cls(model, with_timed_text(model), planned, Probes.load())
-        from ...models.ltx2.load import PocketLTX2, with_timed_lora
-
-        assert isinstance(model.network, PocketLTX2)
-        trained = replace(model, network=with_timed_lora(model.network, load_weights(FILE, KIND).sha256))
-        return cls(model, trained, None, Probes.load())
+        planned = replace(model, network=with_add_on(model.network, "plan")) if name == POCKET else None
+        return cls(model, with_timed_text(model), planned, Probes.load())
 
     @property
     def variants(self) -> tuple[str, ...]:

@@ -102,6 +102,11 @@ def read_file(path: Path = FILE, kind: str = KIND) -> WeightsFile:
     return load_weights(path, kind)
 
 
+def reads_times(base: str) -> bool:
+    """Whether the LoRA for timed text that ships was trained on the pocket LTX-2 with hash ``base``."""
+    return TIMED_FILE.is_file() and load_weights(TIMED_FILE, TIMED_KIND).config.get("base") == base
+
+
 def require_diffusers() -> None:
     """Check that the package that holds LTX-2's network outside ComfyUI is installed.
 

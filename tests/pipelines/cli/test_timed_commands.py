@@ -84,3 +84,16 @@ def test_a_sweep_ranks_by_the_planned_times(tmp_path, capsys):
     assert "--by plan compares the clips with timed events" in capsys.readouterr().err
     assert duet(*sweep, "--timed", events) == 0
     assert "plan_hits" in (tmp_path / "out" / "takes.csv").read_text()
+
+
+def test_pocket_ltx2_reads_timed_events_with_its_own_lora(tmp_path):
+    pytest.importorskip("diffusers")
+    events, clip = tmp_path / "events.txt", tmp_path / "clip.mp4"
+    events.write_text("0.6 both: the ball")
+    options = ["--model", "pocket-ltx2", "--steps", 1, "-o", clip]
+    assert duet("generate", PROMPT, *options, "--timed", events) == 0
+    weights = read_provenance(clip)["duet"]["weights"]
+    assert {"pocket-ltx2.safetensors", "pocket-ltx2-timed.safetensors"} <= weights.keys()
+    assert "pocket-timed.safetensors" not in weights
+    assert duet("generate", PROMPT, *options) == 0
+    assert "pocket-ltx2-timed.safetensors" not in read_provenance(clip)["duet"]["weights"]
