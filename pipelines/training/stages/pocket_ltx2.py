@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 S = TypeVar("S", bound="LTX2Stage")
 
 
-@register("pocket-ltx2", Preset(steps=3500, batch=32, lr=1e-3, score_every=1000))
+@register("pocket-ltx2", Preset(steps=5600, batch=32, lr=1e-3, score_every=1000))
 def build(job: Job) -> LTX2Stage:
     """The stage; its score is normalised synchrony with plain CFG.
 

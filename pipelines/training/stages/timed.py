@@ -34,7 +34,7 @@ RANK, CASES, STEPS = 32, 40, 12  # of LoRA; development cases; steps with which 
 ASKED = {"timed": BOTH, "sound": ("audio",)}  # variants of the bench, and the streams in which they ask for events
 
 
-@register("timed", Preset(steps=800, batch=48, lr=2e-3, score_every=300))
+@register("timed", Preset(steps=1000, batch=48, lr=2e-3, score_every=300))
 def build(job: Job) -> PocketTimedStage:
     """See ``TimedJudge`` for the score."""
     file, encoder, network = load_weights(FILES["pocket-av"], "pocket-av"), load_text_encoder(), load_network()
@@ -45,7 +45,7 @@ def build(job: Job) -> PocketTimedStage:
     )
 
 
-@register(TIMED_KIND, Preset(steps=800, batch=32, lr=2e-3, score_every=300))
+@register(TIMED_KIND, Preset(steps=1200, batch=32, lr=2e-3, score_every=300))
 def build_ltx2(job: Job) -> LTX2TimedStage:
     """The same on the pocket LTX-2 that ships, with its default guidance.
 
