@@ -52,7 +52,7 @@ def test_a_killed_server_loses_no_seed(servers, root, tmp_path, capsys):
     killer.join(10)
     shown = capsys.readouterr()
     assert f"{address} is no longer used: it did not answer for 5 s" in shown.err
-    assert re.search(r"127\.0\.0\.1:\d+ \d+/25", shown.err), "steps come over the websocket"
+    assert re.search(r"127\.0\.0\.1:\d+ \d+/8", shown.err), "steps come over the websocket"
     clips = sorted(out.glob(".duet-*/take-*.mp4"), key=lambda path: int(path.stem.rpartition("-")[2]))
     seeds = [read_provenance(clip)["prompt"]["6"]["inputs"]["seed"] for clip in clips]
     assert [str(seed) for seed in seeds] == SEEDS
