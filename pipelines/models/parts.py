@@ -8,9 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from ..core.documents import printable, read_object
+from ..core.documents import read_object
 
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
 TAIL = 2**20  # bytes at the end of a weights file that, with its size, identify it
@@ -31,28 +29,6 @@ def part_config(part: Path, kind: str, *entries: str) -> dict[str, Any]:
     if missing := [name for name in entries if name not in config]:
         raise ValueError(f"{file} has no entry {missing[0]!r}. Download it again.")
     return config
-
-
-def load_part(kind: Any, part: Path, **options: Any) -> Any:
-    """``kind.from_pretrained`` for the folder ``part``, with files of this computer alone.
-
-    Raises:
-        ValueError: the folder is missing or damaged, or a package is missing that it needs.
-    """
-    if not part.is_dir():
-        raise ValueError(f"{part} is not a folder. Copy or download it again.")
-    try:
-        return kind.from_pretrained(part, local_files_only=True, **options)
-    except (MemoryError, torch.OutOfMemoryError):
-        raise
-    except ImportError as error:
-        reason = printable(" ".join(str(error).split()))[:300]
-        raise ValueError(f"{part} needs a package that is not installed: {reason} Install it with pip.") from error
-    except Exception as error:  # the libraries do not state what they raise for damaged files
-        if "allocate memory" in str(error):  # torch reports a lack of memory on the CPU so
-            raise
-        reason = printable(" ".join(f"{type(error).__name__}: {error}".split()))[:300]
-        raise ValueError(f"{part} cannot be loaded ({reason}). Copy or download it again.") from error
 
 
 def fingerprint(parts: Iterable[Path]) -> str:

@@ -20,9 +20,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from ..core.pretrained import load_part
 from ..core.streams import Clip
 from ..core.weights import read_tensors
-from ..models.parts import load_part
 
 IMAGEBIND, CAVP, CLAP, CLIP = "imagebind_huge", "cavp", "clap-htsat-unfused", "clip-vit-base-patch32"
 WINDOW, STEP, LOWEST = 2.0, 0.5, 0.4  # JavisScore: seconds of a window and between windows, share of the lowest cosines

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from duet_av.pipelines.core.documents import printable
+from duet_av.pipelines.core.pretrained import load_part
 from duet_av.pipelines.models.javisdit.folder import JavisFolder10
 from duet_av.pipelines.models.javisdit.folder01 import JavisFolder01
 
@@ -111,3 +112,21 @@ def _opened(release, path):
 
         return LTX2Folder(path)
     return JavisFolder10(path) if release == "javis10" else JavisFolder01(path)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected", "message"),
+    [
+        (ImportError("T5Tokenizer requires the sentencepiece library"), ValueError, "needs a package .* sentencepiece"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), RuntimeError, "can't allocate memory"),
+        (KeyError("weight"), ValueError, "cannot be loaded .*KeyError.* Copy or download it again"),
+    ],
+)
+def test_a_missing_package_and_a_lack_of_memory_are_not_called_damage(tmp_path, error, expected, message):
+    class Kind:
+        @staticmethod
+        def from_pretrained(*_args, **_options):
+            raise error
+
+    with pytest.raises(expected, match=message):
+        load_part(Kind, tmp_path)

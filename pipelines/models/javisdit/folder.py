@@ -12,10 +12,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ...core.pretrained import load_part
 from ...core.streams import Streams
 from ...core.weights import fill
 from ...media.segments import Segment, SegmentShape
-from ..parts import fingerprint, load_part, part_config
+from ..parts import fingerprint, part_config
 from .audio import AudioLDM2Codec
 from .clips import SegmentRule
 from .clock import V10_CLOCK

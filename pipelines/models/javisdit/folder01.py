@@ -15,10 +15,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ...core.pretrained import load_part
 from ...core.streams import Streams
 from ...core.weights import fill
 from ...media.segments import Segment, SegmentShape
-from ..parts import fingerprint, load_part, part_config
+from ..parts import fingerprint, part_config
 from ..prior.estimator import PriorEstimator, token_ids
 from .audio import AudioLDM2Codec
 from .caption import v01_prompt

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from ..parts import fingerprint, load_part, part_config
+from ...core.pretrained import load_part
+from ..parts import fingerprint, part_config
 from .gemma import GemmaFolder
 from .release import LTX2Release
 from .sizes import LTX2Sizes

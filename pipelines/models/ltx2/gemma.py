@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...core.pretrained import load_part
 from ...core.tensor_file import TensorFile
-from ..parts import fingerprint, load_part, part_config
+from ..parts import fingerprint, part_config
 
 TOKENIZER = "tokenizer_config.json"
 MODEL, SENTENCEPIECE = (

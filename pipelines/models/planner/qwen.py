@@ -18,8 +18,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...core.conditions import Plan
+from ...core.pretrained import load_part
 from ...core.timeline import MARKS, PLACES, Timeline
-from ..parts import load_part
 from .language import MAX_EVENTS, check_temperature
 
 if TYPE_CHECKING:

@@ -63,7 +63,7 @@ def test_hits_and_false_events():
 
 @pytest.mark.slow
 def test_a_run_has_a_row_for_each_variant(monkeypatch):
-    monkeypatch.setattr(suite, "STEPS", 1)
+    monkeypatch.setattr(suite, "RECORD", {"steps": 1, "sampler": "euler"})
     table = suite.measure(Run(2, TEST))
     assert set(suite.VARIANTS) < set(table.rows)
     assert {"hit_asked", "hit_both", "false_events", "picture_change"} <= set(table.rows["timed"]["all"])

@@ -164,7 +164,7 @@ def test_a_workflow_that_saves_two_clips_needs_the_node(fake, sweep, workflow, t
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--steps", "8"], "--steps has no effect with --servers"),
+        (["--steps", "9"], "--steps has no effect with --servers"),
         (["a ball"], "The prompt has no effect with --servers"),
         (["--by", "plan"], "--by plan compares the clips with timed events"),
         (["--output-node", "9"], "--output-node is 9"),
