@@ -136,7 +136,7 @@ def _measure(name: str) -> Callable[..., list[Record]]:
     ) -> list[Record]:
         model, variant = (
             PocketModel(network, encoder, *codecs),
-            Variant(name, PerStreamCFG(), SAMPLING_STEPS, normalise),
+            Variant(name, PerStreamCFG(), steps=SAMPLING_STEPS, normalise=normalise),
         )
         parts = chunks(bench_prompts(prompts, seed, strata=("single",)))
         return [r for part in parts for r in score_chunk(model, probes, part, variant)]
