@@ -78,7 +78,10 @@ def _target(path: Path) -> Path:
         ValueError: the links form a loop.
     """
     try:
-        return path.resolve() if path.is_symlink() else path
+        target = path.resolve() if path.is_symlink() else path
+        if target.is_symlink():  # since Python 3.13, resolve accepts a loop
+            raise OSError("its links form a loop")
+        return target
     except (OSError, RuntimeError) as error:
         raise ValueError(
             f"{path} is a symbolic link that leads nowhere ({error}). Choose another file name."
