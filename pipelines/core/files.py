@@ -80,7 +80,7 @@ def _target(path: Path) -> Path:
     try:
         target = path.resolve() if path.is_symlink() else path
         if target.is_symlink():  # since Python 3.13, resolve accepts a loop
-            raise OSError("its links form a loop")
+            raise RuntimeError("its links form a loop")
         return target
     except (OSError, RuntimeError) as error:
         raise ValueError(
