@@ -53,8 +53,8 @@ ARRANGE = """(places) => {
   app.canvas.setDirty(true, true);
 }"""
 RUN = """async () => {
-  const { api, app } = window.app.api ? { api: window.app.api, app: window.app } : window.comfyAPI.api;
-  const done = new Promise((resolve) => api.addEventListener("execution_success", resolve, { once: true }));
+  const { app } = window;
+  const done = new Promise((resolve) => app.api.addEventListener("execution_success", resolve, { once: true }));
   await app.queuePrompt(0);
   await done;
 }"""

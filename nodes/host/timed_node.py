@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import comfy.model_base
 import comfy.model_patcher
 import comfy.sd
 from comfy.patcher_extension import WrappersMP
+from torch import Tensor
 
 from ...pipelines.core.streams import Streams
 from ...pipelines.core.timed_events import TimedEvents
@@ -43,10 +45,7 @@ def with_timed_text(model: comfy.model_patcher.ModelPatcher) -> comfy.model_patc
     Raises:
         ValueError: a model of another family.
     """
-    if isinstance(model.model, PocketBaseModel):
-        return _with_lora(model)
-    if isinstance(model.model, PocketLTXAV):
-        model = _with_ltx2_lora(model)
+    model = _with_lora(model)
     if reads_timed_text(model):
         return model
     patch = next((p for family, p in PATCHES.items() if family is not None and isinstance(model.model, family)), None)
@@ -61,23 +60,24 @@ def with_timed_text(model: comfy.model_patcher.ModelPatcher) -> comfy.model_patc
 
 
 def _with_lora(model: comfy.model_patcher.ModelPatcher) -> comfy.model_patcher.ModelPatcher:
-    """The pocket MODEL with the LoRA for timed text as host patches, unless it has them; a base of the user's own stays as it is."""
+    """A pocket MODEL with the LoRA for timed text as host patches, unless it has them; a base of the user's own stays as it is."""
     own: Any = model
-    if own.get_attachment(TIMED_LORA) or not reads_times(own.model.file.sha256):
+    found = None if own.get_attachment(TIMED_LORA) else _lora_of(own.model)
+    if found is None:
         return model
-    patched: Any = with_lora(model, load_timed_lora(own.model.diffusion_model, own.model.file.sha256))
-    patched.set_attachments(TIMED_LORA, file_hash(ADD_ONS[TIMED_LORA]))
+    path, lora = found
+    patched: Any = with_lora(model, lora)
+    patched.set_attachments(TIMED_LORA, file_hash(path))
     return patched
 
 
-def _with_ltx2_lora(model: comfy.model_patcher.ModelPatcher) -> comfy.model_patcher.ModelPatcher:
-    """The same for pocket LTX-2."""
-    own: Any = model
-    if own.get_attachment(TIMED_LORA) or not ltx2.reads_times(own.model.base_hash):
-        return model
-    patched: Any = with_lora(model, load_weights(ltx2.TIMED_FILE, ltx2.TIMED_KIND).tensors)
-    patched.set_attachments(TIMED_LORA, file_hash(ltx2.TIMED_FILE))
-    return patched
+def _lora_of(model: Any) -> tuple[Path, dict[str, Tensor]] | None:
+    """The file and the layers of the LoRA that was trained on this base."""
+    if isinstance(model, PocketBaseModel) and reads_times(model.file.sha256):
+        return ADD_ONS[TIMED_LORA], load_timed_lora(model.diffusion_model, model.file.sha256)
+    if isinstance(model, PocketLTXAV) and ltx2.reads_times(model.base_hash):
+        return ltx2.TIMED_FILE, load_weights(ltx2.TIMED_FILE, ltx2.TIMED_KIND).tensors
+    return None
 
 
 def reads_captions(clip: comfy.sd.CLIP) -> bool:

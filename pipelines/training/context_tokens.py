@@ -16,7 +16,7 @@ from ..models.ltx2.context import OWN_CONTEXT_KIND, context_config
 from ..models.ltx2.file import open_ltx2
 from ..models.ltx2.network import LTX2Network
 from .clip_stage import ClipStage
-from .flow import RECIPES, TASKS
+from .flow import RECIPES, of_task
 from .lora import LoRABatch, LoRAObjective
 from .own_models import Conditions, OwnLTX2
 from .parallel import process
@@ -72,12 +72,11 @@ class ContextObjective(LoRAObjective):
         batch = super().batch(clips, drawn, seed)
         size, frames = drawn.latents.both()[0].shape[0], drawn.latents.both()[0].shape[2]
         task = torch.multinomial(RECIPE.shares, size, replacement=True, generator=seed)
-        of_task = lambda name: torch.tensor([getattr(t, name) for t in TASKS.values()])[task]  # noqa: E731 - a column
         _, level = batch.sigma.both()
-        clean = of_task("clean_video")[:, None] | (of_task("first")[:, None] & (torch.arange(frames) == 0))
+        clean = of_task("clean_video", task)[:, None] | (of_task("first", task)[:, None] & (torch.arange(frames) == 0))
         video = level.expand(-1, frames).masked_fill(clean, 0.0)
-        sigma = Streams(video, level.masked_fill(of_task("clean_audio")[:, None], 0.0))
-        read = RoutedConditions(**vars(batch.read), route=Streams(of_task("a2v"), of_task("v2a")))
+        sigma = Streams(video, level.masked_fill(of_task("clean_audio", task)[:, None], 0.0))
+        read = RoutedConditions(**vars(batch.read), route=Streams(of_task("a2v", task), of_task("v2a", task)))
         return replace(batch, sigma=sigma, read=read)
 
 

@@ -107,13 +107,15 @@ class FlowBatch:
         return FlowBatch(**{name: pair.only(stream) for name, pair in pairs.items()}, pick=self.pick)
 
 
+def of_task(name: str, task: Tensor) -> Tensor:
+    """The flag ``name`` of ``Task`` for each sample; ``task`` [b] holds indices into ``TASKS``."""
+    return torch.tensor([getattr(t, name) for t in TASKS.values()])[task]
+
+
 def draw_levels(task: Tensor, *, frames: int, shared_level: float, generator: torch.Generator) -> Streams[Tensor]:
     """Logit-normal noise levels: video [b, frames], audio [b, 1]; shared by both streams in part of the joint samples."""
-    tasks, count = list(TASKS.values()), len(task)
-    flags = {
-        name: torch.tensor([getattr(t, name) for t in tasks])[task]
-        for name in ("a2v", "v2a", "clean_video", "clean_audio", "first")
-    }
+    count = len(task)
+    flags = {name: of_task(name, task) for name in ("a2v", "v2a", "clean_video", "clean_audio", "first")}
     video, audio = torch.randn(2, count, generator=generator).sigmoid()
     together = flags["a2v"] & flags["v2a"] & (torch.rand(count, generator=generator) < shared_level)
     audio = torch.where(together, video, audio)
@@ -124,10 +126,8 @@ def draw_levels(task: Tensor, *, frames: int, shared_level: float, generator: to
 
 def make_batch(cache: LatentCache, size: int, null: Tensor, generator: torch.Generator, *, recipe: Recipe) -> FlowBatch:
     """``size`` random clips, each with a task, a paraphrase for each stream, and the null text for one in ten."""
-    tasks = list(TASKS.values())
     pick = torch.randint(len(cache.video), (size,), generator=generator)
     task = torch.multinomial(recipe.shares, size, replacement=True, generator=generator)
-    table = lambda name: torch.tensor([getattr(t, name) for t in tasks])[task]  # noqa: E731 - a column of TASKS
     wording = torch.randint(cache.tokens.shape[1], (2, size), generator=generator)
     dropped = torch.rand(size, generator=generator) < TEXT_DROP
     tokens = [torch.where(dropped[:, None], null, cache.tokens[pick, row].long()) for row in wording]
@@ -139,8 +139,8 @@ def make_batch(cache: LatentCache, size: int, null: Tensor, generator: torch.Gen
         x0=x0,
         noise=x0.map(lambda z: torch.randn(z.shape, generator=generator)),
         sigma=present(sigma),
-        route=present(Streams(table("a2v") | always, table("v2a") | always)),
-        weight=present(Streams(table("learn_video").float(), table("learn_audio").float())),
+        route=present(Streams(of_task("a2v", task) | always, of_task("v2a", task) | always)),
+        weight=present(Streams(of_task("learn_video", task).float(), of_task("learn_audio", task).float())),
         tokens=present(Streams(*tokens)),
         pick=pick,
     )

@@ -135,15 +135,12 @@ def _ltx2(sizes: LTX2Sizes, load: Load, dtype: torch.dtype) -> float:
     one block's own activations and the modulation of every token. The factors were fitted to the measured peaks of 11 small networks in
     each precision (largest deviation 1.7 %). Attention is assumed to be fused: it stores no attention weights.
     """
-    official = sizes.official
-    wide, narrow = (
-        official[f"{prefix}num_attention_heads"] * official[f"{prefix}attention_head_dim"] for prefix in ("", "audio_")
-    )
+    wide, narrow = sizes.widths
     tokens = math.prod(load.video)
     video, audio = tokens * wide, load.audio[0] * narrow
     parts = (video, audio, tokens * narrow, load.text * (wide + narrow))
     block = sum(factor * part for factor, part in zip(LTX2[dtype], parts, strict=True))
-    return dtype.itemsize * official["num_layers"] * (video + audio) + block
+    return dtype.itemsize * sizes.official["num_layers"] * (video + audio) + block
 
 
 def _javis(config: V10Config, load: Load, dtype: torch.dtype) -> float:

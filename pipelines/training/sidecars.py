@@ -113,7 +113,7 @@ def _tables(folder: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class _Row:
-    """What a row of a table says about a video; empty where it says nothing."""
+    """The caption, the audio file and the times that a table gives for a video; what it does not give is empty."""
 
     caption: str = ""
     audio: Path | None = None

@@ -155,13 +155,18 @@ class Bench:
         """The bench of a model.
 
         Raises:
-            ValueError: the LoRA of pocket LTX-2 is not there.
+            ValueError: the LoRA for timed text is not there, or was trained on another base.
         """
         if name != POCKET:
             read_file(TIMED_FILE, TIMED_KIND)
         model = load_model(name)
         planned = replace(model, network=with_add_on(model.network, "plan")) if name == POCKET else None
-        return cls(model, with_timed_text(model), planned, Probes.load())
+        trained = with_timed_text(model)
+        if trained is model:
+            raise ValueError(
+                f"The LoRA for timed text was trained on another base than the model {name!r} that ships. Train it again with 'duet train'."
+            )
+        return cls(model, trained, planned, Probes.load())
 
     @property
     def variants(self) -> tuple[str, ...]:

@@ -16,11 +16,8 @@ OWN_CONTEXT_KIND = "ltx2-context"  # of files for LTX-2 of the user's own
 
 def context_config(sizes: LTX2Sizes) -> ContextConfig:
     """The sizes of context tokens for LTX-2."""
-    official = sizes.official
-    video, audio = (
-        official[f"{stream}num_attention_heads"] * official[f"{stream}attention_head_dim"] for stream in ("", "audio_")
-    )
-    return ContextConfig(depth=official["num_layers"], video_dim=video, audio_dim=audio)
+    video, audio = sizes.widths
+    return ContextConfig(depth=sizes.official["num_layers"], video_dim=video, audio_dim=audio)
 
 
 def load_context(path: Path, base: str) -> ContextTokens:

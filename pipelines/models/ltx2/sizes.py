@@ -86,6 +86,15 @@ class LTX2Sizes:
             )
 
     @property
+    def widths(self) -> tuple[int, int]:
+        """Width of the video tokens and of the audio tokens."""
+        video, audio = (
+            self.official[f"{stream}num_attention_heads"] * self.official[f"{stream}attention_head_dim"]
+            for stream in ("", "audio_")
+        )
+        return video, audio
+
+    @property
     def scale(self) -> tuple[int, int, int]:
         """Frames, rows and columns of pixels behind one latent cell."""
         frames, rows, columns = self.official.get("vae_scale_factors", (8, 32, 32))
