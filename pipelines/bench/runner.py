@@ -20,8 +20,7 @@ from ..core.sizes import ClipShape
 from ..core.statistics import SYNC, Interval, mean_interval, normalised, normalised_difference
 from ..guidance.sampling import flow_sigmas
 from ..guidance.strategy import Strategy, passes_per_step
-from ..models.choose import POCKET, load_model
-from ..models.pocket.add_ons import with_add_on
+from ..models.choose import POCKET, load_model, with_condition
 from ..models.pocket.generate import Request, generate
 from ..models.pocket.load import PocketModel
 from ..sync.events import Events, f1
@@ -251,7 +250,7 @@ def _loaded(name: str) -> tuple[PocketModel, Probes]:
 def _with_layers(name: str, conditions: tuple[str, ...]) -> PocketModel:
     """The model ``name`` with the layers that read ``conditions``."""
     model, _ = _loaded(name)
-    return replace(model, network=reduce(with_add_on, conditions, model.network))
+    return reduce(with_condition, conditions, model)
 
 
 def run_tasks(tasks: Sequence[Task], run: Run) -> Iterator[list[list[Record]]]:

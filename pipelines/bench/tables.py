@@ -13,9 +13,7 @@ from matplotlib.figure import Figure
 from ..core.files import atomic_output
 from ..core.statistics import Interval, holm
 from ..core.weights import WEIGHTS, load_weights
-from ..models.choose import POCKET, POCKET_LTX2, model_files
-from ..models.ltx2.pocket_config import TIMED_FILE, TIMED_KIND
-from ..models.pocket.load import ADD_ONS, CONDITION_FILES
+from ..models.choose import POCKET, condition_files, model_files
 from .readings import AUDIO_PROBE, VIDEO_PROBE
 from .runner import Rows
 
@@ -41,10 +39,8 @@ def measured_with(suite: str, model: str = POCKET) -> dict[str, Path]:
     """The weights files that a suite's results on ``model`` depend on."""
     if suite in WITHOUT_MODEL:
         return {name: PROBES[name] for name in WITHOUT_MODEL[suite]}
-    conditions = CONDITIONS.get(suite, ()) if model == POCKET else ()
-    kinds = (kind for condition in conditions for kind in CONDITION_FILES[condition])
-    own = {TIMED_KIND: TIMED_FILE} if (suite, model) == ("timed", POCKET_LTX2) else {}
-    return {**model_files(model), **own, **PROBES, **{kind: ADD_ONS[kind] for kind in kinds}}
+    layers = (condition_files(model, condition) for condition in CONDITIONS.get(suite, ()))
+    return {**model_files(model), **PROBES, **{kind: path for files in layers for kind, path in files.items()}}
 
 
 def replaced(data: dict[str, Any]) -> set[str]:

@@ -20,7 +20,7 @@ from ..core.weights import KEY
 from ..media.footage import Footage
 from ..media.mp4 import check_finite, write_mp4
 from ..media.provenance import read_provenance
-from ..models.pocket.add_ons import with_add_on
+from ..models.choose import with_condition
 from ..models.pocket.footage import encode_footage
 from ..models.pocket.generate import Request, generate
 from ..models.pocket.load import PocketModel
@@ -131,7 +131,7 @@ def _with_plan(model: PocketModel, request: Request, timeline: Timeline) -> tupl
             f"--seconds is {request.shape.seconds:g}; the planner only supports clips of {planner.config.seconds:g} s."
         )
     plan = plan_request(planner, request.prompts, request.audio, timeline)
-    return replace(model, network=with_add_on(model.network, "plan")), replace(request, plan=plan)
+    return with_condition(model, "plan"), replace(request, plan=plan)
 
 
 def _with_prior(model: PocketModel, request: Request, seed: int, temperature: float) -> tuple[PocketModel, Request]:
@@ -144,7 +144,7 @@ def _with_prior(model: PocketModel, request: Request, seed: int, temperature: fl
             f"--seconds is {request.shape.seconds:g}; the prior only supports clips of {net.config.clip.seconds:g} s."
         )
     draws = [net.sample([p], seed=seed + k, temperature=temperature) for k, p in enumerate(request.prompts)]
-    return replace(model, network=with_add_on(model.network, "prior")), replace(request, prior=batch_prior(draws))
+    return with_condition(model, "prior"), replace(request, prior=batch_prior(draws))
 
 
 def _with_adapter(model: PocketModel, request: Request, way: str) -> tuple[PocketModel, Request]:
@@ -155,7 +155,7 @@ def _with_adapter(model: PocketModel, request: Request, way: str) -> tuple[Pocke
     assert request.keep is not None
     source = SOURCES[way]
     tokens = condition(load_adapter(), request.keep.latents.only(source), way).streams
-    return replace(model, network=with_add_on(model.network, "adapter")), replace(request, adapter=tokens)
+    return with_condition(model, "adapter"), replace(request, adapter=tokens)
 
 
 def _measure(

@@ -136,9 +136,9 @@ def _planned(
         return model, None
     from ..core.conditions import PlanStreams
     from ..core.saved_plan import read_timeline
+    from ..models.choose import with_condition
     from ..models.planner.load import load_planner
     from ..models.planner.request import plan_request
-    from ..models.pocket.add_ons import with_add_on
 
     timeline, planner = read_timeline(arguments.plan), load_planner()
     if request.shape.seconds != planner.config.seconds:
@@ -150,4 +150,4 @@ def _planned(
     def plan_for(begin: float, end: float) -> PlanStreams:
         return plan_request(planner, request.prompts, request.audio, timeline.within(begin, end, period=period))
 
-    return replace(model, network=with_add_on(model.network, "plan")), plan_for
+    return with_condition(model, "plan"), plan_for

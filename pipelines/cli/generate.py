@@ -83,16 +83,12 @@ def provenance_of(
 ) -> dict[str, dict[str, Any]]:
     """The provenance metadata of clip ``k``."""
     from ..core.weights import KEY
-    from ..models.pocket.load import CONDITION_FILES
     from ..models.pocket.provenance import pocket_provenance
 
-    given = [name for name in CONDITION_FILES if getattr(request, name) is not None]
-    add_ons = [kind for name in given if name != "timed" for kind in CONDITION_FILES[name]]  # that file is the model's
     provenance = pocket_provenance(
         model,
         prompts=[request.prompts[k], *((request.audio or [])[k : k + 1])],
         seed=request.seed + k,
-        add_ons=add_ons,
         negative=request.negative or None,
         steps=request.steps,
         sampler=request.sampler,

@@ -30,6 +30,7 @@ STAGES = (
         "timed",
         "pocket-ltx2",
         "pocket-ltx2-context",
+        "pocket-ltx2-plan",
         "pocket-ltx2-timed",
         "lora",
         "timed-lora",

@@ -47,6 +47,38 @@ def model_files(name: str) -> dict[str, Path]:
     return {**own, **{kind: path for kind, path in FILES.items() if kind != "pocket-av"}}
 
 
+def condition_files(model: str, condition: str) -> dict[str, Path]:
+    """The files of the layers with which the model ``model`` of ``MODELS`` reads ``condition`` ('plan', 'prior', 'adapter' or 'timed'), and
+    of what makes the condition, by their kinds; empty if there are no such layers for it."""
+    from .ltx2 import pocket_config as ltx2
+    from .pocket.load import ADD_ONS, CONDITION_FILES
+
+    if model == POCKET:
+        return {kind: ADD_ONS[kind] for kind in CONDITION_FILES[condition]}
+    planner = {kind: ADD_ONS[kind] for kind in CONDITION_FILES["plan"] if kind != "pocket-plan"}
+    own = {"plan": {ltx2.PLAN_KIND: ltx2.PLAN_FILE, **planner}, "timed": {ltx2.TIMED_KIND: ltx2.TIMED_FILE}}
+    return own.get(condition, {})
+
+
+def with_condition(model: PocketModel, condition: str) -> PocketModel:
+    """The model with the layers that read ``condition`` ('plan', 'prior' or 'adapter').
+
+    Raises:
+        ValueError: there are no such layers for it, or they were trained on another base.
+    """
+    from .ltx2 import pocket_config as ltx2
+    from .pocket.add_ons import with_add_on
+
+    if (base := model.files.get(ltx2.KIND)) is None or condition != "plan":
+        files = {**model.files, **condition_files(POCKET, condition)}
+        return replace(model, network=with_add_on(model.network, condition), files=files)
+    from .ltx2.load import PocketLTX2, with_layers
+
+    assert isinstance(model.network, PocketLTX2)
+    network = with_layers(model.network, ltx2.PLAN_KIND, ltx2.read_file(base).sha256)
+    return replace(model, network=network, files={**model.files, **condition_files(POCKET_LTX2, condition)})
+
+
 def with_timed_text(model: PocketModel) -> PocketModel:
     """The model with the LoRA that was trained to read timed text. A base that the LoRA was not trained on reads timed text as it is."""
     from ..core.weights import load_weights

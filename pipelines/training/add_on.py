@@ -22,7 +22,8 @@ from .flow import FlowBatch, FlowObjective, Recipe, make_batch
 DROP = 0.1  # share of conditions that are hidden
 DROP_TEXT = 0.5  # share of the samples with a hidden condition whose text is dropped too, for guidance against neither
 
-Judge = Callable[[TwinStreamDiT, TextEncoder], dict[str, float]]
+Judge = Callable[[Any, TextEncoder], dict[str, float]]
+ObjectiveOf = Callable[[AddOn, Any, TextEncoder], Any]  # makes the objective of layers, a network and a text encoder
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class AddOnStage:
         name: str,
         latents: LatentCache,
         layers: AddOn,
-        network: TwinStreamDiT,
+        network: Any,
         encoder: TextEncoder,
         path: Path,
         *,
@@ -87,7 +88,7 @@ class AddOnStage:
         base: str,
         judge: Judge,
         before: dict[str, Any] | None = None,
-        make_objective: Callable[[AddOn, TwinStreamDiT, TextEncoder], AddOnObjective] = AddOnObjective,
+        make_objective: ObjectiveOf = AddOnObjective,
     ) -> None:
         self.name, self.latents, self.path, self.recipe = name, latents, path, recipe
         self.base, self.judge, self.before = base, judge, before or {}
@@ -123,7 +124,7 @@ class AddOnStage:
 
 
 @torch.inference_mode()
-def residual_ratio(objective: AddOnObjective, batch: AddOnBatch) -> dict[str, float]:
+def residual_ratio(objective: Any, batch: AddOnBatch) -> dict[str, float]:
     """'residual': norm of the layers' output divided by the norm of the token it is added to, averaged over layers. Near zero the
     layers have no effect. Empty for an add-on without such layers."""
     found: list[float] = []

@@ -33,6 +33,11 @@ OTHERS = {
         "Context tokens of pocket LTX-2",
         "Learnt tokens in the cross-modal attentions of pocket LTX-2 (CCL), which give its guidance a trained null.",
     ),
+    "pocket-ltx2-plan": Part(
+        "Plan layers of pocket LTX-2",
+        "Cross-attention with Relative Semantic RoPE beside the text attention of both streams (Baton, our reconstruction); fits the base "
+        "whose hash it names.",
+    ),
     "pocket-ltx2-timed": Part(
         "Timed text of pocket LTX-2",
         "LoRA on the text attention of both streams, trained with texts that hold at certain times (ours), for models/loras of ComfyUI.",

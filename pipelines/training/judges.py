@@ -23,6 +23,7 @@ from ..world.scene import MIX
 from .adapter import sufficiency
 from .data import load_codecs
 
+Codecs = tuple[FrameCodec, SoundCodec]
 JUDGE_PROMPTS = 100  # thousandths of the bench's prompt list
 PRIOR_CLIPS = 256
 MASKED_CLIPS, MASKED_MIX = 192, {"muted": 0.4, "offscreen": 0.4, "single": 0.2}
@@ -36,7 +37,7 @@ class NetworkJudge:
     chosen: str
     strata: tuple[str, ...] = AUDIBLE
     single_sync: bool = False  # also report normalised synchrony on the prompts with a single subject
-    codecs: tuple[FrameCodec, SoundCodec] = field(default_factory=load_codecs)
+    codecs: Codecs = field(default_factory=load_codecs)
     probes: Probes = field(default_factory=Probes.load)
 
     def __call__(

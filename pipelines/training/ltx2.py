@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..core.streams import Latents, Streams
 from ..core.weights import save_weights, to_half
+from ..models.addons.add_on import AddOn
 from ..models.addons.context import ContextTokens
 from ..models.lora import add_lora, for_host, lora_tensors
 from ..models.ltx2.keys import to_official
@@ -21,9 +22,11 @@ from ..models.ltx2.network import TEXT_ATTENTION
 from ..models.ltx2.pocket import PocketLTX2, spread
 from ..models.ltx2.pocket_config import CONTEXT_FILE, CONTEXT_KIND, FILE, TIMED_KIND, fold
 from ..models.pocket.text import TextEncoder
+from .add_on import AddOnBatch
 from .data import LatentCache
 from .flow import RECIPES, FlowBatch, Recipe, make_batch
 from .parallel import denominator
+from .plan import PlanStage
 from .precision import bfloat16_is_fast
 from .timed import TimedBatch, TimedStage
 
@@ -64,7 +67,11 @@ class LTX2Objective(nn.Module):
         return self.losses(batch, text)
 
     def losses(
-        self, batch: FlowBatch, text: Streams[Tensor], timed: Streams[Tensor] | None = None
+        self,
+        batch: FlowBatch,
+        text: Streams[Tensor],
+        timed: Streams[Tensor] | None = None,
+        conditions: dict[str, Any] | None = None,
     ) -> dict[str, Tensor]:
         """'loss', and the contribution of each stream, for text states and, if it is timed, their log-shares."""
         scale = Streams(self.network.config.video_scale, self.network.config.audio_scale)
@@ -72,7 +79,7 @@ class LTX2Objective(nn.Module):
         noise = _folded(batch.noise)
         x = x0.map(lambda z, n, s: torch.lerp(z, n, spread(s, z).expand_as(z)), noise, batch.sigma)
         route = batch.route if self.network.trained_null else None
-        velocity = self.network.velocity(x, batch.sigma, text, route=route, timed=timed)
+        velocity = self.network.velocity(x, batch.sigma, text, route=route, timed=timed, conditions=conditions)
         losses = velocity.map(velocity_loss, x0, noise, batch.sigma)
         video, audio = losses.both()
         return {"loss": video + audio, "video": video.detach(), "audio": audio.detach()}
@@ -92,6 +99,21 @@ class LTX2ContextObjective(LTX2Objective):
         self.context = ContextTokens(network.context_config())
         self.context.init_weights()
         network.network.install_context(self.context)
+
+
+class LTX2AddOnObjective(nn.Module):
+    """The same loss of the frozen network with add-on layers, which alone are trained."""
+
+    def __init__(self, layers: AddOn, network: PocketLTX2, encoder: TextEncoder) -> None:
+        super().__init__()
+        choose_kernel(network)
+        self.flow = LTX2Objective(layers.install(network.requires_grad_(False)), encoder)
+        self.layers = layers.requires_grad_(True)
+
+    def forward(self, batch: AddOnBatch) -> dict[str, Tensor]:
+        with torch.no_grad():
+            text = batch.flow.tokens.map(self.flow.encoder)
+        return self.flow.losses(batch.flow, text, conditions={self.layers.NAME: batch.condition})
 
 
 class LTX2TimedObjective(nn.Module):
@@ -167,6 +189,14 @@ class LTX2ContextStage(LTX2Stage):
         config = {**vars(context.config), "base": self.base}
         save_weights(path, to_half(context), kind=CONTEXT_KIND, config=config, record={**record, **own})
         return [path]
+
+
+class LTX2PlanStage(PlanStage):
+    """Training of plan layers on the frozen pocket LTX-2."""
+
+    def batch(self, generator: torch.Generator, size: int) -> AddOnBatch:
+        batch = super().batch(generator, size)
+        return replace(batch, flow=replace(batch.flow, sigma=batch.flow.sigma.map(shifted)))
 
 
 class LTX2TimedStage(TimedStage[PocketLTX2]):

@@ -70,7 +70,7 @@ SUITES = {
     "guidance": Suite(guidance.measure, guidance.draw, MODELS),
     "modality": Suite(modality.measure, modality.draw, MODELS),
     "few-steps": Suite(few_steps.measure, few_steps.draw),
-    "plan": Suite(plan.measure, partial(plot, metric="plan_realised")),
+    "plan": Suite(plan.measure, partial(plot, metric="plan_realised"), (POCKET, POCKET_LTX2)),
     "prior": Suite(prior.measure, partial(plot, metric="sync_normalised")),
     "adapter": Suite(adapter.measure, partial(plot, metric="sync_normalised")),
     "adapter-identifiability": Suite(identifiability.measure, identifiability.draw, pieces=False),

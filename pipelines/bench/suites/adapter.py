@@ -20,7 +20,7 @@ from ...guidance.strategy import UCG, PerStreamCFG, Strategy
 from ...models.adapter.condition import condition
 from ...models.adapter.load import load_adapter
 from ...models.adapter.net import MaskedAdapter
-from ...models.pocket.add_ons import with_add_on
+from ...models.choose import with_condition
 from ...models.pocket.generate import Request, generate, sample
 from ...models.pocket.load import PocketModel
 from ...sync.events import f1
@@ -190,7 +190,7 @@ def _sensitivity_rows(scenes: Sequence[Scene]) -> dict[str, Rows]:
     """The sensitivity of the network's own cross-modal attention and of the adapter."""
     model, probes, rows = PocketModel.load(), Probes.load(), dict[str, Rows]()
     for name, adapted in (("sensitivity-native", False), ("sensitivity-adapter", True)):
-        own = replace(model, network=with_add_on(model.network, "adapter")) if adapted else model
+        own = with_condition(model, "adapter") if adapted else model
         found = sensitivity(own, probes, scenes, adapted=adapted)
         rows[name] = {"single": {metric: mean_interval([row[metric] for row in found]) for metric in found[0]}}
     return rows

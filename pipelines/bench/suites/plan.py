@@ -15,10 +15,10 @@ from ...core.statistics import Interval, mean_interval
 from ...core.streams import Clip
 from ...core.timeline import Event, Timeline
 from ...guidance.strategy import PerStreamCFG
+from ...models.choose import load_model, with_condition
 from ...models.planner.load import load_planner
 from ...models.planner.planner import VAPlanner
 from ...models.planner.request import join_plans
-from ...models.pocket.add_ons import with_add_on
 from ...models.pocket.generate import Request, generate
 from ...models.pocket.load import PocketModel
 from ...sync.events import Events, match
@@ -186,8 +186,7 @@ def measure(run: Run) -> Table:
     rows = {name: summarise(part) for name, part in records.items()}
     for a, b in (("oracle", "none"), ("timeline", "none"), ("timeline", "paper"), ("oracle", "shuffled")):
         rows[f"{a}-minus-{b}"] = differences(records[a], records[b])
-    model, probes = PocketModel.load(), Probes.load()
-    model = replace(model, network=with_add_on(model.network, "plan"))
+    model, probes = with_condition(load_model(run.model), "plan"), Probes.load()
     for name, clips in (
         ("edit-locality", partial(generated, model, probes)),
         ("edit-locality-ceiling", partial(rendered, model)),
@@ -195,4 +194,4 @@ def measure(run: Run) -> Table:
         found = edit_locality(probes, prompts[::2], clips)
         rows[name] = {"all": {"edit_locality": mean_interval(found)}}
     rows["planner"] = {"all": planner_metrics(prompts)}
-    return Table("plan", len(prompts), run.seed, rows, {"guidance": "cfg 2"})
+    return Table("plan", len(prompts), run.seed, rows, {"guidance": "cfg 2"}, run.model)

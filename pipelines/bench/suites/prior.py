@@ -4,7 +4,6 @@ prior together with a plan."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cache, partial
 from statistics import fmean
 
@@ -14,7 +13,7 @@ from ...core.conditions import BatchPrior, batch_prior
 from ...core.sizes import ClipShape
 from ...core.statistics import Interval, mean_interval
 from ...core.streams import Streams
-from ...models.pocket.add_ons import with_add_on
+from ...models.choose import with_condition
 from ...models.pocket.generate import Request, generate
 from ...models.pocket.load import PocketModel
 from ...models.prior.load import load_prior_net
@@ -134,8 +133,7 @@ def measure(run: Run) -> Table:
     rows = {name: summarise(part) for name, part in records.items()}
     for a, b in AGAINST:
         rows[f"{a}-minus-{b}"] = differences(records[a], records[b])
-    model = PocketModel.load()
-    model = replace(model, network=with_add_on(model.network, "prior"))
+    model = with_condition(PocketModel.load(), "prior")
     rows["seeds"] = {"all": seed_distances(model, Probes.load(), prompts[::2])}
     rows["tokens"] = {"all": token_metrics(_net(), run.seed)}
     return Table("prior", len(prompts), run.seed, rows, {"guidance": "cfg 2"})

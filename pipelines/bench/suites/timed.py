@@ -17,11 +17,10 @@ from ...core.statistics import mean_interval
 from ...core.streams import Clip
 from ...core.timed_events import BOTH, TimedEvent, TimedEvents
 from ...guidance.strategy import default_strategy
-from ...models.choose import POCKET, load_model, with_timed_text
+from ...models.choose import POCKET, load_model, with_condition, with_timed_text
 from ...models.ltx2.pocket_config import TIMED_FILE, TIMED_KIND, read_file
 from ...models.planner.load import load_planner
 from ...models.planner.request import join_plans
-from ...models.pocket.add_ons import with_add_on
 from ...models.pocket.generate import Request, generate
 from ...models.pocket.load import PocketModel
 from ...sync.events import match
@@ -160,7 +159,7 @@ class Bench:
         if name != POCKET:
             read_file(TIMED_FILE, TIMED_KIND)
         model = load_model(name)
-        planned = replace(model, network=with_add_on(model.network, "plan")) if name == POCKET else None
+        planned = with_condition(model, "plan")
         trained = with_timed_text(model)
         if trained is model:
             raise ValueError(

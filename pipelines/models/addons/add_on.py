@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
-from torch import nn
+from torch import Tensor, nn
 
+from ...core.schema import checked
 from ...core.streams import Streams
-from ...core.weights import WeightsFile
+from ...core.weights import WeightsFile, build
 
 
 @runtime_checkable
@@ -69,6 +70,30 @@ class AddOn(nn.Module):
     def attentions(self) -> list[nn.Module]:
         """The layers whose output is added to the tokens of a block."""
         return [layer for layers in self.blocks.values() for layer in cast(nn.ModuleList, layers)]
+
+
+LayerClasses = tuple[type[Any], type[AddOn]]  # of the configuration and of the layers of one kind of file
+
+
+def build_layers(
+    file: WeightsFile,
+    tensors: dict[str, Tensor],
+    classes: LayerClasses,
+    sizes: Sizes,
+    base: str,
+    *,
+    stage: str,
+    operations: object = nn,
+) -> AddOn:
+    """The layers that ``tensors`` of ``file`` hold, for a base of ``sizes`` with hash ``base``; ``stage`` of ``duet train`` makes such
+    files.
+
+    Raises:
+        ValueError: they were trained on another base, or do not fit their own configuration.
+    """
+    config_class, layers_class = classes
+    config = checked(config_class, add_on_config(file, base, stage=stage), source=file.path)
+    return build(lambda: layers_class(config, sizes, operations=operations), tensors, source=file.path)
 
 
 def add_on_config(file: WeightsFile, base: str, *, stage: str) -> dict[str, Any]:

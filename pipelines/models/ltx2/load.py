@@ -14,6 +14,7 @@ from ..addons.add_on import add_on_config
 from ..choose import POCKET_LTX2, model_files
 from ..lora import LoRAConfig, lora_changes
 from ..pocket.load import PocketModel, load_audio_codec, load_text_encoder, load_video_codec
+from .add_ons import load_layers
 from .context import load_context
 from .keys import PREFIX, to_diffusers, to_official
 from .pocket import PocketLTX2
@@ -64,6 +65,28 @@ def load_pocket_ltx2_model(path: Path = FILE, *, context: Path | None = None) ->
     return PocketModel(network, load_text_encoder(), frames, sound, name=NAME, files=files)
 
 
+def copied(network: PocketLTX2) -> PocketLTX2:
+    """A network with the same weights, context tokens and add-on layers; a deep copy would share the hooks of the original."""
+    out = PocketLTX2(network.config)
+    out.network.transformer.load_state_dict(network.network.transformer.state_dict())
+    if network.network.context is not None:
+        out.network.install_context(network.network.context)
+    out.add_ons.update(network.add_ons)
+    for own, theirs in zip(out.pairs(), network.pairs(), strict=True):
+        own.map(lambda half, other: half.add_ons.update(other.add_ons), theirs)
+    return out.eval().requires_grad_(False)
+
+
+def with_layers(network: PocketLTX2, kind: str, base: str) -> PocketLTX2:
+    """A copy of ``network``, whose file has the hash ``base``, with the layers of ``kind`` that ship; without their condition its output
+    is the same, bit for bit.
+
+    Raises:
+        ValueError: the layers are not there, or were trained on another network.
+    """
+    return load_layers(kind, network.config, base).requires_grad_(False).install(copied(network))
+
+
 def with_timed_lora(network: PocketLTX2, base: str, path: Path = TIMED_FILE) -> PocketLTX2:
     """A copy of ``network``, whose file has the hash ``base``, with the LoRA for timed text that ``duet train pocket-ltx2-timed`` wrote.
 
@@ -71,10 +94,7 @@ def with_timed_lora(network: PocketLTX2, base: str, path: Path = TIMED_FILE) -> 
         ValueError: the file is of another kind, was trained on another base, or does not fit its own configuration.
     """
     file = read_file(path, TIMED_KIND)
-    out = PocketLTX2(network.config)  # a deep copy would share the hooks of the original
-    out.network.transformer.load_state_dict(network.network.transformer.state_dict())
-    if network.network.context is not None:
-        out.network.install_context(network.network.context)
+    out = copied(network)
     rank = checked(LoRAConfig, add_on_config(file, base, stage=TIMED_KIND), source=file.path).rank
     weights = dict(out.network.transformer.named_parameters())
     changes = to_diffusers({f"{name}.weight": z for name, z in lora_changes(file.tensors, rank).items()})
@@ -83,4 +103,4 @@ def with_timed_lora(network: PocketLTX2, base: str, path: Path = TIMED_FILE) -> 
         raise ValueError(f"{path} does not fit its own configuration. Restore the file or train it again.")
     for name, change in changes.items():
         weights[name].data += change
-    return out.eval().requires_grad_(False)
+    return out

@@ -28,6 +28,8 @@ NAME = "the Duet pocket LTX-2"
 FILE = WEIGHTS / "pocket-ltx2.safetensors"
 CONTEXT_KIND = "pocket-ltx2-context"
 CONTEXT_FILE = WEIGHTS / "pocket-ltx2-context.safetensors"
+PLAN_KIND = "pocket-ltx2-plan"
+PLAN_FILE = WEIGHTS / "pocket-ltx2-plan.safetensors"
 TIMED_KIND = "pocket-ltx2-timed"
 TIMED_FILE = WEIGHTS / "pocket-ltx2-timed.safetensors"
 PATCH = 2  # rows and columns of pocket latent cells in one cell of the network
@@ -52,6 +54,11 @@ class PocketLTX2Config:
 
     def __post_init__(self) -> None:
         check_heads(self.dim, self.heads)
+
+    @property
+    def clock(self) -> str:
+        """The unit of rotary positions in time, as ``PocketConfig`` states it."""
+        return "seconds"
 
     @property
     def folded_channels(self) -> int:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor, nn
 
 from ...core.conditions import A2V, V2A
 from ...core.schema import checked
-from ...core.weights import build, load_weights
+from ...core.weights import load_weights
 from ..addons.adapter import AdapterLayers, AdapterLayersConfig
-from ..addons.add_on import AddOn, Sizes, add_on_config
+from ..addons.add_on import AddOn, LayerClasses, Sizes, add_on_config, build_layers
 from ..addons.plan import PlanConfig, PlanLayers
 from ..addons.prior import PriorLayers, PriorLayersConfig
 from ..backbone import Backbone
@@ -24,7 +23,7 @@ from .network import STREAMS, TwinStreamDiT
 
 TIMED = "pocket-timed"
 
-LAYERS: dict[str, tuple[type[Any], type[AddOn]]] = {
+LAYERS: dict[str, LayerClasses] = {
     "pocket-plan": (PlanConfig, PlanLayers),
     "pocket-prior-layers": (PriorLayersConfig, PriorLayers),
     f"pocket-adapter-{V2A}": (AdapterLayersConfig, AdapterLayers),
@@ -49,12 +48,10 @@ def load_layers(
         ValueError: the file is of another kind, or was trained on another base.
     """
     file = load_weights(path or ADD_ONS[kind], kind)
-    config_class, layers_class = LAYERS[kind]
-    config = checked(config_class, add_on_config(file, base, stage=kind.removeprefix("pocket-")), source=file.path)
     lora = {name: value for name, value in file.tensors.items() if name.startswith(LORA)}
     own = {name: value for name, value in file.tensors.items() if name not in lora}
-    layers = build(lambda: layers_class(config, network, operations=operations), own, source=file.path)
-    return LoadedLayers(layers, lora)
+    stage = kind.removeprefix("pocket-")
+    return LoadedLayers(build_layers(file, own, LAYERS[kind], network, base, stage=stage, operations=operations), lora)
 
 
 def reads_times(base: str) -> bool:

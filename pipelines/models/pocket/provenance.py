@@ -32,16 +32,13 @@ def next_step(files: Sequence[Path], template: str) -> str:
     return f"{missing[0].name} is missing; run 'git checkout weights' in the pack's folder, or clone the pack again"
 
 
-def pocket_provenance(
-    model: pocket.PocketModel, *, prompts: Sequence[str], seed: int, add_ons: Sequence[str] = (), **settings: Any
-) -> Provenance:
+def pocket_provenance(model: pocket.PocketModel, *, prompts: Sequence[str], seed: int, **settings: Any) -> Provenance:
     """The provenance of a clip of ``model``, for its metadata. ``settings`` that are None are omitted."""
-    files = [*model.files.values(), *(pocket.ADD_ONS[name] for name in add_ons)]
     return {
         "origin": GENERATED,
         "pack": f"Duet {version()}",
         "model": model.name.removeprefix("the "),
-        "weights": {path.name: file_hash(path) for path in files},
+        "weights": {path.name: file_hash(path) for path in model.files.values()},
         "licence": pocket.LICENCE,
         "prompts": list(prompts),
         "prompts read as": [read_prompt(prompt).caption for prompt in prompts],

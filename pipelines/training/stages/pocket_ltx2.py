@@ -9,6 +9,8 @@ from ...guidance.strategy import UCG, PerStreamCFG, Strategy
 from ...media.provenance import file_hash
 from ...models.ltx2.pocket_config import (
     CONTEXT_KIND,
+    PLAN_FILE,
+    PLAN_KIND,
     PocketLTX2Config,
     read_file,
     require_diffusers,
@@ -17,12 +19,13 @@ from ...models.ltx2.pocket_config import (
 from ...models.pocket.load import FILES, load_text_encoder
 from ..data import ClipEncoder, LatentCache, load_codecs
 from ..judges import NetworkJudge
+from .plan import PlanJudge, new_plan_layers
 from .registry import Job, Preset, register
-from .sources import latent_cache
+from .sources import latent_cache, plan_cache
 
 if TYPE_CHECKING:
     from ...models.ltx2.pocket import PocketLTX2
-    from ..ltx2 import LTX2ContextStage, LTX2Stage
+    from ..ltx2 import LTX2ContextStage, LTX2PlanStage, LTX2Stage
 
 S = TypeVar("S", bound="LTX2Stage")
 
@@ -59,6 +62,26 @@ def build_context(job: Job) -> LTX2ContextStage:
     stage = _stage(LTX2ContextStage, job, _clips(job), load_pocket_ltx2(), UCG("U3", video=5.0, audio=5.0))
     stage.base = base
     return stage
+
+
+@register(PLAN_KIND, Preset(steps=1200, batch=48, lr=3e-3, score_every=400))
+def build_plan(job: Job) -> LTX2PlanStage:
+    """Plan layers on the pocket LTX-2 that ships, with the features of true clips as plans; see ``PlanJudge`` for their score.
+
+    Raises:
+        ValueError: diffusers is not installed, or pocket LTX-2 is not there.
+    """
+    require_diffusers()
+    base = read_file().sha256
+    from ...models.ltx2.load import load_pocket_ltx2
+    from ..ltx2 import RECIPE, LTX2AddOnObjective, LTX2PlanStage
+
+    cache, network = plan_cache(job), load_pocket_ltx2()
+    judge = PlanJudge(adapted=False, codecs=scaled_codecs(network.config, *load_codecs()))
+    return LTX2PlanStage(
+        job.stage, cache, new_plan_layers(cache, network.config), network, load_text_encoder(), job.folder / PLAN_FILE.name,
+        recipe=RECIPE, base=base, judge=judge, make_objective=LTX2AddOnObjective,
+    )  # fmt: skip
 
 
 def _clips(job: Job) -> LatentCache:

@@ -29,6 +29,7 @@ from duet_av.pipelines.media.mp4 import read_mp4, write_mp4
 from duet_av.pipelines.media.provenance import describe, read_provenance
 from duet_av.pipelines.media.sound import read_sound, resample
 from duet_av.pipelines.media.watermark import add_label
+from duet_av.pipelines.models.choose import with_condition
 from duet_av.pipelines.models.pocket.domain import audio_domain_problem, video_domain_problem
 from duet_av.pipelines.models.pocket.footage import encode_footage
 from duet_av.pipelines.models.pocket.generate import Request, sample
@@ -199,9 +200,8 @@ def test_the_domain_check_accepts_the_world_and_refuses_other_footage(model, cli
 
 
 def test_a_file_contains_its_provenance(tmp_path, clip):
-    provenance_of_clip = pocket_provenance(
-        PocketModel.load(), prompts=["a ball"], seed=3, add_ons=["pocket-plan"], steps=4, plan=None
-    )
+    model = with_condition(PocketModel.load(), "plan")
+    provenance_of_clip = pocket_provenance(model, prompts=["a ball"], seed=3, steps=4, plan=None)
     write_mp4(tmp_path / "a.mp4", clip, metadata={"duet": provenance_of_clip})
     found = read_provenance(tmp_path / "a.mp4")
     assert found["duet"] == provenance_of_clip

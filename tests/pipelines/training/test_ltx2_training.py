@@ -7,23 +7,29 @@ pytest.importorskip("diffusers")
 
 from duet_av.pipelines.core.sizes import ClipShape
 from duet_av.pipelines.core.streams import Streams
+from duet_av.pipelines.models.ltx2.add_ons import load_layers
 from duet_av.pipelines.models.ltx2.context import load_context
-from duet_av.pipelines.models.ltx2.load import load_pocket_ltx2, with_timed_lora
+from duet_av.pipelines.models.ltx2.load import copied, load_pocket_ltx2, with_timed_lora
 from duet_av.pipelines.models.ltx2.pocket import PocketLTX2
-from duet_av.pipelines.models.ltx2.pocket_config import PocketLTX2Config
+from duet_av.pipelines.models.ltx2.pocket_config import PLAN_KIND, PocketLTX2Config
+from duet_av.pipelines.models.planner.grid import CELLS, PER_BLOCK, PlanGrid
 from duet_av.pipelines.models.pocket.load import load_text_encoder
 from duet_av.pipelines.models.pocket.text import TextEncoder
 from duet_av.pipelines.training.data import LatentCache
 from duet_av.pipelines.training.loop import train
 from duet_av.pipelines.training.ltx2 import (
     RECIPE,
+    LTX2AddOnObjective,
     LTX2ContextStage,
+    LTX2PlanStage,
     LTX2Stage,
     LTX2TimedStage,
     deviations,
     shifted,
     velocity_loss,
 )
+from duet_av.pipelines.training.plan import PlanCache
+from duet_av.pipelines.training.stages.plan import new_plan_layers
 from duet_av.pipelines.world import caption, make_scene
 
 
@@ -132,3 +138,37 @@ def test_the_attention_kernel_of_training_is_no_other_models(make_stage):
     before = _AttentionBackendRegistry.get_active_backend()
     make_stage()
     assert _AttentionBackendRegistry.get_active_backend() == before
+
+
+def test_plan_layers_are_trained_alone_and_their_file_gives_the_trained_network(settings, tmp_path):
+    torch.manual_seed(0)
+    scenes, encoder = [make_scene(5, k, stratum="single") for k in range(4)], load_text_encoder()
+    words = encoder.tokenizer.batch([caption(scene) for scene in scenes])[:, None]
+    cache = LatentCache(torch.randn(4, 16, 8, 8, 8), torch.randn(4, 24, 32), words)
+    grid = PlanGrid.of(32, 16 * PER_BLOCK)
+    features = Streams(torch.randn(4, grid.keyframes * CELLS**2, 7), torch.randn(4, grid.blocks, 7))
+    scales = {"video_scale": deviations(cache.video), "audio_scale": deviations(cache.audio)}
+    network = PocketLTX2(PocketLTX2Config(dim=24, depth=1, heads=2, **scales))
+    base, plans = copied(network), PlanCache(scenes, cache, features, grid)
+    path, parts = tmp_path / "pocket-ltx2-plan.safetensors", {"base": "abc", "judge": lambda *_: {"score": 1.0}}
+    stage = LTX2PlanStage(
+        PLAN_KIND, plans, new_plan_layers(plans, network.config), network, encoder, path,
+        recipe=RECIPE, make_objective=LTX2AddOnObjective, **parts,
+    )  # fmt: skip
+    learning = {name for name, p in stage.objective.named_parameters() if p.requires_grad}
+    assert learning == {name for name, _ in stage.objective.named_parameters() if "add_ons" in name}
+    train(stage, settings(tmp_path, steps=6))
+    assert "residual" in stage.score()
+    loaded = load_layers(PLAN_KIND, network.config, "abc", path).install(copied(base))
+    batch = stage.batch(torch.Generator().manual_seed(0), 4)
+    x = base.latent_sizes(ClipShape()).map(lambda size: torch.randn(4, *size))
+    sigma, text = Streams(*[torch.ones(4, 1)] * 2), batch.flow.tokens.map(encoder)
+    with torch.no_grad():
+        plain, planned = (loaded(x, sigma, text, conditions=c) for c in ({}, {"plan": batch.condition}))
+        expected, unplanned = network(x, sigma, text, conditions={"plan": batch.condition}), base(x, sigma, text)
+    assert torch.equal(plain.video, unplanned.video)
+    assert torch.equal(plain.audio, unplanned.audio)
+    assert (planned.video - plain.video).abs().max() > 1e-3
+    assert (planned.video - expected.video).abs().max() < 1e-2 * expected.video.abs().max()
+    with pytest.raises(ValueError, match="trained on the base abc"):
+        load_layers(PLAN_KIND, network.config, "other", path)

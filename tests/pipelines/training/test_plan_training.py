@@ -55,7 +55,7 @@ def test_an_edited_timeline_is_an_input_but_not_a_target(cache, tmp_path):
 def test_new_layers_add_nothing_and_their_residual_is_zero(cache, tmp_path):
     network = load_network()
     stage = PlanStage(
-        "plan", cache, new_plan_layers(cache, network), network, load_text_encoder(), tmp_path / "plan.safetensors",
+        "plan", cache, new_plan_layers(cache, network.config), network, load_text_encoder(), tmp_path / "plan.safetensors",
         recipe=RECIPES["joint"], base="", judge=lambda *_: {"score": 0.5},
     )  # fmt: skip
     assert stage.score() == {"score": 0.5, "residual": 0.0}
