@@ -10,17 +10,19 @@ import folder_paths
 
 from ...pipelines.core.files import ROOT
 from ...pipelines.core.weights import stored_kind
+from ...pipelines.models.ltx2.add_ons import LAYERS as LTX_LAYERS
 from ...pipelines.models.ltx2.context import OWN_CONTEXT_KIND
 from ...pipelines.models.ltx2.pocket_config import CONTEXT_KIND
 from ...pipelines.models.pocket.add_ons import LAYERS
 from .adapter import ADAPTER_KINDS, with_adapter_layers
 from .context import with_context
 from .families import place
+from .ltx2_layers import with_ltx_layers
 from .model import with_add_on
 
 FOLDER = "duet"
 CONTEXT_KINDS = (CONTEXT_KIND, OWN_CONTEXT_KIND)
-KINDS = (*LAYERS, *CONTEXT_KINDS)
+KINDS = (*LAYERS, *LTX_LAYERS, *CONTEXT_KINDS)
 for _folder in (Path(folder_paths.models_dir) / FOLDER, ROOT / "runs"):
     folder_paths.add_model_folder_path(FOLDER, str(_folder))
 
@@ -56,6 +58,8 @@ def load_add_on(model: comfy.model_patcher.ModelPatcher, choice: str) -> comfy.m
         )
     if kind in CONTEXT_KINDS:
         return with_context(model, path)
+    if kind in LTX_LAYERS:
+        return with_ltx_layers(model, kind, path)
     if kind in ADAPTER_KINDS:
         return with_adapter_layers(model, kind, 1.0, path)
     return with_add_on(model, kind, path)

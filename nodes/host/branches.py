@@ -18,6 +18,7 @@ from ...kernels.segment_attention import SegmentSplit, segment_attention
 from ...pipelines.core.conditions import PLAN_SHOWN
 from ...pipelines.core.streams import Streams
 from ...pipelines.guidance.strategy import Branch
+from ...pipelines.models.addons.plan import PlanLayers
 from ...pipelines.models.pocket.denoiser import route_of
 from ..types import TIMED
 from .context import ROUTES as CONTEXT_ROUTES
@@ -25,6 +26,7 @@ from .context import has_context
 from .javisdit import JavisModel
 from .joint import JointModel
 from .latent import Layout, require_layout
+from .ltx2_layers import installed
 from .model import PocketBaseModel
 from .timed_h3 import ROUTES
 from .timed_h3 import STREAMS as H3_STREAMS
@@ -44,11 +46,12 @@ class Backbone:
     together: bool = False  # whether all branches can share one batched call
     layout: Callable[[Any], Layout] | None = None  # of the latents, from the model
     title: str = ""
+    plans: bool = False  # whether the model has layers that read a plan
 
-    def require(self, branches: Sequence[Branch], model: comfy.model_base.BaseModel) -> None:
-        """Raise ValueError for a branch that ``model`` does not support, before sampling starts."""
+    def require(self, branches: Sequence[Branch]) -> None:
+        """Raise ValueError for a branch that the model does not support, before sampling starts."""
         for branch in branches:
-            if not branch.plan and not getattr(model, "plans", False):
+            if not branch.plan and not self.plans:
                 raise ValueError(
                     "'Duet Strategy: Plan' changes the strength of a plan, and this MODEL has no layers that read a plan. Use "
                     "the MODEL of 'Duet Load Planner', or remove 'Duet Strategy: Plan'."
@@ -69,15 +72,18 @@ class Backbone:
 
 
 def _route(branch: Branch, conds: Conds, options: Options) -> tuple[Conds, Options]:
-    """Pocket model: route and plan are conditions, so that all branches can share a batch."""
+    """Pocket model: the route is a condition, so that all branches can share a batch."""
     route = {"route": CONDRegular(torch.tensor([route_of(branch)]))}
-    hide = {} if branch.plan else dict.fromkeys(PLAN_SHOWN, CONDRegular(torch.zeros(1, 1)))
-    rows = []
-    for cond in conds:
-        own = cond["model_conds"]
-        hidden = {name: value for name, value in hide.items() if name in own}
-        rows.append({**cond, "model_conds": {**own, **route, **hidden}})
-    return rows, options
+    return [{**cond, "model_conds": {**cond["model_conds"], **route}} for cond in conds], options
+
+
+def _without_plan(conds: Conds) -> Conds:
+    """Conditions whose plan is hidden, which is a value of its own for each row of a batch."""
+    hidden = CONDRegular(torch.zeros(1, 1))
+    return [
+        {**cond, "model_conds": {name: hidden if name in PLAN_SHOWN else z for name, z in cond["model_conds"].items()}}
+        for cond in conds
+    ]
 
 
 def _switch_off(branch: Branch, conds: Conds, options: Options) -> tuple[Conds, Options]:
@@ -161,9 +167,10 @@ BACKBONES = {
 
 
 def backbone_of(model: comfy.model_base.BaseModel, options: Options) -> Backbone:
-    """The backbone of ``model``, by its class and by the context tokens that its MODEL's ``options`` name. Families that this ComfyUI
+    """The backbone of ``model``, by its class and by the add-ons that its MODEL's ``options`` name. Families that this ComfyUI
     version does not have are skipped."""
     found = next((b for family, b in BACKBONES.items() if family is not None and isinstance(model, family)), NONE)
+    found = replace(found, plans=getattr(model, "plans", False) or PlanLayers.NAME in installed(options))
     return replace(found, null=LEARNT, tokens=True, sever=_read_tokens) if has_context(options) else found
 
 
@@ -193,6 +200,8 @@ def evaluate(
     calls: dict[Any, list[tuple[int, Conds, Options]]] = {}
     for i, branch in enumerate(branches):
         whole, row, opts = branch.a2v and branch.v2a and branch.plan, conds[branch.text], options
+        if not branch.plan:
+            row = _without_plan(row)
         if not whole and backbone.sever is not None:
             row, opts = backbone.sever(branch, row, opts)
             # Cache nodes recognise a condition by its uuid and would answer a closed branch with the open one's prediction.

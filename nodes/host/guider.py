@@ -71,7 +71,7 @@ class StrategyGuider(comfy.samplers.CFGGuider):
                 "The MODEL already has 'Duet Cross-Modal Guidance'. Remove that node and select the strategy here."
             )
         branches = strategy.possible_branches()
-        backbone_of(model.model, model.model_options).require(branches, model.model)
+        backbone_of(model.model, model.model_options).require(branches)
         if MODALITY in guided_by(model) and any(not (branch.a2v and branch.v2a) for branch in branches):
             raise ValueError(
                 "The MODEL already has cross-modal guidance from 'LTXV Modality Guidance (A/V coupling)', and this strategy adds "
@@ -127,7 +127,7 @@ def with_cross_modal(
     """
     backbone = backbone_of(model.model, model.model_options)
     strategy = UCG("U5", a2v=a2v, v2a=v2a, masked=not backbone.tokens)
-    backbone.require(strategy.possible_branches(), model.model)
+    backbone.require(strategy.possible_branches())
     if start > end:
         raise ValueError(
             f"start_percent is {start:g} and end_percent {end:g}; the guidance must not end before it starts. 0 is the first step, 1 the "

@@ -28,7 +28,7 @@ from ...pipelines.models.pocket.video_codec import VideoCodec
 from ..types import ADAPTER, AUDIO_TEXT, PLAN, PRIOR
 from .joint import JointModel, Sizes, build_model
 from .latent import Layout
-from .model import PocketLatentFormat
+from .model import PocketLatentFormat, refuse_condition
 
 # The host's text connectors, which pocket LTX-2 does not have, are built before they can be removed: at the smallest size.
 NO_CONNECTOR = {"connector_num_layers": 0, "connector_num_attention_heads": 1, "connector_attention_head_dim": 32}
@@ -93,7 +93,9 @@ class PocketLTXAV(JointModel, comfy.model_base.LTXAV):
 
     def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
         self.check_conds(kwargs)
-        for key, name in ((PLAN, "plan"), (PRIOR, "prior"), (ADAPTER, "adapter")):
+        if kwargs.get(PLAN) is not None:  # with plan layers, their patch has taken it
+            refuse_condition("plan", "Duet Load Planner")
+        for key, name in ((PRIOR, "prior"), (ADAPTER, "adapter")):
             if kwargs.get(key) is not None:
                 raise ValueError(
                     f"The prompt has a {name}, and {self.title} has no layers that read it. Choose the pocket network in 'Duet Load AV', "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NoReturn
 
 import comfy.conds
 import comfy.latent_formats
@@ -162,9 +162,14 @@ class PocketBaseModel(OwnModel):
 def _require_layers(layers: nn.ModuleDict, name: str, condition: str, node: str) -> None:
     """Refuse a condition that the network has no layers for."""
     if name not in layers:
-        raise ValueError(
-            f"The prompt has a {condition}, but this MODEL has no layers that read it. Use the MODEL of '{node}'."
-        )
+        refuse_condition(condition, node)
+
+
+def refuse_condition(condition: str, node: str) -> NoReturn:
+    """Raise the ValueError for a prompt with a ``condition`` that a MODEL has no layers for; ``node`` adds them."""
+    raise ValueError(
+        f"The prompt has a {condition}, but this MODEL has no layers that read it. Use the MODEL of '{node}'."
+    )
 
 
 class PocketModelConfig(comfy.supported_models_base.BASE):

@@ -8,14 +8,23 @@ import comfy.model_management
 import comfy.model_patcher
 import folder_paths
 
+from ...pipelines.models.ltx2.pocket_config import PLAN_KIND
 from ...pipelines.models.planner.load import load_planner
 from ...pipelines.models.planner.planner import VAPlanner
 from ...pipelines.models.planner.qwen import QwenPlanner, is_qwen, load_qwen
+from .ltx2 import PocketLTXAV
+from .ltx2_layers import with_ltx_layers
 from .model import with_add_on
 
 
 def load_plan(model: comfy.model_patcher.ModelPatcher) -> tuple[comfy.model_patcher.ModelPatcher, VAPlanner]:
-    """A MODEL with plan layers, and the planner that generates plans."""
+    """A MODEL with plan layers, and the planner that generates plans.
+
+    Raises:
+        ValueError: the MODEL is neither the pocket model nor pocket LTX-2, or already has plan layers.
+    """
+    if isinstance(model.model, PocketLTXAV):
+        return with_ltx_layers(model, PLAN_KIND), load_planner()
     return with_add_on(model, "pocket-plan"), load_planner()
 
 

@@ -8,9 +8,10 @@ from comfy.cli_args import args
 
 from ...pipelines.core.weights import KEY
 from ...pipelines.media.provenance import ASSEMBLED, GENERATED, Provenance, file_hash, version
+from ...pipelines.models.choose import POCKET, POCKET_LTX2, condition_files
 from ...pipelines.models.ltx2 import pocket_config as ltx2
 from ...pipelines.models.pocket import load as pocket
-from ...pipelines.models.pocket.add_ons import TIMED, reads_times
+from ...pipelines.models.pocket.add_ons import reads_times
 from ...pipelines.models.pocket.reading import captions_of
 from .add_ons import add_on_path
 from .clips import LimitedVideo
@@ -26,6 +27,7 @@ CONDITIONS = {  # loaders that use files of the pocket model without a file inpu
     "DuetLoadPrior": "prior",
     "DuetLoadAdapter": "adapter",
 }
+MODELS = {pocket.NAME.removeprefix("the "): POCKET, ltx2.NAME.removeprefix("the "): POCKET_LTX2}  # of the metadata
 Graph = dict[str, dict[str, Any]]
 
 
@@ -45,7 +47,7 @@ def above(graph: Graph, node: str) -> list[str]:
 def of_graph(graph: Graph, node: str) -> Provenance:
     """Models, licences, prompts and seeds found upstream of ``node``."""
     out: Provenance = {"pack": f"Duet {version()}"}
-    weights, terms, prompts, positive, seeds, others, added, timed = {}, [], [], [], {}, {}, [], False
+    weights, terms, prompts, positive, seeds, others, conditions, timed = {}, [], [], [], {}, {}, [], False
     for name in above(graph, node):
         kind, inputs = graph[name].get("class_type", ""), graph[name].get("inputs", {})
         values = {key: value for key, value in inputs.items() if not isinstance(value, list)}
@@ -55,7 +57,7 @@ def of_graph(graph: Graph, node: str) -> Provenance:
             weights |= {path.name: file_hash(path) if path.is_file() else "a folder" for path in paths.values()}
             terms += licences(family, paths, values)
         elif kind in CONDITIONS:
-            added += pocket.CONDITION_FILES[CONDITIONS[kind]]
+            conditions.append(CONDITIONS[kind])
         elif kind == TIMED_PROMPT and inputs.get("strength") and (inputs.get("timeline") or "plan" in inputs):
             timed = True
         elif kind == ADD_ON_LOADER:
@@ -67,13 +69,12 @@ def of_graph(graph: Graph, node: str) -> Provenance:
         prompts += words.values()
         positive += [plain_text(text) for key, text in words.items() if key != "negative"]
         seeds |= {f"{kind} {name}": values[key] for key in SEEDS if key in values}
-    if out.get("model") == pocket.NAME.removeprefix("the "):
-        added += [TIMED] if timed and any(reads_times(base) for base in weights.values()) else []
-        files = [pocket.ADD_ONS[name] for name in added]
+    if (model := MODELS.get(out.get("model"))) is not None:
+        trained = reads_times if model == POCKET else ltx2.reads_times
+        conditions += ["timed"] if timed and any(trained(base) for base in weights.values()) else []
+        files = [path for condition in conditions for path in condition_files(model, condition).values()]
         weights |= {path.name: file_hash(path) for path in files if path.is_file()}
         out["prompts read as"] = captions_of(positive)
-    if timed and any(ltx2.reads_times(base) for base in weights.values()):
-        weights[ltx2.TIMED_FILE.name] = file_hash(ltx2.TIMED_FILE)
     out["origin"] = GENERATED if seeds else ASSEMBLED
     rest = {"weights": weights, "licence": strictest(terms), "prompts": prompts, "seeds": seeds, "files": others}
     return out | {key: value for key, value in rest.items() if value}

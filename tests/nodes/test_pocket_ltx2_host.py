@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from ltx2_pair import OTHER, PROMPT, TOLERANCE, differences, host_sample, load_pair, own_sample, random_weights
 
 from duet_av.pipelines.core.keep import KeepMask
 from duet_av.pipelines.core.sizes import ClipShape
@@ -11,66 +12,17 @@ from duet_av.pipelines.core.streams import Streams
 from duet_av.pipelines.core.timed_events import TimedEvents
 from duet_av.pipelines.guidance.strategy import UCG, PerStreamCFG
 from duet_av.pipelines.models.ltx2 import pocket_config
-from duet_av.pipelines.models.pocket.generate import Request, sample
-
-PROMPT, OTHER = "a red ball bounces slowly on the left", "a large green bell rings quickly on the right in a meadow"
-TOLERANCE = 1e-4
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """A weights file with random values in the layout that training writes."""
     pytest.importorskip("diffusers")
-    from duet_av.pipelines.models.ltx2.load import save_pocket_ltx2
-    from duet_av.pipelines.models.ltx2.pocket import PocketLTX2
-
-    torch.manual_seed(0)
-    scales = {"video_scale": tuple(1 + torch.rand(16)), "audio_scale": tuple(1 + torch.rand(24))}
-    config = pocket_config.PocketLTX2Config(**{name: tuple(map(float, value)) for name, value in scales.items()})
-    network = PocketLTX2(config)
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=0.08)
-    path = tmp_path_factory.mktemp("weights") / "pocket-ltx2.safetensors"
-    save_pocket_ltx2(path, network, record={})
-    return path
+    return random_weights(tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture(scope="module")
 def pair(comfy, weights):
-    """The model on the command line, and the outputs of the loader."""
-    import folder_paths
-
-    from duet_av.pipelines.models.ltx2.load import load_pocket_ltx2_model
-
-    folder_paths.add_model_folder_path("diffusion_models", str(weights.parent))
-    folder_paths.filename_list_cache.clear()
-    loaded = comfy.pack["DuetLoadAV"].execute(weights.name, "auto", "auto", "auto").args
-    encode = comfy.pack["DuetEncodePrompt"].execute
-    prompts = {audio: encode(loaded[1], PROMPT, audio, "").args[:2] for audio in ("", OTHER)}
-    latent = comfy.pack["DuetEmptyLatent"].execute(loaded[0], 64, 64, 2.0, 0, 1).args[0]
-    return SimpleNamespace(own=load_pocket_ltx2_model(weights), loaded=loaded, prompts=prompts, latent=latent)
-
-
-def host_sample(comfy, pair, strategy, *, audio="", seed=3, steps=3, latent=None):
-    positive, negative = pair.prompts[audio]
-    guider = comfy.pack["DuetGuider"].execute(pair.loaded[0], positive, strategy, negative).args[0]
-    video, sound = (
-        comfy.pack["DuetSampler"].execute(guider, latent or pair.latent, seed, steps).args[0]["samples"].unbind()
-    )
-    return video, sound[..., 0]
-
-
-def own_sample(pair, strategy, **request):
-    audio = request.pop("audio", "")
-    return sample(
-        pair.own.network,
-        pair.own.text,
-        Request([PROMPT], audio=[audio] if audio else None, seed=3, strategy=strategy, **{"steps": 3, **request}),
-    ).both()
-
-
-def differences(found, expected):
-    return [(a - b).abs().max().item() for a, b in zip(found, expected, strict=True)]
+    return load_pair(comfy, weights)
 
 
 @pytest.mark.parametrize("audio", ["", OTHER])
@@ -173,7 +125,7 @@ def test_a_plan_is_refused_before_sampling(comfy, pair):
     positive, negative = pair.prompts[""]
     planned = [[text, {**options, PLAN: object()}] for text, options in positive]
     guider = comfy.pack["DuetGuider"].execute(pair.loaded[0], planned, PerStreamCFG(1.0, 1.0), negative).args[0]
-    with pytest.raises(ValueError, match="The prompt has a plan, and Pocket LTX-2 has no layers that read it"):
+    with pytest.raises(ValueError, match="Use the MODEL of 'Duet Load Planner'"):
         comfy.pack["DuetSampler"].execute(guider, pair.latent, 3, 2)
 
 
