@@ -44,10 +44,10 @@ class DuetLoadPlanner(io.ComfyNode):
             node_id="DuetLoadPlanner",
             display_name="Duet Load Planner",
             category=CATEGORY,
-            description="Loads the VA-Planner (Baton) of the pocket model and adds the plan layers to the MODEL. The output is "
-            "bit-identical until a plan is connected.",
+            description="Loads the VA-Planner (Baton) and adds the plan layers to the MODEL, the pocket model or pocket LTX-2. The output "
+            "is bit-identical until a plan is connected.",
             search_aliases=["baton", "va-planner"],
-            inputs=[io.Model.Input("model", tooltip="The pocket model from 'Duet Load AV'.")],
+            inputs=[io.Model.Input("model", tooltip="The pocket model or pocket LTX-2 from 'Duet Load AV'.")],
             outputs=[
                 io.Model.Output(display_name="model", tooltip="The MODEL with plan layers, for 'Duet Guider'."),
                 PlannerSocket.Output(
