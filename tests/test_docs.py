@@ -2,20 +2,26 @@
 
 import importlib.util
 import re
+import sys
+from pathlib import Path
 
 import pytest
 import yaml
 
 
-@pytest.fixture(scope="module")
-def make_results():
-    from pathlib import Path
-
-    path = Path(__file__).parents[1] / "docs" / "make_results.py"
-    spec = importlib.util.spec_from_file_location("make_results", path)
+def docs_module(name):
+    """A program of the folder docs as a module."""
+    path = Path(__file__).parents[1] / "docs" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def make_results():
+    return docs_module("make_results")
 
 
 def test_result_pages_match_the_tables(root, make_results):
@@ -26,6 +32,11 @@ def test_result_pages_match_the_tables(root, make_results):
         assert (pages / f"{path.stem}.png").is_file()
     assert (pages / "index.md").read_text() == make_results.index()
     assert {page.stem for page in pages.glob("*.md")} == {"index", "gallery", *(path.stem for path in tables)}
+
+
+def test_the_page_of_methods_matches_the_tables(root):
+    assert (root / "docs" / "methods.md").read_text() == docs_module("make_methods").methods_page()
+    assert (root / "docs" / "methods.png").is_file()
 
 
 def test_the_readme_is_at_most_eight_thousand_bytes(root):
