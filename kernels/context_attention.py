@@ -3,7 +3,7 @@
     softmax(Q [C; K]^T / sqrt(d) + M) [V_C; V]
 
 The learnable context tokens C are never masked, so no row of the softmax is empty. M hides the other stream's tokens outside a
-query's window, and all of them for samples whose route is closed.
+query's window, and all of them for samples or queries whose route is closed.
 
 Letters: b batch, h heads, q queries, n context tokens, k the other stream's tokens, d head width.
 """
@@ -27,12 +27,13 @@ def context_attention(
     other: tuple[Float[Tensor, "b h k d"], Float[Tensor, "b h k d"]] | None,
     *,
     window: Bool[Tensor, "q k"] | None,
-    route: Bool[Tensor, " b"] | None,
+    route: Bool[Tensor, "b ..."] | None,
 ) -> Float[Tensor, "b h q d"]:
     """One fused attention over ``[C; other]``. ``context`` and ``other`` are pairs of keys and values.
 
-    ``window`` None: every query sees every key. ``route`` None: the route is open for every sample. ``other`` None: attention to the
-    context tokens only. Without context tokens (n = 0) it is ordinary masked attention; a row without visible keys gives zero.
+    ``window`` None: every query sees every key. ``route``, for each sample [b] or each of its queries [b, q]; None: open everywhere.
+    ``other`` None: attention to the context tokens only. Without context tokens (n = 0) it is ordinary masked attention; a row without
+    visible keys gives zero.
     """
     k, v = (c.to(q.dtype).expand(q.shape[0], -1, -1, -1) for c in context)
     if other is None:
@@ -48,7 +49,7 @@ def _allowed(
     if window is None and route is None:
         return None
     columns = torch.ones(q.shape[2], other.shape[2], dtype=torch.bool, device=q.device) if window is None else window
-    rows = columns[None] if route is None else columns[None] & route[:, None, None]
+    rows = columns[None] if route is None else columns[None] & route.view(*route.shape, *[1] * (3 - route.ndim))
     return F.pad(rows, (context.shape[1], 0), value=True)[:, None]
 
 
@@ -58,7 +59,7 @@ def context_attention_reference(
     other: tuple[Float[Tensor, "b h k d"], Float[Tensor, "b h k d"]] | None,
     *,
     window: Bool[Tensor, "q k"] | None,
-    route: Bool[Tensor, " b"] | None,
+    route: Bool[Tensor, "b ..."] | None,
 ) -> Float[Tensor, "b h q d"]:
     """The same computation in readable form: two score matrices and one softmax over both."""
     scale = q.shape[-1] ** -0.5
@@ -71,7 +72,7 @@ def context_attention_reference(
     if window is not None:
         to_other = to_other.masked_fill(~window, -torch.inf)
     if route is not None:
-        to_other = to_other.masked_fill(~route[:, None, None, None], -torch.inf)
+        to_other = to_other.masked_fill(~route.view(len(route), 1, -1, 1), -torch.inf)
     weights = torch.cat([scores, to_other], dim=-1).softmax(-1).nan_to_num()  # NaN: a row without visible keys
     return torch.einsum("bhqn,hnd->bhqd", weights[..., : scores.shape[-1]], v_context) + torch.einsum(
         "bhqk,bhkd->bhqd", weights[..., scores.shape[-1] :], v

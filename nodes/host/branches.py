@@ -24,7 +24,7 @@ from ..types import TIMED
 from .context import ROUTES as CONTEXT_ROUTES
 from .context import has_context
 from .javisdit import JavisModel
-from .joint import JointModel
+from .joint import CROSSES, JointModel
 from .latent import Layout, require_layout
 from .ltx2_layers import installed
 from .model import PocketBaseModel
@@ -84,6 +84,13 @@ def _without_plan(conds: Conds) -> Conds:
         {**cond, "model_conds": {name: hidden if name in PLAN_SHOWN else z for name, z in cond["model_conds"].items()}}
         for cond in conds
     ]
+
+
+def with_routes_of(positive: Conds, negative: Conds) -> Conds:
+    """``negative`` with the routes of ``positive``, which its timed text closed around events of one stream alone: guidance compares texts
+    at equal routes."""
+    routes = {name: z for cond in positive[:1] for name, z in cond["model_conds"].items() if name in CROSSES}
+    return [{**cond, "model_conds": {**cond["model_conds"], **routes}} for cond in negative] if routes else negative
 
 
 def _switch_off(branch: Branch, conds: Conds, options: Options) -> tuple[Conds, Options]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from ...pipelines.core.streams import Latents, Streams
 from ...pipelines.guidance.strategy import PLAIN, UCG, Branch, Strategy
 from ..types import PLAN, TIMED
-from .branches import backbone_of, evaluate, require_latent
+from .branches import backbone_of, evaluate, require_latent, with_routes_of
 from .notice import sampler_warning
 from .timed_node import reads_timed_text
 
@@ -101,7 +101,8 @@ class StrategyGuider(comfy.samplers.CFGGuider):
         branches = self.strategy.branches(sigma)
         if (before or after) and PLAIN not in branches:
             branches = [PLAIN, *branches]
-        conds = {True: self.conds["positive"], False: self.conds["negative"]}
+        positive = self.conds["positive"]
+        conds = {True: positive, False: with_routes_of(positive, self.conds["negative"])}
         packed = dict(zip(branches, evaluate(model, branches, conds, x, timestep, options), strict=True))
         shared = {"cond_scale": 1.0, "input": x, "sigma": timestep, "model": model, "model_options": options}
         negative = conds[False] if null in packed else None

@@ -24,6 +24,7 @@ from .latent import Layout, require_layout
 from .timed import TimedPrompt, read_texts, tokens_of
 
 Sizes = Streams[tuple[int, ...]]
+CROSSES = ("crosses_video", "crosses_audio")  # conditions: which latent frames read the other stream
 
 
 class HostedNetwork(nn.Module):
@@ -128,6 +129,10 @@ class CONDWindows(comfy.conds.CONDRegular):
 class OwnModel(JointModel):
     """Conditions common to Duet's own networks."""
 
+    closes_routes = (
+        False  # whether events of one stream alone are kept from the other stream (see ``guidance.timed.crossing``)
+    )
+
     def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
         out = super().extra_conds(**kwargs)
         self.check_conds(kwargs)
@@ -148,10 +153,11 @@ class OwnModel(JointModel):
         read = read_texts(windows, prompt.timed.texts)
         states = {text: self.text_tokens(prompt.encoded[text][0]) for text in read}
         masks = {text: torch.ones(z.shape[1], dtype=torch.bool) for text, z in states.items()}
-        shares = tokens_of(windows, masks).shares.map(lambda s: CONDWindows(s[None, :-1]))
-        video, audio = shares.both()
+        video, audio = tokens_of(windows, masks).shares.map(lambda s: CONDWindows(s[None, :-1])).both()
         tokens = comfy.conds.CONDRegular(torch.cat(list(states.values()), dim=1))
-        return {"c_crossattn": tokens, "timed_video": video, "timed_audio": audio}
+        closed = windows.map(lambda w: None if w.crosses.all() else w.crosses) if self.closes_routes else Streams()
+        routes = {name: CONDWindows(z[None]) for name, z in zip(CROSSES, closed, strict=True) if z is not None}
+        return {"c_crossattn": tokens, "timed_video": video, "timed_audio": audio, **routes}
 
     def text_tokens(self, states: Tensor) -> Tensor:
         """The states of one text as the network reads them beside other texts."""

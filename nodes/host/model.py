@@ -69,6 +69,8 @@ class HostTwinStreamDiT(HostedNetwork, TwinStreamDiT):  # pyright: ignore[report
         route: Tensor | None = None,
         timed_video: Tensor | None = None,
         timed_audio: Tensor | None = None,
+        crosses_video: Tensor | None = None,
+        crosses_audio: Tensor | None = None,
         video_noisy: Tensor | None = None,
         audio_noisy: Tensor | None = None,
         **others: Any,
@@ -76,7 +78,8 @@ class HostTwinStreamDiT(HostedNetwork, TwinStreamDiT):  # pyright: ignore[report
         streams, text = Streams(*x), Streams(context, context if audio_text is None else audio_text)
         routes = torch.ones_like(timestep)[:, None].expand(-1, 2) if route is None else route
         regenerate = Streams(video_noisy, audio_noisy)
-        prepared = prepare(timestep, routes, regenerate, Conditions.unflatten(others))
+        crosses = Streams(crosses_video, crosses_audio).map(lambda z: z > 0)
+        prepared = prepare(timestep, routes, regenerate, Conditions.unflatten(others), crosses=crosses)
         timed = Streams(timed_video, timed_audio)
         x0 = TwinStreamDiT.forward(self, streams, prepared.sigma, text, timed=timed, **prepared.options())
         # The host's flow models return the velocity at the host's single noise level.
@@ -104,6 +107,10 @@ class PocketBaseModel(OwnModel):
     @property
     def text_width(self) -> int:
         return self.diffusion_model.config.text_dim
+
+    @property
+    def closes_routes(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride] - known once the network is built
+        return self.diffusion_model.trained_null
 
     @property
     def plans(self) -> bool:

@@ -5,6 +5,9 @@ them. The log-share of its text is added to the logit of each token. A text with
 clip leaves attention exactly as if it were alone. (The idea of restricting texts to times is Prompt Relay's, arXiv 2604.10030, which
 uses whole latents, contiguous segments and one text for both streams; shares, the rest text and windows for each stream are ours.)
 
+An event that is asked for in one stream alone must not reach the other one through cross-modal attention: around such an event the
+other stream does not read across (ours).
+
 Letters: n latents of a stream, g texts, m tokens.
 """
 
@@ -15,7 +18,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, cycle, islice
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..core.streams import Streams
@@ -52,20 +55,39 @@ def coverage(edges: Edges, start: float, end: float, *, soft: float = 0.0) -> Fl
 @dataclass(frozen=True)
 class StreamWindows:
     """The texts that one stream reads, and their log-shares at each latent, [n, g]; the last row is for tokens outside the clip's time
-    (guides and references), which read the rest text."""
+    (guides and references), which read the rest text. ``crosses``: whether each latent reads the other stream."""
 
     texts: tuple[str, ...]
     log_shares: Float[Tensor, "n_plus_1 g"]
+    crosses: Bool[Tensor, " n"]
 
     def of_tokens(self, owners: Int[Tensor, " m"]) -> Float[Tensor, "n_plus_1 m"]:
         """Log-shares of tokens; ``owners`` holds the index of each token's text, -1 for a token that is never read."""
         return self.log_shares[:, owners].masked_fill(owners < 0, HIDDEN)
 
 
+def crossing(events: Iterable[TimedEvent], stream: str, edges: Edges, *, margin: float) -> Bool[Tensor, " n"]:
+    """Whether each latent of ``stream`` reads the other stream: not within ``margin`` seconds of an event that is asked for in the other
+    stream alone, unless it has an event of its own there."""
+    closed, own = torch.zeros(2, len(edges) - 1, dtype=torch.bool).unbind()
+    for event in events:
+        if stream in event.streams:
+            own |= (edges[1:] > event.start) & (edges[:-1] < event.end)
+        else:
+            closed |= (edges[1:] > event.start - margin) & (edges[:-1] < event.end + margin)
+    return ~closed | own
+
+
 def stream_windows(
-    events: Sequence[tuple[str, TimedEvent]], rest: str, edges: Edges, *, soft: float = 0.0, strength: float = 1.0
+    events: Sequence[tuple[str, TimedEvent]],
+    rest: str,
+    edges: Edges,
+    *,
+    soft: float = 0.0,
+    strength: float = 1.0,
+    crosses: Bool[Tensor, " n"],
 ) -> StreamWindows:
-    """Windows of one stream for ``events`` with their texts; events with the same text share its tokens.
+    """Windows of one stream for ``events`` with their texts; events with the same text share its tokens. ``crosses`` becomes part of them.
 
     An event has the weight strength * coverage, and the rest text the product of (1 - weight) over all texts. That is the uncovered share
     for one text and for texts that overlap in time; two texts that share a latent without overlapping leave slightly too much.
@@ -82,7 +104,7 @@ def stream_windows(
     outside = torch.tensor([float(text == rest or rest not in read) for text in read], dtype=edges.dtype)
     shares = torch.cat([torch.stack(list(read.values()), dim=1), outside[None]])
     shares = shares.where(shares < 1 - LEAST_SHARE, 1.0)
-    return StreamWindows(tuple(read), shares.log().where(shares > LEAST_SHARE, HIDDEN).float())
+    return StreamWindows(tuple(read), shares.log().where(shares > LEAST_SHARE, HIDDEN).float(), crosses)
 
 
 @dataclass(frozen=True)
@@ -141,14 +163,17 @@ class TimedText:
         Raises:
             ValueError: an event is later than the clip; the message names its line.
         """
+        found = tuple(event for events in self.events.present() for _, event in events)
         for stream in edges.present()[:1]:
-            found = tuple(event for events in self.events.present() for _, event in events)
             TimedEvents(found).require_within(float(stream[-1]), cut=True)
-        return edges.map(
-            lambda e, events, rest: stream_windows(events, rest, e, soft=self.soft, strength=self.strength),
-            self.events,
-            self.rest,
-        )
+        margin = max(float(e.diff().max()) for e in edges.present())
+        read = found if self.strength else ()
+
+        def windows(e: Edges, events: Sequence[tuple[str, TimedEvent]], rest: str, stream: str) -> StreamWindows:
+            crosses = crossing(read, stream, e, margin=margin)
+            return stream_windows(events, rest, e, soft=self.soft, strength=self.strength, crosses=crosses)
+
+        return edges.map(windows, self.events, self.rest, Streams("video", "audio"))
 
 
 def joined(rest: str, text: str) -> str:

@@ -31,6 +31,11 @@ class Geometry:
     clock: RotaryTable  # over time only, for cross-modal and adapter attention
 
 
+def of_tokens(flag: Bool[Tensor, "b ..."], tokens: int) -> Bool[Tensor, "b ..."]:
+    """A flag for each latent frame as one for each of ``tokens``; one for each sample stays as it is."""
+    return flag if flag.ndim == 1 else flag.repeat_interleave(tokens // flag.shape[1], dim=1)
+
+
 class Projections(nn.Module):
     """The projections of an attention layer: queries, keys and values by head, with RMS-normalised queries and keys, and W_O."""
 

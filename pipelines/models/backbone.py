@@ -58,8 +58,9 @@ class Backbone(Protocol):
         """x0 of both streams.
 
         sigma: noise levels [b, n] in 0..1, where n is 1 or the stream's latent frames; 0 is clean. text: [b, m, width] for each stream;
-        all-zero rows are padding. route: [b] bool for each stream, whether it reads the other stream; None means that both do. silent: [b]
-        bool, closed routes that add zero instead of reading context tokens. conditions: tokens for add-on layers by name; a condition
-        without layers is ignored. timed: log-shares of the text tokens at each latent frame, [b, latent frames, m] for each stream.
+        all-zero rows are padding. route: [b] or [b, latent frames] bool for each stream, whether it reads the other stream; None means
+        that both do. silent: [b] bool, closed routes that add zero instead of reading context tokens. conditions: tokens for add-on
+        layers by name; a condition without layers is ignored. timed: log-shares of the text tokens at each latent frame,
+        [b, latent frames, m] for each stream.
         """
         ...

@@ -140,7 +140,8 @@ class TimedStage(Generic[N]):
             self.none if x < TEXT_DROP else self.whole[i] if x < TEXT_DROP + UNTIMED else self.timed[i]
             for i, x in zip(flow.pick.tolist(), draw.tolist(), strict=True)
         ]
-        return TimedBatch(flow, *read_windows(rows, self.table))
+        read = read_windows(rows, self.table)
+        return TimedBatch(flow, read.states, read.shares)
 
     def score(self) -> dict[str, float]:
         return self.judge(self.network, self.encoder)

@@ -19,13 +19,13 @@ def heads(*shape):
 
 @pytest.mark.parametrize("queries", [1, 7, 63])
 @pytest.mark.parametrize("windowed", [False, True])
-@pytest.mark.parametrize("routed", [False, True])
+@pytest.mark.parametrize("routed", [None, "samples", "queries"])
 @pytest.mark.parametrize("present", [False, True])
 def test_context_attention_equals_its_reference(queries, windowed, routed, present):
     q, context = heads(3, 2, queries, 12), (heads(2, 5, 12), heads(2, 5, 12))
     other = (heads(3, 2, 9, 12), heads(3, 2, 9, 12)) if present else None
     window = torch.rand(queries, 9) < 0.4 if windowed else None
-    route = torch.tensor([True, False, True]) if routed else None
+    route = {"samples": torch.tensor([True, False, True]), "queries": torch.rand(3, queries) < 0.5}.get(routed)
     fast = context_attention(q, context, other, window=window, route=route)
     slow = context_attention_reference(q, context, other, window=window, route=route)
     assert torch.allclose(fast, slow, atol=1e-6)

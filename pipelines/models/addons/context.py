@@ -11,7 +11,7 @@ from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ...core.schema import Between, Depth, Width
@@ -64,7 +64,7 @@ def unrotated(rotation: Rotation, count: int) -> Rotation:
     return F.pad(cosines, (0, 0, count, 0), value=1.0), F.pad(sines, (0, 0, count, 0))
 
 
-def key_bias(open_route: Tensor, *, context: int, states: int) -> Float[Tensor, "b 1 keys"]:
-    """What is added to the logits of the keys [C; states]: ``open_route`` [b] bool, whether a row reads the states."""
-    closed = torch.where(open_route, 0.0, CLOSED)
-    return F.pad(closed[:, None].expand(-1, states), (context, 0))[:, None]
+def key_bias(open_route: Bool[Tensor, "b ..."], *, context: int, states: int) -> Float[Tensor, "b l_or_1 keys"]:
+    """What is added to the logits of the keys [C; states]: ``open_route``, whether a sample, or each of its tokens, reads the states."""
+    closed = torch.where(open_route, 0.0, CLOSED).view(len(open_route), -1, 1)
+    return F.pad(closed.expand(-1, -1, states), (context, 0))

@@ -41,14 +41,15 @@ class HostOrder:
 
     def start(self, highest: Streams[Tensor], reads: Streams[Tensor], silent: Streams[Tensor]) -> None:
         """Begin a forward pass. highest: the highest scaled noise level [b] of each stream. reads: whether each stream reads the other,
-        [b]; ``None`` means that it does. silent: closed routes that add zero although there are context tokens, [b] or ``None``."""
+        [b] or, for each token, [b, n]; ``None`` means that it does. silent: closed routes that add zero although there are context
+        tokens, [b] or ``None``."""
         self.highest, self.reads, self.silent = highest, reads, silent
 
     def read(self, stream: str, out: Tensor) -> Tensor:
         """What ``stream`` has read, [b, n, width]; zero where its route is silent, or closed without context tokens."""
         reads, silent = getattr(self.reads, stream), getattr(self.silent, stream)
         flags = reads if self.context is None else None if silent is None else ~silent
-        return out if flags is None else out * flags[:, None, None].to(out)
+        return out if flags is None else out * flags.view(len(flags), -1, 1).to(out)
 
     def with_context(self, stream: str, block: int, kwargs: dict[str, Any]) -> dict[str, Any]:
         """The arguments of a cross-modal attention with the context tokens among its keys."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ...core.streams import Streams
 from ...guidance.timed import Edges, latent_edges
 from ..addons.context import ContextTokens
+from ..attention import of_tokens
 from .host_order import HostOrder
 from .sizes import AudioClock, LTX2Sizes
 
@@ -88,8 +89,9 @@ class LTX2Network(nn.Module):
         """Velocities of both streams.
 
         sigma: [b, n] in 0..1 for each stream; n is 1, the latent frames or the tokens. text: [b, m, width] for each stream. mask: for
-        each stream [b, m], 1 for text tokens that are read, or [b, tokens, m] that is added to the logits. route: [b] bool for each stream,
-        whether it reads the other. silent: [b] bool for each stream, closed routes that add zero although there are context tokens.
+        each stream [b, m], 1 for text tokens that are read, or [b, tokens, m] that is added to the logits. route: [b] or [b, latent
+        frames] bool for each stream, whether it reads the other. silent: [b] bool for each stream, closed routes that add zero although
+        there are context tokens.
         """
         (video, audio), batch = x.both(), x.both()[0].shape[0]
         size = (int(video.shape[2]), int(video.shape[3]), int(video.shape[4]))
@@ -97,7 +99,8 @@ class LTX2Network(nn.Module):
         levels = self._levels(sigma, tokens, size)
         highest = levels.map(lambda level: level.amax(1))
         masks = mask or Streams()
-        self._order.start(highest, route or Streams(), silent or Streams())
+        reads = (route or Streams()).map(lambda flag, z: of_tokens(flag, z.shape[1]), tokens)
+        self._order.start(highest, reads, silent or Streams())
         out = self.transformer(
             **self._positions(size, audio.shape[2], fps, batch, video.device),
             hidden_states=tokens.video,

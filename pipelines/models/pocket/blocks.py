@@ -105,7 +105,7 @@ class ContextAttention(Projections):
         *,
         rotary: tuple[RotaryTable, RotaryTable | None],
         window: Bool[Tensor, "l k"] | None,
-        route: Bool[Tensor, " b"] | None,
+        route: Bool[Tensor, "b ..."] | None,
     ) -> Float[Tensor, "b l c"]:
         """What this stream (normed ``x``) reads from ``other`` (normed); ``rotary`` holds the times of both."""
         mine, theirs = rotary
@@ -143,7 +143,9 @@ class BlockInputs:
     conditions: dict[str, Any]  # add-on name -> the input of its layers
     other_clock: RotaryTable | None  # times of the other stream's tokens
     window: Bool[Tensor, "l k"] | None  # which tokens of the other stream each token may see
-    route: Bool[Tensor, " b"] | None  # whether it sees the other stream; if closed, only the context tokens
+    route: (
+        Bool[Tensor, "b ..."] | None
+    )  # whether it, or each token, sees the other stream; if closed, only the context tokens
     silent: Bool[Tensor, " b"] | None  # whether cross-modal attention adds zero
     detached: Bool[Tensor, " b"] | None  # whether the other stream reads this one without a gradient
 

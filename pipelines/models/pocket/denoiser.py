@@ -50,10 +50,11 @@ def route_through_adapter(adapter: AdapterStreams, route: Flags) -> tuple[dict[s
 
 @dataclass(frozen=True)
 class Prepared:
-    """The inputs of one pass of the network apart from latents and text."""
+    """The inputs of one pass of the network apart from latents and text. A route is open or closed for a sample, or for each of its
+    latent frames."""
 
     sigma: Streams[Float[Tensor, "b n"]]
-    route: Flags
+    route: Streams[Bool[Tensor, "b ..."]]
     silent: Flags | None
     conditions: dict[str, Any]
 
@@ -68,12 +69,14 @@ def prepare(
     regenerate: Streams[Float[Tensor, "b n"]],
     conditions: Conditions,
     *,
+    crosses: Streams[Bool[Tensor, "b n"]] | None = None,
     kept_reads: bool = False,
 ) -> Prepared:
     """Noise levels, routes and conditions of a pass at noise level ``sigma``.
 
     A kept latent frame (``regenerate`` 0) has noise level 0. Without ``kept_reads`` a stream that is kept entirely has a closed route,
-    so that the other stream's noise does not reach it, and sees no adapter tokens. The prior is visible in every branch, a plan where its
+    so that the other stream's noise does not reach it, and sees no adapter tokens. ``crosses``: latent frames whose route may be open
+    (timed text). The prior is visible in every branch, a plan where its
     ``shown`` is True, and an adapter's tokens where the route that they replace is open.
     """
     route, silent = split_routes(routes)
@@ -81,6 +84,7 @@ def prepare(
     if not kept_reads:
         route = route.map(lambda flag, r: flag if r is None else flag & (r.amax(1) > 0), regenerate)
     encoded, route = route_through_adapter(conditions.adapter, route)
+    route = route.map(lambda flag, read: flag if read is None else flag[:, None] & read, crosses or Streams())
     named = {PlanLayers.NAME: conditions.plan, PriorLayers.NAME: conditions.prior, **encoded}
     return Prepared(level, route, silent, {name: value for name, value in named.items() if value is not None})
 
@@ -89,7 +93,7 @@ def prepare(
 class PocketDenoiser:
     """The network with a prompt (``text`` and ``null`` text for each stream, each [b, m, s]) and conditions. ``regenerate`` is 1 for
     latent frames that are generated and 0 for those that are kept clean. ``timed`` holds the log-shares of the tokens of ``text``
-    [b, n, m] (``guidance.timed``); the null text is read everywhere."""
+    [b, n, m] (``guidance.timed``); the null text is read everywhere. ``crosses`` [b, n]: latent frames that may read the other stream, with any text."""
 
     network: Backbone
     text: Streams[Text]
@@ -97,6 +101,7 @@ class PocketDenoiser:
     conditions: Conditions = field(default_factory=Conditions)
     regenerate: Streams[Tensor] = field(default_factory=Streams[Tensor])  # each [b, n]; None: everything is generated
     timed: Streams[Tensor] = field(default_factory=Streams[Tensor])
+    crosses: Streams[Tensor] = field(default_factory=Streams[Tensor])
 
     @torch.inference_mode()
     def __call__(self, branches: Sequence[Branch], x: Latents, sigma: float) -> list[Latents]:
@@ -112,6 +117,7 @@ class PocketDenoiser:
             routes.repeat_interleave(batch, 0),
             self.regenerate.map(lambda r: r.repeat(count, 1)),
             self.conditions.repeated(count, plan_shown=shown),
+            crosses=self.crosses.map(lambda z: z.repeat(count, 1)),
             kept_reads=self.network.kept_reads,
         )
         timed = self.timed.map(lambda z: torch.cat([z if b.text else torch.zeros_like(z) for b in branches]))

@@ -21,7 +21,7 @@ from ..backbone import Backbone, BackboneConfig
 from .denoiser import PocketDenoiser
 from .load import PocketModel
 from .text import TextEncoder
-from .timed import pocket_edges, timed_inputs
+from .timed import TimedInputs, pocket_edges, timed_inputs
 
 DEFAULT_STEPS, DEFAULT_SAMPLER = 8, "multistep"  # chosen by ``duet bench few-steps``
 
@@ -90,17 +90,20 @@ def sample(network: Backbone, text: TextEncoder, request: Request, *, progress: 
     sigmas = flow_sigmas(request.steps, shift=request.shift)
     count = len(request.prompts)
     null = text.embed([request.negative] * count, as_written=True)
-    texts, timed = _texts(network, text, request)
+    read = _texts(network, text, request)
     noise = initial_noise(network.latent_sizes(request.shape), range(request.seed, request.seed + count))
     keep = request.keep
     denoise = guided(
         PocketDenoiser(
             network,
-            texts,
-            texts.map(lambda z: F.pad(null, (0, 0, 0, z.shape[1] - null.shape[1]))),
+            read.states,
+            read.states.map(lambda z: F.pad(null, (0, 0, 0, z.shape[1] - null.shape[1]))),
             conditions=Conditions(request.plan, request.prior, request.adapter or Streams()),
             regenerate=keep.regenerate if keep else Streams(),
-            timed=timed,
+            timed=read.shares,
+            crosses=read.crosses
+            if network.trained_null
+            else Streams(),  # a closed route that was never trained does harm
         ),
         request.strategy or default_strategy(trained_null=network.trained_null),
     )
@@ -108,15 +111,15 @@ def sample(network: Backbone, text: TextEncoder, request: Request, *, progress: 
     return SAMPLERS[request.sampler](denoise, noise, sigmas, progress=progress)
 
 
-def _texts(network: Backbone, text: TextEncoder, request: Request) -> tuple[Streams[Tensor], Streams[Tensor]]:
-    """The text states of each stream, and their log-shares at each latent frame if there are timed events."""
+def _texts(network: Backbone, text: TextEncoder, request: Request) -> TimedInputs:
+    """The text of each stream; without timed events it is read everywhere."""
     prompts = Streams(list(request.prompts), list(request.prompts if request.audio is None else request.audio))
     if request.timed is not None and any(events.events for events in request.timed):
         edges = pocket_edges(network.config, network.latent_sizes(request.shape).map(lambda size: size[1]))
         return timed_inputs(text, prompts, request.timed, edges, soft=request.soft)
     video = text.embed(prompts.both()[0], as_written=request.as_written)
     same = request.audio is None
-    return Streams(video, video if same else text.embed(prompts.both()[1], as_written=request.as_written)), Streams()
+    return TimedInputs(Streams(video, video if same else text.embed(prompts.both()[1], as_written=request.as_written)))
 
 
 @torch.inference_mode()

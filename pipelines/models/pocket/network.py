@@ -18,7 +18,7 @@ from ....kernels.context_attention import window_mask
 from ...core.conditions import WAYS
 from ...core.sizes import VIDEO_PATCH, ClipShape
 from ...core.streams import Streams
-from ..attention import Geometry
+from ..attention import Geometry, of_tokens
 from .blocks import BlockInputs, StreamBlock, TwinBlock
 from .config import POCKET, PocketConfig
 from .ends import StreamEnds, to_latents, to_tokens
@@ -110,9 +110,9 @@ class TwinStreamDiT(nn.Module):
 
         x: video [b, c, t, h, w], audio [b, c, t]. sigma: [b, n] in 0..1, n one or the stream's latent frames; 0 is clean.
         text: [b, m, text_dim] for each stream, an all-zero row being padding. route, silent, detached: [b] bool for each stream,
-        see ``BlockInputs`` (``None``: open, not silent, not detached). conditions: name of a condition or direction of an adapter ->
-        the input of its encoder; a condition without an encoder is ignored. timed: log-shares of the text tokens at each latent frame,
-        [b, latent frames, m] for each stream (``guidance.timed``; ``None``: every frame reads all of them).
+        see ``BlockInputs`` (``None``: open, not silent, not detached); route also [b, latent frames]. conditions: name of a condition or
+        direction of an adapter -> the input of its encoder; a condition without an encoder is ignored. timed: log-shares of the text
+        tokens at each latent frame, [b, latent frames, m] for each stream (``guidance.timed``; ``None``: every frame reads all of them).
         """
         geometry, masks = self.geometry(x), text.map(lambda e: e.abs().amax(-1) > 0)
         ends = Streams(self.ends["video"], self.ends["audio"])
@@ -123,7 +123,8 @@ class TwinStreamDiT(nn.Module):
             *(ends, sigma, text, masks, shares),
         )
         noise = level.map(lambda z, end: end.to_modulation(z), ends)
-        switches = (flags or Streams() for flags in (route, silent, detached))
+        opened = (route or Streams()).map(lambda flag, h: of_tokens(flag, h.shape[1]), states)
+        switches = (opened, *(flags or Streams() for flags in (silent, detached)))
         encoded, other = self._encoded(conditions or {}, geometry), self._other(geometry)
         bias = shares.map(lambda z, h: z.repeat_interleave(h.shape[1] // z.shape[1], dim=1), states)
         inputs = geometry.map(BlockInputs, noise, text, masks, bias, *encoded, *other, *switches)

@@ -9,8 +9,9 @@ Letters: b batch, n latent frames of a stream, m text tokens.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
+import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -81,6 +82,16 @@ def timed_text(prompts: Streams[str], events: TimedEvents, *, soft: float = 0.0,
     return replace(timed, rest=captions.map(lambda caption: acting(caption, set())))
 
 
+@dataclass(frozen=True)
+class TimedInputs:
+    """What a network reads of timed text: the states of all texts [b, m, width], their log-shares [b, n, m], and whether each latent frame
+    reads the other stream [b, n] (``None``: all do), for each stream."""
+
+    states: Streams[Tensor]
+    shares: Streams[Tensor] = field(default_factory=Streams[Tensor])
+    crosses: Streams[Tensor] = field(default_factory=Streams[Tensor])
+
+
 def timed_inputs(
     encoder: TextEncoder,
     prompts: Streams[list[str]],
@@ -88,8 +99,8 @@ def timed_inputs(
     edges: Streams[Edges],
     *,
     soft: float = 0.0,
-) -> tuple[Streams[Tensor], Streams[Tensor]]:
-    """Text states [b, m, width] of each stream, and their log-shares [b, n, m].
+) -> TimedInputs:
+    """The inputs for clips with ``events``, one each.
 
     Raises:
         ValueError: a prompt cannot be read, an event names no subject of it, or is later than the clip.
@@ -99,16 +110,17 @@ def timed_inputs(
     return read_windows(windows, lambda texts: encoder.embed(texts, as_written=True))
 
 
-def read_windows(
-    windows: Sequence[Streams[StreamWindows]], embed: Callable[[list[str]], Tensor]
-) -> tuple[Streams[Tensor], Streams[Tensor]]:
-    """Text states [b, m, width] of the clips whose ``windows`` are given, and their log-shares [b, n, m]; ``embed`` returns the states of
-    texts, [g, words, width]. Clips with fewer texts are padded."""
+def read_windows(windows: Sequence[Streams[StreamWindows]], embed: Callable[[list[str]], Tensor]) -> TimedInputs:
+    """The inputs for the clips whose ``windows`` are given; ``embed`` returns the states of texts, [g, words, width]. Clips with fewer
+    texts are padded."""
     rows = [row.map(lambda w: _tokens(w, embed)) for row in windows]
     columns = Streams(*(list(column) for column in zip(*(row.both() for row in rows), strict=True)))
     states = columns.map(lambda found: pad_sequence([z for z, _ in found], batch_first=True))
     shares = columns.map(lambda found: pad_sequence([s for _, s in found], batch_first=True, padding_value=HIDDEN))
-    return states, shares.map(lambda z: z.transpose(1, 2))
+    crosses = [torch.stack([w.crosses for w in column]) for column in zip(*(w.both() for w in windows), strict=True)]
+    return TimedInputs(
+        states, shares.map(lambda z: z.transpose(1, 2)), Streams(*(None if read.all() else read for read in crosses))
+    )
 
 
 def _tokens(windows: StreamWindows, embed: Callable[[list[str]], Tensor]) -> tuple[Tensor, Tensor]:

@@ -167,3 +167,21 @@ def test_attention_in_windows_equals_a_mask(shape):
     assert torch.allclose(out, F.scaled_dot_product_attention(q, k, v, attn_mask=mask), atol=1e-5)
     assert len(split.parts) < 9
     assert any(part.bias is None for part in split.parts)
+
+
+@pytest.mark.parametrize(
+    ("text", "video", "audio"),
+    [
+        ("0.5-0.75: a bell", "11111111", "11111111"),
+        ("1.0-1.25 audio: a bell", "11100011", "11111111"),
+        ("1.0-1.25 video: a bell", "11111111", "11100011"),
+        ("1.0-1.25 audio: a bell\n1.0-1.25 video: a bell swings", "11101011", "11101011"),
+        ("1.0-1.25 audio: a bell\n0.5-0.8: a dog", "11110011", "11111111"),
+    ],
+)
+def test_around_an_event_of_one_stream_the_other_does_not_read_across(text, video, audio):
+    edges = latent_edges(8, each=(1,), rate=4.0)
+    windows = timed(text).windows(Streams(edges, edges))
+    read = windows.map(lambda w: "".join(str(int(z)) for z in w.crosses))
+    assert read.both() == (video, audio)
+    assert timed(text, strength=0.0).windows(Streams(edges, edges)).video.crosses.all()

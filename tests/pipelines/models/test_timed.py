@@ -79,11 +79,24 @@ def test_clips_of_a_batch_do_not_depend_on_each_other(pocket_model):
 def test_a_stream_reads_only_its_own_events(pocket_model):
     edges = pocket_edges(POCKET, Streams(8, 32))
     prompts = Streams([PAIR], [BALL])
-    states, shares = timed_inputs(pocket_model.text, prompts, [TimedEvents.read("0.5 audio: the ball")], edges)
+    read = timed_inputs(pocket_model.text, prompts, [TimedEvents.read("0.5 audio: the ball")], edges)
+    states, shares = read.states, read.shares
     alone = pocket_model.text.embed([acting(PAIR, set())], as_written=True)
     assert torch.equal(states.video, alone)
     assert not shares.video.any()
     assert shares.audio.shape == (1, 32, 2 * alone.shape[1])
+
+
+def test_an_event_of_one_stream_alone_does_not_reach_the_other(pocket_model):
+    def sampled_with(text):
+        return sampled(pocket_model, [BALL], UCG("U2'", 2.0, 2.0, 3.0, 3.0), timed=[TimedEvents.read(text)])
+
+    sound, quieter = sampled_with("0.2-1.8 audio: the ball"), sampled_with("0.2-1.8 audio 0.5: the ball")
+    assert torch.equal(sound.video, quieter.video)
+    assert not torch.equal(sound.audio, quieter.audio)
+    picture, fainter = sampled_with("0.2-1.8 video: the ball"), sampled_with("0.2-1.8 video 0.5: the ball")
+    assert torch.equal(picture.audio, fainter.audio)
+    assert not torch.equal(picture.video, fainter.video)
 
 
 def test_requests_with_events_for_some_prompts_only_or_after_the_end_are_refused(pocket_model):
