@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from .documents import parse_json
 from .files import ROOT, atomic_output, share
@@ -205,6 +206,19 @@ def configured(create: Callable[..., T], file: WeightsFile) -> T:
     return checked(create, file.config, source=f"{file.path}: its configuration")
 
 
+class Uninitialised(TorchFunctionMode):
+    """Within the block the functions of ``torch.nn.init`` leave tensors as they are, for modules that are filled from a file. On the meta
+    device they would also import torch's compiler, which takes longer than generating a clip."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        named = kwargs or {}
+        if getattr(func, "__module__", "") == nn.init.__name__:
+            return named["tensor"] if "tensor" in named else args[0]
+        return func(*args, **named)
+
+
 def check_sizes(create: Callable[[], nn.Module], tensors: Mapping[str, Tensor], *, source: Path) -> None:
     """Compare ``tensors`` with a module without storage that ``create`` returns, before memory is allocated for it.
 
@@ -212,7 +226,7 @@ def check_sizes(create: Callable[[], nn.Module], tensors: Mapping[str, Tensor], 
         ValueError: missing or unexpected tensors, or wrong shapes; ``source`` is named.
     """
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), Uninitialised():
             wanted = {name: tuple(value.shape) for name, value in create().state_dict().items()}
     except (ValueError, TypeError, RuntimeError, AssertionError, ArithmeticError, LookupError) as error:
         raise ValueError(f"{source}: no network has the sizes that it states ({error}). Download it again.") from error
@@ -232,7 +246,9 @@ def build(create: Callable[[], M], tensors: Mapping[str, Tensor], *, source: Pat
         ValueError: see ``check_sizes``.
     """
     check_sizes(create, tensors, source=source)
-    return fill(create(), dict(tensors), source=source)
+    with Uninitialised():
+        module = create()
+    return fill(module, dict(tensors), source=source)
 
 
 def assemble(create: Callable[[], M], tensors: Mapping[str, Tensor], *, source: Path) -> M:
@@ -243,7 +259,7 @@ def assemble(create: Callable[[], M], tensors: Mapping[str, Tensor], *, source: 
         ValueError: missing or unexpected tensors, or wrong shapes; ``source`` is named.
     """
     check_sizes(create, tensors, source=source)
-    with torch.device("meta"):
+    with torch.device("meta"), Uninitialised():
         module = create()
     module.load_state_dict(tensors, strict=True, assign=True)
     return module.eval().requires_grad_(False)
