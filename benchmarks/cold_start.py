@@ -19,7 +19,7 @@ import comfy.options
 comfy.options.enable_args_parsing(False)
 from comfy.cli_args import args
 args.cpu = True
-import nodes, comfy.samplers, comfy.sd, comfy_extras.nodes_custom_sampler, latent_preview
+import nodes, comfy.samplers, comfy.sd, comfy_extras.nodes_custom_sampler, latent_preview, server
 from comfy_api.latest import ComfyExtension
 start = time.process_time()
 spec = importlib.util.spec_from_file_location("duet_av", ROOT + "/__init__.py", submodule_search_locations=[ROOT])
