@@ -23,6 +23,7 @@ from .meter import Agreement, agreement, curve, in_step
 from .onsets import CELLS, TICKS, CellChanges, cell_changes, video_onsets
 from .sound import Sound, SoundMeter, sound_of
 
+TOGETHER = 256  # frames whose changes are kept in one tensor
 SMALL = 96  # pixels of the longer side, to which frames are scaled before changes are measured
 MAX_ONSETS, MIN_ONSETS = 20, 4  # onsets used for the stereo position, strongest first, and the least number of them
 SIDE_SECONDS = 0.08  # of audio after an onset whose channel levels are compared
@@ -184,7 +185,8 @@ class _VideoChanges:
     """How new each frame is, cell by cell, with the time at which it is shown."""
 
     def __init__(self, on_seconds: Callable[[float], object]) -> None:
-        self.changes: list[Tensor] = []
+        self.changes: list[Tensor] = []  # of many frames each: a tensor of its own would take more memory than its values
+        self.latest: list[Tensor] = []
         self.times: list[float] = []
         self.cells = CellChanges()
         self.on_seconds = on_seconds
@@ -192,14 +194,19 @@ class _VideoChanges:
     def add(self, frame: av.VideoFrame) -> None:
         last = self.times[-1] if self.times else 0.0
         self.times.append(frame.time if frame.time is not None else last)
-        self.changes.append(self.cells.add(_small(frame), self.times[-1]))
+        self.latest.append(self.cells.add(_small(frame), self.times[-1]))
+        if len(self.latest) == TOGETHER:
+            self.changes.append(torch.stack(self.latest))
+            self.latest.clear()
         self.on_seconds(self.times[-1])
 
     def stacked(self) -> Tensor | None:
         """Changes of all frames; the first frame, which has none before it, takes those of the second."""
-        if len(self.changes) > 1:
-            self.changes[0] = self.changes[1]
-        return torch.stack(self.changes) if self.changes else None
+        if not self.times:
+            return None
+        out = torch.cat([*self.changes, *(change[None] for change in self.latest)])
+        out[:1] = out[1:2] if len(out) > 1 else out
+        return out
 
 
 class AlignedSamples:

@@ -20,7 +20,7 @@ from .onsets import TICKS
 from .peaks import local_maxima, parabola_peak
 
 MAX_OFFSET = 0.6  # seconds, either way
-SURROGATES = 100
+SURROGATES, TOGETHER = 100, 20  # shuffled copies of the audio, and how many of them are correlated at once
 MIN_SECONDS = 1.5  # shorter clips cannot be compared with chance
 MIN_EVENTS = 3  # that coincide; fewer fit some delay by chance
 CURVE_WINDOW, CURVE_STEP, CURVE_POINTS = 4.0, 1.0, 60  # seconds, seconds, and the largest number of windows
@@ -203,20 +203,22 @@ def heard_trace(onsets: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
 
 def _normalised(traces: Float[Tensor, "n t"]) -> Float[Tensor, "n t"]:
     """Compressed by a square root, centred and scaled to unit norm; traces that are almost constant become zero."""
-    x = traces.clamp_min(0).sqrt()
-    x = x - x.mean(0)
+    x = traces.clamp_min(0).sqrt_()  # changed in place from here on: the traces of a long clip are large
+    x -= x.mean(0)
     length = x.norm(dim=0)
-    return torch.where(length > 1e-3 * length.max().clamp_min(1e-6), x / length.clamp_min(1e-9), torch.zeros(()))
+    x /= length.clamp_min(1e-9)
+    return x.masked_fill_(length <= 1e-3 * length.max().clamp_min(1e-6), 0)
 
 
 def _correlation(audio: Float[Tensor, "r n"], video: Float[Tensor, "n t"], reach: int) -> Float[Tensor, "r t l"]:
     """Correlation of each row of audio with each trace, at every lag from -reach to reach ticks."""
     total = torch.zeros(len(audio), video.shape[1], 2 * reach + 1)
-    padded = F.pad(video.T, (reach, reach))
     size = 1 << (min(PART, audio.shape[1]) + 2 * reach - 1).bit_length()
     for start in range(0, audio.shape[1], PART):
         part = audio[:, start : start + PART]
-        spectra = torch.fft.rfft(padded[:, start : start + part.shape[1] + 2 * reach], size)
+        first, after = start - reach, start + part.shape[1] + reach
+        near = F.pad(video[max(0, first) : after].T, (max(0, -first), max(0, after - len(video))))
+        spectra = torch.fft.rfft(near, size)
         for row, spectrum in zip(total, torch.fft.rfft(part, size), strict=True):
             row += torch.fft.irfft(spectra * spectrum.conj(), size)[:, : 2 * reach + 1].flip(-1)
     return total
@@ -225,8 +227,11 @@ def _correlation(audio: Float[Tensor, "r n"], video: Float[Tensor, "n t"], reach
 def _chance(audio: Float[Tensor, " n"], video: Float[Tensor, "n t"], reach: int) -> Float[Tensor, " r"]:
     """The highest correlations of the audio with its segments shuffled."""
     generator = torch.Generator().manual_seed(0)
-    rows = torch.stack([_shuffled(audio, generator) for _ in range(SURROGATES)])
-    return _correlation(rows, video, reach).amax((1, 2))
+    found = []
+    for count in (TOGETHER,) * (SURROGATES // TOGETHER):
+        rows = torch.stack([_shuffled(audio, generator) for _ in range(count)])
+        found.append(_correlation(rows, video, reach).amax((1, 2)))
+    return torch.cat(found)
 
 
 def _shuffled(trace: Float[Tensor, " n"], generator: torch.Generator) -> Float[Tensor, " n"]:

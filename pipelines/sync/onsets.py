@@ -57,9 +57,10 @@ class SoundOnsets:
         for part in self.blocks.end():
             self._measure(part[0])
         count = max(1, round(self.samples / self.hop))
-        spectrum = torch.cat([torch.zeros(0, BANDS), *self.spectrum])[:count]
-        spectrum = F.pad(spectrum, (0, 0, 0, count - len(spectrum))) if len(spectrum) < count else spectrum
-        level = spectrum.add_(SILENCE * spectrum.max() + 1e-10).log_()
+        level = torch.cat([torch.zeros(0, BANDS), *self.spectrum])[:count]
+        self.spectrum.clear()
+        level = F.pad(level, (0, 0, 0, count - len(level))) if len(level) < count else level
+        level = level.add_(SILENCE * level.max() + 1e-10).log_()
         rise = F.pad((level[1:] - level[:-1]).clamp_min_(0).mean(1), (1, 0))
         rise[: round(WINDOW_SECONDS * TICKS)] = 0  # the start of the clip is not an event
         return rise
