@@ -29,6 +29,7 @@ WORKFLOWS = [
     "ltx23_v2a",
     "ltx25_t2v",
     "ltx2_crossmodal",
+    "ltx2_methods",
     "measure_any_clip",
     "plan_then_generate",
     "pocket_ltx2",

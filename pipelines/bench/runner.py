@@ -235,7 +235,8 @@ def _work(name: str, task: Task) -> list[list[Scores]]:
             rows.append(score_true_chunk(*_loaded(name), prompts))
         for variant in variants:
             adapted = variant.adapter is not None
-            conditions = ("adapter",) if adapted else ("plan", "prior") if variant.plan or variant.prior else ()
+            read = {"plan": variant.plan, "prior": variant.prior, "adapter": variant.adapter}
+            conditions = tuple(name for name, supply in read.items() if supply is not None)
             model, probes = _with_layers(name, conditions), _loaded(name)[1]
             rows.append(score_chunk(model, probes, prompts, variant, shared=shared[adapted]))
     return [[scores for _, scores in records] for records in rows]

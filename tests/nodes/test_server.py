@@ -41,6 +41,7 @@ def example(root, name, **smaller):
         ("image_audio_to_video", 1),
         ("cascade_bidirectional", 1),
         ("sync_lab", 2),
+        ("ltx2_methods", 1),
         pytest.param(
             "pocket_ltx2",
             1,

@@ -64,7 +64,7 @@ def build_context(job: Job) -> LTX2ContextStage:
     return stage
 
 
-@register(PLAN_KIND, Preset(steps=1200, batch=48, lr=3e-3, score_every=400))
+@register(PLAN_KIND, Preset(steps=1200, batch=32, lr=3e-3, score_every=400))
 def build_plan(job: Job) -> LTX2PlanStage:
     """Plan layers on the pocket LTX-2 that ships, with the features of true clips as plans; see ``PlanJudge`` for their score.
 
