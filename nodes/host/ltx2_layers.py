@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import comfy.conds
 import comfy.model_patcher
@@ -57,7 +57,7 @@ def with_ltx_layers(
     for i in range(len(network.diffusion_model.transformer_blocks)):
         for stream, name in vars(TEXT_ATTENTIONS).items():
             place = f"diffusion_model.transformer_blocks.{i}.{name}.forward"
-            own = nn.ModuleDict({layers.NAME: layers.blocks[stream][i]})
+            own = nn.ModuleDict({layers.NAME: cast(nn.ModuleList, layers.blocks[stream])[i]})
             patched.add_object_patch(place, partial(_attend, patched.get_model_object(place), stream, own))
     patched.add_object_patch("extra_conds", partial(_with_plan, patched.get_model_object("extra_conds")))
     encode = partial(_encode, network.pocket, nn.ModuleDict({layers.NAME: layers.encoder}))

@@ -69,7 +69,7 @@ def of_graph(graph: Graph, node: str) -> Provenance:
         prompts += words.values()
         positive += [plain_text(text) for key, text in words.items() if key != "negative"]
         seeds |= {f"{kind} {name}": values[key] for key in SEEDS if key in values}
-    if (model := MODELS.get(out.get("model"))) is not None:
+    if (model := MODELS.get(out.get("model", ""))) is not None:
         trained = reads_times if model == POCKET else ltx2.reads_times
         conditions += ["timed"] if timed and any(trained(base) for base in weights.values()) else []
         files = [path for condition in conditions for path in condition_files(model, condition).values()]

@@ -71,7 +71,7 @@ def copied(network: PocketLTX2) -> PocketLTX2:
     out.network.transformer.load_state_dict(network.network.transformer.state_dict())
     if network.network.context is not None:
         out.network.install_context(network.network.context)
-    out.add_ons.update(network.add_ons)
+    out.add_ons.update(dict(network.add_ons.items()))
     for own, theirs in zip(out.pairs(), network.pairs(), strict=True):
         own.map(lambda half, other: half.add_ons.update(other.add_ons), theirs)
     return out.eval().requires_grad_(False)
