@@ -14,8 +14,8 @@ from duet_av.pipelines.core.weights import WEIGHTS, load_weights, stored_kind
 HEAD = """# Methods and backbones
 
 What each method changes on each backbone: the difference of a metric, paired by prompt, mean [95 % interval] on held-out
-prompts unless stated. Both backbones generate the pocket world; pocket LTX-2 has LTX-2's architecture. The numbers come from the tables that the
-links name (`python docs/make_methods.py`). *Not measured* does not mean that there is no effect.
+prompts unless stated. Both backbones generate the pocket world; pocket LTX-2 has LTX-2's architecture. The numbers come from the
+tables that the links name (`python docs/make_methods.py`). *Not measured* does not mean that there is no effect.
 
 ![methods](methods.png)
 
@@ -76,7 +76,10 @@ EFFECTS = (
         "UCG, trained null (CCL)", LTX2, "synchrony", "guidance-pocket-ltx2-context",
         "ucg-chosen-minus-cfg-chosen", SYNC, "pocket-ltx2-context",
     ),
-    Effect("LTX-2's modality guidance 1.5, untrained null (development prompts)", LTX2, "synchrony", "modality-pocket-ltx2", "both 1.5-minus-cfg 3", SYNC),
+    Effect(
+        "LTX-2's modality guidance 1.5, untrained null (development prompts)", LTX2, "synchrony", "modality-pocket-ltx2",
+        "both 1.5-minus-cfg 3", SYNC,
+    ),
     Effect("plan of the true clip (Baton)", POCKET, "realised", "plan", "oracle-minus-none", "plan_realised", "pocket-plan"),
     Effect("the planner's own plan (Baton)", POCKET, "synchrony", "plan", "timeline-minus-none", SYNC, "pocket-plan"),
     Effect(
@@ -129,7 +132,7 @@ def methods_figure() -> Figure:
         axes.errorbar(means, [y for y, _ in own], xerr=spread, fmt="o", capsize=3, color=colour, label=backbone)
     axes.set_yticks(range(len(shown)), [f"{effect.method}: {effect.of}" for effect, _ in shown], fontsize=8)
     axes.axvline(0, color="grey", linewidth=0.8)
-    axes.set_xlabel("difference, 95 % interval over held-out prompts")
+    axes.set_xlabel("difference, 95 % interval over prompts")
     axes.grid(axis="x", alpha=0.3)
     axes.legend()
     return figure

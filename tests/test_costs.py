@@ -4,7 +4,17 @@ import json
 
 import pytest
 
-HEAVY = {"accelerate", "diffusers", "matplotlib", "pandas", "peft", "ray", "scipy", "sympy", "transformers"}  # sympy: with torch's compiler
+HEAVY = {
+    "accelerate",
+    "diffusers",
+    "matplotlib",
+    "pandas",
+    "peft",
+    "ray",
+    "scipy",
+    "sympy",
+    "transformers",
+}  # sympy: with torch's compiler
 WITHIN = 1.01  # of the count of record; library updates change a count by less
 
 

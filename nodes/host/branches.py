@@ -90,7 +90,11 @@ def with_routes_of(positive: Conds, negative: Conds) -> Conds:
     """``negative`` with the routes of ``positive``, which its timed text closed around events of one stream alone: guidance compares texts
     at equal routes."""
     routes = {name: z for cond in positive[:1] for name, z in cond["model_conds"].items() if name in CROSSES}
-    return [{**cond, "model_conds": {**cond["model_conds"], **routes}} for cond in negative] if routes else negative
+
+    def with_routes(conds: dict[str, Any]) -> dict[str, Any]:
+        return {**{name: z for name, z in conds.items() if name not in CROSSES}, **routes}
+
+    return [{**cond, "model_conds": with_routes(cond["model_conds"])} for cond in negative]
 
 
 def _switch_off(branch: Branch, conds: Conds, options: Options) -> tuple[Conds, Options]:

@@ -154,7 +154,7 @@ class Family:
 AUDIO = "AudioLDM2's audio autoencoder"
 FAMILIES = {
     pocket.NAME: Family({}, "text_to_av", _pocket, (*pocket.FILES.values(), *pocket.ADD_ONS.values())),
-    ltx2.NAME: Family({}, "pocket_ltx2", _pocket_ltx2, (ltx2.FILE,)),
+    ltx2.NAME: Family({}, "pocket_ltx2", _pocket_ltx2, (ltx2.FILE, ltx2.PLAN_FILE, ltx2.TIMED_FILE)),
     "JavisDiT v0.1": Family(
         {"text_encoder": "T5-XXL", "video_codec": "Open-Sora's video autoencoder v1.2", "audio_codec": AUDIO},
         "javisdit_v01_prior",

@@ -120,7 +120,8 @@ class JointModel(comfy.model_base.BaseModel):
 
 
 class CONDWindows(comfy.conds.CONDRegular):
-    """Log-shares of timed text. A network splits its queries once for a whole batch, so that only prompts with equal windows share one."""
+    """Log-shares of timed text, or routes around its events. A network splits its queries once for a whole batch, so that only prompts with
+    equal windows share one."""
 
     def can_concat(self, other: comfy.conds.CONDRegular) -> bool:
         return super().can_concat(other) and torch.equal(self.cond, other.cond)

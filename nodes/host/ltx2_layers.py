@@ -59,13 +59,13 @@ def with_ltx_layers(
             place = f"diffusion_model.transformer_blocks.{i}.{name}.forward"
             own = nn.ModuleDict({layers.NAME: cast(nn.ModuleList, layers.blocks[stream])[i]})
             patched.add_object_patch(place, partial(_attend, patched.get_model_object(place), stream, own))
-    patched.add_object_patch("extra_conds", partial(_with_plan, patched.get_model_object("extra_conds")))
+    patched.add_object_patch("extra_conds", partial(_plan_conds, patched.get_model_object("extra_conds")))
     encode = partial(_encode, network.pocket, nn.ModuleDict({layers.NAME: layers.encoder}))
     patched.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, f"duet_{kind}", encode)
     return patched
 
 
-def _with_plan(conds_of: Callable[..., Conds], **kwargs: Any) -> Conds:
+def _plan_conds(conds_of: Callable[..., Conds], **kwargs: Any) -> Conds:
     """The model's conditions with the plan on a CONDITIONING entry as named tensors."""
     plan: Plan | None = kwargs.pop(PLAN, None)
     conds = conds_of(**kwargs)
@@ -83,9 +83,14 @@ def _encode(
     plan = Conditions.unflatten(own).plan
     if plan is None:
         return executor(x, *args, **kwargs)
+    timestep, context, mask, rate, options, *rest = args
+    if rest and rest[0] is not None and rest[0].shape[2]:  # positions of guides, whose frames are among the video's
+        raise ValueError(
+            "The prompt has a plan and guides of 'LTXV Add Guide', which the plan layers would take for frames of the clip. Remove one of "
+            "them."
+        )
     geometry = folded_geometry(config, Streams(x[0], x[1][..., 0]))
     encoded = {name: encode(plan, geometry) for name, encode in encoders.items()}
-    timestep, context, mask, rate, options, *rest = args
     return executor(x, timestep, context, mask, rate, {**options, READS: (encoded, geometry)}, *rest, **kwargs)
 
 

@@ -110,7 +110,7 @@ class PocketBaseModel(OwnModel):
 
     @property
     def closes_routes(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride] - known once the network is built
-        return self.diffusion_model.trained_null
+        return self.diffusion_model.closes_routes
 
     @property
     def plans(self) -> bool:

@@ -22,7 +22,7 @@ LOADER, ADD_ON_LOADER = "DuetLoadAV", "DuetLoadAddOn"
 WORDS = ("video", "audio", "prompt", "text", "negative", "value")  # inputs that may contain a prompt
 SEEDS = ("seed", "noise_seed")
 TIMED_PROMPT = "DuetTimedPrompt"
-CONDITIONS = {  # loaders that use files of the pocket model without a file input -> the condition whose files they use
+CONDITIONS = {  # loaders that use files of the pack without a file input -> the condition whose files they use
     "DuetLoadPlanner": "plan",
     "DuetLoadPrior": "prior",
     "DuetLoadAdapter": "adapter",

@@ -207,8 +207,9 @@ def configured(create: Callable[..., T], file: WeightsFile) -> T:
 
 
 class Uninitialised(TorchFunctionMode):
-    """Within the block the functions of ``torch.nn.init`` leave tensors as they are, for modules that are filled from a file. On the meta
-    device they would also import torch's compiler, which takes longer than generating a clip."""
+    """Within the block random initialisation (``normal_``, ``uniform_`` and ``kaiming_uniform_`` of ``torch.nn.init``) leaves tensors as
+    they are, for modules that are filled from a file. On the meta device ``normal_`` would also import torch's compiler, which takes
+    longer than generating a clip."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

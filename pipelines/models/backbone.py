@@ -40,6 +40,11 @@ class Backbone(Protocol):
         """Whether a stream that is kept entirely still reads the other one, as it did in training."""
         ...
 
+    @property
+    def closes_routes(self) -> bool:
+        """Whether timed events of one stream alone close the other stream's route around them (see ``guidance.timed.crossing``)."""
+        ...
+
     def latent_sizes(self, shape: ClipShape) -> Streams[tuple[int, ...]]:
         """Channels and size of both latents of one clip: video [c, t, h, w] and audio [c, t]."""
         ...

@@ -185,7 +185,9 @@ class _VideoChanges:
     """How new each frame is, cell by cell, with the time at which it is shown."""
 
     def __init__(self, on_seconds: Callable[[float], object]) -> None:
-        self.changes: list[Tensor] = []  # of many frames each: a tensor of its own would take more memory than its values
+        self.changes: list[
+            Tensor
+        ] = []  # of many frames each: a tensor of its own would take more memory than its values
         self.latest: list[Tensor] = []
         self.times: list[float] = []
         self.cells = CellChanges()

@@ -228,8 +228,8 @@ def _chance(audio: Float[Tensor, " n"], video: Float[Tensor, "n t"], reach: int)
     """The highest correlations of the audio with its segments shuffled."""
     generator = torch.Generator().manual_seed(0)
     found = []
-    for count in (TOGETHER,) * (SURROGATES // TOGETHER):
-        rows = torch.stack([_shuffled(audio, generator) for _ in range(count)])
+    for start in range(0, SURROGATES, TOGETHER):
+        rows = torch.stack([_shuffled(audio, generator) for _ in range(min(TOGETHER, SURROGATES - start))])
         found.append(_correlation(rows, video, reach).amax((1, 2)))
     return torch.cat(found)
 

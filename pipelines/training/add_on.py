@@ -125,7 +125,8 @@ class AddOnStage:
 
 @torch.inference_mode()
 def residual_ratio(objective: Any, batch: AddOnBatch) -> dict[str, float]:
-    """'residual': norm of the layers' output divided by the norm of the token it is added to, averaged over layers. Near zero the
+    """'residual': norm of the layers' output divided by the norm of what they read, averaged over layers (on the pocket network
+    the tokens that it is added to). Near zero the
     layers have no effect. Empty for an add-on without such layers."""
     found: list[float] = []
 

@@ -91,3 +91,34 @@ def test_a_plan_and_a_lora_work_together(comfy, planned):
     model, _ = load_lora_for_models(planned.loaded[0], None, lora, 1.0, 0.0)
     with_lora = SimpleNamespace(**{**vars(planned), "loaded": (model, *planned.loaded[1:])})
     assert min(differences(host_sample(comfy, with_lora, PLAIN), host_sample(comfy, planned, PLAIN))) > 1e-4
+
+
+def test_a_plan_and_timed_text_work_together_in_either_order(comfy, pair, planned):
+    timed = comfy.pack["DuetTimedPrompt"].execute
+    texts = {"audio": "", "seconds": 2.0, "strength": 1.0, "soft_edges": 0.0, "repeat_prompt": True}
+    load = comfy.pack["DuetLoadAddOn"].execute
+    sampled = []
+    for models in (
+        lambda: timed(planned.loaded[0], pair.loaded[1], PROMPT, timeline="0.5: the ball", **texts).args,
+        lambda: timed(pair.loaded[0], pair.loaded[1], PROMPT, timeline="0.5: the ball", **texts).args,
+    ):
+        model, positive, *_ = models()
+        model = model if sampled == [] else load(model, planned.file).args[0]
+        negative = pair.prompts[""][1]
+        with_plan = comfy.pack["DuetApplyConditions"].execute(positive, negative, "as trained", planned.plan).args[:2]
+        parts = SimpleNamespace(**{**vars(planned), "loaded": (model, *pair.loaded[1:]), "prompts": {"": with_plan}})
+        sampled.append(host_sample(comfy, parts, PLAIN))
+    assert max(differences(*sampled)) <= TOLERANCE
+    assert min(differences(sampled[0], host_sample(comfy, planned, PLAIN))) > 1e-3
+
+
+def test_a_plan_and_guides_are_refused(comfy, planned):
+    from duet_av.nodes.host import ltx2_layers
+
+    guides = torch.zeros(1, 3, 4, 2)
+    conds = ltx2_layers._plan_conds(lambda **_: {}, **{ltx2_layers.PLAN: planned.plan})
+    with pytest.raises(ValueError, match="plan layers would take for frames of the clip"):
+        ltx2_layers._encode(
+            planned.own.network.config, torch.nn.ModuleDict(), None, [], None, None, None, 16.0, {}, guides,
+            **{name: value.cond for name, value in conds.items()},
+        )  # fmt: skip

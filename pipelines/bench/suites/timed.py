@@ -142,11 +142,11 @@ def difference(before: Clip, after: Clip) -> float:
 
 @dataclass(frozen=True)
 class Bench:
-    """The model without add-ons and with the LoRA of timed text, with plan layers if there are any, and the probes."""
+    """The model without add-ons, with the LoRA of timed text and with plan layers, and the probes."""
 
     model: PocketModel
     trained: PocketModel
-    planned: PocketModel | None
+    planned: PocketModel
     probes: Probes
 
     @classmethod
@@ -167,15 +167,10 @@ class Bench:
             )
         return cls(model, trained, planned, Probes.load())
 
-    @property
-    def variants(self) -> tuple[str, ...]:
-        """Those that the model has."""
-        return VARIANTS if self.planned else tuple(name for name in VARIANTS if name != "plan")
-
     def clips(self, variant: str, cases: Sequence[Case]) -> list[Clip]:
         """The clips of a variant; cases of one batch have consecutive seeds."""
         request = request_of(variant, cases, ClipShape())
-        if self.planned is None or variant != "plan":
+        if variant != "plan":
             return generate(self.trained if variant.endswith(TRAINED) else self.model, request, batch=BATCH)
         planner = load_planner()
         plans = [planner.plan(c.prompt.text, "", timeline_of(c.scene)).streams for c in cases]
@@ -190,10 +185,10 @@ COMPARED = (("timed", "none"), ("timed", "segments"), (f"timed{TRAINED}", "timed
 def measure(run: Run) -> Table:
     """Every variant on the same cases and noise."""
     bench, cases = Bench.load(run.model), timed_cases(run.prompts, run.seed)
-    records: dict[str, list[tuple[Case, Scores]]] = {name: [] for name in bench.variants}
+    records: dict[str, list[tuple[Case, Scores]]] = {name: [] for name in VARIANTS}
     for start in range(0, len(cases), BATCH):
         part = cases[start : start + BATCH]
-        for name in bench.variants:
+        for name in VARIANTS:
             streams = ("audio",) if name.startswith("sound") else BOTH
             clips = bench.clips(name, part)
             found = [timed_scores(c, r, streams) for c, r in zip(part, read(bench.probes, clips), strict=True)]
@@ -205,8 +200,6 @@ def measure(run: Run) -> Table:
         run.on_chunk(len(part))
     rows = {name: _rows(part) for name, part in records.items()}
     for a, b in COMPARED:
-        if b not in records:
-            continue
         rows[f"{a}-minus-{b}"] = _rows(
             [
                 (case, {metric: x - other[metric] for metric, x in own.items() if metric in other})

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ...core.schema import checked
-from ...core.weights import check_sizes, configured, fill, save_weights
+from ...core.weights import Uninitialised, check_sizes, configured, fill, save_weights
 from ..addons.add_on import add_on_config
 from ..choose import POCKET_LTX2, model_files
 from ..lora import LoRAConfig, lora_changes
@@ -67,7 +67,8 @@ def load_pocket_ltx2_model(path: Path = FILE, *, context: Path | None = None) ->
 
 def copied(network: PocketLTX2) -> PocketLTX2:
     """A network with the same weights, context tokens and add-on layers; a deep copy would share the hooks of the original."""
-    out = PocketLTX2(network.config)
+    with Uninitialised():
+        out = PocketLTX2(network.config)
     out.network.transformer.load_state_dict(network.network.transformer.state_dict())
     if network.network.context is not None:
         out.network.install_context(network.network.context)

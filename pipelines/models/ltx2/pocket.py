@@ -54,6 +54,7 @@ class PocketLTX2(nn.Module):
     """A ``Backbone``: x0 of folded and scaled pocket latents (see ``FoldedVideoCodec`` and ``ScaledAudioCodec``)."""
 
     kept_reads = True
+    closes_routes = False  # its routes are open in training; closed ones made more of such events, not fewer
 
     def __init__(self, config: PocketLTX2Config) -> None:
         super().__init__()

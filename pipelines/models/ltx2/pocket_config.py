@@ -103,7 +103,7 @@ def read_file(path: Path = FILE, kind: str = KIND) -> WeightsFile:
     if not path.is_file():
         raise ValueError(
             f"{path} does not exist: the weights of {kind} are not installed. "
-            + ("Restore the pack's 'weights' folder, or train " if kind == KIND else "They do not ship; train ")
+            + ("They do not ship; train " if kind == CONTEXT_KIND else "Restore the pack's 'weights' folder, or train ")
             + f"them in the pack's folder: duet train {kind} --weights weights"
         )
     return load_weights(path, kind)

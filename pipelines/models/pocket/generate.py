@@ -29,8 +29,8 @@ DEFAULT_STEPS, DEFAULT_SAMPLER = 8, "multistep"  # chosen by ``duet bench few-st
 @dataclass(frozen=True)
 class Request:
     """What to generate: one clip for each prompt, clip k with ``seed + k``. If ``audio`` is None, the prompts also describe the audio.
-    ``plan``, ``prior`` and ``adapter`` require a network with the layers for them (``with_add_on``). ``keep`` holds the latent frames that
-    are kept unchanged. Prompts are read as captions of the world (see ``reading``) unless they are encoded ``as_written``, as negative
+    ``plan``, ``prior`` and ``adapter`` require a network with the layers for them (``with_condition``). ``keep`` holds the latent frames
+    that are kept unchanged. Prompts are read as captions of the world (see ``reading``) unless they are encoded ``as_written``, as negative
     prompts always are. ``timed``: the timed events of each prompt, with ``soft`` edges in seconds; an event names a subject of its prompt
     (see ``timed``). Without a ``strategy``, that of ``default_strategy`` is used."""
 
@@ -101,9 +101,7 @@ def sample(network: Backbone, text: TextEncoder, request: Request, *, progress: 
             conditions=Conditions(request.plan, request.prior, request.adapter or Streams()),
             regenerate=keep.regenerate if keep else Streams(),
             timed=read.shares,
-            crosses=read.crosses
-            if network.trained_null
-            else Streams(),  # a closed route that was never trained does harm
+            crosses=read.crosses if network.closes_routes else Streams(),
         ),
         request.strategy or default_strategy(trained_null=network.trained_null),
     )

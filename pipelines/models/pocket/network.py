@@ -69,6 +69,11 @@ class TwinStreamDiT(nn.Module):
         """Whether closed directions read context tokens."""
         return self.config.context_tokens > 0
 
+    @property
+    def closes_routes(self) -> bool:
+        """See ``Backbone``."""
+        return self.trained_null
+
     def latent_sizes(self, shape: ClipShape) -> Streams[tuple[int, ...]]:
         """Channels and size of both latents of one clip."""
         video, audio = self.config.video_channels, self.config.audio_channels

@@ -106,3 +106,18 @@ def test_a_file_is_for_one_base(tmp_path, context):
     torch.testing.assert_close(loaded.video, context.video, atol=1e-3, rtol=1e-3)
     with pytest.raises(ValueError, match=r"trained on the base abc, .*'duet train pocket-ltx2-context'"):
         load_context(path, "def")
+
+
+@pytest.mark.parametrize("with_tokens", [False, True])
+def test_a_route_can_be_closed_for_some_latent_frames_only(network, context, with_tokens):
+    if with_tokens:
+        network.network.install_context(context)
+    every = lambda value: Streams(torch.full((BATCH, 2), value), torch.full((BATCH, 8), value))  # noqa: E731 - two uses
+    for value in (True, False):
+        for one, other in zip(
+            run(network, route=every(value)).both(), run(network, route=flags(value, value)).both(), strict=True
+        ):
+            torch.testing.assert_close(one, other)
+    first = Streams(torch.tensor([[True, False]] * BATCH), torch.zeros(BATCH, 8, dtype=torch.bool))
+    found, closed = run(network, route=first), run(network, route=every(False))
+    assert not torch.allclose(found.video[:, :, 0], closed.video[:, :, 0], atol=1e-4)
