@@ -49,10 +49,9 @@ class StandInSaveLatent:
         import folder_paths
 
         video, audio = latent["samples"].unbind()
-        save_file(
-            {"video": video.contiguous(), "audio": audio.contiguous()},
-            Path(folder_paths.get_output_directory()) / f"{name}.safetensors",
-        )
+        folder = Path(folder_paths.get_output_directory())
+        folder.mkdir(exist_ok=True)  # the host creates it with the first file that its own nodes save
+        save_file({"video": video.contiguous(), "audio": audio.contiguous()}, folder / f"{name}.safetensors")
         return {}
 
 
