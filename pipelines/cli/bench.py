@@ -72,7 +72,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         choices=MODELS,
-        help="the model to measure (default pocket; suites about add-on layers have only that one). javisbench: generate the missing clips "
+        help="the model to measure (default pocket; not every suite has the others). javisbench: generate the missing clips "
         "with this model first (default: measure the clips that exist); existing clips are kept, so an interrupted run resumes",
     )
     _add_javisbench(parser.add_argument_group("javisbench"))

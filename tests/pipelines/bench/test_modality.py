@@ -74,10 +74,10 @@ def test_a_table_of_the_pocket_network_reads_back_without_a_model():
     assert Table.from_json({**data, "model": POCKET_LTX2}).title == "core, pocket-ltx2"
 
 
-def test_suites_about_add_on_layers_measure_the_pocket_network_only():
+def test_a_suite_refuses_a_model_that_it_does_not_measure():
     assert [name for name, suite in SUITES.items() if suite.models == MODELS] == ["core", "guidance", "modality"]
-    with pytest.raises(ValueError, match=r"the suite 'plan' measures pocket only.*core, guidance, modality"):
-        SUITES["plan"].require("plan", POCKET_LTX2)
+    with pytest.raises(ValueError, match=r"the suite 'prior' measures pocket only.*core, guidance, modality"):
+        SUITES["prior"].require("prior", POCKET_LTX2)
 
 
 def test_without_a_trained_null_the_guidance_suite_tries_the_masked_one_only(monkeypatch):
