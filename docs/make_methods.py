@@ -31,6 +31,7 @@ NOTES = """
 """
 POCKET, LTX2 = "pocket", "pocket LTX-2"
 BASE = "pocket-av"  # a method whose parameters are part of the base
+NOT_BUILT = "not built"  # a method without layers for the backbone
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ class Effect:
         """The number of parameters that the method trains."""
         if self.file == BASE:
             return "with the base"
+        if self.file == NOT_BUILT:
+            return "no layers yet"
         if not self.file:
             return "nothing"
         path = WEIGHTS / f"{self.file}.safetensors"
@@ -88,13 +91,13 @@ EFFECTS = (
     Effect("the planner's own plan (Baton)", LTX2, "synchrony", "plan-pocket-ltx2", "timeline-minus-none", SYNC, "pocket-ltx2-plan"),
     Effect("prior of the true clip (HiST-Sypo)", POCKET, "realised", "prior", "oracle-minus-none", "plan_realised", "pocket-prior-layers"),
     Effect("random draw of the prior (HiST-Sypo)", POCKET, "synchrony", "prior", "prior-1-minus-none", SYNC, "pocket-prior-layers"),
-    Effect("prior (HiST-Sypo)", LTX2, "realised", "prior-pocket-ltx2", "oracle-minus-none", "plan_realised", "pocket-ltx2-prior"),
+    Effect("prior (HiST-Sypo)", LTX2, "realised", "prior-pocket-ltx2", "oracle-minus-none", "plan_realised", NOT_BUILT),
     Effect(
         "audio through the masked adapter alone, minus the network's own route (SAVA)", POCKET, "synchrony", "adapter",
         "adapter-v2a-minus-native-v2a", SYNC, "pocket-adapter-v2a",
     ),
     Effect(
-        "masked adapter (SAVA)", LTX2, "synchrony", "adapter-pocket-ltx2", "adapter-v2a-minus-native-v2a", SYNC, "pocket-ltx2-adapter",
+        "masked adapter (SAVA)", LTX2, "synchrony", "adapter-pocket-ltx2", "adapter-v2a-minus-native-v2a", SYNC, NOT_BUILT,
     ),
     Effect("timed text, untrained (ours)", POCKET, "hits", "timed", "timed-minus-none", "hit_both"),
     Effect("timed text, trained minus untrained (ours)", POCKET, "hits", "timed", "timed-trained-minus-timed", "hit_both", "pocket-timed"),

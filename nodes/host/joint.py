@@ -15,6 +15,7 @@ import comfy.utils
 import torch
 from torch import Tensor, nn
 
+from ...pipelines.core.conditions import Conditions
 from ...pipelines.core.sizes import ClipSpec
 from ...pipelines.core.streams import Streams
 from ...pipelines.core.weights import fill
@@ -119,6 +120,14 @@ class JointModel(comfy.model_base.BaseModel):
         return latent_image
 
 
+def named_conds(conditions: Conditions) -> dict[str, Any]:
+    """``conditions`` as the host's: tensors that share a batch, and values that must be equal in it."""
+    return {
+        name: (comfy.conds.CONDRegular if isinstance(value, Tensor) else comfy.conds.CONDConstant)(value)
+        for name, value in conditions.flatten().items()
+    }
+
+
 class CONDWindows(comfy.conds.CONDRegular):
     """Log-shares of timed text, or routes around its events. A network splits its queries once for a whole batch, so that only prompts with
     equal windows share one."""
@@ -130,9 +139,7 @@ class CONDWindows(comfy.conds.CONDRegular):
 class OwnModel(JointModel):
     """Conditions common to Duet's own networks."""
 
-    closes_routes = (
-        False  # whether events of one stream alone are kept from the other stream (see ``guidance.timed.crossing``)
-    )
+    closes_routes = False  # see ``models.backbone.Backbone``
 
     def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
         out = super().extra_conds(**kwargs)

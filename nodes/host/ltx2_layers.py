@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-import comfy.conds
 import comfy.model_patcher
 import comfy.ops
 from comfy.patcher_extension import WrappersMP
@@ -18,7 +17,9 @@ from ...pipelines.core.streams import Streams
 from ...pipelines.models.ltx2.add_ons import TEXT_ATTENTIONS, beside_text, folded_geometry, load_layers
 from ...pipelines.models.ltx2.pocket_config import PocketLTX2Config
 from ..types import PLAN
+from .joint import named_conds
 from .ltx2 import PocketLTXAV
+from .model import refuse_twice
 
 INSTALLED = "duet_layers"  # transformer option: the names of the conditions that this MODEL has layers for
 READS = "duet_layers_read"  # transformer option: the encoded conditions and the geometry of a call
@@ -45,11 +46,7 @@ def with_ltx_layers(
     if not isinstance(network, PocketLTXAV):
         raise ValueError(f"These layers are for pocket LTX-2; this is a {type(network).__name__}.")
     layers = load_layers(kind, network.pocket, network.base_hash, path, operations=comfy.ops.manual_cast)
-    if layers.NAME in installed(model.model_options):
-        raise ValueError(
-            f"This MODEL already has '{kind}' layers. Connect the MODEL from before the node that added them; the other output "
-            "of that node can still be used."
-        )
+    refuse_twice(kind, layers.NAME in installed(model.model_options))
     patched = model.clone()
     options = patched.model_options.get("transformer_options", {})
     names = (*installed(model.model_options), layers.NAME)
@@ -69,10 +66,7 @@ def _plan_conds(conds_of: Callable[..., Conds], **kwargs: Any) -> Conds:
     """The model's conditions with the plan on a CONDITIONING entry as named tensors."""
     plan: Plan | None = kwargs.pop(PLAN, None)
     conds = conds_of(**kwargs)
-    for name, value in ({} if plan is None else Conditions(plan.streams).flatten()).items():
-        kind = comfy.conds.CONDRegular if isinstance(value, Tensor) else comfy.conds.CONDConstant
-        conds[name] = kind(value)
-    return conds
+    return conds if plan is None else conds | named_conds(Conditions(plan.streams))
 
 
 def _encode(

@@ -32,7 +32,7 @@ from ...pipelines.models.pocket.network import PocketConfig, TwinStreamDiT
 from ...pipelines.models.pocket.timed import pocket_edges
 from ...pipelines.models.pocket.video_codec import VideoCodec
 from ..types import ADAPTER, AUDIO_TEXT, PLAN, PRIOR, TIMED
-from .joint import HostedNetwork, OwnModel, Sizes, build_model
+from .joint import HostedNetwork, OwnModel, Sizes, build_model, named_conds
 from .latent import Layout
 
 ROUTE = "duet_route"  # [b, 2] on a condition: a2v and v2a in the coding of ``route_of``
@@ -134,10 +134,7 @@ class PocketBaseModel(OwnModel):
         if kwargs.get(TIMED) is None:
             out["audio_text"] = comfy.conds.CONDRegular(kwargs.get(AUDIO_TEXT, kwargs["cross_attn"]))
         out["route"] = comfy.conds.CONDRegular(kwargs.get(ROUTE, torch.ones(1, 2)))
-        for name, value in self._conditions(kwargs).flatten().items():
-            kind = comfy.conds.CONDRegular if isinstance(value, Tensor) else comfy.conds.CONDConstant
-            out[name] = kind(value)
-        return out
+        return out | named_conds(self._conditions(kwargs))
 
     def edges(self, shapes: list[tuple[int, ...]], clip: ClipSpec | None) -> Streams[Edges]:
         return pocket_edges(self.diffusion_model.config, Streams(shapes[0][2], shapes[1][2]))
@@ -170,6 +167,15 @@ def _require_layers(layers: nn.ModuleDict, name: str, condition: str, node: str)
     """Refuse a condition that the network has no layers for."""
     if name not in layers:
         refuse_condition(condition, node)
+
+
+def refuse_twice(kind: str, there: bool) -> None:
+    """Raise ValueError if a MODEL already has the layers ``kind``."""
+    if there:
+        raise ValueError(
+            f"This MODEL already has '{kind}' layers. Connect the MODEL from before the node that added them; the other output "
+            "of that node can still be used."
+        )
 
 
 def refuse_condition(condition: str, node: str) -> NoReturn:
@@ -229,11 +235,7 @@ def with_add_on(
     base = model.model
     if not isinstance(base, PocketBaseModel):
         raise ValueError(f"These layers are for the Duet pocket model; this is a {type(base).__name__}.")
-    if kind in base.add_ons:
-        raise ValueError(
-            f"This MODEL already has '{kind}' layers. Connect the MODEL from before the node that added them; the other output "
-            "of that node can still be used."
-        )
+    refuse_twice(kind, kind in base.add_ons)
     patched = build_pocket(base.file, base.codec)
     network, files = patched.model.diffusion_model, {**base.add_ons, kind: path}
     patched.model.add_ons = {name: files[name] for name in LAYERS if name in files}

@@ -83,8 +83,7 @@ def with_timed_text(model: PocketModel) -> PocketModel:
     """The model with the LoRA that was trained to read timed text. A base that the LoRA was not trained on reads timed text as it is."""
     from ..core.weights import load_weights
     from .ltx2 import pocket_config as ltx2
-    from .pocket.add_ons import TIMED, reads_times, with_add_on
-    from .pocket.load import ADD_ONS
+    from .pocket.add_ons import reads_times, with_add_on
 
     if (base := model.files.get(ltx2.KIND)) is not None:
         from .ltx2.load import PocketLTX2, with_timed_lora
@@ -93,10 +92,10 @@ def with_timed_text(model: PocketModel) -> PocketModel:
         if not ltx2.reads_times(file.sha256):
             return model
         assert isinstance(model.network, PocketLTX2)
-        files = {**model.files, ltx2.TIMED_KIND: ltx2.TIMED_FILE}
+        files = {**model.files, **condition_files(POCKET_LTX2, "timed")}
         return replace(model, network=with_timed_lora(model.network, file.sha256), files=files)
     base = model.files.get("pocket-av")
     if base is None or not reads_times(load_weights(base, "pocket-av").sha256):
         return model
-    files = {**model.files, TIMED: ADD_ONS[TIMED]}
+    files = {**model.files, **condition_files(POCKET, "timed")}
     return replace(model, network=with_add_on(model.network, "timed"), files=files)

@@ -23,7 +23,7 @@ from .meter import Agreement, agreement, curve, in_step
 from .onsets import CELLS, TICKS, CellChanges, cell_changes, video_onsets
 from .sound import Sound, SoundMeter, sound_of
 
-TOGETHER = 256  # frames whose changes are kept in one tensor
+FRAMES_TOGETHER = 256  # frames whose changes are kept in one tensor
 SMALL = 96  # pixels of the longer side, to which frames are scaled before changes are measured
 MAX_ONSETS, MIN_ONSETS = 20, 4  # onsets used for the stereo position, strongest first, and the least number of them
 SIDE_SECONDS = 0.08  # of audio after an onset whose channel levels are compared
@@ -185,9 +185,8 @@ class _VideoChanges:
     """How new each frame is, cell by cell, with the time at which it is shown."""
 
     def __init__(self, on_seconds: Callable[[float], object]) -> None:
-        self.changes: list[
-            Tensor
-        ] = []  # of many frames each: a tensor of its own would take more memory than its values
+        # Of many frames each: small tensors take more memory than their values.
+        self.changes: list[Tensor] = []
         self.latest: list[Tensor] = []
         self.times: list[float] = []
         self.cells = CellChanges()
@@ -197,7 +196,7 @@ class _VideoChanges:
         last = self.times[-1] if self.times else 0.0
         self.times.append(frame.time if frame.time is not None else last)
         self.latest.append(self.cells.add(_small(frame), self.times[-1]))
-        if len(self.latest) == TOGETHER:
+        if len(self.latest) == FRAMES_TOGETHER:
             self.changes.append(torch.stack(self.latest))
             self.latest.clear()
         self.on_seconds(self.times[-1])

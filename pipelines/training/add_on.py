@@ -125,9 +125,8 @@ class AddOnStage:
 
 @torch.inference_mode()
 def residual_ratio(objective: Any, batch: AddOnBatch) -> dict[str, float]:
-    """'residual': norm of the layers' output divided by the norm of what they read, averaged over layers (on the pocket network
-    the tokens that it is added to). Near zero the
-    layers have no effect. Empty for an add-on without such layers."""
+    """'residual': norm of the layers' output divided by the norm of what they read (on the pocket network the tokens that it is added
+    to), averaged over layers. Near zero the layers have no effect. Empty for an add-on without such layers."""
     found: list[float] = []
 
     def record(_layer: nn.Module, inputs: tuple[Any, ...], added: Tensor) -> None:

@@ -46,6 +46,11 @@ def shifted(sigma: Tensor) -> Tensor:
     return (sigma + SHIFT * sigma / (1 + (SHIFT - 1) * sigma)) / 2
 
 
+def at_shifted_levels(flow: FlowBatch) -> FlowBatch:
+    """The same samples at shifted noise levels."""
+    return replace(flow, sigma=flow.sigma.map(shifted))
+
+
 def velocity_loss(velocity: Tensor, x0: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
     """Mean squared error of a velocity [b, c, t, ...] over latent frames whose noise level, [b, t] or [b, 1], is above zero: kept frames
     are excluded."""
@@ -61,10 +66,10 @@ class LTX2Objective(nn.Module):
         super().__init__()
         self.network, self.encoder = network, encoder.requires_grad_(False)
 
-    def forward(self, batch: FlowBatch) -> dict[str, Tensor]:
+    def forward(self, batch: FlowBatch, conditions: dict[str, Any] | None = None) -> dict[str, Tensor]:
         with torch.no_grad():
             text = batch.tokens.map(self.encoder)
-        return self.losses(batch, text)
+        return self.losses(batch, text, conditions=conditions)
 
     def losses(
         self,
@@ -111,9 +116,7 @@ class LTX2AddOnObjective(nn.Module):
         self.layers = layers.requires_grad_(True)
 
     def forward(self, batch: AddOnBatch) -> dict[str, Tensor]:
-        with torch.no_grad():
-            text = batch.flow.tokens.map(self.flow.encoder)
-        return self.flow.losses(batch.flow, text, conditions={self.layers.NAME: batch.condition})
+        return self.flow(batch.flow, {self.layers.NAME: batch.condition})
 
 
 class LTX2TimedObjective(nn.Module):
@@ -160,8 +163,7 @@ class LTX2Stage:
         self.null = encoder.tokenizer.batch([""])[:, : cache.tokens.shape[-1]]
 
     def batch(self, generator: torch.Generator, size: int) -> FlowBatch:
-        batch = make_batch(self.cache, size, self.null, generator, recipe=self.recipe)
-        return replace(batch, sigma=batch.sigma.map(shifted))
+        return at_shifted_levels(make_batch(self.cache, size, self.null, generator, recipe=self.recipe))
 
     def score(self) -> dict[str, float]:
         return self.judge(self.objective.network, self.objective.encoder)
@@ -196,7 +198,7 @@ class LTX2PlanStage(PlanStage):
 
     def batch(self, generator: torch.Generator, size: int) -> AddOnBatch:
         batch = super().batch(generator, size)
-        return replace(batch, flow=replace(batch.flow, sigma=batch.flow.sigma.map(shifted)))
+        return replace(batch, flow=at_shifted_levels(batch.flow))
 
 
 class LTX2TimedStage(TimedStage[PocketLTX2]):
@@ -213,4 +215,4 @@ class LTX2TimedStage(TimedStage[PocketLTX2]):
 
     def batch(self, generator: torch.Generator, size: int) -> TimedBatch:
         batch = super().batch(generator, size)
-        return replace(batch, flow=replace(batch.flow, sigma=batch.flow.sigma.map(shifted)))
+        return replace(batch, flow=at_shifted_levels(batch.flow))

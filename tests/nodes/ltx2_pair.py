@@ -51,6 +51,17 @@ def host_sample(comfy, pair, strategy, *, audio="", seed=3, steps=3, latent=None
     return video, sound[..., 0]
 
 
+def with_random_lora(pair, layer):
+    """The same parts, with a random LoRA on a ``layer`` of the first block."""
+    from comfy.sd import load_lora_for_models
+
+    name, dim = f"diffusion_model.transformer_blocks.0.{layer}", pair.own.network.config.dim
+    torch.manual_seed(4)
+    lora = {f"{name}.lora_A.weight": torch.randn(2, dim), f"{name}.lora_B.weight": torch.randn(dim, 2)}
+    model, _ = load_lora_for_models(pair.loaded[0], None, lora, 1.0, 0.0)
+    return SimpleNamespace(**{**vars(pair), "loaded": (model, *pair.loaded[1:])})
+
+
 def own_sample(pair, strategy, **request):
     audio = request.pop("audio", "")
     return sample(

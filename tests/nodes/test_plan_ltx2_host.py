@@ -5,7 +5,17 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from ltx2_pair import OTHER, PROMPT, TOLERANCE, differences, host_sample, load_pair, own_sample, random_weights
+from ltx2_pair import (
+    OTHER,
+    PROMPT,
+    TOLERANCE,
+    differences,
+    host_sample,
+    load_pair,
+    own_sample,
+    random_weights,
+    with_random_lora,
+)
 
 from duet_av.pipelines.guidance.modifiers import PlanScale
 from duet_av.pipelines.guidance.strategy import UCG, PerStreamCFG
@@ -82,14 +92,7 @@ def test_layers_are_added_once_and_a_plan_without_them_is_refused(comfy, pair, p
 
 
 def test_a_plan_and_a_lora_work_together(comfy, planned):
-    from comfy.sd import load_lora_for_models
-
-    name = "diffusion_model.transformer_blocks.0.attn2.to_k"
-    dim = planned.own.network.config.dim
-    torch.manual_seed(4)
-    lora = {f"{name}.lora_A.weight": torch.randn(2, dim), f"{name}.lora_B.weight": torch.randn(dim, 2)}
-    model, _ = load_lora_for_models(planned.loaded[0], None, lora, 1.0, 0.0)
-    with_lora = SimpleNamespace(**{**vars(planned), "loaded": (model, *planned.loaded[1:])})
+    with_lora = with_random_lora(planned, "attn2.to_k")
     assert min(differences(host_sample(comfy, with_lora, PLAIN), host_sample(comfy, planned, PLAIN))) > 1e-4
 
 

@@ -4,7 +4,17 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from ltx2_pair import OTHER, PROMPT, TOLERANCE, differences, host_sample, load_pair, own_sample, random_weights
+from ltx2_pair import (
+    OTHER,
+    PROMPT,
+    TOLERANCE,
+    differences,
+    host_sample,
+    load_pair,
+    own_sample,
+    random_weights,
+    with_random_lora,
+)
 
 from duet_av.pipelines.core.keep import KeepMask
 from duet_av.pipelines.core.sizes import ClipShape
@@ -189,13 +199,6 @@ def test_the_base_is_unchanged_after_the_model_with_tokens_was_used(comfy, pair,
 
 
 def test_context_tokens_and_a_lora_work_together(comfy, context):
-    from comfy.sd import load_lora_for_models
-
-    name = "diffusion_model.transformer_blocks.0.audio_to_video_attn.to_k"
-    dim = context.own.network.config.dim
-    torch.manual_seed(4)
-    lora = {f"{name}.lora_A.weight": torch.randn(2, dim), f"{name}.lora_B.weight": torch.randn(dim, 2)}
-    model, _ = load_lora_for_models(context.loaded[0], None, lora, 1.0, 0.0)
-    with_lora = SimpleNamespace(**{**vars(context), "loaded": (model, *context.loaded[1:])})
+    with_lora = with_random_lora(context, "audio_to_video_attn.to_k")
     strategy = UCG("U3", 2.0, 2.0, 3.0, 1.5)
     assert min(differences(host_sample(comfy, with_lora, strategy), host_sample(comfy, context, strategy))) > 1e-4

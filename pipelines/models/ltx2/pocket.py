@@ -61,9 +61,7 @@ class PocketLTX2(nn.Module):
         self.config = config
         self.network = LTX2Network(config.sizes())
         self.add_ons = nn.ModuleDict()  # condition -> encoder of the condition for the add-on's layers in the blocks
-        self.adapters = (
-            nn.ModuleDict()
-        )  # the pocket network's adapters join its text tokens; no layers for them exist here
+        self.adapters = nn.ModuleDict()  # empty: adapter layers exist for the pocket network only
         self._reads = Reads()
         self.halves = nn.ModuleDict(
             {

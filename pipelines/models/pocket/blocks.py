@@ -143,9 +143,8 @@ class BlockInputs:
     conditions: dict[str, Any]  # add-on name -> the input of its layers
     other_clock: RotaryTable | None  # times of the other stream's tokens
     window: Bool[Tensor, "l k"] | None  # which tokens of the other stream each token may see
-    route: (
-        Bool[Tensor, "b ..."] | None
-    )  # whether it, or each token, sees the other stream; if closed, only the context tokens
+    # Whether it, or each of its tokens, sees the other stream; if closed, only the context tokens.
+    route: Bool[Tensor, "b ..."] | None
     silent: Bool[Tensor, " b"] | None  # whether cross-modal attention adds zero
     detached: Bool[Tensor, " b"] | None  # whether the other stream reads this one without a gradient
 

@@ -93,8 +93,8 @@ def prepare(
 class PocketDenoiser:
     """The network with a prompt (``text`` and ``null`` text for each stream, each [b, m, s]) and conditions. ``regenerate`` is 1 for
     latent frames that are generated and 0 for those that are kept clean. ``timed`` holds the log-shares of the tokens of ``text``
-    [b, n, m] (``guidance.timed``); the null text is read everywhere. ``crosses`` [b, n]: latent frames that may read the
-    other stream, with any text."""
+    [b, n, m] (``guidance.timed``); the null text is read everywhere. ``crosses`` [b, n]: latent frames that
+    may read the other stream, whatever the text."""
 
     network: Backbone
     text: Streams[Text]

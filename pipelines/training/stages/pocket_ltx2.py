@@ -1,4 +1,5 @@
-"""Stages ``pocket-ltx2``, LTX-2's architecture at pocket size on the pocket latents, and ``pocket-ltx2-context``, context tokens on it."""
+"""Stages ``pocket-ltx2``, LTX-2's architecture at pocket size on the pocket latents, ``pocket-ltx2-context``, context tokens on it, and
+``pocket-ltx2-plan``, plan layers on it."""
 
 from __future__ import annotations
 
@@ -12,7 +13,6 @@ from ...models.ltx2.pocket_config import (
     PLAN_FILE,
     PLAN_KIND,
     PocketLTX2Config,
-    read_file,
     require_diffusers,
     scaled_codecs,
 )
@@ -21,7 +21,7 @@ from ..data import ClipEncoder, LatentCache, load_codecs
 from ..judges import NetworkJudge
 from .plan import PlanJudge, new_plan_layers
 from .registry import Job, Preset, register
-from .sources import latent_cache, plan_cache
+from .sources import latent_cache, plan_cache, pocket_ltx2
 
 if TYPE_CHECKING:
     from ...models.ltx2.pocket import PocketLTX2
@@ -54,12 +54,10 @@ def build_context(job: Job) -> LTX2ContextStage:
     Raises:
         ValueError: diffusers is not installed, or pocket LTX-2 is not there.
     """
-    require_diffusers()
-    base = read_file().sha256
-    from ...models.ltx2.load import load_pocket_ltx2
+    base, network = pocket_ltx2()
     from ..ltx2 import LTX2ContextStage
 
-    stage = _stage(LTX2ContextStage, job, _clips(job), load_pocket_ltx2(), UCG("U3", video=5.0, audio=5.0))
+    stage = _stage(LTX2ContextStage, job, _clips(job), network, UCG("U3", video=5.0, audio=5.0))
     stage.base = base
     return stage
 
@@ -71,12 +69,10 @@ def build_plan(job: Job) -> LTX2PlanStage:
     Raises:
         ValueError: diffusers is not installed, or pocket LTX-2 is not there.
     """
-    require_diffusers()
-    base = read_file().sha256
-    from ...models.ltx2.load import load_pocket_ltx2
+    base, network = pocket_ltx2()
     from ..ltx2 import RECIPE, LTX2AddOnObjective, LTX2PlanStage
 
-    cache, network = plan_cache(job), load_pocket_ltx2()
+    cache = plan_cache(job)
     judge = PlanJudge(adapted=False, codecs=scaled_codecs(network.config, *load_codecs()))
     return LTX2PlanStage(
         job.stage, cache, new_plan_layers(cache, network.config), network, load_text_encoder(), job.folder / PLAN_FILE.name,

@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import zlib
+from typing import TYPE_CHECKING
 
 from accelerate import PartialState
 
 from ...bench.readings import Probes
 from ...core.sizes import ClipShape
+from ...models.ltx2.pocket_config import read_file, require_diffusers
 from ...world.scene import MIX
 from ..data import CacheSpec, ClipEncoder, LatentCache, load_encoder
 from ..plan import PlanCache
 from ..prior import PriorCache
 from .registry import Job
+
+if TYPE_CHECKING:
+    from ...models.ltx2.pocket import PocketLTX2
+
+
+def pocket_ltx2() -> tuple[str, PocketLTX2]:
+    """The hash and the network of the pocket LTX-2 that ships, for stages that train on it.
+
+    Raises:
+        ValueError: diffusers is not installed, or pocket LTX-2 is not there.
+    """
+    require_diffusers()
+    base = (
+        read_file().sha256
+    )  # names the command that trains a missing file before diffusers is imported, which takes seconds
+    from ...models.ltx2.load import load_pocket_ltx2
+
+    return base, load_pocket_ltx2()
 
 
 def latent_cache(job: Job, encoder: ClipEncoder | None = None) -> LatentCache:

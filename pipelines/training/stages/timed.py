@@ -15,7 +15,7 @@ from ...core.streams import Streams
 from ...core.timed_events import BOTH
 from ...core.weights import load_weights
 from ...models.backbone import Backbone
-from ...models.ltx2.pocket_config import TIMED_FILE, TIMED_KIND, read_file, require_diffusers, scaled_codecs
+from ...models.ltx2.pocket_config import TIMED_FILE, TIMED_KIND, scaled_codecs
 from ...models.pocket.codecs import FrameCodec, SoundCodec
 from ...models.pocket.generate import generate
 from ...models.pocket.load import ADD_ONS, FILES, PocketModel, load_network, load_text_encoder
@@ -26,6 +26,7 @@ from ..data import CacheSpec, LatentCache, encoded, load_codecs, load_encoder
 from ..flow import RECIPES
 from ..timed import PocketTimedStage
 from .registry import Job, Preset, register
+from .sources import pocket_ltx2
 
 if TYPE_CHECKING:
     from ..ltx2 import LTX2TimedStage
@@ -52,12 +53,10 @@ def build_ltx2(job: Job) -> LTX2TimedStage:
     Raises:
         ValueError: diffusers is not installed, or pocket LTX-2 is not there.
     """
-    require_diffusers()
-    base = read_file().sha256
-    from ...models.ltx2.load import load_pocket_ltx2
+    base, network = pocket_ltx2()
     from ..ltx2 import RECIPE, LTX2TimedStage
 
-    network, (scenes, latents) = load_pocket_ltx2(), timed_clips(job)
+    scenes, latents = timed_clips(job)
     judge = TimedJudge(scaled_codecs(network.config, *load_codecs()))
     return LTX2TimedStage(
         scenes, latents, network, load_text_encoder(), job.folder / TIMED_FILE.name,
